@@ -35,6 +35,10 @@ class Executor(ToolExecutorServiceServicer):
             await self.held.wait()
         return _ANSWER
 
+    async def DescribeTools(self, request: pb.DescribeToolsRequest, context: Any) -> pb.DescribeToolsResponse:
+        """Nothing: nobody writes a package by it."""
+        return pb.DescribeToolsResponse()
+
 
 @asynccontextmanager
 async def executing() -> AsyncIterator[Executor]:

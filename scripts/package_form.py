@@ -1,7 +1,7 @@
 """Writes the table of the package format, from the model, into the clients: what they make canonical forms by.
 
-For each part of a package: its fields, which of them are parts, lists of parts or parts by name, and their defaults. With `--check`
-it fails when a client's table is not the model's.
+For each part of a package: its fields, which of them are parts, lists of parts, parts by name or beside it, and their
+defaults. With `--check` it fails when a client's table is not the model's.
 """
 
 from __future__ import annotations
@@ -55,6 +55,8 @@ def _field(model: type[BaseModel], name: str, field: FieldInfo) -> dict[str, Any
     if not field.is_required():
         default = field.get_default(call_default_factory=True)
         says["default"] = json.loads(_as_json(default))
+    if field.exclude:
+        says["beside"] = True  # kept beside the package: in no canonical form
     if field.exclude_if is not None:
         says["younger"] = True  # left out of the form that spells defaults out, while it is as it is by default
     if by := SORTED.get((model.__name__, name)):

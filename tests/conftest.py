@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import signal
+from collections.abc import Iterator
 
 import pytest
 
@@ -20,3 +22,13 @@ pytest.register_assert_rewrite(
     "tests.e2e.reader",
     "tests.e2e.server_process",
 )
+
+
+@pytest.fixture(autouse=True)
+def _warnings_go_where_they_did() -> Iterator[None]:
+    """A test that runs `serve` in this process has warnings go to its log; the next one would not have them go to its.
+
+    pytest puts the function back that shows warnings, and logging does not hear of it.
+    """
+    yield
+    logging.captureWarnings(False)

@@ -45,6 +45,7 @@ type fieldForm struct {
 	MapOf    string `json:"map_of"`
 	SortedBy string `json:"sorted_by"`
 	Younger  bool   `json:"younger"`
+	Beside   bool   `json:"beside"`
 }
 
 type formTable struct {
@@ -119,6 +120,10 @@ func (t *formTable) spelled(value any, part string) any {
 		}
 	}
 	for name, form := range t.Parts[part] {
+		if form.Beside {
+			delete(found, name)
+			continue
+		}
 		if _, there := found[name]; !there {
 			value, has := form.defaultOf(found)
 			if !has {

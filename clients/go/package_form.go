@@ -153,6 +153,10 @@ const packageForm = `{
    "provider": {
     "part": "ProviderRoute"
    },
+   "sidecars": {
+    "beside": true,
+    "default": {}
+   },
    "tools": {
     "default": [],
     "list_of": "ToolSpec",
@@ -174,6 +178,10 @@ const packageForm = `{
    "max_attempts": {
     "default": 3
    },
+   "model_view": {
+    "default": null,
+    "younger": true
+   },
    "name": {},
    "parameters": {
     "default": {
@@ -182,6 +190,10 @@ const packageForm = `{
     }
    },
    "risk": {
+    "default": null,
+    "younger": true
+   },
+   "schema_digest": {
     "default": null,
     "younger": true
    },

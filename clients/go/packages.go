@@ -31,6 +31,7 @@ type (
 
 type packageChange struct {
 	tag, requestID string
+	sidecars       [][]byte
 	expected       *string
 }
 
@@ -48,6 +49,11 @@ func WithExpectedPrevious(fingerprint string) PackageOption {
 // WithRequestID is the id of the request: sent again it changes nothing. Without it every call makes one.
 func WithRequestID(id string) PackageOption { return func(c *packageChange) { c.requestID = id } }
 
+// WithSidecars are the schemas, in JSON, that the tools of the package name by digest.
+func WithSidecars(schemas ...[]byte) PackageOption {
+	return func(c *packageChange) { c.sidecars = append(c.sidecars, schemas...) }
+}
+
 func changeOf(options []PackageOption) *packageChange {
 	change := &packageChange{}
 	for _, option := range options {
@@ -64,6 +70,7 @@ func (c *Client) PutPackage(ctx context.Context, document string, options ...Pac
 	change := changeOf(options)
 	return unary(ctx, c, true, bind(c.packages.PutPackage), &runwrightv1.PutPackageRequest{
 		Document: document, Tag: change.tag, ExpectedPreviousFingerprint: change.expected, RequestId: change.requestID,
+		Sidecars: change.sidecars,
 	})
 }
 
@@ -129,8 +136,10 @@ func (c *Client) TagHistory(ctx context.Context, tag string) iter.Seq2[*TagMove,
 }
 
 // ValidatePackage says everything that is wrong with a package, the text of its file. Nothing is kept.
-func (c *Client) ValidatePackage(ctx context.Context, document string) (*ValidatedPackage, error) {
-	request := &runwrightv1.ValidatePackageRequest{Document: document}
+//
+// The sidecars are the schemas, in JSON, that its tools name by digest.
+func (c *Client) ValidatePackage(ctx context.Context, document string, sidecars ...[]byte) (*ValidatedPackage, error) {
+	request := &runwrightv1.ValidatePackageRequest{Document: document, Sidecars: sidecars}
 	return unary(ctx, c, true, bind(c.packages.ValidatePackage), request)
 }
 

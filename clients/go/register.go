@@ -40,6 +40,12 @@ func WithAdvertised(address string) RegisterOption {
 	return func(r *callbackv1.RegisterCallbackRequest) { r.Spec.Address = address }
 }
 
+// WithoutSchemaDigests does not say at registration which schemas the tools have: calls of every package are sent here,
+// whatever schema that has.
+func WithoutSchemaDigests() RegisterOption {
+	return func(r *callbackv1.RegisterCallbackRequest) { r.Spec.ToolDigests = nil }
+}
+
 // Registration is a tool server's entry with a Runwright server; it is renewed until it is stopped.
 type Registration struct {
 	// CallbackID is its id.
@@ -62,6 +68,7 @@ func (s *ToolServer) Register(
 ) (*Registration, error) {
 	request := &callbackv1.RegisterCallbackRequest{Credential: s.credential, Spec: &callbackv1.CallbackSpec{
 		CallbackId: executor[:min(len(executor), 90)] + "-" + uuid.NewString(), Executor: executor, Address: s.Address(), Tools: s.tools(),
+		ToolDigests: s.digests(),
 	}}
 	if s.tls != nil {
 		request.Spec.Tls = &callbackv1.CallbackTls{CaPem: s.tls.CA, ServerName: s.tls.ServerName}

@@ -85,6 +85,7 @@ type ToolServer struct {
 	credential string
 	log        *slog.Logger
 	handlers   map[string]handler
+	declared   map[string]*declaration
 	mistakes   mistakes
 	attempts   attempts
 	health     *health.Server
@@ -116,7 +117,7 @@ func WithLogger(log *slog.Logger) ToolServerOption { return func(s *ToolServer) 
 
 // NewToolServer gives a server without tools, which does not serve yet.
 func NewToolServer(options ...ToolServerOption) *ToolServer {
-	s := &ToolServer{log: slog.Default(), handlers: map[string]handler{}, health: health.NewServer()}
+	s := &ToolServer{log: slog.Default(), handlers: map[string]handler{}, declared: map[string]*declaration{}, health: health.NewServer()}
 	for _, option := range options {
 		option(s)
 	}
@@ -130,8 +131,17 @@ func NewToolServer(options ...ToolServerOption) *ToolServer {
 // told to the model; of any other error, or a panic, the model is only told that the tool failed,
 // and the log says why. The context ends with the run, the deadline or the server. A name that no tool may have, or
 // that two have, is an error of [ToolServer.Start].
-func Handle[A any](s *ToolServer, tool string, perform func(ctx context.Context, call *ToolCall, arguments A) (any, error)) {
+//
+// The options say of the tool what a package says of it; its schema is made of A unless [WithSchema] gives one.
+func Handle[A any](
+	s *ToolServer, tool string, perform func(ctx context.Context, call *ToolCall, arguments A) (any, error), options ...ToolOption,
+) {
 	s.checkHandler(tool, perform != nil)
+	declared, err := declare[A](options)
+	if err != nil {
+		s.mistakes.add("tool %s: %w", tool, err)
+	}
+	s.declared[tool] = declared
 	s.handlers[tool] = func(ctx context.Context, call *ToolCall) (any, error) {
 		var arguments A
 		if err := json.Unmarshal(call.Arguments, &arguments); err != nil {

@@ -458,3 +458,63 @@ async def test_a_call_waits_for_a_registration_and_gets_a_place_when_it_comes(pa
         assert not waits[2].done()
         waits[0].result().release()
         await asyncio.wait_for(waits[2], 10)
+
+
+def with_schema(digest: str) -> ToolExecutor:
+    """What a host says that has this schema of the tool."""
+    return ToolExecutor((), (("look", digest),))
+
+
+async def test_a_host_with_another_schema_than_the_package_is_not_used_for_the_tool(pair: tuple[Host, Host]) -> None:
+    first, second = pair
+    ours, theirs = "sha256:" + "a" * 64, "sha256:" + "b" * 64
+    looking = replace(wanted(NAME), schema_digest=ours, package="sha256:p:1")
+    other = callback(first, "other", details=with_schema(theirs))
+    async with dialling() as tools:
+        await healthy(tools, other)
+
+        alone = tools.take_place(looking), tools.is_reachable(looking), tools.unused(looking)
+        another_tool = tools.is_reachable(replace(looking, tool="see"))
+        matching = tools.take_place(replace(looking, schema_digest=theirs))
+        await healthy(tools, callback(second, "same", details=with_schema(ours)))
+        place = tools.take_place(looking)
+        await healthy(tools, callback(second, "same"))
+        silent = tools.take_place(looking)
+        noted = tools.callbacks.unused(other)
+
+        assert (alone[0], alone[1]) == (None, False)
+        [unused] = alone[2]
+        assert (unused.callback_id, unused.tool, unused.schema_digest) == ("other", "look", theirs)
+        assert (unused.package_schema_digest, unused.package_fingerprint) == (ours, "sha256:p:1")
+        assert another_tool and matching is not None
+        assert place is not None and place.connection.name == "same"
+        assert silent is not None, "a host that says nothing is used for any schema"
+        assert [(each.tool, each.package_fingerprint) for each in noted] == [("look", "sha256:p:1")]
+
+
+async def test_a_registration_with_other_digests_begins_with_nothing_noted(pair: tuple[Host, Host]) -> None:
+    looking = replace(wanted(NAME), schema_digest="sha256:" + "a" * 64)
+    other = callback(pair[0], "one", details=with_schema("sha256:" + "b" * 64))
+    async with dialling() as tools:
+        await healthy(tools, other)
+        tools.take_place(looking)
+        await healthy(tools, replace(other, expires_at=other.expires_at + 1))
+        renewed = tools.callbacks.unused(other)
+        await healthy(tools, replace(other, details=with_schema(looking.schema_digest)))
+
+        assert len(renewed) == 1
+        assert not tools.callbacks.unused(other)
+        assert tools.take_place(looking) is not None
+
+
+async def test_a_call_that_waits_gets_a_host_that_comes_with_its_schema(pair: tuple[Host, Host]) -> None:
+    looking = replace(wanted(NAME), schema_digest="sha256:" + "a" * 64)
+    async with dialling() as tools:
+        await healthy(tools, callback(pair[0], "other", details=with_schema("sha256:" + "b" * 64)))
+        waiting = asyncio.create_task(place_at(tools, looking))
+        await quiet()
+        assert not waiting.done()
+
+        await healthy(tools, callback(pair[1], "same", details=with_schema(looking.schema_digest)))
+
+        assert (await waiting).connection.name == "same"

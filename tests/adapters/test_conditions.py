@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import json
+import threading
 from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from runwright.adapters import cel_conditions
+from runwright.adapters import cel_conditions, condition_worker
 from runwright.adapters.cel_conditions import CelConditions, condition_problem
 from runwright.adapters.condition_cost import cost_of
-from runwright.adapters.schema_process import CheckLimits
+from runwright.adapters.schema_process import Checked, CheckLimits, Verdict
 from runwright.core.policy_chain import Outcome
 from runwright.ports.conditions import ConditionQuestion
 
@@ -104,6 +106,49 @@ async def test_large_arguments_are_not_made_ready_on_the_loop(
     found = await conditions.evaluate([question("args.text.size() > 200000", text="x" * 250_000)])
 
     assert found == [(Outcome.HOLDS,)]
+
+
+@pytest.fixture
+def not_loaded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The library as it is after a start: not there. The threads that load it, by name."""
+    loading: list[str] = []
+    library = condition_worker._library()
+
+    @functools.cache
+    def load() -> object:
+        loading.append(threading.current_thread().name)
+        return library
+
+    monkeypatch.setattr(condition_worker, "_library", load)
+    monkeypatch.setattr(condition_worker, "_PROGRAMS", {})
+    condition_worker.seen_of.cache_clear()
+    return loading
+
+
+async def test_the_library_is_loaded_beside_the_loop_once_whoever_asks_first(
+    conditions: CelConditions, not_loaded: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(conditions._process, "check", lambda *_: pytest.fail("what is cheap needs no process"))
+
+    assert conditions.evaluate_at_once([question("true")]) is None, "the loop does not load it"
+    found = await asyncio.gather(*(conditions.evaluate([question("true", "false")]) for _ in range(200)))
+
+    assert found == [[(Outcome.HOLDS, Outcome.DOES_NOT_HOLD)]] * 200
+    assert len(not_loaded) == 1 and not_loaded[0].startswith("runwright-conditions")
+    assert conditions.evaluate_at_once([question("true")]) == [(Outcome.HOLDS,)]
+
+
+async def test_without_the_library_conditions_fail_and_nothing_is_raised(
+    conditions: CelConditions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @functools.cache
+    def missing() -> object:
+        raise ImportError
+
+    monkeypatch.setattr(condition_worker, "_library", missing)
+    monkeypatch.setattr(conditions._process, "check", lambda *_: Checked(Verdict.FAILED))
+
+    assert await conditions.evaluate([question("true")]) == [(Outcome.FAILED,)]
 
 
 async def test_of_many_costly_questions_at_once_those_beyond_the_bound_are_denied_at_once(

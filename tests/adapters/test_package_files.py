@@ -82,6 +82,25 @@ def test_json_and_yaml_of_the_same_package_have_one_fingerprint(tmp_path: Path) 
         ("a: \0", "document", "YAML or JSON"),
         (YAML + "approvals: {}\n", "approvals", "field of a later version"),
         (YAML + "    reversible: true\n", "tools.0.reversible", "field of a later version"),
+        (YAML + "policies: [{remote: compliance}]\n", "policies.0.remote", "not there yet"),
+        (YAML + "policies: [{builtin: read-only, stages: [output]}]\n", "policies.0.stages", "not there yet"),
+        (
+            YAML + "policies: [{rules: [{then: ask, approval: writes}]}]\n",
+            "policies.0.rules.0.approval",
+            "not there yet",
+        ),
+        (YAML + "policies: [{rules: [{then: modify}]}]\n", "policies.0.rules.0.then", "is not there yet"),
+        (YAML + "policies: [{rules: [{then: defer}]}]\n", "policies.0.rules.0.then", "is not there yet"),
+        (
+            YAML + "policies: [{rules: [{stage: model_request, then: deny}]}]\n",
+            "policies.0.rules.0.stage",
+            "is not there yet",
+        ),
+        (
+            YAML + "policies: [{rules: [{stage: post_tool, then: ask}]}]\n",
+            "policies.0.rules.0",
+            "another verdict than ask at stage post_tool",
+        ),
     ],
 )
 def test_what_is_wrong_is_said_with_its_place(tmp_path: Path, text: str, path: str, rule: str) -> None:

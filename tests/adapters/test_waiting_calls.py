@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from random import Random
+from typing import cast
 
 import pytest
 from runwright.adapters.waiting_calls import WaitingCall, WaitingCalls
@@ -167,3 +168,17 @@ def test_no_place_is_lost_however_waits_places_and_leavings_interleave(seed: int
 
     assert (room.held, room.free.total(), len(room.waiting)) == (0, places, 0)
     assert room.waiting.executors() == []
+
+
+def test_a_call_whose_schema_nobody_has_holds_up_none_of_another_package() -> None:
+    waiting, served = WaitingCalls(), []
+    key = RunKey(DEFAULT_NAMESPACE, RunId("a"))
+    for digest in ("sha256:old", "sha256:new"):
+        waiting.join(PlaceRequest(key, digest, "desk", "look", digest), served.append)
+    place = cast("Place", object())
+
+    waiting.serve("desk", lambda wanted: place if wanted.schema_digest == "sha256:new" and not served else None)
+
+    assert served == [place]
+    assert waiting.waits(PlaceRequest(key, "1", "desk", "look", "sha256:old"))
+    assert not waiting.waits(PlaceRequest(key, "1", "desk", "look", "sha256:new"))

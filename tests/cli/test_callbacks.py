@@ -41,6 +41,19 @@ def test_ls_prints_every_page_as_a_table_with_what_is_wrong(program: Program) ->
     ]
 
 
+def test_ls_says_for_which_tools_a_registration_is_not_used(program: Program) -> None:
+    different = callback()
+    unused = different.unused_tools.add(
+        tool="look", schema_digest="sha256:aa", package_schema_digest="sha256:bb", package_fingerprint="sha256:p:1"
+    )
+    unused.wanted_at.FromSeconds(1_700_000_000)
+    with serving_both(FakeRegistry(different)) as server:
+        out = program("--server", server, "callbacks", "ls")[1]
+
+    said = "its schema is sha256:aa, and sha256:bb in package sha256:p:1, last wanted at 2023-11-14 22:13:20Z"
+    assert out.splitlines()[-1] == f"  not used for look: {said}"
+
+
 def test_ls_for_programs(program: Program) -> None:
     registry = FakeRegistry(callback(), callback("desk-2"))
     with serving_both(registry) as server:

@@ -61,6 +61,25 @@ def test_a_run_that_waits_says_for_what_since_when_and_until_when() -> None:
     assert "last error #1 c1.1, attempt 1, RETRY_SCHEDULED: EXECUTOR_UNAVAILABLE" in text
 
 
+def test_an_executor_with_another_schema_is_named_with_what_to_do() -> None:
+    run = waiting_run()
+    run.package_fingerprint = "sha256:p:1"
+    different = callback()
+    for package in ("sha256:p:1", "sha256:p:2"):
+        different.unused_tools.add(
+            tool="book", schema_digest="sha256:aa", package_schema_digest=f"of {package}", package_fingerprint=package
+        )
+
+    text = message(run, callbacks=[different])
+    other_package = message(waiting_run(), callbacks=[different])
+
+    assert "not used for book: its schema is sha256:aa, the package's of sha256:p:1" in text
+    assert "of sha256:p:2" not in text, "that is another run's package"
+    assert "to do      serve the tool with the package's schema, or start runs of a package that has this one" in text
+    assert "`runwright package validate FILE --tools HOST:PORT` says where they differ" in text
+    assert "start executor desk" not in text and "start executor desk" in other_package
+
+
 def test_that_nothing_is_registered_or_may_be_seen_is_said() -> None:
     assert "none is registered for executor desk" in message(waiting_run())
     assert "cannot be listed" in message(waiting_run(), callbacks=None)

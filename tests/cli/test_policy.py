@@ -102,3 +102,47 @@ def test_info_names_the_policies_of_a_package(program: Program) -> None:
 
     assert code == 0
     assert "builtin:read-only, 2 rules" in out
+
+
+GATED = [
+    {"builtin": "allow-declared"},
+    {"rules": [{"stage": "post_tool", "when": 'result.text.contains("lamp")', "then": "deny", "code": "lamp"}]},
+]
+
+
+def test_what_a_call_would_come_to_is_walked_too(program: Program, tmp_path: Path) -> None:
+    file = str(package_file(tmp_path, policies=GATED))
+    call = ("--call", f"{TOOL['name']}={{}}")
+
+    withheld = simulated(program, file, *call, "--result", "a lamp").splitlines()
+    released = simulated(program, file, *call, "--result", '{"chairs": 2}').splitlines()
+
+    assert withheld[1] == f"post_tool c1.1 {TOOL['name']}, 6 bytes: deny by policies.1.rules.0 (lamp)"
+    assert released[1].endswith(", 13 bytes: allow by policies (policy.no_objection)")
+    assert len(simulated(program, file, *call).splitlines()) == 1
+
+
+def test_a_result_without_a_call_is_refused(program: Program) -> None:
+    code, _, err = program("policy", "simulate", CAREFUL, "--run", "one", "--result", "x")
+
+    assert code == 2 and "--result" in err
+
+
+def test_results_of_a_past_run_are_walked_again_and_what_would_be_withheld_taints_nothing(
+    program: Program, tmp_path: Path
+) -> None:
+    served = b.package(b.asks("look"), b.asks("look"), b.says("done"), tools=(b.tool(),))
+    tainted = {"when": "call.tainted", "then": "deny", "code": "tainted"}
+    as_file = served.model_dump(mode="json") | {"policy": "builtin:read-only"}
+    as_file["tools"][0]["untrusted"] = True
+    strict, lax = tmp_path / "strict.json", tmp_path / "lax.json"
+    strict.write_text(json.dumps(as_file | {"policies": [*GATED, {"rules": [tainted]}]}))
+    lax.write_text(json.dumps(as_file | {"policies": [GATED[0], {"rules": [tainted]}]}))
+
+    with InProcessServer(b.real_time_bench(packages=(served,)).runtime) as server:
+        assert program("--server", server.address, "run", "--id", "one", "go")[0] == 0
+        withheld = simulated(program, str(strict), "--run", "one", server=server.address)
+        shown = simulated(program, str(lax), "--run", "one", server=server.address)
+
+    assert withheld.count("deny by policies.1.rules.0 (lamp)") == 2
+    assert "(tainted)" not in withheld and "(tainted)" in shown

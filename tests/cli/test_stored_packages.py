@@ -11,6 +11,7 @@ import yaml
 from google.protobuf.json_format import Parse
 from runwright._gen.runwright.v1 import package_service_pb2 as pb
 from runwright.adapters.package_files import load_package
+from runwright.core.schema_digests import schema_digest
 from runwright.testing import InProcessServer
 
 from tests import builders as b
@@ -119,3 +120,27 @@ def test_a_run_names_its_package_by_tag(program: Program, server: str, tmp_path:
     code, out, _ = program("--server", server, "run", "go", "--package", "@prod")
 
     assert (code, out) == (0, "tagged\n")
+
+
+def test_schemas_beside_a_file_are_put_with_it_and_written_again(program: Program, server: str, tmp_path: Path) -> None:
+    schema = {"type": "object", "properties": {"path": {"type": "string"}}}
+    digest = schema_digest(schema)
+    file = package_file(tmp_path, tools=[{**TOOL, "schema_digest": digest}])
+    sidecar = tmp_path / "sidecars" / f"{digest[7:]}.json"
+
+    missing = program("--server", server, "package", "put", str(file))
+    sidecar.parent.mkdir()
+    sidecar.write_text(json.dumps(schema))
+    put = program("--server", server, "package", "put", str(file))
+    code, got, err = program("--server", server, "package", "get", "one")
+    elsewhere = tmp_path / "other" / "sidecars"
+    written = program("--server", server, "package", "get", "one", "--sidecars", str(elsewhere))
+    (elsewhere.parent / "package.yaml").write_text(written[1])
+    again = program("package", "fingerprint", str(elsewhere.parent / "package.yaml"))
+
+    assert missing[0] == 2 and "tools.0.schema_digest" in missing[2] and str(sidecar) in missing[2]
+    assert put[0] == 0
+    assert code == 0 and yaml.safe_load(got)["tools"][0]["schema_digest"] == digest
+    assert err == "it names 1 schemas by digest: --sidecars DIR writes them\n"
+    assert written[2] == ""
+    assert again[1].strip() == load_package(file).fingerprint()

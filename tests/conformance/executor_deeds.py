@@ -10,6 +10,7 @@ from runwright._gen.runwright.callback.v1 import callback_registry_service_pb2 a
 from runwright._gen.runwright.callback.v1 import tool_executor_service_pb2 as tool_pb
 from runwright._gen.runwright.callback.v1.callback_registry_service_pb2_grpc import CallbackRegistryServiceStub
 from runwright._gen.runwright.callback.v1.tool_executor_service_pb2_grpc import ToolExecutorServiceStub
+from runwright._gen.runwright.v1 import package_pb2 as package_pb
 from runwright.core.callbacks import MAX_PER_NAMESPACE
 
 from tests.conformance.stage import Stage
@@ -43,6 +44,8 @@ async def list_registrations(stage: Stage, args: Mapping[str, Any]) -> Any:
                 "address": one.spec.address,
                 "lease_seconds": one.lease.seconds,
                 "max_calls": one.spec.max_calls_in_flight,
+                "tool_digests": {each.tool: each.schema_digest for each in one.spec.tool_digests},
+                "unused_tools": {each.tool: each.package_fingerprint for each in one.unused_tools},
             }
             for one in listed.callbacks
         ]
@@ -68,6 +71,26 @@ async def execute_tool(_: Stage, args: Mapping[str, Any]) -> Any:
     if answer.HasField("error"):
         return {"error": answer.error.message}
     return {"result": answer.result.data.decode(), "media_type": answer.result.media_type}
+
+
+async def describe_tools(_: Stage, args: Mapping[str, Any]) -> Any:
+    """What a program's tools say of themselves, their schemas as they came."""
+    async with grpc.aio.insecure_channel(args["address"]) as channel:
+        request = tool_pb.DescribeToolsRequest()
+        answer = await ToolExecutorServiceStub(channel).DescribeTools(request, timeout=CALL_SECONDS)
+    return {
+        "tools": [
+            {
+                "name": tool.name,
+                "description": tool.description,
+                "effect": package_pb.EffectClass.Name(tool.effect),
+                "idempotent": tool.idempotent if tool.HasField("idempotent") else "not said",
+                "schema": tool.parameters_schema_json.decode(),
+                "digest": tool.schema_digest,
+            }
+            for tool in answer.tools
+        ]
+    }
 
 
 def _registry(stage: Stage) -> CallbackRegistryServiceStub:

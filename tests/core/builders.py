@@ -21,9 +21,17 @@ from runwright.core.errors import ErrorReason, Failure
 from runwright.core.ids import DEFAULT_NAMESPACE, EffectId, RunId, RunKey
 from runwright.core.kinds import EventKind, kind_of
 from runwright.core.machine import decide
-from runwright.core.outcomes import CallPhase, ExecutorIdentity, FinishReason, Resolution, StopReason, Usage
+from runwright.core.outcomes import (
+    CallPhase,
+    ExecutorIdentity,
+    FinishReason,
+    Resolution,
+    ResultRelease,
+    StopReason,
+    Usage,
+)
 from runwright.core.package import RuntimePackage
-from runwright.core.policy import Decision, PolicyOpinion, PolicyStage, Verdict
+from runwright.core.policy import Decision, PolicyFindings, PolicyOpinion, PolicyStage, Verdict
 from runwright.core.request import Budget, RunRequest
 from runwright.core.state import CallState, RunState
 
@@ -174,6 +182,31 @@ def awaited(
     )
 
 
+def resolved(resolution: Resolution = Resolution.HAPPENED, seconds: float = 60) -> i.ResolutionRequested:
+    """Somebody says what became of the first attempt of the first call; with words, where they are wanted."""
+    has_words = resolution in (Resolution.HAPPENED, Resolution.FAILED)
+    return i.ResolutionRequested(
+        at=at(seconds),
+        call_id=FIRST_CALL,
+        attempt=1,
+        resolution=resolution,
+        resolved_by="ann",
+        reason="",
+        request_id="decision-1",
+        request_digest="",
+        result=text("12 degrees") if has_words else None,
+        grace_us=10 * SECOND,
+    )
+
+
+def said_of(
+    ref: ContentRef, verdict: Verdict, code: str = "", stage: PolicyStage = PolicyStage.POST_TOOL
+) -> PolicyFindings:
+    """What policies say of a subject with these bytes."""
+    opinion = PolicyOpinion(verdict, "policies.0", "policies.0.rules.0", code or "rule", "package", "")
+    return PolicyFindings(stage, ref.digest, "", (opinion,))
+
+
 def cancelled(seconds: float = 2, grace: float = 5) -> i.CancelRequested:
     """Somebody cancels the run."""
     return i.CancelRequested(at=at(seconds), reason="not needed", requested_by="local", grace_us=round(grace * SECOND))
@@ -269,7 +302,7 @@ def _run_examples() -> list[r.Record]:
         r.TurnCompleted(at=now),
         r.TurnFailed(at=now, error=_failure()),
         r.RunCompleted(at=now, stop=StopReason.END_TURN, result=text("Sunny."), usage=usage, tainted=True),
-        r.RunFailed(at=now, stop=StopReason.MAX_ROUNDS, error=_failure(), usage=usage),
+        r.RunFailed(at=now, stop=StopReason.MAX_ROUNDS, error=_failure(), usage=usage, unknown_effects=(FIRST_CALL,)),
         r.RunCancelled(at=now, error=_failure(), unknown_effects=(FIRST_CALL, SECOND_CALL), usage=usage),
     ]
 
@@ -337,9 +370,25 @@ def _call_examples() -> list[r.Record]:
             **name,
             **sent_as,
         ),
-        r.ToolCompleted(at=now, call_id=call, result=text("12 degrees"), **first, **name, **by),
+        r.ToolCompleted(at=now, call_id=call, result=text("12 degrees"), awaits_release=True, **first, **name, **by),
         r.ToolFailed(
-            at=now, call_id=call, reason=ErrorReason.TOOL_FAILED, message=text("no such city"), **first, **name, **by
+            at=now,
+            call_id=call,
+            reason=ErrorReason.TOOL_FAILED,
+            message=text("no such city"),
+            awaits_release=True,
+            **first,
+            **name,
+            **by,
+        ),
+        r.ToolResultReleased(
+            at=now,
+            call_id=call,
+            release=ResultRelease.WITHHELD,
+            policy_ref="policies.0",
+            code="secret",
+            message="Do not ask for it.",
+            **name,
         ),
         r.ToolDenied(
             at=now, call_id=call, policy_ref="builtin:read-only", code="effect.above_read", message="Ask.", **name

@@ -27,6 +27,7 @@ EFFECTS: dict[str, e.Effect] = {
     "write": call(idempotent=False),
     "executor": e.AwaitExecutor(CALL, 4, "tools", 0, 0),
     "approval": e.AwaitApproval(CALL, "a3.2.1", 0, 9, 1),
+    "result": e.EvaluateResult(CALL, 4),
     "deadline": e.WaitForCancelDeadline(9),
 }
 
@@ -52,7 +53,7 @@ def test_what_must_not_be_repeated_is_settled_while_the_server_stops_and_so_is_a
 
 
 def test_an_answer_that_would_begin_something_new_is_left_to_the_next_start() -> None:
-    assert saying("is_left_to_restart") == {"model", "retry", "executor", "approval"}
+    assert saying("is_left_to_restart") == {"model", "retry", "executor", "approval", "result"}
 
 
 def test_what_is_sent_to_somebody_needs_an_intent() -> None:

@@ -62,7 +62,7 @@ def test_only_what_is_used_is_walked() -> None:
     state, _ = b.play(STRICT, b.started(STRICT))
     step = Step(STRICT, state, b.at(1))
 
-    stages = [PolicyStage.RUN_START, PolicyStage.INPUT, PolicyStage.PRE_TOOL, PolicyStage.OUTPUT]
+    stages = [PolicyStage.RUN_START, PolicyStage.INPUT, PolicyStage.PRE_TOOL, PolicyStage.POST_TOOL, PolicyStage.OUTPUT]
     assert list(GATES) == stages
     assert walk(step, RUN, i.Findings())
     assert step.records == []
@@ -216,5 +216,6 @@ def test_the_subjects_of_the_rows_are_those_whose_stages_they_are() -> None:
         PolicyStage.RUN_START: Subject.RUN,
         PolicyStage.INPUT: Subject.RUN,
         PolicyStage.PRE_TOOL: Subject.CALL,
+        PolicyStage.POST_TOOL: Subject.CALL,
         PolicyStage.OUTPUT: Subject.RUN,
     }

@@ -86,6 +86,7 @@ def test_a_conversation_is_made_of_turns_answers_and_what_calls_came_to() -> Non
         "TOOL_COMPLETED",
         "TOOL_FAILED",
         "TOOL_DENIED",
+        "TOOL_RESULT_RELEASED",
     }
 
 

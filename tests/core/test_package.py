@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 from runwright.core.package import BudgetSpec, RuntimePackage, ToolSpec
-from runwright.core.package_fields import LATER_FIELDS
+from runwright.core.package_fields import INSTEAD, LATER_CHOICES, LATER_FIELDS
 from runwright.core.policy import PolicyRef, Verdict, decided_for_call
+from runwright.core.policy_rules import STAGES, VERDICTS, PolicySpec
 
 from tests.core import builders as b
 
@@ -377,7 +378,20 @@ def test_of_a_tool_v1_says_whether_it_is_idempotent_where_its_effect_does_not(
 
 
 def test_a_field_is_either_served_or_of_a_later_version() -> None:
-    parts = {"": RuntimePackage, "budget": BudgetSpec, "tools": ToolSpec}
+    parts = {
+        "": RuntimePackage,
+        "budget": BudgetSpec,
+        "tools": ToolSpec,
+        "policies": PolicySpec,
+    }
 
     assert parts.keys() == LATER_FIELDS.keys()
     assert not [name for part, model in parts.items() for name in LATER_FIELDS[part] if name in model.model_fields]
+
+
+def test_what_to_do_instead_is_said_of_what_is_not_there_yet_and_of_nothing_else() -> None:
+    later = {f"{part}.{name}" for part, names in LATER_FIELDS.items() for name in names}
+    choices = {f"{field}.{value}" for field, values in LATER_CHOICES.items() for value in values}
+
+    assert choices <= INSTEAD.keys() <= later | choices
+    assert not {value for values in LATER_CHOICES.values() for value in values} & {*STAGES, *VERDICTS}

@@ -40,6 +40,7 @@ _TIMES = {"deadline", "not_before", "give_up_at", "due", "since", "expires_at", 
 _WHEN_SET = _TIMES | {"principal_roles", "tainted", "untrusted", "message", "rule", "operator_digest", "shadow"}
 _WHEN_SET |= {"approval", "approval_id", "approved_by", "note", "on_behalf_of", "risk"}
 _WHEN_SET |= {"current_set", "four_eyes"}
+_WHEN_SET |= {"awaits_release", "policy_ref", "code", "unknown_effects"}
 # Constant in a run, or nothing to a reader of a transcript; test_machine.py holds them.
 _IDS = {
     "trace_parent",
@@ -83,6 +84,7 @@ class Scenario:
         first = next(index for index, line in enumerate(lines) if line.startswith("at "))
         self._header, self._happenings = lines[:first], lines[first:]
         self.package = _read_package(self._header)
+        self.is_gated = _GATED in self._header
         self.state: RunState = b.NEW
         self.records: list[r.Record] = []
         self._now = b.T0
@@ -289,7 +291,7 @@ def _asking(scenario: Scenario, approval: str, rules: str = "") -> tuple[PolicyF
 def _decide(scenario: Scenario, at: int, found: re.Match[str]) -> i.Input:
     call_id = EffectId("c" + found["approval"][1:].rpartition(".")[0])
     call, words = scenario.state.call(call_id), found["words"] or ""
-    verdict = _VERDICTS[found["how"]]
+    verdict = _APPROVAL_VERDICTS[found["how"]]
     response = scenario.text(words) if verdict is ApprovalVerdict.RESPOND else None
     return i.ApprovalDecisionRequested(
         at=at,
@@ -333,7 +335,16 @@ def _model_of(scenario: Scenario, found: re.Match[str]) -> tuple[int, int]:
 def _tool_returns(scenario: Scenario, at: int, found: re.Match[str]) -> i.Input:
     call_id, attempt = _call_of(scenario, found)
     ok = found["how"] == "returns"
-    return i.ToolReturned(at=at, call_id=call_id, attempt=attempt, ok=ok, result=scenario.text(found["words"]))
+    result = scenario.text(found["words"])
+    return i.ToolReturned(at=at, call_id=call_id, attempt=attempt, ok=ok, result=result, is_gated=scenario.is_gated)
+
+
+def _policies_say(scenario: Scenario, at: int, found: re.Match[str]) -> i.Input:
+    call_id, attempt = _call_of(scenario, found)
+    call, verdict = scenario.state.call(call_id), _VERDICTS[found["verdict"]]
+    assert call is not None and call.outcome is not None, f"{call_id} awaits no release"
+    said = b.said_of(call.outcome, verdict, found["code"] or "")
+    return i.ResultEvaluated(at=at, call_id=call_id, attempt=attempt, policies=(said,))
 
 
 def _tool_is(scenario: Scenario, at: int, found: re.Match[str]) -> i.Input:
@@ -374,6 +385,7 @@ def _resolve(scenario: Scenario, at: int, found: re.Match[str]) -> i.Input:
         request_digest="",
         result=None if words is None else scenario.text(words),
         grace_us=10 * b.SECOND,
+        is_gated=scenario.is_gated,
     )
 
 
@@ -382,12 +394,14 @@ def _cancel(_: Scenario, at: int, found: re.Match[str]) -> i.Input:
     return i.CancelRequested(at=at, reason=found["reason"], requested_by="local", grace_us=grace)
 
 
-_VERDICTS = {
+_APPROVAL_VERDICTS = {
     "approves": ApprovalVerdict.APPROVE,
     "denies": ApprovalVerdict.DENY,
     "responds to": ApprovalVerdict.RESPOND,
     "ends the run over": ApprovalVerdict.ABORT_RUN,
 }
+_GATED = "results await their release"
+_VERDICTS = {"allow": Verdict.ALLOW, "deny": Verdict.DENY, "interrupt": Verdict.INTERRUPT}
 _UNKNOWN = {
     "is lost": ErrorReason.EXECUTOR_LOST,
     "times out": ErrorReason.TOOL_TIMED_OUT,
@@ -412,6 +426,7 @@ _READERS: dict[str, Callable[[Scenario, int, re.Match[str]], i.Input]] = {
     r'(?P<other> something else than)? (?P<approval>a[\d.]+)(?: "(?P<words>.*?)")?(?P<place> with a place)?'
     r"(?: while policies ask for (?P<asks>\w+))?": _decide,
     r"time of (?P<approval>a[\d.]+) is over": _approval_due,
+    r"policies (?P<verdict>allow|deny|interrupt) what came of " + _CALL + r"(?: as (?P<code>\w+))?": _policies_say,
     r'cancel "(?P<reason>.*)" with (?P<grace>\d+) s of grace': _cancel,
     r"grace of the cancel is over": lambda _, at, __: i.CancelDeadlinePassed(at=at),
     r"server restarts": lambda _, at, __: i.Recovered(at=at),

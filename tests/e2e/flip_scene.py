@@ -6,11 +6,13 @@ import asyncio
 import json
 import shutil
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from runwright.adapters.sqlite import SqliteJournal
 from runwright.adapters.sqlite.opening import anchor
+from runwright.core.callbacks import UnusedTool
 from runwright.core.content import JSON
 from runwright.core.ids import DEFAULT_NAMESPACE, RunId, RunKey
 from runwright.core.outcomes import RunStatus
@@ -95,6 +97,10 @@ class Desk:
     def is_reachable(self, wanted: PlaceRequest) -> bool:
         """See the port."""
         return not self._shuts_out(wanted.run.run_id)
+
+    def unused(self, wanted: PlaceRequest) -> Sequence[UnusedTool]:
+        """See the port."""
+        return ()
 
     def take_place(self, wanted: PlaceRequest) -> Place | None:
         """See the port."""

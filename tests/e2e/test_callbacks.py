@@ -16,6 +16,7 @@ from runwright._gen.runwright.v1 import runtime_service_pb2 as runtime_pb
 from runwright._gen.runwright.v1.runtime_service_pb2_grpc import RuntimeServiceStub
 from runwright.adapters.keys import KeysFile, read_keys, write_keys
 from runwright.core.principal import Role
+from runwright.core.schema_digests import schema_digest
 
 from tests.e2e.client import SECONDS, answer, error_info
 from tests.e2e.conftest import MakeServer
@@ -215,3 +216,31 @@ async def test_a_call_that_is_lost_goes_to_the_other_executor(make_server: MakeS
         assert "look" in answer(ended)
         assert [requested.attempt for requested in struck[0].requested] == [1]
         assert [requested.attempt for requested in other.requested] == [2]
+
+
+async def test_a_killed_server_still_knows_that_a_host_has_another_schema(
+    make_server: MakeServer, executor: Executor
+) -> None:
+    ours, theirs = schema_digest({"type": "object"}), schema_digest({"type": "object", "title": "other"})
+    server = make_server(one_call("one", BOOK), executors={})
+    await server.start()
+    await register(server, executor, tool_digests=[pb.ToolDigest(tool="book", schema_digest=theirs)])
+    await server.call.start("run-1")
+    before = await until_waiting(server, "run-1")
+
+    await server.restart()
+    after = await until_waiting(server, "run-1")
+    [unused] = (await listed(server))[0].unused_tools
+    explained = await program(server, "explain", "run-1")
+    await register(server, executor, "desk-2", tool_digests=[pb.ToolDigest(tool="book", schema_digest=ours)])
+    ended = await server.call.settled("run-1")
+
+    for waits in (before, after):
+        assert f"callback desk-1 is not used: its schema of book is {theirs}, the package's {ours}" in (
+            waits.waiting_on[0].unblocked_by
+        )
+    assert (unused.tool, unused.schema_digest, unused.package_schema_digest) == ("book", theirs, ours)
+    assert f"  not used for book: its schema is {theirs}" in explained
+    assert "to do      serve the tool with the package's schema" in explained
+    assert "book" in answer(ended)
+    assert [requested.attempt for requested in executor.requested] == [1]

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+
 from runwright._gen.runwright.v1 import runtime_service_pb2 as pb
+from runwright.core.schema_digests import schema_digest
 
 from tests.e2e.client import answer
 from tests.e2e.conftest import MakeServer
@@ -44,3 +47,32 @@ async def test_an_open_run_ends_on_its_own_package_and_a_new_one_takes_the_new(
     info = await server.call.stub.GetServerInfo(pb.GetServerInfoRequest())
     assert [package.fingerprint for package in info.packages] == [new.package_fingerprint]
     assert not (await server.call.start("run-1")).created, "the same request is the same run under a new package, too"
+
+
+async def test_a_run_keeps_the_schemas_beside_its_package_when_they_are_gone(
+    make_server: MakeServer, executor: Executor
+) -> None:
+    schema = {"type": "object", "properties": {"step": {"type": "integer", "maximum": 2}}}
+    digest = schema_digest(schema)
+    tool = {key: value for key, value in LOOK.items() if key != "parameters"} | {"schema_digest": digest}
+    rounds = [asks(("look", {"step": step})) for step in (1, 2, 3)]
+    executor.before = gate = Gate()
+    server = make_server(package("guide", [*rounds, says("{results}")], {**tool, "model_view": {"type": "object"}}))
+    sidecar = server.packages[0].parent / "sidecars" / f"{digest[7:]}.json"
+    sidecar.parent.mkdir()
+    sidecar.write_text(json.dumps(schema))
+    await server.start()
+    await server.call.start("run-1")
+    await executor.until_asked(1)
+    server.kill()
+    await server.ended()
+    sidecar.unlink()
+    write(server.packages[0].parent, edition("another edition", PEEK))
+
+    await server.start()
+    gate.open()
+    ended = await server.call.settled("run-1")
+
+    # The first is asked for again after the kill; the third is more than the schema allows, whatever the view says.
+    assert [json.loads(requested.arguments)["step"] for requested in executor.calls_of("run-1")] == [1, 1, 2]
+    assert "not accepted" in answer(ended)

@@ -15,7 +15,7 @@ from runwright.core.context import Context, Omission, OmittedRun, SessionTurn
 from runwright.core.errors import AgentError, ErrorReason, Failure
 from runwright.core.ids import EffectId, Namespace, RunId, RunKey
 from runwright.core.kinds import EventKind
-from runwright.core.outcomes import CallPhase, FinishReason, Resolution, RunPhase, StopReason, Usage
+from runwright.core.outcomes import CallPhase, FinishReason, Resolution, ResultRelease, RunPhase, StopReason, Usage
 from runwright.core.policy import Decision, PolicyStage, Verdict
 from runwright.core.request import Budget
 from runwright.core.state import CallState, RunState
@@ -194,6 +194,9 @@ def _call_records() -> list[r.Record]:
         r.ToolFailed(at=AT, call_id=CALL, attempt=2, tool="search", reason=ErrorReason.TOOL_FAILED, message=REF),
         r.ToolDenied(at=AT, call_id=CALL, tool="search", policy_ref="builtin:read-only", code="effect.above_read"),
         r.ToolCancelled(at=AT, call_id=CALL, attempt=1, tool="search"),
+        r.ToolResultReleased(
+            at=AT, call_id=CALL, tool="search", release=ResultRelease.WITHHELD, policy_ref="policies.0", code="secret"
+        ),
         unknown,
         r.EffectResolved(
             at=AT,

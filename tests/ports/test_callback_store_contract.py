@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -26,7 +27,7 @@ FULL = Callback(
     owner="tools",
     name="desk",
     address="[::1]:7761",
-    details=ToolExecutor(("look", "write")),
+    details=ToolExecutor(("look", "write"), (("look", "sha256:" + "a" * 64),)),
     tls=Tls(b"-----BEGIN", "tools.internal"),
     credential="tok-1",
     lease=5_000_000,
@@ -156,6 +157,21 @@ async def test_a_registration_that_is_damaged_on_disk_is_not_used(tmp_path: Path
     assert [line.fields["callback_id"] for line in log.lines if "registration" in line.event] == [
         "one",
     ]
+
+
+async def test_a_registration_without_digests_is_stored_as_older_servers_did(tmp_path: Path) -> None:
+    journal = SqliteJournal.open(tmp_path)
+    for each in (FULL, replace(BARE, details=ToolExecutor(("look", "see")))):
+        await journal.callbacks().put(each)
+    await journal.close()
+
+    db = apsw.Connection(str(tmp_path / "journal.db"))
+    stored = dict(db.execute("SELECT callback_id, tools FROM callbacks"))
+    db.close()
+
+    digests = {"look": "sha256:" + "a" * 64}
+    assert stored["two"] == '["look", "see"]'
+    assert json.loads(stored["one"]) == {"kind": 1, "tools": ["look", "write"], "digests": digests}
 
 
 async def test_a_registration_of_a_kind_of_a_newer_server_is_not_used(tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ from runwright.core.errors import MEANINGS, ErrorReason
 from runwright.core.ids import Namespace, RunId, RunKey
 from runwright.core.kinds import KINDS, ROWS, EventKind
 from runwright.core.machine import status
-from runwright.core.outcomes import Resolution, RunPhase, RunStatus
+from runwright.core.outcomes import Resolution, ResultRelease, RunPhase, RunStatus
 from runwright.core.side_rows import FailedCondition, Spend
 from runwright.core.state import RunState
 from runwright.ports.journal import LoadedRun, StoredEvent
@@ -44,6 +44,8 @@ RESOLVED = pb.EffectResolved.DESCRIPTOR
 REPAIR_REASONS = ("EFFECT_NOT_UNKNOWN", "EFFECT_ATTEMPT_STALE", "EFFECT_ALREADY_RESOLVED", "EFFECT_UNKNOWN")
 DECIDED = ("rule", "decider", "subject_digest", "operator_digest", "shadow")
 OPINION = ("verdict", "policy_ref", "rule", "code", "decider", "message")
+RELEASED = pb.ToolResultReleased.DESCRIPTOR
+UNRELEASED = ("ToolCompleted.awaits_release", "ToolFailed.awaits_release", "RunFailed.unknown_effects")
 YOUNG = ("ToolRequested.untrusted", "ToolDenied.message", "RunStarted.principal_roles")
 # What came with policies beyond the two built-in ones.
 POLICIES = frozenset(
@@ -58,6 +60,11 @@ POLICIES = frozenset(
         *(f"{prefix}POLICY_{name}" for name in ("DENIED", "INTERRUPT") for prefix in ("ERROR_REASON_", "STOP_REASON_")),
         *(f"RunState.{name}" for name in ("principal_roles", "tainted", "policy_failure")),
         "CallState.policy",
+        # What comes of a call at POST_TOOL, and the calls that a run that fails leaves unknown.
+        *("CallPolicy.outcome", "TOOL_RESULT_RELEASED", "EVENT_KIND_TOOL_RESULT_RELEASED", "ToolResultReleased"),
+        *("runwright.v1.Event.tool_result_released", *(f"RESULT_RELEASE_{each.name}" for each in ResultRelease)),
+        *(f"{RELEASED.full_name}.{name}" for name in RELEASED.fields_by_name),
+        *(f"{prefix}{name}" for name in UNRELEASED for prefix in ("", "runwright.v1.")),
     }
 )
 # What came with approvals.

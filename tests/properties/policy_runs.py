@@ -19,17 +19,20 @@ from runwright.core import inputs as i
 from runwright.core import records as r
 from runwright.core.apply import fold
 from runwright.core.approvals import ApprovalVerdict, Decider
-from runwright.core.content import JSON, Content
+from runwright.core.content import JSON, Content, ContentRef
 from runwright.core.errors import ErrorReason
 from runwright.core.ids import EffectId, call_effect_id
 from runwright.core.machine import decide, pending
-from runwright.core.outcomes import FinishReason, StopReason
+from runwright.core.outcomes import CallPhase, FinishReason, Resolution, ResultRelease, StopReason
 from runwright.core.package import RuntimePackage
 from runwright.core.policy import PolicyFindings, PolicyStage, Verdict
 from runwright.core.policy_chain import OperatorRules, Outcome
 from runwright.core.policy_rules import PolicySpec
-from runwright.core.state import RunState
-from runwright.runtime.policies import CallFacts, RunFacts, subject_of_call
+from runwright.core.references import refs
+from runwright.core.state import CallState, RunState
+from runwright.ports.provider import ToolResultMessage
+from runwright.runtime.conversations.conversation import messages_of
+from runwright.runtime.policies import CallFacts, Result, RunFacts, subject_of_call, subject_of_result
 
 from tests.core import builders as b
 from tests.properties import policy_model as model
@@ -50,7 +53,12 @@ def random_policies(rng: Random, most: int) -> list[dict[str, Any]]:
             continue
         thens = ["allow", "allow", "deny", "ask", "interrupt"] if rng.random() < 0.5 else ["allow", "deny", "ask"]
         conditions = [name for name in model.CONDITIONS if name != "always" or rng.random() < 0.3]
-        rules = [{"if": rng.choice(conditions), "then": rng.choice(thens)} for _ in range(rng.randint(1, 3))]
+        rules: list[dict[str, Any]] = [
+            {"if": rng.choice(conditions), "then": rng.choice(thens)} for _ in range(rng.randint(1, 3))
+        ]
+        if rng.random() < 0.4:
+            words = ["allow", "allow", "deny", "deny", *(["interrupt"] if rng.random() < 0.3 else [])]
+            rules.append({"stage": "post_tool", "if": rng.choice([*model.RESULTS]), "then": rng.choice(words)})
         shadow = {"mode": "shadow"} if rng.random() < 0.15 else {}
         policies.append({"rules": rules, **shadow})
     return policies
@@ -74,15 +82,25 @@ class PolicyRun:
         self.lies: set[EffectId] = set()  # calls whose findings are another one's
         self.approved: set[EffectId] = set()  # by somebody who was asked
         self.performed: list[EffectId] = []  # what an executor has got
+        self.came: dict[EffectId, model.Came] = {}  # to what a call came, as the world knows
+        self.released: dict[EffectId, str] = {}  # what must be decided on that, by the rules when they are looked at
+        self.held: set[EffectId] = set()  # the calls of which the model must hear nothing yet
+        self.withheld: set[EffectId] = set()
+        self.contents: dict[str, bytes] = {}
+        self.resolutions = 0
 
     def play(self) -> None:
         """From the start to the end of the run, or until a call of unknown outcome holds it up."""
         self._give(b.started(self.package))
-        for _ in range(60):
+        for _ in range(120):
             wanted = list(pending(self.state).values())
+            self.now += b.SECOND
+            unknown = [call for call in self.state.calls if call.phase is CallPhase.UNKNOWN]
+            if unknown and (not wanted or self.rng.random() < 0.2) and self.rng.random() < 0.9:
+                self._give(self._resolution(self.rng.choice(unknown)))
+                continue
             if not wanted:
                 break
-            self.now += b.SECOND
             if self.rng.random() < 0.3:
                 self.operator = _STOP if self.rng.random() < 0.3 else random_policies(self.rng, 2)
             self._give(self._outcome(self.rng.choice(wanted)))
@@ -125,7 +143,13 @@ class PolicyRun:
                 assert self._may_run(effect.call_id), "what is denied never reaches an executor"
                 dice, ids = rng.random(), {"at": self.now, "call_id": effect.call_id, "attempt": effect.attempt}
                 if dice < 0.75:
-                    return i.ToolReturned(ok=dice < 0.6, result=_TEXT, **ids)
+                    ok = dice < 0.6
+                    result, said = self._came(effect.call_id, ok=ok), tuple[PolicyFindings, ...]()
+                    if model.are_results_heard(self.policies, self.operator) and rng.random() < 0.5:
+                        said = (self._found_of_result(effect.call_id),)
+                    return i.ToolReturned(
+                        ok=ok, result=result, is_gated=model.are_results_heard(self.operator), policies=said, **ids
+                    )
                 if dice < 0.9:
                     return i.ToolNotSent(**ids)
                 return i.ToolOutcomeUnknown(reason=ErrorReason.EXECUTOR_LOST, **ids)
@@ -133,6 +157,9 @@ class PolicyRun:
                 return self._place(effect)
             case e.AwaitApproval():
                 return self._approval(effect)
+            case e.EvaluateResult():
+                said = (self._found_of_result(effect.call_id),)
+                return i.ResultEvaluated(at=self.now, call_id=effect.call_id, attempt=effect.attempt, policies=said)
             case e.AwaitRetry():
                 self.now = max(self.now, effect.due)
                 return i.RetryDue(at=self.now, round=effect.round, attempt=effect.attempt)
@@ -167,6 +194,33 @@ class PolicyRun:
             availability=self.rng.choice([i.Availability.HELD, i.Availability.BUSY]),
             policies=said,
             **which,
+        )
+
+    def _came(self, call_id: EffectId, *, ok: bool) -> ContentRef:
+        """What a call comes to, at a place that the model can be shown to have seen or not."""
+        words = self.rng.choice(["words", "a secret", "many secret words"])
+        content = Content.text(f"{words} of {call_id}")
+        self.came[call_id] = model.Came(self.calls[call_id], ok, content.data.decode())
+        self.contents[content.ref.digest] = content.data
+        return content.ref
+
+    def _resolution(self, call: CallState) -> i.Input:
+        """Somebody says what became of a call, whoever that is and whatever they say."""
+        resolution = self.rng.choice([*Resolution, Resolution.HAPPENED, Resolution.FAILED, Resolution.TRY_AGAIN])
+        has_words = resolution in (Resolution.HAPPENED, Resolution.FAILED)
+        self.resolutions += 1
+        return i.ResolutionRequested(
+            at=self.now,
+            call_id=call.call_id,
+            attempt=call.attempt,
+            resolution=resolution,
+            resolved_by="ann",
+            reason="",
+            request_id=f"decision-{self.resolutions}",
+            request_digest="",
+            result=self._came(call.call_id, ok=resolution is Resolution.HAPPENED) if has_words else None,
+            grace_us=b.SECOND,
+            is_gated=model.are_results_heard(self.operator),
         )
 
     def _model(self, effect: e.CallModel) -> i.Input:
@@ -229,12 +283,42 @@ class PolicyRun:
         assert tool is not None
         facts = CallFacts(self.state.round, index, tainted, content.ref)
         subject = subject_of_call(RunFacts.of(self.state), tool, facts, json.loads(content.data))
-        letters = evaluated(chain.conditions(), subject.variables)
+        letters = evaluated(chain.conditions, subject.variables)
         return chain.findings(subject.effect, subject.digest, [_OUTCOMES[letter] for letter in letters])
+
+    def _found_of_result(self, call_id: EffectId) -> PolicyFindings:
+        """What the edge finds of what a call came to, and what must be decided then; now and then of something else."""
+        came, chain = self.came[call_id], self.package.chain(PolicyStage.POST_TOOL, self._rules())
+        tool, arguments = self.package.tool(came.call.tool), self.arguments[call_id]
+        assert tool is not None
+        facts = CallFacts(self.state.round, int(call_id.rpartition(".")[2]), came.call.tainted, arguments.ref)
+        asked = subject_of_call(RunFacts.of(self.state), tool, facts, json.loads(arguments.data))
+        said = Content.text(came.text)
+        subject = subject_of_result(asked, Result(came.ok, said.ref, said.data))
+        found = chain.findings(
+            subject.effect,
+            subject.digest,
+            [_OUTCOMES[letter] for letter in evaluated(chain.conditions, subject.variables)],
+        )
+        self.released[call_id] = model.release(came, self.policies, self.operator)
+        if self.rng.random() < 0.03:
+            self.released[call_id] = "deny"
+            return replace(found, subject_digest="sha256:other")
+        return found
 
     def _check(self, record: r.Record) -> None:
         """One record against the model."""
         match record:
+            case r.PolicyDecided(stage=PolicyStage.POST_TOOL, subject=str() as call_id):
+                word, expected = _WORDS[record.decision.verdict], self.released[call_id]
+                assert call_id in self.held, "only what is held is decided on"
+                assert word == expected, f"what came of {call_id} is decided {word} and must be {expected}"
+                assert record.subject_digest == Content.text(self.came[call_id].text).ref.digest
+            case r.ToolResultReleased():
+                self._check_release(record)
+            case r.ModelAttemptStarted():
+                assert not self.held, "the model is asked on only when every result is released"
+                self._check_what_the_model_sees()
             case r.ToolRequested():
                 assert record.tainted == self.is_tainted, "taint is that of what the model has seen"
             case r.PolicyDecided(subject=str() as call_id):
@@ -254,9 +338,45 @@ class PolicyRun:
                 assert earlier[-1].decision.verdict is Verdict.ALLOW or (asked and record.approved_by == "bob")
                 assert earlier[-1].subject_digest == record.arguments_digest, "an allow is for one digest"
             case r.ToolCompleted() | r.ToolFailed() if record.attempt:
-                tool = self.package.tool(record.tool)
-                self.is_tainted = self.is_tainted or (tool is not None and tool.untrusted)
+                has_words = isinstance(record, r.ToolCompleted) or record.message is not None
+                must_wait = has_words and model.are_results_heard(self.policies, self.operator)
+                assert record.awaits_release == must_wait, "what policies are heard of is held, and nothing else"
+                if must_wait:
+                    self.held.add(record.call_id)
+                else:
+                    self._tells(record.tool)
         self._checked = [*self._all_records(), record]
+
+    def _check_release(self, record: r.ToolResultReleased) -> None:
+        """What the model is told is what the last decision says."""
+        decided = self._all_records()[-1]
+        assert isinstance(decided, r.PolicyDecided) and decided.subject == record.call_id, "a release has a decision"
+        self.held.remove(record.call_id)
+        if self.released[record.call_id] == "allow":
+            assert record.release is ResultRelease.RELEASED
+            self._tells(record.tool)
+        else:
+            assert record.release is ResultRelease.WITHHELD
+            self.withheld.add(record.call_id)
+
+    def _tells(self, name: str) -> None:
+        """The model is told what a tool says."""
+        tool = self.package.tool(name)
+        self.is_tainted = self.is_tainted or (tool is not None and tool.untrusted)
+
+    def _check_what_the_model_sees(self) -> None:
+        """Every result that it may see, and of those that are withheld nothing but that."""
+        contents = {_TEXT.digest: b"words", **self.contents}
+        contents |= {content.ref.digest: content.data for content in self.arguments.values()}
+        contents |= {
+            ref.digest: b"input" for record in self._all_records() for ref in refs(record) if ref.digest not in contents
+        }
+        for message in messages_of(list(self._all_records()), contents, 0):
+            if isinstance(message, ToolResultMessage):
+                came = self.came.get(EffectId(message.call_id))
+                is_hidden = message.call_id in self.withheld
+                assert not (is_hidden and came and came.text in message.content), f"{message.call_id} is withheld"
+                assert not is_hidden or "is withheld by policy" in message.content, "and the model is told so"
 
     def _all_records(self) -> Sequence[r.Record]:
         return getattr(self, "_checked", [])
@@ -269,9 +389,8 @@ class PolicyRun:
         denied = {record.call_id for record in self.records if isinstance(record, r.ToolDenied)}
         refused = {call for call in self.expected if not self._may_run(call) and call in requested}
         refused -= {call.call_id for call in self.state.calls if call.is_pending}
-        ended_otherwise = {
-            record.call_id for record in self.records if isinstance(record, r.ToolFailed | r.ToolCompleted)
-        }
+        settled_otherwise = (r.ToolFailed, r.ToolCompleted, r.ToolCancelled, r.ToolRecoveryRequired)
+        ended_otherwise = {record.call_id for record in self.records if isinstance(record, settled_otherwise)}
         assert refused <= denied | ended_otherwise
         interrupted = [
             number

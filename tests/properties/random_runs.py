@@ -172,8 +172,14 @@ class RandomRun:
                 )
             case e.AwaitApproval():
                 return self._approval(effect)
+            case e.EvaluateResult():
+                return self._evaluated(effect, self.rng.choice([*Verdict, *[Verdict.ALLOW] * 4]))
             case e.WaitForCancelDeadline():
                 return i.CancelDeadlinePassed(at=self.now)
+
+    def _evaluated(self, effect: e.EvaluateResult, verdict: Verdict) -> i.Input:
+        said = (b.said_of(_TEXT, verdict),)
+        return i.ResultEvaluated(at=self.now, call_id=effect.call_id, attempt=effect.attempt, policies=said)
 
     def _approval(self, effect: e.AwaitApproval) -> i.Input:
         if self.rng.random() < 0.3:
@@ -218,6 +224,7 @@ class RandomRun:
             request_digest="",
             result=_TEXT,
             grace_us=self.rng.choice([0, 9]),
+            is_gated=self.rng.random() < 0.3,
         )
 
     def _due(self, effect: e.AwaitRetry) -> int:
@@ -256,7 +263,9 @@ class RandomRun:
     def _tool(self, effect: e.CallTool) -> i.Input:
         call_id, attempt, dice = effect.call_id, effect.attempt, self.rng.random()
         if dice < 0.6:
-            return i.ToolReturned(at=self.now, call_id=call_id, attempt=attempt, ok=dice < 0.5, result=_TEXT)
+            said = (b.said_of(_TEXT, Verdict.ALLOW),) if self.rng.random() < 0.5 else ()
+            gated = {"is_gated": self.rng.random() < 0.3, "policies": said}
+            return i.ToolReturned(at=self.now, call_id=call_id, attempt=attempt, ok=dice < 0.5, result=_TEXT, **gated)
         if dice < 0.8:
             return i.ToolNotSent(at=self.now, call_id=call_id, attempt=attempt)
         return i.ToolOutcomeUnknown(at=self.now, call_id=call_id, attempt=attempt, reason=self.rng.choice(_UNKNOWN))
@@ -291,5 +300,7 @@ class RandomRun:
             case e.AwaitApproval():
                 self.now = max(self.now, effect.due)
                 return i.ApprovalDue(at=self.now, call_id=effect.call_id, approval_id=effect.approval_id)
+            case e.EvaluateResult():
+                return self._evaluated(effect, Verdict.ALLOW)
             case e.WaitForCancelDeadline():
                 return i.CancelDeadlinePassed(at=self.now)

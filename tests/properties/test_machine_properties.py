@@ -52,6 +52,7 @@ class Ledger:
         self._passed: set[EffectId] = set()  # calls that policy allowed
         self._unknown = set[EffectId]()  # the calls whose outcome is unknown
         self._approvals = ApprovalLedger("local")
+        self._unreleased = set[EffectId]()  # the calls of which the model has not been told
 
     def check(self, record: r.Record) -> None:
         """Takes in one more record."""
@@ -73,6 +74,13 @@ class Ledger:
                 self._start_tool(record)
             case r.PolicyDecided(stage=PolicyStage.PRE_TOOL, subject=str(subject), decision=Decision(Verdict.ALLOW)):
                 self._passed.add(subject)
+            case r.ToolCompleted(awaits_release=True) | r.ToolFailed(awaits_release=True):
+                self._unreleased.add(record.call_id)
+                self.intents.add((record.call_id, "release", record.attempt))
+            case r.ToolResultReleased():
+                assert record.call_id in self._unreleased, "only what is held is released, and once"
+                assert not self.cancelled, "nobody is told anything after a cancel"
+                self._unreleased.remove(record.call_id)
             case r.ToolFailed() | r.ToolDenied() | r.ApprovalSuperseded():
                 self._passed.discard(record.call_id)
             case r.ApprovalRequested() | r.ApprovalEscalated():
@@ -109,6 +117,7 @@ class Ledger:
     def _start_model(self, record: r.ModelAttemptStarted) -> None:
         assert not self.cancelled, "no model is asked after a cancel"
         assert not self._unknown, "the model is not asked on while the outcome of a call is unknown"
+        assert not self._unreleased, "the model is not asked on before every result is released"
         self.open_models.add(record.round)
         assert len(self.open_models) == 1, "one model is asked at a time"
         assert record.at >= self.not_before, "no attempt is made before its time"
@@ -220,7 +229,7 @@ def _expected_status(state: RunState, wanted: Mapping[e.EffectKey, e.Effect]) ->
         return RunStatus.CANCELLING
     if any(call.phase is CallPhase.UNKNOWN for call in state.calls):
         return RunStatus.REPAIR_NEEDED
-    under_way = any(isinstance(effect, e.CallModel | e.CallTool) for effect in wanted.values())
+    under_way = any(isinstance(effect, e.CallModel | e.CallTool | e.EvaluateResult) for effect in wanted.values())
     return RunStatus.RUNNING if under_way else RunStatus.WAITING
 
 

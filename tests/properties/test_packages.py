@@ -11,14 +11,17 @@ from typing import Any
 
 import pytest
 import yaml
+from pydantic import ValidationError
 from runwright.adapters.json_schema import JsonSchemaChecker
 from runwright.adapters.package_documents import examine_document
 from runwright.core.approval_rules import ApprovalSpec
 from runwright.core.package import FORMATS, RuntimePackage, ToolSpec
 from runwright.core.package_findings import PackageFinding
 from runwright.core.policy_rules import PolicyRule, PolicySpec
+from runwright.core.schema_digests import schema_digest
 
 SEED = 20_251
+SIDECAR = {"type": "object", "properties": {"path": {"type": "string", "maxLength": 9}}, "required": ["path"]}
 FULL: dict[str, Any] = {
     "format": "runwright-package-v0",
     "id": "desk",
@@ -43,7 +46,17 @@ FULL: dict[str, Any] = {
             "untrusted": True,
         }
         for name in ("look", "write")
+    ]
+    + [
+        {
+            "name": "seal",
+            "executor": "desk",
+            "effect": "write",
+            "schema_digest": schema_digest(SIDECAR),
+            "model_view": {"type": "object", "description": "Less."},
+        }
     ],
+    "sidecars": {schema_digest(SIDECAR): SIDECAR},
 }
 RULE = {"stage": "run_start", "when": "run.session_id == 'a'", "then": "deny", "code": "too.bold", "message": "No."}
 ASKING = {"stage": "pre_tool", "then": "ask", "approval": "writes"}
@@ -136,7 +149,9 @@ def test_every_leaf_of_a_package_changes_its_fingerprint(of: dict[str, Any], for
     full = {**of, "format": format_}
     before = RuntimePackage.model_validate(full).fingerprint()
     seen = {before}
-    paths = [path for path in leaves(full) if OTHER.get(at(full, path), "") is not None and path != ("format",)]
+    beside = [path for path in leaves(full) if "sidecars" in path or "schema_digest" in path]
+    left = [("format",), *beside]
+    paths = [path for path in leaves(full) if OTHER.get(at(full, path), "") is not None and path not in left]
 
     for path in paths:
         other = other_than(at(full, path)) if path[-1] != "name" or path[0] == "agent" else f"{at(full, path)}_x"
@@ -146,6 +161,22 @@ def test_every_leaf_of_a_package_changes_its_fingerprint(of: dict[str, Any], for
     assert len({RuntimePackage.model_validate({**full, "format": one}).fingerprint() for one in FORMATS}) == len(
         FORMATS
     )
+
+
+@pytest.mark.parametrize("format_", FORMATS)
+def test_every_leaf_of_a_schema_beside_a_package_changes_its_fingerprint(format_: str) -> None:
+    seen = {RuntimePackage.model_validate({**FULL, "format": format_}).fingerprint()}
+    paths = [path for path in leaves(SIDECAR) if at(SIDECAR, path) != "object"]
+
+    for path in paths:
+        schema = changed(SIDECAR, path, other_than(at(SIDECAR, path)))
+        tools = [*FULL["tools"][:2], {**FULL["tools"][2], "schema_digest": schema_digest(schema)}]
+        package = {**FULL, "format": format_, "tools": tools, "sidecars": {schema_digest(schema): schema}}
+        seen.add(RuntimePackage.model_validate(package).fingerprint())
+        with pytest.raises(ValidationError, match="the digest of what it is"):
+            RuntimePackage.model_validate({**FULL, "sidecars": {schema_digest(SIDECAR): schema}})
+
+    assert len(seen) == len(paths) + 1
 
 
 @pytest.mark.parametrize("format_", FORMATS)
@@ -159,7 +190,9 @@ def test_order_without_meaning_and_defaults_spelled_out_do_not(of: dict[str, Any
         shuffled = _shuffled(full, chance)
         shuffled["tools"] = chance.sample(shuffled["tools"], len(shuffled["tools"]))
         assert RuntimePackage.model_validate(shuffled).fingerprint() == before
-    spelled = RuntimePackage.model_validate(json.loads(RuntimePackage.model_validate(full).model_dump_json()))
+    spelled = RuntimePackage.model_validate(
+        json.loads(RuntimePackage.model_validate(full).model_dump_json()) | {"sidecars": full["sidecars"]}
+    )
     assert spelled.fingerprint() == before
 
 
@@ -175,7 +208,7 @@ Fault = Callable[[dict[str, Any], random.Random], str]
 
 def _dicts(value: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
     """The parts of a package whose keys are known, and so not what is within parameters."""
-    if path and path[-1] == "parameters":
+    if path and path[-1] in ("parameters", "model_view", "sidecars"):
         return
     if isinstance(value, dict):
         yield path
@@ -242,7 +275,18 @@ def of_a_later_version(package: dict[str, Any], chance: random.Random) -> str:
     return "outputs"
 
 
+def another_sidecar(package: dict[str, Any], chance: random.Random) -> str:
+    """A schema beside the package that was changed there, or went missing."""
+    digest = package["tools"][2]["schema_digest"]
+    if chance.randrange(2):
+        package["sidecars"] = {}
+        return "tools.2.schema_digest"
+    package["sidecars"] = {digest: {**SIDECAR, "title": "Other"}}
+    return f"sidecars.{digest}"
+
+
 FAULTS: tuple[Fault, ...] = (
+    another_sidecar,
     misspelled,
     wrong_kind,
     out_of_bounds,
@@ -318,7 +362,7 @@ def test_the_vectors_of_the_clients_hold(vector: dict[str, str]) -> None:
 
     assert package.canonical().decode() == vector["canonical"]
     assert package.fingerprint() == vector["fingerprint"]
-    assert RuntimePackage.model_validate_json(package.canonical()).fingerprint() == vector["fingerprint"]
+    assert RuntimePackage.model_validate_json(package.stored()) == package
 
 
 def test_where_an_executor_is_and_what_it_does_is_in_no_fingerprint() -> None:

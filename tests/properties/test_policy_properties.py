@@ -11,10 +11,12 @@ from importlib import import_module
 
 import pytest
 from msgspec.structs import replace
-from runwright.core import apply, policy, policy_chain
-from runwright.core.machine import endings, gates, policies
-from runwright.core.outcomes import CallPhase
+from runwright.core import apply, policy, policy_chain, state
+from runwright.core import records as r
+from runwright.core.machine import endings, gates, policies, repairs
+from runwright.core.outcomes import CallPhase, ResultRelease
 from runwright.core.policy import PolicyFindings, Verdict
+from runwright.runtime.conversations import conversation
 
 from tests.e2e.conftest import SOAK
 from tests.properties.policy_runs import check_run
@@ -125,8 +127,12 @@ def _shadow_counts(patch: pytest.MonkeyPatch) -> None:
 
 @bug
 def _only_the_first_rule_of_a_policy_is_heard(patch: pytest.MonkeyPatch) -> None:
-    right = policy_chain._said
-    patch.setattr(policy_chain, "_said", lambda *given: iter(list(right(*given))[:1]))
+    right = policy_chain._Heard
+
+    def wrong(enforced: bool, decider: str, builtin: object, rules: tuple[object, ...]) -> object:
+        return right(enforced, decider, builtin, rules[:1])  # type: ignore[arg-type]
+
+    patch.setattr(policy_chain, "_Heard", wrong)
 
 
 @bug
@@ -183,6 +189,90 @@ def _what_passed_starts_before_an_interrupt(patch: pytest.MonkeyPatch) -> None:
 @bug
 def _a_denied_call_is_started(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(policies, "allow_call", lambda step, call, _: bool(policies.calls.start(step, call)) or True)
+
+
+@bug
+def _what_is_withheld_is_told(patch: pytest.MonkeyPatch) -> None:
+    right = conversation._results
+
+    def wrong(records: list[r.Record]) -> object:
+        released = {"release": ResultRelease.RELEASED}
+        return right(
+            [replace(each, **released) if isinstance(each, r.ToolResultReleased) else each for each in records]
+        )
+
+    patch.setattr(conversation, "_results", wrong)
+
+
+@bug
+def _what_is_withheld_taints(patch: pytest.MonkeyPatch) -> None:
+    right = apply._closed
+
+    def wrong(state: object, record: object, call_id: object) -> object:
+        return apply._told(right(state, record, call_id), state.call(call_id))  # type: ignore[arg-type, attr-defined]
+
+    patch.setattr(apply, "_closed", wrong)
+
+
+@bug
+def _what_is_released_does_not_taint(patch: pytest.MonkeyPatch) -> None:
+    right = apply._told
+    released = lambda state, call: state if call.awaits_release else right(state, call)  # noqa: E731
+    patch.setattr(apply, "_told", released)
+
+
+@bug
+def _the_model_does_not_wait_for_a_release(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(state.CallState, "awaits_release", property(lambda _: False))
+
+
+@bug
+def _what_somebody_resolves_is_not_held(patch: pytest.MonkeyPatch) -> None:
+    right = repairs.resolve
+
+    def wrong(step: object, input_: object) -> None:
+        patch.setattr(repairs.policies, "are_heard_of_results", lambda *_: False)
+        right(step, input_)  # type: ignore[arg-type]
+        patch.setattr(repairs.policies, "are_heard_of_results", heard)
+
+    heard = repairs.policies.are_heard_of_results
+    patch.setattr(repairs, "resolve", wrong)
+
+
+@bug
+def _the_operator_is_not_heard_of_results(patch: pytest.MonkeyPatch) -> None:
+    right = policies.are_heard_of_results
+    patch.setattr(policies, "are_heard_of_results", lambda step, _: right(step, by_operator=False))
+
+
+@bug
+def _what_was_found_of_another_result_counts(patch: pytest.MonkeyPatch) -> None:
+    right = policies.release
+
+    def wrong(step: object, call: object, found: PolicyFindings) -> None:
+        right(step, call, replace(found, subject_digest=call.outcome.digest))  # type: ignore[arg-type, attr-defined]
+
+    patch.setattr(policies, "release", wrong)
+
+
+@bug
+def _a_failure_in_the_words_of_its_tool_is_not_held(patch: pytest.MonkeyPatch) -> None:
+    right = policies.calls.fail
+
+    def wrong(*given: object, is_gated: bool, **named: object) -> None:
+        right(*given, **named)  # type: ignore[arg-type]
+
+    patch.setattr(policies.calls, "fail", lambda *given, **named: wrong(*given, **{"is_gated": False, **named}))
+
+
+@bug
+def _an_interrupt_over_a_result_goes_on(patch: pytest.MonkeyPatch) -> None:
+    right = apply._ended_by_policy
+
+    def wrong(before: object, record: r.PolicyDecided) -> object:
+        return before if record.stage is policy.PolicyStage.POST_TOOL else right(before, record)  # type: ignore[arg-type]
+
+    patch.setattr(apply, "_ended_by_policy", wrong)
 
 
 @pytest.mark.parametrize("plant", BUGS.values(), ids=BUGS)

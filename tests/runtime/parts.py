@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from runwright.adapters.providers.scripted import ScriptedProvider
+from runwright.core.callbacks import UnusedTool
 from runwright.core.content import JSON
 from runwright.ports.provider import EmitText, ModelReply, ModelRequest, Provider
 from runwright.ports.tools import Granted, Place, PlaceRequest, PlaceWait, ToolInvocation, ToolOutcome, ToolOutcomeKind
@@ -110,6 +111,10 @@ class PlayedTools:
     def is_reachable(self, wanted: PlaceRequest) -> bool:
         """See the port."""
         return True
+
+    def unused(self, wanted: PlaceRequest) -> Sequence[UnusedTool]:
+        """See the port."""
+        return ()
 
     def take_place(self, wanted: PlaceRequest) -> Place:
         """See the port."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from runwright.adapters.memory import MemoryCallbacks
 from runwright.adapters.sqlite import SqliteJournal
 from runwright.core.audit import AuditEntry, AuditKind
 from runwright.core.callback_kinds import CallbackKind, ToolExecutor
-from runwright.core.callbacks import MAX_PER_NAMESPACE, Callback, Health, HealthKind
+from runwright.core.callbacks import MAX_PER_NAMESPACE, Callback, Health, HealthKind, UnusedTool
 from runwright.core.errors import AgentError, ErrorReason
 from runwright.core.executor_names import ExecutorNames
 from runwright.core.ids import DEFAULT_NAMESPACE, Namespace
@@ -52,6 +53,10 @@ class FakeDialer:
     def drop(self, namespace: Namespace, callback_id: str) -> None:
         """See the port."""
         self.opened.pop((namespace, callback_id), None)
+
+    def unused(self, callback: Callback) -> Sequence[UnusedTool]:
+        """Nothing was looked for."""
+        return ()
 
     def health(self, callback: Callback) -> Health:
         """See the port."""

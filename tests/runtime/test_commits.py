@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+from runwright.adapters.condition_worker import compiled
 from runwright.adapters.memory.journal import MemoryJournal
 from runwright.adapters.sqlite.journal import SqliteJournal
 from runwright.core.ids import DEFAULT_NAMESPACE
@@ -26,11 +27,15 @@ async def test_a_lone_run_with_one_tool_call_is_four_commits(any_journal: Memory
 
 
 async def test_a_governed_run_alone_is_four_commits_too(any_journal: MemoryJournal | SqliteJournal) -> None:
-    stages = [{"stage": stage, "then": "allow"} for stage in ("run_start", "input", "pre_tool", "output")]
+    stages = [{"stage": stage, "then": "allow"} for stage in ("run_start", "input", "pre_tool", "post_tool", "output")]
     conditions = [{"when": "size(args) > 5 || call.tainted", "then": "deny"}] * 10
     package = b.one_call_package().model_dump(mode="json")
+    conditions += [{**rule, "stage": "post_tool"} for rule in conditions]
     package |= {"policy": "builtin:read-only", "policies": [{"rules": [*stages, *conditions]}]}
     bench = b.Bench(journal=any_journal)
+    compiled(
+        "true"
+    )  # a library that is not there yet is loaded beside the loop, and what waits for that costs a commit
     runtime = bench.runtime(RuntimePackage.model_validate(package))
     rules = OperatorRules((PolicySpec(builtin="read-only"),), "sha256:operator")
     runtime.ports.policies.replace_operator_rules({DEFAULT_NAMESPACE: rules})

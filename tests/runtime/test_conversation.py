@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+
 from runwright.core.outcomes import FinishReason, RunStatus
+from runwright.core.schema_digests import schema_digest
 from runwright.ports.provider import (
     AssistantMessage,
     Message,
@@ -221,3 +224,23 @@ async def test_what_the_model_said_while_asking_for_tools_is_not_the_answer(benc
     ended = await bench.runtime().run_text(b.request())
 
     assert ended.text == "The answer."
+
+
+async def test_the_model_is_shown_the_view_and_the_schema_checks_the_arguments(bench: b.Bench) -> None:
+    recorder = RecordingProvider()
+    bench.providers = {"scripted": recorder}
+    schema = {"type": "object", "properties": {"step": {"type": "integer", "maximum": 1}}}
+    view = {"type": "object", "properties": {"step": {"type": "integer"}}}
+    tool = {key: value for key, value in b.tool().items() if key != "parameters"}
+    package = b.package(
+        b.asks({"tool": "look", "arguments": {"step": 2}}),
+        b.asks({"tool": "look", "arguments": {"step": 1}}),
+        b.says("{results}"),
+        tools=({**tool, "schema_digest": schema_digest(schema), "model_view": view},),
+        sidecars={schema_digest(schema): schema},
+    )
+
+    await bench.runtime(package).run_text(b.request("one"))
+
+    assert [request.tools[0].parameters_schema for request in recorder.requests] == [view] * 3
+    assert [json.loads(performed.arguments) for performed in bench.function_tools.ledger] == [{"step": 1}]

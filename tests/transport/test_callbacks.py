@@ -389,3 +389,20 @@ async def test_registrations_survive_with_the_journal(serve: Serve, tmp_path: Pa
 
     assert [(each.spec.callback_id, each.lease.seconds) for each in found] == [("one", 600)]
     assert [each.credential for each in await journal.callbacks().load()] == [SECRET]
+
+
+async def test_digests_come_back_by_tool_and_wrong_ones_are_named(served: Served) -> None:
+    good = "sha256:" + "0" * 64
+    digests = [pb.ToolDigest(tool=tool, schema_digest=good) for tool in ("see", "look")]
+    answer = await register(served, registration(tools=["look", "see"], tool_digests=digests))
+
+    assert [each.tool for each in answer.callback.spec.tool_digests] == ["look", "see"]
+    for wrong, field in (
+        ([("look", "sha256:ABC")], "spec.tool_digests[0].schema_digest"),
+        ([("look", good), ("peek", good)], "spec.tool_digests[1].tool"),
+        ([("look", good), ("look", good)], "spec.tool_digests[1].tool"),
+        ([(f"t{number}", good) for number in range(129)], "spec.tool_digests"),
+    ):
+        entries = [pb.ToolDigest(tool=tool, schema_digest=digest) for tool, digest in wrong]
+        refusal = await refused(register(served, registration(tools=["look"], tool_digests=entries)))
+        assert (refusal.info.reason, refusal.info.metadata["field"]) == ("INVALID_REQUEST", field)

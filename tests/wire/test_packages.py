@@ -8,6 +8,7 @@ import pytest
 from pydantic import JsonValue
 from runwright._gen.runwright.v1 import package_pb2
 from runwright.core.package import RuntimePackage
+from runwright.core.schema_digests import schema_digest
 from runwright.wire.packages import package, to_package
 
 from tests.core import builders as b
@@ -24,7 +25,9 @@ def test_a_package_with_every_field_set_comes_back_with_its_fingerprint() -> Non
         b.tool("send", effect="write", idempotent=True, description="Sends.", parameters=schema, timeout_ms=1),
         b.tool("spawn", effect="process", unavailable_timeout_ms=86_400_000, max_attempts=100, executor="other"),
         b.tool("fetch", effect="network"),
-        b.tool("lookup", idempotent=False),
+        b.tool("lookup", idempotent=False, model_view={"type": "object"}),
+        b.tool("seal", schema_digest=schema_digest(schema)),
+        sidecars={schema_digest(schema): schema},
         agent={"id": "helper", "name": "Helper", "instructions": "Be brief.\n"},
         provider={"adapter": "demo", "model": "m-1", "parameters": {"temperature": 0.5, "stop": [None, True, "x"]}},
         fallbacks=[{"adapter": "spare", "model": "m-2", "max_attempts": 10}, {"adapter": "spare", "model": "m-3"}],
@@ -37,6 +40,7 @@ def test_a_package_with_every_field_set_comes_back_with_its_fingerprint() -> Non
 
     assert back == full
     assert back.fingerprint() == full.fingerprint()
+    assert back.stored() == full.stored()
 
 
 def test_a_package_of_defaults_comes_back_with_its_fingerprint() -> None:

@@ -143,6 +143,7 @@ type arguments struct {
 	Register         *registration              `json:"register"`
 	Credential       string                     `json:"credential"`
 	Document         string                     `json:"document"`
+	Sidecars         []string                   `json:"sidecars"`
 	Package          json.RawMessage            `json:"package"`
 	PackageID        string                     `json:"package_id"`
 	Tag              string                     `json:"tag"`

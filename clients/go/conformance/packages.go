@@ -21,7 +21,16 @@ func (a arguments) packageOptions() []runwright.PackageOption {
 	if a.RequestID != "" {
 		options = append(options, runwright.WithRequestID(a.RequestID))
 	}
+	options = append(options, runwright.WithSidecars(a.sidecars()...))
 	return options
+}
+
+func (a arguments) sidecars() [][]byte {
+	var sidecars [][]byte
+	for _, text := range a.Sidecars {
+		sidecars = append(sidecars, []byte(text))
+	}
+	return sidecars
 }
 
 // packageName is a package that is named by a word.
@@ -75,7 +84,7 @@ func (p *program) tagHistory(ctx context.Context, args arguments) (any, error) {
 }
 
 func (p *program) validatePackage(ctx context.Context, args arguments) (any, error) {
-	return answered(p.connected().ValidatePackage(ctx, args.Document))
+	return answered(p.connected().ValidatePackage(ctx, args.Document, args.sidecars()...))
 }
 
 func (p *program) resolvePackage(ctx context.Context, args arguments) (any, error) {

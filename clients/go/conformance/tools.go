@@ -19,6 +19,8 @@ type registration struct {
 	LeaseSeconds *float64 `json:"lease_seconds"`
 	Address      string   `json:"address"`
 	MaxCalls     uint32   `json:"max_calls"`
+
+	SchemaDigests *bool `json:"schema_digests"`
 }
 
 type behaviour struct {
@@ -28,6 +30,31 @@ type behaviour struct {
 	Unencodable bool    `json:"unencodable"`
 	Waits       bool    `json:"waits"`
 	Echo        bool    `json:"echo"`
+
+	Declared *struct {
+		Description string           `json:"description"`
+		Effect      runwright.Effect `json:"effect"`
+		Idempotent  *bool            `json:"idempotent"`
+		Parameters  json.RawMessage  `json:"parameters"`
+	} `json:"declared"`
+}
+
+// options are what the tool declares.
+func (b *behaviour) options() []runwright.ToolOption {
+	if b.Declared == nil {
+		return nil
+	}
+	options := []runwright.ToolOption{runwright.WithDescription(b.Declared.Description)}
+	if b.Declared.Effect != "" {
+		options = append(options, runwright.WithEffect(b.Declared.Effect))
+	}
+	if b.Declared.Idempotent != nil {
+		options = append(options, runwright.WithIdempotent(*b.Declared.Idempotent))
+	}
+	if b.Declared.Parameters != nil {
+		options = append(options, runwright.WithSchema(b.Declared.Parameters))
+	}
+	return options
 }
 
 type tools struct {
@@ -66,7 +93,7 @@ func (p *program) serveTools(ctx context.Context, args arguments) (any, error) {
 		if err := json.Unmarshal(text, &does); err != nil {
 			return nil, err
 		}
-		runwright.Handle(t.server, name, t.perform(does))
+		runwright.Handle(t.server, name, t.perform(does), does.options()...)
 	}
 	if args.Listen == "" {
 		args.Listen = "127.0.0.1:0"
@@ -99,6 +126,9 @@ func (t *tools) register(ctx context.Context, client *runwright.Client, asked *r
 	}
 	if asked.MaxCalls != 0 {
 		options = append(options, runwright.WithMaxCalls(asked.MaxCalls))
+	}
+	if asked.SchemaDigests != nil && !*asked.SchemaDigests {
+		options = append(options, runwright.WithoutSchemaDigests())
 	}
 	_, err := t.server.Register(ctx, client, asked.Executor, options...)
 	return err

@@ -85,7 +85,9 @@ class Tools:
         self.registration: Client | None = None
         for name, behaviour in behaviours.items():
             is_odd = behaviour.get("raises") == "odd"
-            self.server.add(name, self._stopping if is_odd else self._handler(behaviour))
+            self.server.add(
+                name, self._stopping if is_odd else self._handler(behaviour), **behaviour.get("declared", {})
+            )
 
     def release(self) -> None:
         """Lets the calls that wait, and all later ones, go on."""
@@ -253,7 +255,7 @@ class Program:
 
     async def put_package(self, args: Args) -> Args:
         """Puts a package."""
-        options = {name: args[name] for name in ("tag", "expected_previous", "request_id") if name in args}
+        options = {name: args[name] for name in ("tag", "expected_previous", "request_id", "sidecars") if name in args}
         return shown(await self.client.put_package(args["document"], **options))
 
     async def get_package(self, args: Args) -> Args:
@@ -277,7 +279,7 @@ class Program:
 
     async def validate_package(self, args: Args) -> Args:
         """Everything that is wrong with a package."""
-        return shown(await self.client.validate_package(args["document"]))
+        return shown(await self.client.validate_package(args["document"], sidecars=args.get("sidecars", ())))
 
     async def resolve_package(self, args: Args) -> Args:
         """What a run would be."""
@@ -356,6 +358,7 @@ class Program:
                     callback_id=register.get("callback_id", ""),
                     lease=float(register.get("lease_seconds", 60)),
                     max_calls=register.get("max_calls", 0),
+                    schema_digests=register.get("schema_digests", True),
                 )
             except RunwrightError:
                 await tools.server.stop()

@@ -16,6 +16,7 @@ import {
   type Subscription,
   type ToolCall,
   ToolError,
+  type ToolDeclaration,
   ToolServer,
 } from "@runwright/client";
 import {
@@ -104,7 +105,7 @@ class Tools {
   constructor(behaviours: Record<string, Args>) {
     this.#released.setMaxListeners(0);
     for (const [tool, behaviour] of Object.entries(behaviours)) {
-      this.server.add<Call>(tool, (args, call) => this.#perform(behaviour, args, call));
+      this.server.add<Call>(tool, (args, call) => this.#perform(behaviour, args, call), declared(behaviour));
     }
   }
 
@@ -131,6 +132,15 @@ class Tools {
 
 function verdictOf(name: JsonValue | undefined): ApprovalVerdict {
   return ApprovalVerdict[text(name).replace("APPROVAL_VERDICT_", "") as keyof typeof ApprovalVerdict];
+}
+
+function texts(values: JsonValue): string[] {
+  return (values as JsonValue[]).map((each) => text(each));
+}
+
+/** What a tool declares: only what the case says. */
+function declared(behaviour: Args): ToolDeclaration {
+  return (behaviour["declared"] ?? {}) as ToolDeclaration;
 }
 
 let client: Client | undefined;
@@ -181,11 +191,12 @@ const operations: Record<string, (args: Args) => JsonValue | Promise<JsonValue>>
     });
     return { created: started.created, run: json(RunSnapshotSchema, started.run) };
   },
-  async put_package({ document, tag, expected_previous: expected, request_id: id }) {
+  async put_package({ document, tag, expected_previous: expected, request_id: id, sidecars }) {
     const options = {
       tag: optional(tag, text),
       expectedPrevious: optional(expected, text),
       requestId: optional(id, text),
+      sidecars: optional(sidecars, texts),
     };
     return json(PutPackageResponseSchema, await connected().putPackage(text(document), options));
   },
@@ -211,8 +222,9 @@ const operations: Record<string, (args: Args) => JsonValue | Promise<JsonValue>>
     }
     return { moves };
   },
-  async validate_package({ document }) {
-    return json(ValidatePackageResponseSchema, await connected().validatePackage(text(document)));
+  async validate_package({ document, sidecars }) {
+    const options = { sidecars: optional(sidecars, texts) };
+    return json(ValidatePackageResponseSchema, await connected().validatePackage(text(document), options));
   },
   async resolve_package({ package: name, budget }) {
     const limits = optional(budget, (given) => fromJson(BudgetSchema, given));
@@ -354,11 +366,18 @@ const operations: Record<string, (args: Args) => JsonValue | Promise<JsonValue>>
     served.push(made);
     await made.server.listen(optional(listen, text));
     if (register) {
-      const { executor, callback_id: callbackId, lease_seconds: lease, max_calls: maxCalls } = register as Args;
+      const {
+        executor,
+        callback_id: callbackId,
+        lease_seconds: lease,
+        max_calls: maxCalls,
+        ...more
+      } = register as Args;
       await made.server.register(connected(), text(executor), {
         callbackId: optional(callbackId, text),
         leaseMs: milliseconds(lease),
         maxCalls: optional(maxCalls, Number),
+        schemaDigests: more["schema_digests"] !== false,
       });
     }
     return { address: made.server.address };

@@ -109,6 +109,12 @@ export interface TagOptions extends CallOptions {
   readonly requestId?: string;
 }
 
+/** Texts as messages hold them. */
+export function bytes(texts: readonly string[] = []): Uint8Array<ArrayBuffer>[] {
+  const encoder = new TextEncoder();
+  return texts.map((text) => encoder.encode(text));
+}
+
 /** A package as a request names it. */
 export function selector(named: NonNullable<StartOptions["package"]>) {
   const of = (name: "packageId" | "tag" | "fingerprint", value: string) =>

@@ -5,6 +5,7 @@ import type { MessageInitShape } from "@bufbuild/protobuf";
 import { type Client as Stub, createClient } from "@connectrpc/connect";
 import { ApprovalCalls } from "./approvals.js";
 import {
+  bytes,
   type CallOptions,
   type Cancelled,
   changed,
@@ -217,13 +218,16 @@ export class Client extends ApprovalCalls implements AsyncDisposable {
     }
   }
 
-  /** Puts a package, the text of its file, and returns once it is on disk; `tag` is moved to it. */
+  /**
+   * Puts a package, the text of its file, and returns once it is on disk; `tag` is moved to it. `sidecars` are the schemas,
+   * in JSON, that its tools name by digest.
+   */
   async putPackage(
     document: string,
-    options: TagOptions & { readonly tag?: string } = {},
+    options: TagOptions & { readonly tag?: string; readonly sidecars?: readonly string[] } = {},
   ): Promise<PutPackageResponse> {
     check("putPackage", options);
-    const request = { document, tag: options.tag, ...changed(options) };
+    const request = { document, tag: options.tag, sidecars: bytes(options.sidecars), ...changed(options) };
     return this.call(options, (call) => this.packages.putPackage(request, call));
   }
 
@@ -270,10 +274,14 @@ export class Client extends ApprovalCalls implements AsyncDisposable {
     }
   }
 
-  /** Everything that is wrong with a package, the text of its file; nothing is kept. */
-  async validatePackage(document: string, options?: CallOptions): Promise<ValidatePackageResponse> {
+  /** Everything that is wrong with a package, the text of its file, and its sidecars; nothing is kept. */
+  async validatePackage(
+    document: string,
+    options?: CallOptions & { readonly sidecars?: readonly string[] },
+  ): Promise<ValidatePackageResponse> {
     check("validatePackage", options);
-    return this.call(options, (call) => this.packages.validatePackage({ document }, call));
+    const request = { document, sidecars: bytes(options?.sidecars) };
+    return this.call(options, (call) => this.packages.validatePackage(request, call));
   }
 
   /** What a run would be: limits, tools as the model sees them, what is missing. Without a name: of the default package. */

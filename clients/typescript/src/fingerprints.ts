@@ -16,6 +16,7 @@ interface FieldForm {
   readonly map_of?: string;
   readonly sorted_by?: string;
   readonly younger?: boolean;
+  readonly beside?: boolean;
 }
 
 interface Table {
@@ -47,12 +48,27 @@ export function packageCanonical(document: object): string {
   return json(pruned(whole, TABLE.top, format === TABLE.left_out));
 }
 
+/**
+ * `sha256:HEX` over the canonical form of a tool's schema: what packages and registrations call it by. Throws a TypeError
+ * for what is no object, or has no canonical form.
+ */
+export function schemaDigest(schema: object): string {
+  return `sha256:${createHash("sha256").update(schemaCanonical(schema)).digest("hex")}`;
+}
+
+/** The canonical form of a schema, RFC 8785. */
+export function schemaCanonical(schema: object): string {
+  if (!isObject(schema as Json)) throw new TypeError("A schema is a JSON object.");
+  return json(schema as JsonObject);
+}
+
 /** A part with all its defaults, lists without a meaningful order sorted. */
 function spelled(value: Json, part: string): Json {
   if (!isObject(value)) return value;
   const found = Object.fromEntries(Object.entries(value).filter(([, inner]) => inner !== null));
   for (const [name, form] of Object.entries(TABLE.parts[part] ?? {})) {
-    const inner = found[name] ?? usual(form, found);
+    if (form.beside) delete found[name];
+    const inner = form.beside ? undefined : (found[name] ?? usual(form, found));
     if (inner === undefined) continue;
     if (form.part !== undefined) found[name] = spelled(inner, form.part);
     else if (form.list_of !== undefined && Array.isArray(inner)) {

@@ -19,6 +19,8 @@ export interface RegisterOptions {
   readonly leaseMs?: number;
   /** How many calls the runtime may have under way here at once, at most 10,000. Absent: 8; more wait there. */
   readonly maxCalls?: number;
+  /** False: does not say which schemas the tools have, and gets the calls of every package. Absent: true. */
+  readonly schemaDigests?: boolean;
   /** How the runtime checks the server's certificate. Absent: plaintext. */
   readonly tls?: { readonly ca?: string | Uint8Array; readonly serverName?: string };
 }

@@ -29,17 +29,17 @@ export const OPTIONS = {
   list: [...CALL, "pageSize"],
   listEvents: [...CALL, ...READ, "pageSize"],
   serverInfo: CALL,
-  putPackage: [...CALL, "tag", "expectedPrevious", "requestId"],
+  putPackage: [...CALL, "tag", "expectedPrevious", "requestId", "sidecars"],
   getPackage: CALL,
   listPackages: [...CALL, "pageSize"],
   tagPackage: [...CALL, "expectedPrevious", "requestId"],
   tagHistory: [...CALL, "pageSize"],
-  validatePackage: CALL,
+  validatePackage: [...CALL, "sidecars"],
   resolvePackage: [...CALL, "budget"],
   subscribe: [...READ, "liveOnly", "deltas", "untilDone", "signal", "onReconnect"],
   ToolServer: ["tls", "credential", "onError", "onNote"],
-  register: ["callbackId", "address", "leaseMs", "maxCalls", "tls"],
-  serveFor: ["callbackId", "address", "leaseMs", "maxCalls", "tls", "executor", "listen"],
+  register: ["callbackId", "address", "leaseMs", "maxCalls", "tls", "schemaDigests"],
+  serveFor: ["callbackId", "address", "leaseMs", "maxCalls", "tls", "schemaDigests", "executor", "listen"],
 } as const;
 
 /** Throws a TypeError that names an option which does not exist, or a number that is none. */

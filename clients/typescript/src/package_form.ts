@@ -151,6 +151,10 @@ export const FORM = `{
    "provider": {
     "part": "ProviderRoute"
    },
+   "sidecars": {
+    "beside": true,
+    "default": {}
+   },
    "tools": {
     "default": [],
     "list_of": "ToolSpec",
@@ -172,6 +176,10 @@ export const FORM = `{
    "max_attempts": {
     "default": 3
    },
+   "model_view": {
+    "default": null,
+    "younger": true
+   },
    "name": {},
    "parameters": {
     "default": {
@@ -180,6 +188,10 @@ export const FORM = `{
     }
    },
    "risk": {
+    "default": null,
+    "younger": true
+   },
+   "schema_digest": {
     "default": null,
     "younger": true
    },

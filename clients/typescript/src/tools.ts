@@ -10,6 +10,7 @@ import { connectNodeAdapter } from "@connectrpc/connect-node";
 import { answer, type ToolCall, type ToolHandler } from "./answers.js";
 import { checkRegistration, checkTool } from "./authored.js";
 import type { Client } from "./client.js";
+import { checkDeclaration, described, digests, type ToolDeclaration } from "./describing.js";
 import {
   type ExecuteToolRequest,
   type ExecuteToolResponse,
@@ -39,6 +40,7 @@ export class ToolServer implements AsyncDisposable {
   readonly #options: ToolServerOptions;
   readonly #server: http2.Http2Server;
   readonly #tools = new Map<string, ToolHandler<never>>();
+  readonly #declared = new Map<string, ToolDeclaration>();
   readonly #attempts = new Map<string, number>();
   readonly #sessions = new Set<http2.ServerHttp2Session>();
   readonly #sockets = new Set<Socket>();
@@ -66,7 +68,13 @@ export class ToolServer implements AsyncDisposable {
       grpcWeb: false,
       readMaxBytes: 4 * 1024 * 1024,
       routes: (router) =>
-        router.service(ToolExecutorService, { executeTool: (request, context) => this.#execute(request, context) }),
+        router.service(ToolExecutorService, {
+          executeTool: (request, context) => this.#execute(request, context),
+          describeTools: (_, context) => {
+            this.#authorize(context);
+            return described(this.#declared);
+          },
+        }),
       fallback: (_, response) => {
         // There is no health service: UNIMPLEMENTED is taken for being well. A status without a message has to come
         // with the first headers and end the stream, which `writeHead` and `end` do not do.
@@ -90,13 +98,22 @@ export class ToolServer implements AsyncDisposable {
     });
   }
 
-  /** Adds a tool. Its arguments are valid under the schema that the package has for it. */
-  add<Arguments = Record<string, unknown>>(tool: string, handler: ToolHandler<Arguments>): this {
+  /**
+   * Adds a tool. Its arguments are valid under the schema that the package has for it. The declaration is what packages
+   * are written and compared by.
+   */
+  add<Arguments = Record<string, unknown>>(
+    tool: string,
+    handler: ToolHandler<Arguments>,
+    declaration: ToolDeclaration = {},
+  ): this {
     checkTool(tool, handler, this.#tools);
+    checkDeclaration(tool, declaration);
     if (this.#leases.length > 0) {
       throw new TypeError(`Add ${tool} before the tool server is registered: nobody would call it.`);
     }
     this.#tools.set(tool, handler);
+    this.#declared.set(tool, { ...declaration });
     return this;
   }
 
@@ -127,7 +144,9 @@ export class ToolServer implements AsyncDisposable {
    */
   async register(client: Client, executor: string, options: RegisterOptions = {}): Promise<Lease> {
     check("register", options);
-    const spec = { executor, address: options.address ?? this.address, tools: [...this.#tools.keys()] };
+    const { address = this.address, schemaDigests = true } = options;
+    const toolDigests = schemaDigests ? digests(this.#declared) : [];
+    const spec = { executor, address, tools: [...this.#tools.keys()], toolDigests };
     checkRegistration(executor, options.callbackId, spec.address, this.#tools);
     const lease = new Lease(client, spec, { credential: this.#options.credential, ...options }, this.#onError);
     await lease.begin();

@@ -59,3 +59,12 @@ test("a tool server says what it registered, where, and when it ended", async (t
     `the tool server at ${where} has ended`,
   ]);
 });
+
+test("a declaration that cannot be understood is refused when it is made", () => {
+  const add = (declaration: object): (() => unknown) => {
+    return () => new ToolServer().add("look", () => 1, declaration);
+  };
+  assert.throws(add({ effects: "read" }), /Tool look has no field effects; it has description, effect/);
+  assert.throws(add({ effect: "magic" }), /The effect of tool look is "magic", none of read, write/);
+  assert.throws(add({ parameters: [] }), /A schema is a JSON object/);
+});

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
-import { packageCanonical, packageFingerprint } from "@runwright/client";
+import { packageCanonical, packageFingerprint, schemaDigest } from "@runwright/client";
 
 interface Vector {
   readonly name: string;
@@ -27,4 +27,17 @@ void test("what has no canonical form has no fingerprint", () => {
   const n = (value: unknown): object => ({ format, provider: { parameters: { n: value } } });
   const documents = [{ id: "p" }, { format: "runwright-package-v9" }, n(2 ** 53), n(1e20), n(NaN), n("\ud800")];
   for (const document of documents) assert.throws(() => packageFingerprint(document), TypeError);
+});
+
+test("digests of schemas are those that the server and the other languages make", () => {
+  const file = new URL("../../../../tests/conformance/schema_vectors.json", import.meta.url);
+  const vectors = JSON.parse(readFileSync(file, "utf8")) as { name: string; schema: string; digest: string }[];
+
+  assert.ok(vectors.length >= 8);
+  for (const vector of vectors) {
+    assert.equal(schemaDigest(JSON.parse(vector.schema) as object), vector.digest, vector.name);
+  }
+  for (const wrong of [[], { a: 2 ** 53 }, { a: Number.NaN }, { a: "\ud800" }]) {
+    assert.throws(() => schemaDigest(wrong), TypeError);
+  }
 });

@@ -10,11 +10,25 @@ import json
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import lru_cache
 
+from msgspec import Struct
 from pydantic import JsonValue
 
-from runwright.adapters.condition_cost import MAX_NESTED_MACROS, cost_of
-from runwright.adapters.condition_worker import DOES_NOT_HOLD, EVALUATE, FAILED, HOLDS, compiled, evaluated, is_compiled
+from runwright.adapters.condition_cost import MAX_NESTED_MACROS, ConditionCost, cost_of
+from runwright.adapters.condition_variables import visible
+from runwright.adapters.condition_worker import (
+    DOES_NOT_HOLD,
+    EVALUATE,
+    FAILED,
+    HOLDS,
+    compiled,
+    evaluated,
+    is_compiled,
+    is_loaded,
+    load,
+    seen_of,
+)
 from runwright.adapters.schema_process import Checked, CheckLimits, SchemaProcess, Verdict
 from runwright.core.near import did_you_mean
 from runwright.core.policy_chain import Outcome
@@ -73,43 +87,58 @@ class CelConditions:
         )
         self._thread = ThreadPoolExecutor(1, "runwright-conditions")
         self._waiting = 0
+        self._loading: asyncio.Future[None] | None = None
 
     def problem(self, condition: str, variables: Sequence[str]) -> str | None:
         """See the port."""
         return condition_problem(condition, variables)
 
+    def evaluate_at_once(self, questions: Sequence[ConditionQuestion]) -> list[tuple[Outcome, ...]] | None:
+        """See the port."""
+        if not self._is_cheap(questions):
+            return None
+        return _outcomes([evaluated(question.conditions, question.variables) for question in questions])
+
     async def evaluate(self, questions: Sequence[ConditionQuestion]) -> list[tuple[Outcome, ...]]:
         """See the port."""
-        if self._is_cheap(questions):
-            letters = [evaluated(question.conditions, question.variables) for question in questions]
-        else:
-            letters = await self._evaluated_outside(questions)
-        return [tuple([_OUTCOMES[letter] for letter in found]) for found in letters]
+        if not is_loaded():
+            await self._loaded()
+        outcomes = self.evaluate_at_once(questions)
+        return _outcomes(await self._evaluated_outside(questions)) if outcomes is None else outcomes
 
     async def close(self) -> None:
         """Ends the process."""
         await asyncio.to_thread(self._process.close)
         self._thread.shutdown(wait=False)
 
+    async def _loaded(self) -> None:
+        """Waits until the library is there; all who wait share the loading."""
+        if self._loading is None:
+            self._loading = asyncio.get_running_loop().run_in_executor(self._thread, load)
+        await asyncio.shield(self._loading)
+
     def _asked(self, questions: Sequence[ConditionQuestion]) -> Checked:
-        text = json.dumps([[question.conditions, question.variables] for question in questions])
+        seen = [visible(question.variables, seen_of(question.conditions)) for question in questions]
+        text = json.dumps([[question.conditions, each] for question, each in zip(questions, seen, strict=True)])
         checked = self._process.check(EVALUATE, text)
         _make_ready(questions)
         return checked
 
     def _is_cheap(self, questions: Sequence[ConditionQuestion]) -> bool:
+        if not is_loaded():
+            return False
         units = 0
         for question in questions:
             if question.size > INLINE_BYTES:
                 return False
-            costs = [cost_of(condition) for condition in question.conditions]
-            # Only macros go through values; to count these takes longer than the rest.
-            values = _count(question.variables) if any(cost.macros for cost in costs) else 0
-            for condition, cost in zip(question.conditions, costs, strict=True):
-                more = cost.units(values, question.size)
-                units += more if more is not None else INLINE_UNITS + 1
-                units += 0 if is_compiled(condition) else _COMPILE_UNITS
+            cost = _cost_of_all(question.conditions)
+            units += cost.to_compile()
             if units > INLINE_UNITS:
+                return False
+            # Only macros go through values; to count these takes longer than the rest.
+            values = _count(visible(question.variables, seen_of(question.conditions))) if cost.has_macros else 0
+            more = cost.units(values, question.size)
+            if more is None or (units := units + more) > INLINE_UNITS:
                 return False
         return True
 
@@ -126,6 +155,44 @@ class CelConditions:
             return failed
         letters = iter(checked.answer)
         return ["".join(next(letters) for _ in question.conditions) for question in questions]
+
+
+def _outcomes(letters: Sequence[str]) -> list[tuple[Outcome, ...]]:
+    return [tuple([_OUTCOMES[letter] for letter in found]) for found in letters]
+
+
+class _CostOfAll(Struct, frozen=True):
+    """What several conditions may cost together. `plain` is that of those without macros, over variables of 1 KiB."""
+
+    conditions: tuple[str, ...]
+    plain: int
+    others: tuple[ConditionCost, ...]
+    has_no_bound: bool
+
+    @property
+    def has_macros(self) -> bool:
+        return bool(self.others)
+
+    def units(self, values: int, size: int) -> int | None:
+        """As those of one."""
+        if self.has_no_bound:
+            return None
+        units = self.plain * (1 + size // 1024)
+        for cost in self.others:
+            units += cost.units(values, size) or 0
+        return units
+
+    def to_compile(self) -> int:
+        """About how many microseconds it takes to compile those that are not compiled yet."""
+        return _COMPILE_UNITS * sum([not is_compiled(condition) for condition in self.conditions])
+
+
+@lru_cache(maxsize=1024)
+def _cost_of_all(conditions: tuple[str, ...]) -> _CostOfAll:
+    costs = [cost_of(condition) for condition in conditions]
+    plain = sum(cost.units(0, 0) or 0 for cost in costs if not cost.macros)
+    has_no_bound = any(cost.units(0, 0) is None for cost in costs)
+    return _CostOfAll(conditions, plain, tuple(cost for cost in costs if cost.macros), has_no_bound)
 
 
 def _make_ready(questions: Sequence[ConditionQuestion]) -> None:

@@ -52,10 +52,15 @@ def _is_plain(pattern: str) -> bool:
     return len(pattern) <= _LONGEST_PATTERN and _PLAIN_PATTERN.fullmatch(pattern) is not None
 
 
+def tokens_of(condition: str) -> list[tuple[str, str]]:
+    """The tokens of a condition, each with its kind: raw, text, comment, name, number or other."""
+    return [(str(match.lastgroup), match.group()) for match in _TOKEN.finditer(condition)]
+
+
 @lru_cache(maxsize=4096)
 def cost_of(condition: str) -> ConditionCost:
     """How dear a condition may be."""
-    tokens = [(str(match.lastgroup), match.group()) for match in _TOKEN.finditer(condition)]
+    tokens = tokens_of(condition)
     open_macros: list[bool] = []
     bound: set[str] = set()
     nested = macros = patterns = 0

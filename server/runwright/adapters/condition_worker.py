@@ -12,10 +12,12 @@ import signal
 import socket
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from functools import lru_cache
+from functools import cache, lru_cache
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 from runwright.adapters import schema_worker as worker
+from runwright.adapters.condition_variables import Seen, seen_by, visible
 
 if TYPE_CHECKING:
     import cel
@@ -29,13 +31,29 @@ REMEMBERED = 4096  # compiled conditions
 _PROGRAMS: dict[str, cel.Program] = {}
 
 
+@cache
+def _library() -> ModuleType:
+    import cel  # noqa: PLC0415 - loading it takes a third of a second, and most servers have no rules
+
+    return cel
+
+
+def is_loaded() -> bool:
+    """True once the library is there: an event loop must not be the first to need it."""
+    return _library.cache_info().currsize > 0
+
+
+def load() -> None:
+    """Loads the library, on a thread that may stand still; it lets the others go on. Without it, conditions fail."""
+    with suppress(Exception):
+        _library()
+
+
 def compiled(condition: str) -> cel.Program:
     """The condition, ready to be evaluated. Raises ValueError for what is no CEL."""
     program = _PROGRAMS.get(condition)
     if program is None:
-        import cel  # noqa: PLC0415 - loading it takes a third of a second, and most servers have no rules
-
-        program = cel.compile(condition)
+        program = _library().compile(condition)
         if len(_PROGRAMS) >= REMEMBERED:
             _PROGRAMS.clear()
         _PROGRAMS[condition] = program
@@ -49,21 +67,21 @@ def is_compiled(condition: str) -> bool:
 
 def evaluated(conditions: Sequence[str], variables: Mapping[str, JsonValue]) -> str:
     """A letter for each condition. Whatever is wrong with one, or is neither true nor false, has failed."""
-    import cel  # noqa: PLC0415 - see above
-
-    used = _variables(tuple(conditions))
-    context = cel.Context({name: value for name, value in variables.items() if name in used})
+    try:
+        context = _library().Context(visible(variables, seen_of(tuple(conditions))))
+    except Exception:  # noqa: BLE001 - a value that the language does not have, such as a number of 100 digits
+        return FAILED * len(conditions)
     return "".join([_letter(condition, context) for condition in conditions])
 
 
-@lru_cache(maxsize=256)
-def _variables(conditions: tuple[str, ...]) -> frozenset[str]:
-    """What they speak of: to make a variable ready takes longer than to evaluate a condition."""
-    names: set[str] = set()
+@lru_cache(maxsize=1024)
+def seen_of(conditions: tuple[str, ...]) -> Seen:
+    """What they can see of the variables."""
+    names: dict[str, None] = {}
     for condition in conditions:
         with suppress(Exception):  # what is no CEL fails when it is evaluated
-            names.update(compiled(condition).variables())
-    return frozenset(names)
+            names.update(dict.fromkeys(compiled(condition).variables()))
+    return seen_by(conditions, list(names))
 
 
 def _letter(condition: str, context: cel.Context) -> str:

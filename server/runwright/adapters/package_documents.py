@@ -9,11 +9,13 @@ from pydantic import ValidationError
 
 from runwright.adapters.cel_conditions import condition_problem
 from runwright.adapters.package_rules import Rule, explained
+from runwright.adapters.sidecars import NoSidecars, Sidecars
 from runwright.adapters.yaml_documents import Document, DocumentError, read_document
 from runwright.core.fingerprint import has_canonical_form
-from runwright.core.package import ProviderRoute, RuntimePackage
+from runwright.core.package import NO_ARGUMENTS, ProviderRoute, RuntimePackage, is_sidecar
 from runwright.core.package_findings import WHOLE, FindingRule, PackageFinding
 from runwright.core.policy_rules import MAX_CONDITION_BYTES, MAX_RULES, STAGES, PolicyRule
+from runwright.core.schema_digests import is_schema_digest
 from runwright.ports.conditions import CONDITION_REMEDY, VARIABLES
 from runwright.ports.schemas import SchemaChecker
 
@@ -22,7 +24,7 @@ MAX_FINDINGS = 100
 _EXAMPLE = "Begin with format: runwright-package-v0, id, agent and provider, as examples/workspace/package.yaml does."
 _SCHEMA = "Write parameters as JSON Schema (draft 2020-12), as in {type: object, properties: {path: {type: string}}}."
 # What `_beyond_fields` says with the entry that breaks it.
-_SAID_OF_ENTRIES = frozenset({"repeated_tool", "repeated_route", "inexact"})
+_SAID_OF_ENTRIES = frozenset({"repeated_tool", "repeated_route", "inexact", "sidecar"})
 _MEND = "Mend it there, and check it with `runwright package validate`."
 _EMPTY = Rule("a package, and it is empty", _EXAMPLE, FindingRule.REQUIRED)
 _NUMBER = Rule(
@@ -31,6 +33,9 @@ _NUMBER = Rule(
     FindingRule.NUMBER,
 )
 _TEXT = Rule("a text of Unicode characters", "Leave out the half of a character.", FindingRule.TYPE)
+_EITHER = Rule("no `parameters` beside `schema_digest`", "Remove one of the two.")
+_UNNAMED = Rule("a schema that a tool names by `schema_digest`", "Remove it, or name it.")
+_OTHER_SCHEMA = Rule("the schema whose digest this is", "Put back what it was, or write the digest that it has now.")
 _REPEATED_TOOL = Rule(
     "another name than the tools before it", "Rename it, or remove one of the two.", FindingRule.UNIQUE
 )
@@ -50,11 +55,11 @@ class ExaminedDocument(Struct, frozen=True):
     document: Document | None = None
 
 
-def examine_document(text: str, schemas: SchemaChecker | None) -> ExaminedDocument:
+def examine_document(text: str, schemas: SchemaChecker | None, sidecars: Sidecars | None = None) -> ExaminedDocument:
     """The package in a text, or everything that is wrong with it, by place, up to the first hundred findings.
 
-    Without `schemas` neither the tools' schemas nor conditions are examined. Blocks for up to some seconds, whatever
-    the text is; of any thread.
+    Schemas that it names by digest are found in `sidecars`, or in the text itself. Without `schemas` neither schemas
+    nor conditions are examined. Blocks for up to some seconds, whatever the text is; of any thread.
     """
     if len(text.encode(errors="replace")) > MAX_DOCUMENT_BYTES:
         rule = f"at most {MAX_DOCUMENT_BYTES} bytes"
@@ -67,7 +72,7 @@ def examine_document(text: str, schemas: SchemaChecker | None) -> ExaminedDocume
         return _unread("YAML or JSON that can be read", FindingRule.SYNTAX, _MEND)
     if document.value is None and not document.faults:
         return ExaminedDocument(None, [placed(document, (), _EMPTY)], document)
-    package, found = _examined(document, schemas)
+    package, found = _examined(document, schemas, sidecars or NoSidecars())
     return ExaminedDocument(package, found[:MAX_FINDINGS], document)
 
 
@@ -93,15 +98,18 @@ def _unread(expected: str, kind: FindingRule, remedy: str, place: tuple[int, int
     return ExaminedDocument(None, [_finding((), Rule(expected, remedy, kind), *place)])
 
 
-def _examined(document: Document, schemas: SchemaChecker | None) -> tuple[RuntimePackage | None, list[PackageFinding]]:
+def _examined(
+    document: Document, schemas: SchemaChecker | None, sidecars: Sidecars
+) -> tuple[RuntimePackage | None, list[PackageFinding]]:
     found = [
         _finding(fault.path, Rule(fault.rule, _MEND, FindingRule.SYNTAX), fault.line, fault.column)
         for fault in document.faults
     ]
     package: RuntimePackage | None = None
-    broken = [(where, rule) for where, rule in _beyond_fields(document.value, schemas)]
+    value, broken = _with_sidecars(document.value, sidecars)
+    broken += _beyond_fields(value, schemas)
     try:
-        package = RuntimePackage.model_validate(document.value)
+        package = RuntimePackage.model_validate(value)
     except ValidationError as error:
         broken += [
             (one["loc"], explained(one))
@@ -134,11 +142,54 @@ def _beyond_fields(value: object, schemas: SchemaChecker | None) -> Iterator[tup
         if isinstance(name, str) and name in names:
             yield ("tools", index, "name"), _REPEATED_TOOL
         names.add(name if isinstance(name, str) else None)
-        if schemas is not None and isinstance(parameters, dict) and has_canonical_form(parameters):
-            problem = schemas.schema_problem(parameters)
-            if problem:
-                words = f"the schema of tool {name} cannot be used: {problem.rstrip('.')}"
-                yield ("tools", index, "parameters"), Rule(words, _SCHEMA, FindingRule.SCHEMA)
+        sidecar = _sidecar_of(value, tool)
+        for field, schema in (
+            ("parameters", parameters),
+            ("schema_digest", sidecar),
+            ("model_view", tool.get("model_view")),
+        ):
+            if schemas is not None and isinstance(schema, dict) and has_canonical_form(schema):
+                problem = schemas.schema_problem(schema)
+                if problem:
+                    words = f"the schema of tool {name} cannot be used: {problem.rstrip('.')}"
+                    yield ("tools", index, field), Rule(words, _SCHEMA, FindingRule.SCHEMA)
+
+
+def _sidecar_of(value: Mapping[object, object], tool: Mapping[object, object]) -> object:
+    """The schema that a tool names by digest, if it is there."""
+    sidecars, digest = value.get("sidecars"), tool.get("schema_digest")
+    return sidecars.get(digest) if isinstance(sidecars, Mapping) and isinstance(digest, str) else None
+
+
+def _with_sidecars(value: object, sidecars: Sidecars) -> tuple[object, list[tuple[Sequence[str | int], Rule]]]:
+    """The package with the schemas that its tools name by digest, and what is wrong with those."""
+    if not isinstance(value, Mapping) or not isinstance(value.get("tools"), list):
+        return value, list(sidecars.unnamed(()))
+    held = value.get("sidecars")
+    found: dict[object, object] = dict(held) if isinstance(held, Mapping) else {}
+    broken: list[tuple[Sequence[str | int], Rule]] = []
+    named: set[str] = set()
+    for index, tool in enumerate(value["tools"]):
+        digest = tool.get("schema_digest") if isinstance(tool, Mapping) else None
+        if not isinstance(digest, str) or not is_schema_digest(digest):
+            continue  # there is none, or it is said of the field
+        named.add(digest)
+        if tool.get("parameters") not in (None, NO_ARGUMENTS):
+            broken.append((("tools", index, "parameters"), _EITHER))
+        if digest not in found:
+            schema = sidecars.find(digest)
+            if isinstance(schema, Rule):
+                broken.append((("tools", index, "schema_digest"), schema))
+            else:
+                found[digest] = schema
+    broken += sidecars.unnamed(named)
+    for key, schema in (held if isinstance(held, Mapping) else {}).items():
+        if isinstance(key, str) and is_schema_digest(key) and isinstance(schema, dict):
+            if key not in named:
+                broken.append((("sidecars", key), _UNNAMED))
+            elif has_canonical_form(schema) and not is_sidecar(key, schema):
+                broken.append((("sidecars", key), _OTHER_SCHEMA))
+    return ({**value, "sidecars": found} if found and not isinstance(held, str | list) else value), broken
 
 
 def _repeated_routes(value: Mapping[object, object]) -> Iterator[tuple[Sequence[str | int], Rule]]:

@@ -9,6 +9,7 @@ from msgspec import Struct
 
 from runwright.adapters.package_documents import MAX_DOCUMENT_BYTES, ExaminedDocument, examine_document, placed
 from runwright.adapters.package_rules import Rule
+from runwright.adapters.sidecars import FileSidecars
 from runwright.core.errors import AgentError, ErrorReason
 from runwright.core.package import RuntimePackage
 from runwright.core.package_findings import WHOLE, PackageFinding
@@ -71,7 +72,7 @@ def _examined(path: Path, schemas: SchemaChecker | None) -> PackageFile:
             remedy=error.remedy,
         )
         return PackageFile(path, None, [unreadable])
-    examined = examine_document(text, schemas)
+    examined = examine_document(text, schemas, FileSidecars(path))
     return PackageFile(path, examined.package, [_error(path, finding) for finding in examined.findings], examined)
 
 

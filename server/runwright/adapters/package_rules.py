@@ -11,8 +11,9 @@ from pydantic_core import ErrorDetails
 
 from runwright.core.near import nearest
 from runwright.core.package import ID_PATTERN, NAME_PATTERN, RuntimePackage
-from runwright.core.package_fields import is_later
+from runwright.core.package_fields import INSTEAD, is_later, is_later_choice
 from runwright.core.package_findings import FindingRule
+from runwright.core.schema_digests import SCHEMA_DIGEST_PATTERN
 
 LONGEST_WORD = 64  # of what was written; longer ones are not suggested anew
 _ID = "an id: 1 to 128 letters, digits and . _ : @ -, the first a letter or digit"
@@ -77,10 +78,10 @@ def explained(found: ErrorDetails, model: type[BaseModel] = RuntimePackage) -> R
             may_be_shown = not {"provider", "fallbacks"} & set(path)  # where somebody may have put a key
             return _pattern(context.get("pattern", ""), found["input"] if may_be_shown else "")
         case "enum" | "literal_error":
-            return _one_of(str(context.get("expected", "")), found["input"])
+            return _later_choice(path, found["input"]) or _one_of(str(context.get("expected", "")), found["input"])
         case "value_error":
             return Rule(str(context.get("error", "")) or "a value that is allowed here", _CHECK)
-        case "repeated_tool" | "repeated_route" | "inexact":
+        case "repeated_tool" | "repeated_route" | "inexact" | "sidecar":
             return Rule(found["msg"], _CHECK)
         case _ if kind in _BOUNDS:
             words, remedy = _BOUNDS[kind]
@@ -92,9 +93,10 @@ def explained(found: ErrorDetails, model: type[BaseModel] = RuntimePackage) -> R
 
 def _unknown(path: Sequence[str | int], model: type[BaseModel]) -> Rule:
     part, name = [step for step in path[:-1] if isinstance(step, str)], str(path[-1])
-    if model is RuntimePackage and is_later(".".join(part), name):
-        expected = f"no `{name}`: it is a field of a later version of Runwright"
-        return Rule(expected, "Remove it; nothing would do what it says.", FindingRule.LATER_FIELD)
+    if is_later(within := _in_package(path[:-1]), name):
+        instead = INSTEAD.get(f"{within}.{name}", "Remove it; nothing would do what it says.")
+        expected = f"no `{name}`: it is a field of a later version of Runwright, and not there yet"
+        return Rule(expected, instead, FindingRule.LATER_FIELD)
     known = _keys(part, model)
     meant = nearest(name, known)
     remedy = f"Did you mean {meant}?" if meant else f"Remove it; there are: {', '.join(known)}."
@@ -103,7 +105,25 @@ def _unknown(path: Sequence[str | int], model: type[BaseModel]) -> Rule:
     return Rule("no key that is known here", remedy, FindingRule.UNKNOWN_FIELD, meant)
 
 
+def _later_choice(path: Sequence[str | int], value: object) -> Rule | None:
+    """What to write instead of a choice that comes with a later version."""
+    field = _in_package(path)
+    if not isinstance(value, str) or not is_later_choice(field, value):
+        return None
+    expected = f"another value than {value}, which comes with a later version of Runwright and is not there yet"
+    return Rule(expected, INSTEAD[f"{field}.{value}"], FindingRule.LATER_FIELD, "")
+
+
+def _in_package(path: Sequence[str | int]) -> str:
+    """A path without list indexes, as in a package: an operator's policies are those of a namespace."""
+    steps = [step for step in path if isinstance(step, str)]
+    return ".".join(["policies", *steps[2:]] if steps[:1] == ["namespaces"] else steps)
+
+
 def _pattern(pattern: str, value: object) -> Rule:
+    if pattern == SCHEMA_DIGEST_PATTERN:
+        remedy = "Take it from `runwright package tools --sidecars`, or from a client's schema digest."
+        return Rule("the digest of a schema: sha256: and 64 hex digits", remedy, FindingRule.PATTERN)
     expected, unfit = _NOT_IN.get(pattern, (f"a text that matches {pattern}", None))
     fit = unfit.sub("-", str(value)[:LONGEST_WORD]).lstrip("-._:@") if unfit else ""
     remedy = f"Write {fit} instead." if fit else "Write one such as workspace-1."

@@ -9,6 +9,13 @@ from typing import TypeAlias
 from runwright.core.ids import Namespace, RunKey
 from runwright.ports.tools import Granted, Place, PlaceRequest
 
+# What the same hosts perform: namespace, tool, digest of its schema, and who must not perform it.
+_Kind: TypeAlias = tuple[Namespace, str, str, str]
+
+
+def _kind_of(wanted: PlaceRequest) -> _Kind:
+    return (wanted.run.namespace, wanted.tool, wanted.schema_digest, wanted.not_by)
+
 
 class WaitingCall:
     """One call that waits. `came` counts those that came before it, whatever they wait for."""
@@ -26,16 +33,8 @@ class WaitingCall:
         self._calls.remove(self)
 
 
-# Of which namespace and tool, and who must not perform it: what one may have another may have, too.
-_Kind: TypeAlias = tuple[Namespace, str, str]
-
-
-def _kind(wanted: PlaceRequest) -> _Kind:
-    return (wanted.run.namespace, wanted.tool, wanted.not_by)
-
-
 class _Queue:
-    """Those that wait for one tool of one executor: runs take turns, and each run's calls keep their order."""
+    """Those that wait for one tool of one executor, with one schema: runs take turns, and a run's calls keep theirs."""
 
     def __init__(self) -> None:
         # Lists, since thousands of runs may wait with one call each: a deque sets aside room for 64.
@@ -72,7 +71,7 @@ class _Queue:
 
 
 class WaitingCalls:
-    """Calls that wait for a place, by executor and tool. First come, first served; runs take turns.
+    """Calls that wait for a place, by executor, tool and the tool's schema. First come, first served; runs take turns.
 
     Of tools that share an executor the one goes first whose next call came first.
     A call costs its entry here and nothing that runs.
@@ -95,8 +94,8 @@ class WaitingCalls:
         return executor in self._executors
 
     def waits(self, wanted: PlaceRequest) -> bool:
-        """True when a call like it waits already: nobody overtakes that."""
-        return _kind(wanted) in self._executors.get(wanted.executor, ())
+        """True when a call of that tool waits already: nobody overtakes it."""
+        return _kind_of(wanted) in self._executors.get(wanted.executor, ())
 
     def join(self, wanted: PlaceRequest, granted: Granted) -> WaitingCall:
         """Takes the call in, as the last. `granted` gets its place, once, unless it leaves before."""
@@ -104,7 +103,7 @@ class WaitingCalls:
         self._waiting += 1
         call = WaitingCall(self, wanted, granted, self._came)
         queues = self._executors.setdefault(wanted.executor, {})
-        queues.setdefault(_kind(wanted), _Queue()).add(call)
+        queues.setdefault(_kind_of(wanted), _Queue()).add(call)
         return call
 
     def serve(self, executor: str, take: Callable[[PlaceRequest], Place | None]) -> None:
@@ -125,7 +124,7 @@ class WaitingCalls:
     def remove(self, call: WaitingCall, *, served: bool = False) -> None:
         """Takes the call out, if it is there; once it is served every other run goes before the next of its own."""
         queues = self._executors.get(call.wanted.executor, {})
-        key = _kind(call.wanted)
+        key = _kind_of(call.wanted)
         queue = queues.get(key)
         if queue is None:
             return

@@ -65,7 +65,10 @@ def count_words(text: str, longer_than: int = 0) -> dict[str, int]:
     return {"words": sum(len(word) > longer_than for word in text.split())}
 
 
-ToolServer([count_words]).run(sys.argv[1] if len(sys.argv) > 1 else "127.0.0.1:7760", executor="words")
+server = ToolServer([count_words])
+
+if __name__ == "__main__":
+    server.run(sys.argv[1] if len(sys.argv) > 1 else "127.0.0.1:7760", executor="words")
 '''
 _GO = """\
 // Command tools serves the tool of package.yaml: a typed function. The runtime dials it; nothing else has to be open.

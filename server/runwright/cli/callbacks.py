@@ -124,7 +124,17 @@ def table(callbacks: Sequence[pb.Callback]) -> list[str]:
         shown.append(line)
         if callback.health_detail:
             shown.append(sanitize.line(f"  {callback.health_detail}"))
+        shown += [f"  {unused_text(unused)}" for unused in callback.unused_tools]
     return shown
+
+
+def unused_text(unused: pb.UnusedTool) -> str:
+    """For which tool a registration is not used, and why."""
+    said, wanted = unused.schema_digest, unused.package_schema_digest
+    at, package = names.clock(unused.wanted_at), unused.package_fingerprint
+    return sanitize.line(
+        f"not used for {unused.tool}: its schema is {said}, and {wanted} in package {package}, last wanted at {at}"
+    )
 
 
 def _cells(callback: pb.Callback) -> tuple[str, ...]:

@@ -34,6 +34,7 @@ TROUBLES = (
     event_pb2.EVENT_KIND_TOOL_DENIED,
     event_pb2.EVENT_KIND_TOOL_RECOVERY_REQUIRED,
     event_pb2.EVENT_KIND_RETRY_SCHEDULED,
+    event_pb2.EVENT_KIND_TOOL_RESULT_RELEASED,  # one that is withheld
 )
 _OPTIONS = [
     # A page of events with inlined content of 64 KiB each is larger than the default of 4 MiB.
@@ -159,7 +160,7 @@ class Client:
         request.scope.run_id = run_id
         while True:
             page = self._call(self._stub.ListEvents, request)
-            yield from (frame for frame in page.frames if frame.event.kind in TROUBLES)
+            yield from (frame for frame in page.frames if frame.event.kind in TROUBLES and not _released(frame.event))
             if not page.next_page_token:
                 return
             request.page_token = page.next_page_token
@@ -307,6 +308,10 @@ class Client:
             return method(request, timeout=seconds, metadata=self._metadata)
         except grpc.RpcError as error:
             raise self._problem(error) from None
+
+
+def _released(event: event_pb2.Event) -> bool:
+    return event.tool_result_released.release == event_pb2.RESULT_RELEASE_RELEASED
 
 
 def _pings() -> list[tuple[str, int]]:

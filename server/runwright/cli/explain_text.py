@@ -13,6 +13,7 @@ from runwright.cli.approval_text import approvers
 from runwright.cli.commands import Options, command
 from runwright.cli.tree_update import excerpt
 from runwright.core.approvals import DENIED
+from runwright.core.callbacks import DIFFERENT_SCHEMA_REMEDY
 from runwright.core.near import nearest
 
 MOST_CALLBACKS = 5
@@ -88,7 +89,7 @@ def _open(found: Found, options: Options) -> Iterator[tuple[str, str]]:
         yield from _wait(found, wait)
     yield from _effects(run)
     yield from _last(found)
-    yield from _to_do(run, options)
+    yield from _to_do(found, options)
 
 
 def _why(run: run_pb2.RunSnapshot) -> str:
@@ -100,8 +101,9 @@ def _why(run: run_pb2.RunSnapshot) -> str:
     return f"under way: {', '.join(under_way)}" if under_way else "it is between two steps"
 
 
-def _to_do(run: run_pb2.RunSnapshot, options: Options) -> Iterator[tuple[str, str]]:
+def _to_do(found: Found, options: Options) -> Iterator[tuple[str, str]]:
     """What ends a wait, or that nothing need be done."""
+    run = found.run
     if run.status == run_pb2.RUN_STATUS_REPAIR_NEEDED:
         yield TO_DO, "find out by the idempotency key whether the call was performed, and say so:"
         for effect in run.open_effects:
@@ -111,7 +113,16 @@ def _to_do(run: run_pb2.RunSnapshot, options: Options) -> Iterator[tuple[str, st
         yield "", command(options, "cancel", run.run_id)
         return
     executors = sorted({wait.subject for wait in run.waiting_on if wait.kind == run_pb2.WAIT_KIND_EXECUTOR})
+    different = {
+        each.spec.executor
+        for callbacks in found.callbacks.values()
+        for each in callbacks or ()
+        if any(unused.package_fingerprint == run.package_fingerprint for unused in each.unused_tools)
+    }
     for executor in executors:
+        if executor in different:
+            yield TO_DO, f"{DIFFERENT_SCHEMA_REMEDY}"
+            continue
         yield TO_DO, f"start executor {executor} where the server looks for it, or register it:"
         words = ("callbacks", "register", f"{executor}-1", "--executor", executor, "--address", "HOST:PORT")
         yield "", command(options, *words)
@@ -167,6 +178,13 @@ def _wait(found: Found, wait: run_pb2.WaitingOn) -> Iterator[tuple[str, str]]:
         yield "  callback", f"none is registered for executor {wait.subject}{but}"
     for callback in (callbacks or ())[:MOST_CALLBACKS]:
         yield "  callback", _callback(callback)
+        for unused in callback.unused_tools:
+            if unused.package_fingerprint == found.run.package_fingerprint:
+                yield (
+                    "  not used",
+                    f"for {unused.tool}: its schema is {unused.schema_digest}, the package's "
+                    + (unused.package_schema_digest),
+                )
     if callbacks and len(callbacks) > MOST_CALLBACKS:
         yield "", f"and {len(callbacks) - MOST_CALLBACKS} more: `runwright callbacks ls --executor {wait.subject}`"
 
@@ -214,11 +232,15 @@ def _said(found: Found, event: event_pb2.Event) -> tuple[str, str]:
             policy = event.tool_denied.policy_ref
             message = f"denied by {policy} ({event.tool_denied.code})"
             if event.tool_denied.code == DENIED:
-                said = f": {event.tool_denied.message}" if event.tool_denied.message else ""
-                return f"denied by somebody who was asked to approve it{said}", ""
+                words = f": {event.tool_denied.message}" if event.tool_denied.message else ""
+                return f"denied by somebody who was asked to approve it{words}", ""
             if policy == "builtin:read-only":
                 return message, "Allow what may be done with a rule in the package's policies (docs/policy.md)."
             return message, "Change the rule, which its POLICY_DECIDED event names, if calls like this may be made."
+        case "tool_result_released":
+            said = event.tool_result_released
+            remedy = "Change the rule, which its POLICY_DECIDED event names, if the model may see results like this."
+            return f"its result is withheld from the model by {said.policy_ref} ({said.code})", remedy
         case "tool_recovery_required":
             return _by(event.tool_recovery_required), names.remedy(event.tool_recovery_required.reason)
         case "retry_scheduled":

@@ -111,6 +111,8 @@ def _call(event: event_pb2.Event, contents: Contents, step: Step) -> str:
             return f"{message}. {names.remedy(failed.reason)}".rstrip(". ") + "."
         case "tool_denied":
             return f"denied; the model is told ({event.tool_denied.code})"
+        case "tool_result_released":
+            return _released(event.tool_result_released)
         case "tool_cancelled":
             return "cancelled"
         case (
@@ -130,6 +132,12 @@ def _call(event: event_pb2.Event, contents: Contents, step: Step) -> str:
             return f"UNKNOWN outcome, not repeated: {names.reason(lost.reason)}{_by(lost.executor_identity)}"
         case _:
             return _unknown(event)
+
+
+def _released(said: event_pb2.ToolResultReleased) -> str:
+    if said.release == event_pb2.RESULT_RELEASE_RELEASED:
+        return "released to the model"
+    return f"withheld from the model, which is told so, by {said.policy_ref} ({said.code}){_because(said.message)}"
 
 
 def _decided(decided: event_pb2.PolicyDecided) -> str:

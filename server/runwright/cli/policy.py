@@ -34,7 +34,7 @@ def policy() -> None:
 
 
 @app.command()
-def simulate(
+def simulate(  # noqa: PLR0913, PLR0917 - one parameter for each option
     context: typer.Context,
     file: Annotated[Path, typer.Argument(metavar="PACKAGE", help="Package file (YAML or JSON).")],
     call: Annotated[
@@ -47,6 +47,9 @@ def simulate(
         typer.Option(metavar="[NAMESPACE/]NAME[:ROLE,...]", help="Who would ask for the calls, and whose rules hold."),
     ] = LOCAL_PRINCIPAL,
     tainted: Annotated[bool, typer.Option(help="As if the model had seen what an untrusted tool said.")] = False,
+    result: Annotated[
+        str | None, typer.Option(metavar="TEXT", help="What the calls would come to: text or JSON, for post_tool.")
+    ] = None,
     output: FormatOption = Format.TEXT,
 ) -> None:
     """Says what the policies of a package would decide, and by which rule.
@@ -58,6 +61,8 @@ def simulate(
     Example:
       runwright policy simulate examples/workspace/package.yaml --call list_files={}
     """
+    if result is not None and not call:
+        raise typer.BadParameter("Give the calls that it would be the result of.", param_hint="--result")
     if bool(call) == bool(run_id):
         raise typer.BadParameter("Give either calls or a run.", param_hint="--call, --run")
     try:
@@ -69,7 +74,8 @@ def simulate(
                 return
             facts = RunFacts({}, "", "", name, tuple(filter(None, roles.split(","))))
             calls = [_call(text) for text in call or ()]
-            _print((walk.call(facts, *each, tainted=tainted) for each in calls), output)
+            for each in calls:
+                _print(walk.call(facts, *each, tainted=tainted, result=result), output)
     except AgentError as error:
         raise Problem.refused(error) from None
 

@@ -19,16 +19,18 @@ from runwright.core.content import JSON, TEXT, Content
 from runwright.core.fingerprint import canonical_json
 from runwright.core.ids import EffectId, Namespace, RunId, RunKey, parse_effect_id
 from runwright.core.outcomes import Usage
-from runwright.core.package import RuntimePackage
-from runwright.core.policy import PolicyFindings, PolicyOpinion, PolicyStage, decided, decided_for_call
+from runwright.core.package import RuntimePackage, ToolSpec
+from runwright.core.policy import PolicyFindings, PolicyOpinion, PolicyStage, Verdict, decided, decided_for_call
 from runwright.core.state import RunState
 from runwright.runtime.policies import (
     CallFacts,
     Policies,
     PolicySubject,
+    Result,
     RunFacts,
     arguments_of,
     subject_of_call,
+    subject_of_result,
     subject_of_text,
 )
 from runwright.wire.records import decode_event
@@ -54,17 +56,21 @@ class Walk:
         self._policies = Policies(CelConditions())
         self._policies.replace_operator_rules(read_operator_policies(operator) if operator else {})
 
-    def call(self, run: RunFacts, tool: str, arguments: JsonValue, *, tainted: bool) -> Walked:
-        """One call that somebody thinks of."""
-        content = Content.of(canonical_json(arguments), JSON)
-        return self._call(run, EffectId("c1.1"), tool, content, tainted=tainted)
+    def call(
+        self, run: RunFacts, tool: str, arguments: JsonValue, *, tainted: bool, result: str | None = None
+    ) -> Iterator[Walked]:
+        """One call that somebody thinks of, and what would come of it, if that is said."""
+        call = _Call(EffectId("c1.1"), tool, Content.of(canonical_json(arguments), JSON), tainted)
+        yield self._call(run, call)
+        if result is not None:
+            yield self._result(run, call, _as_result(result))
 
     def run(self, responses: Iterable[pb.ExportRunResponse]) -> Iterator[Walked]:
         """Every walk of a past run, as this package and these rules would decide."""
         header, records, contents = _exported(responses)
         state = RunState(key=RunKey(Namespace(header.namespace), RunId(header.run_id)))
         before = {(record.stage, record.subject): record for record in records if isinstance(record, r.PolicyDecided)}
-        tainted, usage = False, Usage()
+        tainted, usage, calls = False, Usage(), dict[EffectId, _Call]()
         for record in records:
             state = apply(state, record)
             facts = RunFacts.of(state).__replace__(usage=usage)
@@ -80,29 +86,41 @@ class Walk:
                     usage = state.usage
                 case r.ToolRequested() if contents.get(record.arguments.digest) is not None:
                     data = Content(record.arguments, contents[record.arguments.digest])
-                    found = self._call(facts, record.call_id, record.tool, data, tainted=tainted)
-                    yield found.__replace__(before=before.get((PolicyStage.PRE_TOOL, record.call_id)))
+                    call = calls[record.call_id] = _Call(record.call_id, record.tool, data, tainted)
+                    yield self._call(facts, call).__replace__(before=before.get((PolicyStage.PRE_TOOL, record.call_id)))
                 case r.ToolCompleted() | r.ToolFailed() if record.attempt:
-                    tool = self._package.tool(record.tool)
-                    tainted = tainted or (tool is not None and tool.untrusted)
+                    tool, said = self._package.tool(record.tool), _result_of(record, contents)
+                    is_told = True
+                    if said is not None and record.call_id in calls:
+                        walked = self._result(facts, calls[record.call_id], said)
+                        is_told = walked.decision is None or walked.decision.verdict is Verdict.ALLOW
+                        yield walked.__replace__(before=before.get((PolicyStage.POST_TOOL, record.call_id)))
+                    tainted = tainted or (is_told and tool is not None and tool.untrusted)
                 case r.ModelMessageCompleted() if record.text is not None and not record.tool_calls:
                     answer = [contents[record.text.digest].decode()]
                     subject = subject_of_text(facts, "output", answer, record.text.digest)
                     yield self._run(PolicyStage.OUTPUT, subject, before.get((PolicyStage.OUTPUT, None)))
 
-    def _call(self, run: RunFacts, call_id: EffectId, name: str, arguments: Content, *, tainted: bool) -> Walked:
-        stage, tool = PolicyStage.PRE_TOOL, self._package.tool(name)
-        subject = f"{call_id} {name} {arguments.data.decode('utf-8', 'replace')}"
+    def _call(self, run: RunFacts, call: _Call) -> Walked:
+        stage, tool = PolicyStage.PRE_TOOL, self._package.tool(call.tool)
+        subject = f"{call.call_id} {call.tool} {call.arguments.data.decode('utf-8', 'replace')}"
         if tool is None:
             return Walked(stage, subject, None, note="the package has no such tool")
-        if arguments.ref.media_type != JSON:
+        if call.arguments.ref.media_type != JSON:
             return Walked(stage, subject, None, note="the arguments cannot be read, so no policy is heard")
-        round_, index = parse_effect_id(call_id).numbers
-        facts = CallFacts(round_, index, tainted, arguments.ref)
-        asked = subject_of_call(run, tool, facts, arguments_of(arguments.data))
+        asked = _asked(run, tool, call)
         found = self._find(stage, asked) if self._policies.is_used(self._package, self._namespace, stage) else None
         decision = decided_for_call(found, self._package.builtin_policies, tool.effect.value)
         return Walked(stage, subject, decision, found.shadow if found else ())
+
+    def _result(self, run: RunFacts, call: _Call, result: Result) -> Walked:
+        stage, tool = PolicyStage.POST_TOOL, self._package.tool(call.tool)
+        subject = f"{call.call_id} {call.tool}, {result.ref.size} bytes"
+        is_used = self._policies.is_used(self._package, self._namespace, stage)
+        if tool is None or call.arguments.ref.media_type != JSON or not is_used:
+            return Walked(stage, subject, None)
+        found = self._find(stage, subject_of_result(_asked(run, tool, call), result))
+        return Walked(stage, subject, decided(stage, found.opinions), found.shadow)
 
     def _run(self, stage: PolicyStage, subject: PolicySubject, before: r.PolicyDecided | None) -> Walked:
         if not self._policies.is_used(self._package, self._namespace, stage):
@@ -118,6 +136,38 @@ class Walk:
 
     def __exit__(self, *_: object) -> None:
         asyncio.run(self._policies.conditions.close())
+
+
+class _Call(Struct, frozen=True):
+    """A call as it was asked for."""
+
+    call_id: EffectId
+    tool: str
+    arguments: Content
+    tainted: bool
+
+
+def _asked(run: RunFacts, tool: ToolSpec, call: _Call) -> PolicySubject:
+    round_, index = parse_effect_id(call.call_id).numbers
+    facts = CallFacts(round_, index, call.tainted, call.arguments.ref)
+    return subject_of_call(run, tool, facts, arguments_of(call.arguments.data))
+
+
+def _result_of(record: r.ToolCompleted | r.ToolFailed, contents: Mapping[str, bytes]) -> Result | None:
+    """What came of a call, if it was said and is there."""
+    ref = record.result if isinstance(record, r.ToolCompleted) else record.message
+    data = contents.get(ref.digest) if ref else None
+    return Result(isinstance(record, r.ToolCompleted), ref, data) if ref and data is not None else None
+
+
+def _as_result(text: str) -> Result:
+    """What a call would come to: JSON if it is some, else a text."""
+    try:
+        json.loads(text)
+        content = Content.of(text.encode(), JSON)
+    except ValueError:
+        content = Content.text(text)
+    return Result(True, content.ref, content.data)
 
 
 def _exported(

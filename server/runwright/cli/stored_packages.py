@@ -25,7 +25,7 @@ from runwright.cli.output import (
     print_json,
     print_yaml,
 )
-from runwright.cli.package_files import Form, FormOption, document_of, package_of
+from runwright.cli.package_files import Form, FormOption, SidecarsOption, document_of, package_of, write_sidecars
 
 _HEADINGS = ("PACKAGE", "AGENT", "TAGS", "SOURCE", "PUT BY", "PUT AT", "FINGERPRINT")
 _MOVES = ("POINTED TO", "PACKAGE", "FROM", "MOVED BY", "BEFORE")
@@ -59,7 +59,8 @@ def put(
     Example:
       runwright package put package.yaml --tag prod
     """
-    request = pb.PutPackageRequest(document=document_of(file), tag=tag, request_id=request_id)
+    document, sidecars = document_of(file)
+    request = pb.PutPackageRequest(document=document, sidecars=sidecars, tag=tag, request_id=request_id)
     if expect is not None:
         request.expected_previous_fingerprint = "" if expect == "none" else expect
     response = Client.of(context).put_package(request)
@@ -77,16 +78,26 @@ def put(
                 print(sanitize.line(f"{tag}: {response.previous_fingerprint or 'nothing'} -> this"))
 
 
-def get(context: typer.Context, name: NameArgument, output: FormOption = Form.YAML) -> None:
+def get(
+    context: typer.Context, name: NameArgument, output: FormOption = Form.YAML, sidecars: SidecarsOption = None
+) -> None:
     """Prints a package of the server in its canonical form.
 
-    With -o json these are the very bytes that are stored and fingerprinted.
+    With -o json these are the very bytes that are fingerprinted. Schemas that it
+    names by digest are written with --sidecars.
 
     \b
     Example:
       runwright package get @prod
+      runwright package get @prod --sidecars sidecars > package.yaml
     """
-    canonical = Client.of(context).package(names.selector(name)).canonical_json
+    found = Client.of(context).package(names.selector(name))
+    canonical = found.canonical_json
+    if sidecars is not None:
+        write_sidecars(sidecars, found.sidecars)
+    elif found.sidecars:
+        message = f"it names {len(found.sidecars)} schemas by digest: --sidecars DIR writes them"
+        print(message, file=sys.stderr)
     if output is Form.JSON:
         sys.stdout.write(canonical.decode())
     else:

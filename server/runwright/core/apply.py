@@ -14,10 +14,11 @@ from runwright.core.approvals import ApprovalPhase, CallApproval
 from runwright.core.call_changes import call_of as _call
 from runwright.core.call_changes import require as _require
 from runwright.core.call_changes import with_call as _with_call
+from runwright.core.content import ContentRef
 from runwright.core.errors import ErrorReason
 from runwright.core.ids import MODEL_EFFECT, EffectId, effect_kind, model_effect_id
 from runwright.core.kinds import ROWS, TERMINAL, kind_of
-from runwright.core.outcomes import CallPhase, Resolution, RunPhase, StopReason
+from runwright.core.outcomes import CallPhase, Resolution, ResultRelease, RunPhase, StopReason
 from runwright.core.policy import PolicyStage, Verdict
 from runwright.core.policy_failures import policy_failure
 from runwright.core.state import NO_POLICY, CallPolicy, CallState, ModelState, RunState
@@ -216,6 +217,7 @@ def _policy_decided(state: RunState, record: r.PolicyDecided) -> RunState:
     if record.subject is None:
         return state
     before, _ = _call(state, record, record.subject)
+    _require((record.stage is PolicyStage.POST_TOOL) == before.awaits_release, record, state)
     heard = (before.policy or NO_POLICY).__replace__(operator_digest=record.operator_digest)
     after = before.__replace__(policy=heard if heard != NO_POLICY else None)
     if record.decision.verdict is Verdict.ALLOW:
@@ -274,6 +276,14 @@ def _tool_denied(state: RunState, record: r.ToolDenied) -> RunState:
     return _closed(state, record, record.call_id)
 
 
+@_applies(r.ToolResultReleased)
+def _tool_result_released(state: RunState, record: r.ToolResultReleased) -> RunState:
+    before, phase = _call(state, record, record.call_id)
+    _require(before.awaits_release, record, state)
+    after = _with_call(state, CallState(before.call_id, before.tool, phase))
+    return _told(after, before) if record.release is ResultRelease.RELEASED else after
+
+
 @_applies(r.ToolCancelled)
 def _tool_cancelled(state: RunState, record: r.ToolCancelled) -> RunState:
     return _closed(state, record, record.call_id)
@@ -304,15 +314,31 @@ def _effect_resolved(state: RunState, record: r.EffectResolved) -> RunState:
 
 def _closed(state: RunState, record: r.Record, call_id: EffectId) -> RunState:
     before, phase = _call(state, record, call_id)
+    outcome = _awaiting_release(record)
+    if outcome is not None:
+        _require(before.attempt > 0, record, state)
+        policy = (before.policy or NO_POLICY).__replace__(outcome=outcome)
+        return _with_call(state, before.__replace__(phase=phase, passed=None, policy=policy, since=record.at))
     after = _with_call(state, CallState(before.call_id, before.tool, phase))
-    # What a tool says that failed is as foreign as what it says otherwise.
     is_answer = before.attempt > 0 and not isinstance(record, r.ToolDenied | r.ToolCancelled)
-    is_foreign = is_answer and before.policy is not None and before.policy.untrusted
-    return after.__replace__(tainted=True) if is_foreign else after
+    return _told(after, before) if is_answer else after
+
+
+def _awaiting_release(record: r.Record) -> ContentRef | None:
+    """What came of a call, if the model is not to see it yet."""
+    if not isinstance(record, r.ToolCompleted | r.ToolFailed) or not record.awaits_release:
+        return None
+    return record.result if isinstance(record, r.ToolCompleted) else record.message
+
+
+def _told(state: RunState, call: CallState) -> RunState:
+    """The model is told what a tool said. Of one that failed that is as foreign as what it says otherwise."""
+    is_foreign = call.policy is not None and call.policy.untrusted
+    return state.__replace__(tainted=True) if is_foreign else state
 
 
 def _has_open_call(state: RunState) -> bool:
-    return any(call.phase.is_open or call.phase is CallPhase.UNKNOWN for call in state.calls)
+    return any(call.phase.is_open or call.phase is CallPhase.UNKNOWN or call.awaits_release for call in state.calls)
 
 
 _APPLY.update(APPLY_APPROVALS)

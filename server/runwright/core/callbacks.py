@@ -23,6 +23,11 @@ MAX_PER_NAMESPACE = 256
 DEFAULT_CALLS_IN_FLIGHT = 8
 MAX_CALLS_IN_FLIGHT = 10_000
 
+DIFFERENT_SCHEMA_REMEDY = (
+    "serve the tool with the package's schema, or start runs of a package that has this one "
+    "(`runwright package validate FILE --tools HOST:PORT` says where they differ)"
+)
+
 _HOST = re.compile(r"[A-Za-z0-9._-]+\Z|\[[0-9A-Fa-f:.]+\]\Z")
 
 
@@ -40,6 +45,28 @@ class Health(Struct, frozen=True):
     kind: HealthKind
     since: int
     detail: str = ""
+
+
+class UnusedTool(Struct, frozen=True, kw_only=True):
+    """A tool for which a registration is not used: a package has another schema than its host.
+
+    `wanted_at`, microseconds, is when somebody last looked for a host of it, for that package.
+    """
+
+    callback_id: str
+    tool: str
+    schema_digest: str
+    package_schema_digest: str
+    package_fingerprint: str
+    wanted_at: int
+
+    @property
+    def sentence(self) -> str:
+        """Why, and what to do."""
+        return (
+            f"callback {self.callback_id} is not used: its schema of {self.tool} is {self.schema_digest}, "
+            f"the package's {self.package_schema_digest}; {DIFFERENT_SCHEMA_REMEDY}"
+        )
 
 
 class Tls(Struct, frozen=True):

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from enum import Enum
 
 from msgspec import Struct
+from msgspec.structs import replace
 
+from runwright.core.callbacks import UnusedTool
 from runwright.core.errors import AgentError, ErrorReason, Failure
 from runwright.core.ids import EffectId, RunKey, model_effect_id
 from runwright.core.machine import WaitingOn, is_done, status, waiting_on
@@ -36,10 +39,14 @@ class RunHold(Struct, frozen=True):
 
 
 class Condition(Struct, frozen=True):
-    """`missing_provider` is the adapter that the run has to ask and that this server does not have."""
+    """`missing_provider` is the adapter that the run has to ask and that this server does not have.
+
+    `unused` are, by call, the registrations that have another schema of its tool than the package.
+    """
 
     hold: RunHold | None = None
     missing_provider: str = ""
+    unused: Mapping[str, Sequence[UnusedTool]] = {}
 
 
 DRIVEN = Condition()
@@ -65,13 +72,20 @@ def waiting_on_in(state: RunState, condition: Condition) -> list[WaitingOn]:
         run = state.key.run_id
         remedy = f"an operator: `runwright held release {run}`, `held cancel {run}` or `held remove {run}`"
         return [WaitingOn(WaitKind.RELEASE, EffectId(""), hold.cause.name, hold.since, remedy)]
-    waits = waiting_on(state)
+    waits = [_with_unused(wait, condition.unused.get(wait.effect_id, ())) for wait in waiting_on(state)]
     if adapter:
         subject = f"{adapter}/{state.model}" if adapter == state.provider else adapter
         remedy = f"a start of the server with provider {adapter} configured"
         wait = WaitingOn(WaitKind.PROVIDER, model_effect_id(state.round), subject, state.updated_at, remedy)
         waits = [wait, *(each for each in waits if each.kind is not WaitKind.PROVIDER)]
     return waits
+
+
+def _with_unused(wait: WaitingOn, unused: Sequence[UnusedTool]) -> WaitingOn:
+    """The wait for an executor, and why those that are there are none."""
+    if wait.kind is not WaitKind.EXECUTOR or not unused:
+        return wait
+    return replace(wait, unblocked_by="; ".join((wait.unblocked_by, *(each.sentence for each in unused))))
 
 
 def run_held(run: RunKey, hold: RunHold) -> AgentError:

@@ -120,6 +120,23 @@ class AwaitExecutor(Struct, frozen=True):
         return (self.call_id, "await", self.attempt)
 
 
+class EvaluateResult(Struct, frozen=True):
+    """Find out what policies say of what came of a call, which is on record, so that it can be released."""
+
+    call_id: EffectId
+    attempt: int
+    may_be_repeated: ClassVar[bool] = True
+    is_left_to_restart: ClassVar[bool] = True
+    settles_while_draining: ClassVar[bool] = False
+    parks: ClassVar[Literal[False]] = False
+    needs_intent: ClassVar[bool] = False
+
+    @property
+    def key(self) -> EffectKey:
+        """See the module."""
+        return (self.call_id, "release", self.attempt)
+
+
 class WaitForCancelDeadline(Struct, frozen=True):
     """Wait until the grace of a cancel is over."""
 
@@ -157,6 +174,6 @@ class AwaitApproval(Struct, frozen=True):
 
 
 # What has to run until it is answered, and what only has to be waited for.
-RunningEffect: TypeAlias = CallModel | CallTool
+RunningEffect: TypeAlias = CallModel | CallTool | EvaluateResult
 ParkingEffect: TypeAlias = AwaitRetry | AwaitExecutor | AwaitApproval | WaitForCancelDeadline
 Effect: TypeAlias = RunningEffect | ParkingEffect

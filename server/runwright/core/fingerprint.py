@@ -11,10 +11,13 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
 
 import rfc8785
 from msgspec.json import Encoder
-from pydantic import JsonValue
+
+if TYPE_CHECKING:  # for annotations alone; commands that validate no model start without it
+    from pydantic import JsonValue
 
 PACKAGE_TAG = "runwright-package-v0"
 PACKAGE_TAG_V1 = "runwright-package-v1-draft"

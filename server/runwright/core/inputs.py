@@ -112,7 +112,11 @@ class RetryDue(Struct, frozen=True, kw_only=True):
 
 
 class ToolReturned(Struct, frozen=True, kw_only=True):
-    """The executor answered for certain: with a result, or with what is a failure of the tool for this reason."""
+    """The executor answered for certain: with a result, or with what is a failure of the tool for this reason.
+
+    `is_gated`: the operator's policies are heard at POST_TOOL. `policies`: what all policies say there, if that was
+    found at once; else the result is made durable first.
+    """
 
     at: Micros
     call_id: EffectId
@@ -121,6 +125,8 @@ class ToolReturned(Struct, frozen=True, kw_only=True):
     result: ContentRef
     reason: ErrorReason = ErrorReason.TOOL_FAILED
     executor_identity: ExecutorIdentity | None = None
+    is_gated: bool = False
+    policies: tuple[PolicyFindings, ...] = ()
     contents: tuple[Content, ...] = ()
 
 
@@ -172,6 +178,7 @@ class ResolutionRequested(Struct, frozen=True, kw_only=True):
     """Somebody says what became of an attempt whose outcome is unknown.
 
     `result` is there for HAPPENED, and for FAILED what the model is told. `grace_us` is that of the end of the run.
+    `is_gated` is as in ToolReturned.
     """
 
     at: Micros
@@ -184,6 +191,17 @@ class ResolutionRequested(Struct, frozen=True, kw_only=True):
     request_digest: str
     result: ContentRef | None = None
     grace_us: Micros = 0
+    is_gated: bool = False
+    contents: tuple[Content, ...] = ()
+
+
+class ResultEvaluated(Struct, frozen=True, kw_only=True):
+    """What policies say of what came of a call that awaits its release."""
+
+    at: Micros
+    call_id: EffectId
+    attempt: int
+    policies: tuple[PolicyFindings, ...]
     contents: tuple[Content, ...] = ()
 
 
@@ -273,6 +291,7 @@ Input: TypeAlias = (
     | ToolNotSent
     | ToolOutcomeUnknown
     | ExecutorAwaited
+    | ResultEvaluated
     | ResolutionRequested
     | ApprovalDecisionRequested
     | ApprovalDue

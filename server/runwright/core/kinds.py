@@ -54,6 +54,7 @@ class EventKind(Enum):
     RETRY_SCHEDULED = 20
     CONTEXT_ASSEMBLED = 21
     EFFECT_RESOLVED = 30
+    TOOL_RESULT_RELEASED = 37
     APPROVAL_REQUESTED = 40
     APPROVAL_DECIDED = 41
     APPROVAL_EXPIRED = 42
@@ -111,6 +112,9 @@ _AGAIN = {_C.REQUESTED: _C.REQUESTED, _C.RUNNING: _C.REQUESTED, _C.UNKNOWN: _C.R
 _COMPLETED = {_C.REQUESTED: _C.COMPLETED, _C.RUNNING: _C.COMPLETED, _C.UNKNOWN: _C.COMPLETED}
 _FAILED = {_C.REQUESTED: _C.FAILED, _C.RUNNING: _C.FAILED, _C.UNKNOWN: _C.FAILED}
 _DENIED = {_C.REQUESTED: _C.DENIED}
+# A call is decided on before it is sent, and when what came of it awaits its release.
+_RELEASED = {_C.COMPLETED: _C.COMPLETED, _C.FAILED: _C.FAILED}
+_DECIDED = {_C.REQUESTED: _C.REQUESTED, **_RELEASED}
 _CANCELLED = {_C.REQUESTED: _C.CANCELLED, _C.RUNNING: _C.CANCELLED}
 _HELD = {_C.REQUESTED: _C.REQUESTED}  # what is decided about it stands right behind
 
@@ -122,11 +126,12 @@ ROWS = (
     Row(_K.MODEL_MESSAGE_COMPLETED, r.ModelMessageCompleted, _MODEL, _RUNNING, role=_OUTCOME, bears_message=True),
     Row(_K.MODEL_ATTEMPT_FAILED, r.ModelAttemptFailed, _MODEL, _TO_CLOSE, role=_OUTCOME),
     Row(_K.TOOL_REQUESTED, r.ToolRequested, _CALL, _RUNNING, {_C.NONE: _C.REQUESTED}, bears_message=True),
-    Row(_K.POLICY_DECIDED, r.PolicyDecided, _EFFECT, _RUNNING, {_C.REQUESTED: _C.REQUESTED}),
+    Row(_K.POLICY_DECIDED, r.PolicyDecided, _EFFECT, _RUNNING, _DECIDED),
     Row(_K.TOOL_STARTED, r.ToolStarted, _CALL, _RUNNING, _STARTED, role=_INTENT),
     Row(_K.TOOL_COMPLETED, r.ToolCompleted, _CALL, _TO_CLOSE, _COMPLETED, role=_OUTCOME, bears_message=True),
     Row(_K.TOOL_FAILED, r.ToolFailed, _CALL, _TO_CLOSE, _FAILED, role=_OUTCOME, bears_message=True),
     Row(_K.TOOL_DENIED, r.ToolDenied, _CALL, _RUNNING, _DENIED, role=_OUTCOME, bears_message=True),
+    Row(_K.TOOL_RESULT_RELEASED, r.ToolResultReleased, _CALL, _RUNNING, _RELEASED, bears_message=True),
     Row(_K.TOOL_CANCELLED, r.ToolCancelled, _CALL, _CANCELLING, _CANCELLED, role=_OUTCOME),
     Row(_K.TOOL_RECOVERY_REQUIRED, r.ToolRecoveryRequired, _CALL, _TO_CLOSE, {_C.RUNNING: _C.UNKNOWN}, role=_OUTCOME),
     Row(_K.EFFECT_RESOLVED, r.EffectResolved, _CALL, _RUNNING, {_C.UNKNOWN: _C.UNKNOWN}),

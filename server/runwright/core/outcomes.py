@@ -103,6 +103,13 @@ class Resolution(Enum):
     END_RUN = 4  # it stays unknown, and the run ends
 
 
+class ResultRelease(Enum):
+    """What the model is told of a call that awaits its release. The numbers are those of `runwright.v1`."""
+
+    RELEASED = 1  # what the call came to
+    WITHHELD = 2  # that it was made, and by which policy its result is withheld
+
+
 class FinishReason(Enum):
     """Why a model stopped."""
 

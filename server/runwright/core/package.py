@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from enum import Enum
 from functools import cached_property
+from types import MappingProxyType
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from runwright.core.approval_rules import MAX_APPROVALS, ApprovalSpec
-from runwright.core.content import digest
 from runwright.core.fingerprint import PACKAGE_TAG, PACKAGE_TAG_V1, canonical_json, fingerprint, has_canonical_form
 from runwright.core.policy import PolicyRef, PolicyStage
-from runwright.core.policy_chain import OperatorRules, PolicyChain
+from runwright.core.policy_chain import NO_OPERATOR, OperatorRules, PolicyChain
 from runwright.core.policy_rules import MAX_POLICIES, MAX_RULES, PolicySpec, too_many_rules
+from runwright.core.schema_digests import SCHEMA_DIGEST_PATTERN, schema_digest
 
 ID_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._:@-]{0,127}$"
 NAME_PATTERN = r"^[A-Za-z_][A-Za-z0-9_-]{0,63}$"
 DEFAULT_MODEL_ATTEMPTS = 3
+MAX_TOOLS = 128
+NO_ARGUMENTS: Mapping[str, JsonValue] = MappingProxyType({"type": "object", "additionalProperties": False})
 
 
 def _not_a_switch(value: object) -> object:
@@ -38,6 +43,11 @@ Milliseconds = Annotated[Whole, Field(ge=1, le=86_400_000)]
 class _Frozen(BaseModel):
     # A key nobody knows is a typing error of the author, not something to ignore.
     model_config = ConfigDict(frozen=True, extra="forbid", strict=False)
+
+
+def is_sidecar(digest: str, schema: Mapping[str, JsonValue]) -> bool:
+    """True for a schema that has a canonical form, and that digest."""
+    return has_canonical_form(schema) and schema_digest(schema) == digest
 
 
 class EffectClass(Enum):
@@ -89,7 +99,7 @@ class ToolSpec(_Frozen):
 
     name: Annotated[str, Field(pattern=NAME_PATTERN)]
     description: Annotated[str, Field(max_length=4096)] = ""
-    parameters: dict[str, JsonValue] = {"type": "object", "additionalProperties": False}
+    parameters: dict[str, JsonValue] = dict(NO_ARGUMENTS)
     executor: Id
     effect: EffectClass
     idempotent: Annotated[bool, Field(strict=True)]
@@ -101,6 +111,17 @@ class ToolSpec(_Frozen):
         Literal["low", "medium", "high", "critical"] | None, Field(exclude_if=lambda value: value is None)
     ] = None
     untrusted: Annotated[bool, Field(strict=True, exclude_if=lambda value: not value)] = False
+    # In place of `parameters`: the schema is kept beside the package, among its `sidecars`.
+    schema_digest: Annotated[
+        str | None, Field(pattern=SCHEMA_DIGEST_PATTERN, exclude_if=lambda value: value is None)
+    ] = None
+    # What the model is shown in place of the schema that checks the arguments.
+    model_view: Annotated[dict[str, JsonValue] | None, Field(exclude_if=lambda value: value is None)] = None
+
+    @cached_property
+    def arguments_digest(self) -> str:
+        """The digest of the schema that checks the arguments: what hosts of the tool say they have."""
+        return self.schema_digest or schema_digest(self.parameters)
 
     @model_validator(mode="before")
     @classmethod
@@ -108,11 +129,6 @@ class ToolSpec(_Frozen):
         if isinstance(value, dict) and value.get("idempotent") is None:
             return {**value, "idempotent": value.get("effect") in ("read", EffectClass.READ)}
         return value
-
-    @cached_property
-    def schema_digest(self) -> str:
-        """Digest of the argument schema in its canonical form."""
-        return digest(canonical_json(self.parameters))
 
 
 _NAMED = {ref: (PolicySpec.model_validate({"builtin": ref.value.partition(":")[2]}),) for ref in PolicyRef}
@@ -138,8 +154,13 @@ class RuntimePackage(_Frozen):
         dict[Id, ApprovalSpec], Field(max_length=MAX_APPROVALS, exclude_if=lambda value: not value)
     ] = {}
     budget: BudgetSpec = BudgetSpec()
-    tools: Annotated[tuple[ToolSpec, ...], Field(max_length=128)] = ()
+    tools: Annotated[tuple[ToolSpec, ...], Field(max_length=MAX_TOOLS)] = ()
     context: Annotated[ContextPolicy, Field(exclude_if=lambda value: value == ContextPolicy())] = ContextPolicy()
+    # The schemas that tools name by `schema_digest`: beside the package, so in no canonical form. The digests are.
+    sidecars: Annotated[
+        dict[Annotated[str, Field(pattern=SCHEMA_DIGEST_PATTERN)], dict[str, JsonValue]],
+        Field(max_length=MAX_TOOLS, exclude=True),
+    ] = {}
 
     @field_validator("tools")
     @classmethod
@@ -180,6 +201,34 @@ class RuntimePackage(_Frozen):
             raise PydanticCustomError("inexact", "numbers that JSON can hold exactly, and Unicode texts")
         return self
 
+    @model_validator(mode="after")
+    def _sidecars_are_those_that_tools_name(self) -> RuntimePackage:
+        named = {tool.schema_digest for tool in self.tools if tool.schema_digest is not None}
+        if any(tool.schema_digest and tool.parameters != NO_ARGUMENTS for tool in self.tools):
+            raise PydanticCustomError("sidecar", "either `parameters` or `schema_digest` of a tool")
+        if named != self.sidecars.keys():
+            raise PydanticCustomError("sidecar", "the schema of each `schema_digest` among `sidecars`, and no other")
+        if any(not is_sidecar(digest, schema) for digest, schema in self.sidecars.items()):
+            raise PydanticCustomError("sidecar", "each sidecar under the digest of what it is")
+        return self
+
+    def arguments_schema(self, tool: ToolSpec) -> dict[str, JsonValue]:
+        """The schema that checks the arguments of one of its tools, from wherever it is kept."""
+        return tool.parameters if tool.schema_digest is None else self.sidecars[tool.schema_digest]
+
+    def model_schema(self, tool: ToolSpec) -> dict[str, JsonValue]:
+        """The schema that the model is shown of one of its tools."""
+        return self.arguments_schema(tool) if tool.model_view is None else tool.model_view
+
+    def stored(self) -> bytes:
+        """What is kept of the package: its canonical form, with its sidecars where it has any. It reads back whole."""
+        canonical = self.canonical()
+        if not self.sidecars:
+            return canonical
+        whole: dict[str, JsonValue] = json.loads(canonical)
+        whole["sidecars"] = dict(self.sidecars)
+        return canonical_json(whole)
+
     def canonical(self) -> bytes:
         """The package in RFC 8785 form: what is stored and fingerprinted.
 
@@ -208,9 +257,17 @@ class RuntimePackage(_Frozen):
         """The built-in ones of them, in their order."""
         return tuple(policy.ref for policy in self.effective_policies if policy.ref is not None)
 
-    def chain(self, stage: PolicyStage, operator: OperatorRules) -> PolicyChain:
-        """What is heard at a stage."""
-        return PolicyChain(stage, self.effective_policies, operator)
+    def chain(self, stage: PolicyStage, operator: OperatorRules = NO_OPERATOR) -> PolicyChain:
+        """What is heard at a stage: made once, and again for other rules of the operator."""
+        key = (stage, operator is NO_OPERATOR)
+        known = self._chains.get(key)
+        if known is None or known.operator is not operator:
+            known = self._chains[key] = PolicyChain(stage, self.effective_policies, operator)
+        return known
+
+    @cached_property
+    def _chains(self) -> dict[tuple[PolicyStage, bool], PolicyChain]:
+        return {}
 
     @property
     def routes(self) -> tuple[ProviderRoute, ...]:

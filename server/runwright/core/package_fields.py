@@ -1,6 +1,6 @@
-"""Fields of the package format whose behaviour this version does not have, so that validation can say so by name.
+"""What of the package format this version does not serve: fields and choices, so that validation can say so by name.
 
-A field leaves this table in the change that serves it, which adds it to the model in `core/package.py`.
+A field or choice leaves this table in the change that serves it, which adds it to the model in `core/package.py`.
 """
 
 from __future__ import annotations
@@ -23,9 +23,28 @@ LATER_FIELDS: Mapping[str, frozenset[str]] = {
             "max_concurrency",
         }
     ),
+    "policies": frozenset({"remote", "stages", "on_failure"}),
+}
+# By the path of the field that they are values of.
+LATER_CHOICES: Mapping[str, frozenset[str]] = {
+    "policies.rules.stage": frozenset({"model_request"}),
+    "policies.rules.then": frozenset({"modify", "defer"}),
+}
+# What to do instead, where something is there for it.
+INSTEAD: Mapping[str, str] = {
+    "policies.remote": "Say it in `rules`, with conditions in CEL.",
+    "policies.stages": "Say it in `rules`, each of which names its `stage`.",
+    "policies.rules.stage.model_request": "Decide on what goes into a request: at input, post_tool or pre_tool.",
+    "policies.rules.then.modify": "Deny it, with a `message` that tells the model what to ask for instead.",
+    "policies.rules.then.defer": "Deny it, with a `message` that tells the model when to ask again.",
 }
 
 
 def is_later(part: str, name: str) -> bool:
     """True for a field of the format that this version does not serve yet."""
     return name in LATER_FIELDS.get(part, ())
+
+
+def is_later_choice(field: str, value: str) -> bool:
+    """True for a value of a field that this version does not serve yet."""
+    return value in LATER_CHOICES.get(field, ())

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from enum import Enum
+from functools import cached_property
 
 from msgspec import Struct
 
@@ -13,6 +14,7 @@ from runwright.core.policy import (
     PACKAGE,
     PolicyFindings,
     PolicyOpinion,
+    PolicyRef,
     PolicyStage,
     Verdict,
     builtin_opinion,
@@ -35,19 +37,39 @@ class OperatorRules(Struct, frozen=True):
     digest: str = ""
 
 
-class PolicyChain(Struct, frozen=True):
-    """Everything that is heard at one stage."""
+NO_OPERATOR = OperatorRules()
+
+
+class _Said(Struct, frozen=True):
+    """What one rule says, if its condition holds and if it fails. `condition` is its place; None: it always holds."""
+
+    condition: int | None
+    holds: PolicyOpinion
+    failed: PolicyOpinion
+
+
+class _Heard(Struct, frozen=True):
+    """One policy at a stage: a built-in one by its name, or what its rules say."""
+
+    is_enforced: bool
+    decider: str
+    builtin: PolicyRef | None = None
+    rules: tuple[_Said, ...] = ()
+
+
+class PolicyChain(Struct, frozen=True, dict=True):
+    """Everything that is heard at one stage; what follows from it is found once."""
 
     stage: PolicyStage
     package: tuple[PolicySpec, ...]
     operator: OperatorRules
 
-    @property
+    @cached_property
     def is_used(self) -> bool:
         """True when somebody may say something at the stage."""
         return any(policy.is_heard_at(self.stage) for policy in (*self.package, *self.operator.policies))
 
-    @property
+    @cached_property
     def needs_findings(self) -> bool:
         """True when more is heard than the package's built-in policies, which decide alone.
 
@@ -56,6 +78,7 @@ class PolicyChain(Struct, frozen=True):
         own = any(policy.rules or policy.mode is PolicyMode.SHADOW for policy in self.package)
         return own or bool(self.operator.policies)
 
+    @cached_property
     def conditions(self) -> tuple[str, ...]:
         """The conditions to find out, in the order in which `findings` takes their outcomes; none twice."""
         stage, policies = self.stage, (*self.package, *self.operator.policies)
@@ -64,34 +87,39 @@ class PolicyChain(Struct, frozen=True):
 
     def findings(self, effect: str, subject_digest: str, outcomes: Sequence[Outcome]) -> PolicyFindings:
         """What is said of a subject; `effect` is that of a call's tool, empty for a run."""
-        found = dict(zip(self.conditions(), outcomes, strict=True))
+        if len(outcomes) != len(self.conditions):
+            raise ValueError(f"{len(outcomes)} outcomes of {len(self.conditions)} conditions")
         enforced: list[PolicyOpinion] = []
         shadow: list[PolicyOpinion] = []
-        for policies, decider, owner in ((self.package, PACKAGE, ""), (self.operator.policies, OPERATOR, "operator.")):
-            for index, policy in enumerate(policies):
-                said = enforced if policy.mode is PolicyMode.ENFORCE else shadow
-                if policy.builtin:
-                    said += _builtin(policy, self.stage, effect, decider)
-                else:
-                    said += _said(policy.heard.get(self.stage, ()), f"{owner}policies.{index}", decider, found)
+        for heard in self._heard:
+            said = enforced if heard.is_enforced else shadow
+            if heard.builtin is not None and (opinion := builtin_opinion(heard.builtin, effect, heard.decider)):
+                said.append(opinion)
+            # All of them: a later, stricter one is not hidden by an earlier one.
+            for rule in heard.rules:
+                outcome = Outcome.HOLDS if rule.condition is None else outcomes[rule.condition]
+                if outcome is not Outcome.DOES_NOT_HOLD:
+                    said.append(rule.holds if outcome is Outcome.HOLDS else rule.failed)
         return PolicyFindings(self.stage, subject_digest, self.operator.digest, tuple(enforced), tuple(shadow))
 
+    @cached_property
+    def _heard(self) -> tuple[_Heard, ...]:
+        places = {condition: place for place, condition in enumerate(self.conditions)}
+        heard: list[_Heard] = []
+        for policies, decider, owner in ((self.package, PACKAGE, ""), (self.operator.policies, OPERATOR, "operator.")):
+            for index, policy in enumerate(policies):
+                if not policy.is_heard_at(self.stage):
+                    continue
+                name, rules = f"{owner}policies.{index}", policy.heard.get(self.stage, ())
+                said = tuple(_said(rule, name, decider, places.get(rule.when)) for rule in rules)
+                heard.append(_Heard(policy.mode is PolicyMode.ENFORCE, decider, policy.ref, said))
+        return tuple(heard)
 
-def _builtin(policy: PolicySpec, stage: PolicyStage, effect: str, decider: str) -> list[PolicyOpinion]:
-    heard = builtin_opinion(policy.ref, effect, decider) if policy.ref and policy.is_heard_at(stage) else None
-    return [heard] if heard is not None else []
 
-
-def _said(
-    rules: Sequence[HeardRule], place: str, decider: str, found: Mapping[str, Outcome]
-) -> Iterator[PolicyOpinion]:
-    """What the rules of a policy say, all of them: a later, stricter one is not hidden by an earlier one."""
-    for rule in rules:
-        outcome = found[rule.when] if rule.when else Outcome.HOLDS
-        if outcome is Outcome.DOES_NOT_HOLD:
-            continue
-        where = f"{place}.rules.{rule.index}"
-        if outcome is Outcome.FAILED:
-            yield PolicyOpinion(Verdict.DENY, place, where, CONDITION_FAILED, decider)
-        else:
-            yield PolicyOpinion(rule.verdict, place, where, rule.code, decider, rule.message, rule.approval)
+def _said(rule: HeardRule, place: str, decider: str, condition: int | None) -> _Said:
+    where = f"{place}.rules.{rule.index}"
+    return _Said(
+        condition,
+        PolicyOpinion(rule.verdict, place, where, rule.code, decider, rule.message, rule.approval),
+        PolicyOpinion(Verdict.DENY, place, where, CONDITION_FAILED, decider),
+    )

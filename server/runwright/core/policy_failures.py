@@ -10,6 +10,7 @@ _OF = {
     PolicyStage.INPUT: "the run's input",
     PolicyStage.OUTPUT: "the run's answer",
     PolicyStage.PRE_TOOL: "a tool call",
+    PolicyStage.POST_TOOL: "the result of a tool call",
 }
 
 

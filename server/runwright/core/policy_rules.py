@@ -22,6 +22,7 @@ STAGES = {
     "pre_tool": PolicyStage.PRE_TOOL,
     "run_start": PolicyStage.RUN_START,
     "input": PolicyStage.INPUT,
+    "post_tool": PolicyStage.POST_TOOL,
     "output": PolicyStage.OUTPUT,
 }
 VERDICTS = {
@@ -51,7 +52,7 @@ class PolicyRule(_Frozen):
     one of the package's `approvals`, for a rule that asks; without one the built-in approval is asked for.
     """
 
-    stage: Literal["pre_tool", "run_start", "input", "output"] = "pre_tool"
+    stage: Literal["pre_tool", "run_start", "input", "post_tool", "output"] = "pre_tool"
     when: Annotated[str, Field(max_length=MAX_CONDITION_BYTES)] = ""
     then: Literal["allow", "deny", "ask", "interrupt"]
     code: Annotated[str, Field(pattern=_CODE)] | None = None

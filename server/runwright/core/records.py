@@ -19,7 +19,7 @@ from runwright.core.content import ContentRef
 from runwright.core.context import Context
 from runwright.core.errors import ErrorReason, Failure
 from runwright.core.ids import EffectId
-from runwright.core.outcomes import ExecutorIdentity, FinishReason, Resolution, StopReason, Usage
+from runwright.core.outcomes import ExecutorIdentity, FinishReason, Resolution, ResultRelease, StopReason, Usage
 from runwright.core.policy import Decision, PolicyOpinion, PolicyStage
 from runwright.core.request import Budget
 from runwright.core.units import Micros
@@ -151,17 +151,21 @@ class ToolStarted(Record, frozen=True):
 
 
 class ToolCompleted(Record, frozen=True):
-    """Result of a tool call."""
+    """Result of a tool call. `awaits_release`: the model sees nothing of it before a ToolResultReleased says so."""
 
     call_id: EffectId
     attempt: int
     tool: str
     result: ContentRef
     executor_identity: ExecutorIdentity | None = None
+    awaits_release: bool = False
 
 
 class ToolFailed(Record, frozen=True):
-    """A tool call failed or was never made. Without a `message` the reason's own text is told."""
+    """A tool call failed or was never made. Without a `message` the reason's own text is told.
+
+    `awaits_release` is as in ToolCompleted; what has no `message` awaits none.
+    """
 
     call_id: EffectId
     attempt: int
@@ -169,6 +173,18 @@ class ToolFailed(Record, frozen=True):
     reason: ErrorReason
     message: ContentRef | None = None
     executor_identity: ExecutorIdentity | None = None
+    awaits_release: bool = False
+
+
+class ToolResultReleased(Record, frozen=True):
+    """The model may go on with a call that awaited its release: with what it came to, or with who withholds that."""
+
+    call_id: EffectId
+    tool: str
+    release: ResultRelease
+    policy_ref: str = ""
+    code: str = ""
+    message: str = ""
 
 
 class ToolDenied(Record, frozen=True):
@@ -340,11 +356,12 @@ class RunCompleted(Record, frozen=True):
 
 
 class RunFailed(Record, frozen=True):
-    """Terminal: the run failed."""
+    """Terminal: the run failed; `unknown_effects` stay unknown."""
 
     stop: StopReason
     error: Failure
     usage: Usage
+    unknown_effects: tuple[EffectId, ...] = ()
 
 
 class RunCancelled(Record, frozen=True):

@@ -21,13 +21,17 @@ class CallPolicy(Struct, frozen=True):
     tainted: bool = False  # see `RunState.tainted`, when it was requested
     untrusted: bool = False  # the tool is marked so: what it answers taints what is requested later
     operator_digest: str = ""  # of the operator's rules that were heard last
+    outcome: ContentRef | None = None  # what came of it, while the model has not been told: it awaits its release
 
 
 NO_POLICY = CallPolicy()
 
 
 class CallState(Struct, frozen=True):
-    """One tool call of the current round. A closed call keeps only its id, tool and phase."""
+    """One tool call of the current round. A closed call keeps only its id, tool and phase.
+
+    One that awaits its release also keeps what policies must know: `attempt`, `arguments` and `policy`.
+    """
 
     call_id: EffectId
     tool: str
@@ -59,6 +63,16 @@ class CallState(Struct, frozen=True):
         if approval is None or approval.separation is ApprovalSeparation.NOT_ENFORCED:
             return ""
         return approval.approved_by
+
+    @property
+    def outcome(self) -> ContentRef | None:
+        """What came of it, while it awaits its release."""
+        return self.policy.outcome if self.policy else None
+
+    @property
+    def awaits_release(self) -> bool:
+        """True when it is closed, and policies are still to say whether the model sees what came of it."""
+        return self.outcome is not None
 
 
 class ModelState(Struct, frozen=True):

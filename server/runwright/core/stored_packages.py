@@ -11,7 +11,10 @@ from runwright.core.units import Micros
 
 
 class StoredPackage(Struct, frozen=True, kw_only=True):
-    """A package as it was put first: immutable. `canonical` are the bytes that the fingerprint is made of."""
+    """A package as it was put first: immutable.
+
+    `canonical` are the bytes that the fingerprint is made of; of a package with sidecars `RuntimePackage.stored`.
+    """
 
     namespace: Namespace
     fingerprint: str

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from runwright.core.callbacks import Callback, Health
+from runwright.core.callbacks import Callback, Health, UnusedTool
 from runwright.core.ids import Namespace
 
 
@@ -36,3 +36,6 @@ class CallbackDialer(Protocol):
 
     def health(self, callback: Callback) -> Health:
         """How it is."""
+
+    def unused(self, callback: Callback) -> Sequence[UnusedTool]:
+        """The tools that it is not used for, by name, since packages have other schemas; since it was opened."""

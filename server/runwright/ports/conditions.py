@@ -19,6 +19,7 @@ VARIABLES: Mapping[PolicyStage, tuple[str, ...]] = {
     PolicyStage.RUN_START: (*_COMMON, "input"),
     PolicyStage.INPUT: (*_COMMON, "input"),
     PolicyStage.PRE_TOOL: (*_COMMON, "tool", "args", "call"),
+    PolicyStage.POST_TOOL: (*_COMMON, "tool", "args", "call", "result"),
     PolicyStage.OUTPUT: (*_COMMON, "output"),
 }
 Path: TypeAlias = tuple[int | str, ...]
@@ -41,6 +42,9 @@ class ConditionEvaluator(Protocol):
         It blocks: not for the event loop of a server that serves.
         """
 
+    def evaluate_at_once(self, questions: Sequence[ConditionQuestion]) -> list[tuple[Outcome, ...]] | None:
+        """As `evaluate`, without waiting for anything; None when that would keep the event loop."""
+
     async def evaluate(self, questions: Sequence[ConditionQuestion]) -> list[tuple[Outcome, ...]]:
         """What comes of each condition of each question; all of them together are bounded in time and memory.
 
@@ -58,9 +62,13 @@ class NoConditions:
         """See the port."""
         return "this runtime was built without an evaluator of conditions"
 
-    async def evaluate(self, questions: Sequence[ConditionQuestion]) -> list[tuple[Outcome, ...]]:
+    def evaluate_at_once(self, questions: Sequence[ConditionQuestion]) -> list[tuple[Outcome, ...]]:
         """See the port."""
         return [(Outcome.FAILED,) * len(question.conditions) for question in questions]
+
+    async def evaluate(self, questions: Sequence[ConditionQuestion]) -> list[tuple[Outcome, ...]]:
+        """See the port."""
+        return self.evaluate_at_once(questions)
 
     async def close(self) -> None:
         """See the port."""

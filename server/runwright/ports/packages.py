@@ -13,23 +13,27 @@ from runwright.core.package_findings import PackageFinding
 from runwright.core.stored_packages import ChangeAnswer, PackageChange, StoredPackage, WantedChange
 
 MOST_PACKAGES = 10_000  # of one namespace
+MOST_SIDECAR_BYTES = 1024 * 1024  # of one package
 MOST_TAGS = 1_000  # of one namespace; each can be moved as often as anybody wants
 
 
 class ReadPackage(Struct, frozen=True):
-    """The package of a text with its canonical form and fingerprint, or everything that is wrong with it."""
+    """The package of a text, what is to be kept of it, and its fingerprint; or everything that is wrong with it."""
 
     package: RuntimePackage | None
     findings: Sequence[PackageFinding]
-    canonical: bytes = b""
+    stored: bytes = b""
     fingerprint: str = ""
 
 
 class PackageReader(Protocol):
     """Reads packages as their authors write them."""
 
-    async def read(self, document: str) -> ReadPackage:
-        """The package, its schemas examined. The event loop goes on meanwhile, however long that takes."""
+    async def read(self, document: str, sidecars: Sequence[bytes] = ()) -> ReadPackage:
+        """The package, its schemas examined, those among `sidecars` (JSON) that it names by digest included.
+
+        The event loop goes on meanwhile, however long that takes.
+        """
 
 
 class PackageStore(Protocol):

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from enum import Enum
 from typing import Protocol, TypeAlias
 
 from msgspec import Struct
 
+from runwright.core.callbacks import UnusedTool
 from runwright.core.ids import Namespace, RunKey
 from runwright.core.outcomes import ExecutorIdentity
 from runwright.core.units import Micros
@@ -18,13 +19,18 @@ def _always() -> bool:
 
 
 class PlaceRequest(Struct, frozen=True):
-    """What a place is wanted for: the next attempt of a call. `not_by`: the principal that must not perform it, because
-    it approved it; empty for none."""
+    """What a place is wanted for: the next attempt of a call.
+
+    `schema_digest` is that of the tool's schema in the package, whose fingerprint is `package`.
+    `not_by` is the principal that must not perform it, because it approved it; empty for none.
+    """
 
     run: RunKey
     call_id: str
     executor: str
     tool: str
+    schema_digest: str = ""
+    package: str = ""
     not_by: str = ""
 
 
@@ -111,6 +117,9 @@ class ToolExecutors(Protocol):
 
         An executor of a principal that must not perform the call is none.
         """
+
+    def unused(self, wanted: PlaceRequest) -> Sequence[UnusedTool]:
+        """Who would perform the tool, but has another schema of it than the package."""
 
     def take_place(self, wanted: PlaceRequest) -> Place | None:
         """A place, if one is free and nobody waits for it; never waits."""

@@ -102,14 +102,17 @@ class AgentRuntimeBuilder(Struct, kw_only=True):
 def check_schemas(package: RuntimePackage, schemas: SchemaChecker) -> None:
     """Raises PACKAGE_INVALID for the first tool whose schema cannot be used, with its path."""
     for index, tool in enumerate(package.tools):
-        problem = schemas.schema_problem(tool.parameters)
-        if problem:
-            raise AgentError(
-                ErrorReason.PACKAGE_INVALID,
-                f"Package {package.id}, tools.{index}.parameters: the schema cannot be used: {problem}",
-                metadata={"package": package.id, "path": f"tools.{index}.parameters", "rule": problem},
-                remedy=f"Write the parameters of tool {tool.name} as JSON Schema, draft 2020-12.",
-            )
+        name = "parameters" if tool.schema_digest is None else "schema_digest"
+        written = {name: package.arguments_schema(tool), "model_view": tool.model_view}
+        for name, schema in written.items():
+            problem = schemas.schema_problem(schema) if schema is not None else None
+            if problem:
+                raise AgentError(
+                    ErrorReason.PACKAGE_INVALID,
+                    f"Package {package.id}, tools.{index}.{name}: the schema cannot be used: {problem}",
+                    metadata={"package": package.id, "path": f"tools.{index}.{name}", "rule": problem},
+                    remedy=f"Write the {name} of tool {tool.name} as JSON Schema, draft 2020-12.",
+                )
 
 
 def check_conditions(package: RuntimePackage, conditions: ConditionEvaluator | None) -> None:

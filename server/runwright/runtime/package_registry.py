@@ -10,7 +10,7 @@ from runwright.core.audit import AuditEntry, AuditKind
 from runwright.core.errors import AgentError, ErrorReason, invalid_request
 from runwright.core.ids import Namespace, RunId, RunKey, check_caller_id
 from runwright.core.machine.decide import effective_budget
-from runwright.core.package import BudgetSpec, RuntimePackage
+from runwright.core.package import MAX_TOOLS, BudgetSpec, RuntimePackage, ToolSpec
 from runwright.core.package_findings import PackageFinding
 from runwright.core.principal import Principal
 from runwright.core.request import Budget, is_fingerprint
@@ -21,7 +21,7 @@ from runwright.core.stored_packages import (
     StoredPackage,
     WantedChange,
 )
-from runwright.ports.packages import PackageReader, PackageStore, ReadPackage
+from runwright.ports.packages import MOST_SIDECAR_BYTES, PackageReader, PackageStore, ReadPackage
 from runwright.ports.provider import ToolSpecification
 from runwright.ports.tools import PlaceRequest
 from runwright.runtime.package_lookup import PackageLookup
@@ -99,14 +99,16 @@ class PackageRegistry:
         self._store = store
         self._reader = reader
 
-    async def put(self, who: Principal, document: str, tagged: PackageTag) -> ChangedPackage:
-        """Keeps a package; durable on return.
+    async def put(
+        self, who: Principal, document: str, tagged: PackageTag, sidecars: Sequence[bytes] = ()
+    ) -> ChangedPackage:
+        """Keeps a package, with its sidecars; durable on return.
 
         Raises INVALID_REQUEST, PACKAGE_INVALID for the first fault, PACKAGE_TAG_MOVED, PACKAGE_LIMIT,
         REQUEST_ID_CONFLICT and the journal's errors.
         """
         _check(tagged)
-        read = await self.validate(document)
+        read = await self.validate(document, sidecars)
         if read.package is None:
             raise _invalid(read.findings)
         now = self._ports.clock.now()
@@ -117,7 +119,7 @@ class PackageRegistry:
             agent_id=read.package.agent.id,
             put_by=who.name,
             put_at=now,
-            canonical=read.canonical,
+            canonical=read.stored,
         )
         changed = await self._change(
             WantedChange(
@@ -196,11 +198,17 @@ class PackageRegistry:
         moves = moves[:limit]
         return TagHistory(moves, str(moves[-1].number) if more else "")
 
-    async def validate(self, document: str) -> ReadPackage:
-        """The package in a text, or everything that is wrong with it. Raises INVALID_REQUEST for no text at all."""
+    async def validate(self, document: str, sidecars: Sequence[bytes] = ()) -> ReadPackage:
+        """The package in a text, or everything that is wrong with it.
+
+        Raises INVALID_REQUEST for no text at all, and for more sidecars than there may be.
+        """
+        if len(sidecars) > MAX_TOOLS or sum(map(len, sidecars)) > MOST_SIDECAR_BYTES:
+            rule = f"at most {MAX_TOOLS} schemas, with {MOST_SIDECAR_BYTES} bytes together"
+            raise invalid_request("sidecars", rule, "Send those that the package names, each once.")
         if not document.strip():
             raise invalid_request("document", "a package in YAML or JSON", "Send the text of a package file.")
-        return await self._reader.read(document)
+        return await self._reader.read(document, sidecars)
 
     async def resolve(
         self, namespace: Namespace, wanted: Selector, *, budget: Budget, agent_id: str = ""
@@ -210,20 +218,20 @@ class PackageRegistry:
         package = found.package
         limits = effective_budget(package, budget)
         lowered = BudgetSpec(rounds=limits.rounds, tool_calls=limits.tool_calls, parallel_calls=limits.parallel_calls)
-        unserved = {tool.executor for tool in package.tools if not self._is_served(namespace, tool.executor, tool.name)}
+        unserved = {tool.executor for tool in package.tools if not self._is_served(namespace, tool, found.fingerprint)}
         absent = {route.adapter for route in package.routes if route.adapter not in self._ports.providers}
         return ResolvedPackage(
             await self._outline(namespace, found),
             package.model_copy(update={"budget": lowered}),
-            [ToolSpecification(tool.name, tool.description, tool.parameters) for tool in package.tools],
+            [ToolSpecification(tool.name, tool.description, package.model_schema(tool)) for tool in package.tools],
             sorted(unserved),
             sorted(absent),
         )
 
-    def _is_served(self, namespace: Namespace, executor: str, tool: str) -> bool:
-        tools = self._ports.tools
-        requested = PlaceRequest(RunKey(namespace, RunId("")), "", executor, tool)
-        return tools.knows(namespace, executor) and tools.is_reachable(requested)
+    def _is_served(self, namespace: Namespace, tool: ToolSpec, fingerprint: str) -> bool:
+        tools, nobody = self._ports.tools, RunKey(namespace, RunId(""))
+        requested = PlaceRequest(nobody, "", tool.executor, tool.name, tool.arguments_digest, fingerprint)
+        return tools.knows(namespace, tool.executor) and tools.is_reachable(requested)
 
     async def _change(self, wanted: WantedChange) -> ChangedPackage:
         answer = await self._store.change(wanted)

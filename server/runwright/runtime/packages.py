@@ -16,7 +16,7 @@ from runwright.core.request import RunRequest
 
 
 class CataloguedPackage(Struct, frozen=True):
-    """A package with what every run of it needs: its canonical bytes and their fingerprint, made once."""
+    """A package with what every run of it needs, made once: the bytes that are pinned, and its fingerprint."""
 
     package: RuntimePackage
     content: Content
@@ -25,8 +25,9 @@ class CataloguedPackage(Struct, frozen=True):
     @classmethod
     def of(cls, package: RuntimePackage) -> CataloguedPackage:
         """The package, made ready."""
-        content = Content.of(package.canonical(), JSON)
-        return cls(package, content, fingerprint(content.data, package.format))
+        stored = package.stored()
+        canonical = package.canonical() if package.sidecars else stored
+        return cls(package, Content.of(stored, JSON), fingerprint(canonical, package.format))
 
 
 class Selector(Struct, frozen=True):

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 
 from msgspec import Struct
 from pydantic import JsonValue
 
-from runwright.core.content import ContentRef
+from runwright.core.content import JSON, ContentRef
 from runwright.core.ids import Namespace
 from runwright.core.outcomes import Usage
 from runwright.core.package import RuntimePackage, ToolSpec
 from runwright.core.policy import PolicyFindings, PolicyStage
-from runwright.core.policy_chain import OperatorRules
+from runwright.core.policy_chain import NO_OPERATOR, OperatorRules, Outcome, PolicyChain
 from runwright.core.state import RunState
 from runwright.ports.conditions import ConditionEvaluator, ConditionQuestion
+
+MAX_RESULT_VALUE_BYTES = 64 * 1024  # to read more than that takes time on the event loop
+# Results that are looked at outside at a time: they are on record, so the others wait, and none is withheld for that.
+RESULTS_AT_ONCE = 16
 
 
 class PolicySubject(Struct, frozen=True):
@@ -57,6 +63,14 @@ class RunFacts(Struct, frozen=True):
         }
 
 
+class Result(Struct, frozen=True):
+    """What came of a call: its result, or with `ok` False what is said of its failure."""
+
+    ok: bool
+    ref: ContentRef
+    data: bytes
+
+
 class CallFacts(Struct, frozen=True):
     """What conditions see of a call beside its run."""
 
@@ -82,6 +96,22 @@ def subject_of_call(run: RunFacts, tool: ToolSpec, call: CallFacts, arguments: J
     return PolicySubject(call.arguments.digest, tool.effect.value, variables, call.arguments.size)
 
 
+def subject_of_result(asked: PolicySubject, result: Result) -> PolicySubject:
+    """A call, as it was asked for, with what came of it; `result.json` is there for JSON of a size that rules bear."""
+    said: dict[str, JsonValue] = {
+        "ok": result.ok,
+        "media_type": result.ref.media_type,
+        "size": result.ref.size,
+        "text": result.data.decode("utf-8", "replace"),
+    }
+    if result.ref.media_type == JSON and result.ref.size <= MAX_RESULT_VALUE_BYTES:
+        with suppress(ValueError, RecursionError):  # an executor may call anything JSON
+            said["json"] = json.loads(result.data)
+    return PolicySubject(
+        result.ref.digest, asked.effect, {**asked.variables, "result": said}, asked.size + result.ref.size
+    )
+
+
 def subject_of_text(run: RunFacts, name: str, texts: Sequence[str], digest: str) -> PolicySubject:
     """The run with what it is told (`input`) or answers (`output`): `NAME.text`, its texts below one another."""
     text = "\n".join(texts)
@@ -97,6 +127,7 @@ class Policies:
 
     def __init__(self, conditions: ConditionEvaluator) -> None:
         self.conditions = conditions
+        self.room_for_results = asyncio.Semaphore(RESULTS_AT_ONCE)
         self._operator: Mapping[Namespace, OperatorRules] = {}
 
     def replace_operator_rules(self, rules: Mapping[Namespace, OperatorRules]) -> None:
@@ -105,12 +136,17 @@ class Policies:
 
     def operator_rules(self, namespace: Namespace) -> OperatorRules:
         """The operator's rules in a namespace, as they are now."""
-        return self._operator.get(namespace) or self._operator.get(EVERY_NAMESPACE, _NONE)
+        return self._operator.get(namespace) or self._operator.get(EVERY_NAMESPACE, NO_OPERATOR)
 
     def is_used(self, package: RuntimePackage, namespace: Namespace, stage: PolicyStage) -> bool:
         """True when something must be found out for this stage."""
         chain = package.chain(stage, self.operator_rules(namespace))
         return chain.needs_findings if stage is PolicyStage.PRE_TOOL else chain.is_used
+
+    def are_heard_of_results(self, namespace: Namespace) -> bool:
+        """True when the operator has policies for POST_TOOL; what a package has, the run machine knows itself."""
+        stage = PolicyStage.POST_TOOL
+        return any(policy.is_heard_at(stage) for policy in self.operator_rules(namespace).policies)
 
     async def find(
         self, package: RuntimePackage, namespace: Namespace, stage: PolicyStage, subjects: Sequence[PolicySubject]
@@ -119,21 +155,34 @@ class Policies:
         while True:
             operator = self.operator_rules(namespace)
             chain = package.chain(stage, operator)
-            conditions = chain.conditions()
-            if conditions and subjects:
-                asked = [ConditionQuestion(conditions, each.variables, each.size) for each in subjects]
-                outcomes = await self.conditions.evaluate(asked)
-            else:
-                outcomes = [()] * len(subjects)
+            asked = _questions(chain, subjects)
+            outcomes = await self.conditions.evaluate(asked) if asked else [()] * len(subjects)
             if operator.digest == self.operator_rules(namespace).digest:
-                break
-        return [
-            chain.findings(subject.effect, subject.digest, found)
-            for subject, found in zip(subjects, outcomes, strict=True)
-        ]
+                return _findings(chain, subjects, outcomes)
+
+    def find_at_once(
+        self, package: RuntimePackage, namespace: Namespace, stage: PolicyStage, subjects: Sequence[PolicySubject]
+    ) -> list[PolicyFindings] | None:
+        """As `find`, without waiting for anything; None when somebody has to wait for it."""
+        chain = package.chain(stage, self.operator_rules(namespace))
+        asked = _questions(chain, subjects)
+        outcomes = self.conditions.evaluate_at_once(asked) if asked else [()] * len(subjects)
+        return None if outcomes is None else _findings(chain, subjects, outcomes)
 
 
-_NONE = OperatorRules()
+def _questions(chain: PolicyChain, subjects: Sequence[PolicySubject]) -> list[ConditionQuestion]:
+    conditions = chain.conditions
+    return [ConditionQuestion(conditions, each.variables, each.size) for each in subjects] if conditions else []
+
+
+def _findings(
+    chain: PolicyChain, subjects: Sequence[PolicySubject], outcomes: Sequence[Sequence[Outcome]]
+) -> list[PolicyFindings]:
+    return [
+        chain.findings(subject.effect, subject.digest, found) for subject, found in zip(subjects, outcomes, strict=True)
+    ]
+
+
 EVERY_NAMESPACE = Namespace("*")
 
 

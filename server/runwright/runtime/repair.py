@@ -84,6 +84,7 @@ class Repair:
                 request_digest=request.digest(),
                 result=content.ref if content else None,
                 grace_us=GRACE_US,
+                is_gated=self._ports.policies.are_heard_of_results(run.namespace),
                 contents=(content,) if content else (),
             )
             records, state = await self._supervisor.submit(run, requested)

@@ -7,12 +7,13 @@ import inspect
 import json
 import logging
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from msgspec import Struct, field
 from pydantic import JsonValue
 
 from runwright.adapters.waiting_calls import WaitingCalls
+from runwright.core.callbacks import UnusedTool
 from runwright.core.content import JSON
 from runwright.core.ids import Namespace
 from runwright.ports.tools import Granted, Place, PlaceRequest, PlaceWait, ToolInvocation, ToolOutcome, ToolOutcomeKind
@@ -83,6 +84,10 @@ class FunctionTools(Struct):
     def is_reachable(self, wanted: PlaceRequest) -> bool:
         """True unless the executor is in `unreachable`."""
         return wanted.executor not in self.unreachable
+
+    def unused(self, wanted: PlaceRequest) -> Sequence[UnusedTool]:
+        """Nobody: functions say no schemas."""
+        return ()
 
     def take_place(self, wanted: PlaceRequest) -> Place | None:
         """See the port."""

@@ -29,7 +29,7 @@ class CallbackRegistryService:
         except AgentError as error:
             self._refused(request.spec.callback_id, error)
             raise
-        return pb.RegisterCallbackResponse(callback=wire.callback(found.callback, found.health))
+        return pb.RegisterCallbackResponse(callback=wire.callback(found.callback, found.health, found.unused))
 
     async def UnregisterCallback(self, request: pb.UnregisterCallbackRequest) -> pb.UnregisterCallbackResponse:
         """Ends a registration."""
@@ -51,7 +51,9 @@ class CallbackRegistryService:
             after=request.page_token,
             limit=page_size(request.page_size),
         )
-        response = pb.ListCallbacksResponse(callbacks=[wire.callback(one.callback, one.health) for one in listed])
+        response = pb.ListCallbacksResponse(
+            callbacks=[wire.callback(one.callback, one.health, one.unused) for one in listed]
+        )
         if more:
             response.next_page_token = listed[-1].callback.callback_id
         return response

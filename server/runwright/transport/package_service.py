@@ -18,7 +18,7 @@ from runwright.core.ids import check_caller_id
 from runwright.ports.audit import Audit
 from runwright.ports.provider import ToolSpecification
 from runwright.runtime.package_registry import PackageOutline, PackageRegistry, PackageTag
-from runwright.runtime.packages import Selector
+from runwright.runtime.packages import CataloguedPackage, Selector
 from runwright.transport.access import principal
 from runwright.wire import package_service as wire
 from runwright.wire.packages import package
@@ -36,7 +36,7 @@ class PackageService:
     async def PutPackage(self, request: pb.PutPackageRequest) -> pb.PutPackageResponse:
         """Keeps a package; durable before the reply."""
         try:
-            changed = await self._registry.put(principal(), request.document, _tagged(request))
+            changed = await self._registry.put(principal(), request.document, _tagged(request), request.sidecars)
         except AgentError as error:
             self._refused((request.tag,), error)
             raise
@@ -48,11 +48,7 @@ class PackageService:
         """A package, whole."""
         wire.check_selector(request.package, required=True)
         outline, found = await self._registry.get(principal().namespace, _selector(request.package))
-        return pb.GetPackageResponse(
-            summary=_summary(outline),
-            package=await asyncio.to_thread(package, found.package),
-            canonical_json=found.content.data,
-        )
+        return await asyncio.to_thread(_whole, outline, found)
 
     async def ListPackages(self, request: pb.ListPackagesRequest) -> pb.ListPackagesResponse:
         """One page of packages in outline."""
@@ -88,7 +84,7 @@ class PackageService:
 
     async def ValidatePackage(self, request: pb.ValidatePackageRequest) -> pb.ValidatePackageResponse:
         """Everything that is wrong with a package."""
-        read = await self._registry.validate(request.document)
+        read = await self._registry.validate(request.document, request.sidecars)
         if read.package is None:
             return pb.ValidatePackageResponse(findings=[wire.finding(finding) for finding in read.findings])
         return pb.ValidatePackageResponse(package_id=read.package.id, fingerprint=read.fingerprint)
@@ -126,6 +122,16 @@ class PackageService:
                 subjects=tuple(subject for subject in subjects if subject),
             )
         )
+
+
+def _whole(outline: PackageOutline, found: CataloguedPackage) -> pb.GetPackageResponse:
+    sidecars = sorted(found.package.sidecars.items())
+    return pb.GetPackageResponse(
+        summary=_summary(outline),
+        package=package(found.package),
+        canonical_json=found.package.canonical() if sidecars else found.content.data,
+        sidecars=[canonical_json(schema) for _, schema in sidecars],
+    )
 
 
 def _model_tools(tools: Sequence[ToolSpecification]) -> list[pb.ModelTool]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from google.protobuf.duration_pb2 import Duration
 
 from runwright._gen.runwright.callback.v1 import callback_registry_service_pb2 as pb
@@ -14,6 +16,7 @@ from runwright.core.callbacks import (
     Health,
     HealthKind,
     Tls,
+    UnusedTool,
 )
 from runwright.core.errors import invalid_request
 from runwright.core.principal import Principal
@@ -55,8 +58,8 @@ def to_callback(request: pb.RegisterCallbackRequest, principal: Principal) -> Ca
     )
 
 
-def callback(value: Callback, health: Health) -> pb.Callback:
-    """A registration as it stands."""
+def callback(value: Callback, health: Health, unused: Sequence[UnusedTool] = ()) -> pb.Callback:
+    """A registration as it stands, with the tools that it is not used for."""
     message = pb.Callback(
         spec=pb.CallbackSpec(
             callback_id=value.callback_id,
@@ -71,6 +74,16 @@ def callback(value: Callback, health: Health) -> pb.Callback:
         health=_HEALTH[health.kind],
         health_detail=health.detail,
         health_since=timestamp(health.since),
+        unused_tools=[
+            pb.UnusedTool(
+                tool=each.tool,
+                schema_digest=each.schema_digest,
+                package_schema_digest=each.package_schema_digest,
+                package_fingerprint=each.package_fingerprint,
+                wanted_at=timestamp(each.wanted_at),
+            )
+            for each in unused
+        ],
     )
     _put_details(value.details, message.spec)
     if value.tls is not None:
@@ -93,13 +106,15 @@ def kind_of(spec: pb.CallbackSpec) -> CallbackKind:
 def _details(spec: pb.CallbackSpec) -> Details:
     match kind_of(spec):
         case CallbackKind.TOOL_EXECUTOR:
-            return ToolExecutor(tuple(dict.fromkeys(spec.tools)))
+            digests = sorted((each.tool, each.schema_digest) for each in spec.tool_digests)
+            return ToolExecutor(tuple(dict.fromkeys(spec.tools)), tuple(digests))
 
 
 def _put_details(details: Details, spec: pb.CallbackSpec) -> None:
     match details:
         case ToolExecutor():
             spec.tools.extend(details.tools)
+            spec.tool_digests.extend(pb.ToolDigest(tool=tool, schema_digest=digest) for tool, digest in details.digests)
 
 
 _HEALTH = {

@@ -12,6 +12,7 @@ from runwright.core.approval_rules import EXPIRIES, ApprovalSpec
 from runwright.core.fingerprint import PACKAGE_TAG, canonical_json
 from runwright.core.package import (
     DEFAULT_MODEL_ATTEMPTS,
+    NO_ARGUMENTS,
     AgentSpec,
     BudgetSpec,
     ContextPolicy,
@@ -46,7 +47,7 @@ def package(value: RuntimePackage) -> pb.RuntimePackage:
             tool_calls=value.budget.tool_calls,
             parallel_calls=value.budget.parallel_calls,
         ),
-        tools=[_tool(tool) for tool in value.tools],
+        tools=[_tool(value, tool) for tool in value.tools],
         context=pb.ContextPolicy(session_turns=value.context.session_turns, session_bytes=value.context.session_bytes),
         fallbacks=[_route(route) for route in value.fallbacks],
         policies=[_policy(policy) for policy in value.policies],
@@ -78,7 +79,7 @@ def to_package(message: pb.RuntimePackage) -> RuntimePackage:
             ToolSpec(
                 name=tool.name,
                 description=tool.description,
-                parameters=json.loads(tool.parameters_schema_json),
+                parameters=json.loads(tool.parameters_schema_json) if not tool.schema_digest else dict(NO_ARGUMENTS),
                 executor=tool.executor,
                 effect=EffectClass(EFFECT_NAMES[tool.effect]),
                 idempotent=tool.idempotent,
@@ -87,9 +88,14 @@ def to_package(message: pb.RuntimePackage) -> RuntimePackage:
                 max_attempts=tool.max_attempts,
                 risk=tool.risk or None,  # type: ignore[arg-type] # one of the words that the package has
                 untrusted=tool.untrusted,
+                schema_digest=tool.schema_digest or None,
+                model_view=json.loads(tool.model_view_json) if tool.model_view_json else None,
             )
             for tool in message.tools
         ),
+        sidecars={
+            tool.schema_digest: json.loads(tool.parameters_schema_json) for tool in message.tools if tool.schema_digest
+        },
         context=ContextPolicy(session_turns=message.context.session_turns, session_bytes=message.context.session_bytes)
         if message.HasField("context")
         else ContextPolicy(),
@@ -114,11 +120,11 @@ def _to_route(message: pb.ProviderRoute) -> ProviderRoute:
     )
 
 
-def _tool(tool: ToolSpec) -> pb.Tool:
+def _tool(package: RuntimePackage, tool: ToolSpec) -> pb.Tool:
     return pb.Tool(
         name=tool.name,
         description=tool.description,
-        parameters_schema_json=canonical_json(tool.parameters),
+        parameters_schema_json=canonical_json(package.arguments_schema(tool)),
         executor=tool.executor,
         effect=EFFECTS[tool.effect.value],
         idempotent=tool.idempotent,
@@ -127,6 +133,8 @@ def _tool(tool: ToolSpec) -> pb.Tool:
         max_attempts=tool.max_attempts,
         risk=tool.risk or "",
         untrusted=tool.untrusted,
+        schema_digest=tool.schema_digest or "",
+        model_view_json=b"" if tool.model_view is None else canonical_json(tool.model_view),
     )
 
 

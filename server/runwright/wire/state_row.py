@@ -24,7 +24,9 @@ from runwright.core.state import RunState
 
 VERSION = 2
 # Fields that are younger than this version, by their path in the row, as in `usage.cost` or `calls.approval`.
-ADDED: frozenset[str] = frozenset({"principal_roles", "tainted", "policy_failure", "calls.policy", "calls.approval"})
+ADDED: frozenset[str] = frozenset(
+    {"principal_roles", "tainted", "policy_failure", "calls.policy", "calls.policy.outcome", "calls.approval"}
+)
 _ENCODER = Encoder()
 _DECODER = Decoder(RunState)
 _ANY = Decoder()

@@ -36,7 +36,7 @@ from .approvals import ApprovalUpdate, Decided
 from .client import Cancelled, Client, Resolved, Started, UnknownEffect
 from .connection import Keepalive, Tls
 from .errors import RunwrightError
-from .fingerprints import package_canonical, package_fingerprint
+from .fingerprints import package_canonical, package_fingerprint, schema_digest
 from .serving import ToolServer
 from .subscription import Subscription
 from .sync import SyncClient, SyncSubscription
@@ -94,6 +94,7 @@ __all__ = [
     "package_canonical",
     "package_fingerprint",
     "result_text",
+    "schema_digest",
     "tool",
     "tool_text",
 ]

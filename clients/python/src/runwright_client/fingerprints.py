@@ -34,12 +34,28 @@ def package_canonical(package: Mapping[str, Any]) -> bytes:
     return _json(_pruned(whole, _FORM["top"], everywhere=package["format"] == _FORM["left_out"])).encode()
 
 
+def schema_digest(schema: Mapping[str, Any]) -> str:
+    """`sha256:HEX` over the canonical form of a tool's schema: what packages and registrations call it by.
+
+    Raises ValueError for what has no canonical form.
+    """
+    return f"sha256:{hashlib.sha256(canonical_json(schema)).hexdigest()}"
+
+
+def canonical_json(value: Any) -> bytes:
+    """JSON as RFC 8785 has it. Raises ValueError for what has no such form."""
+    return _json(value).encode()
+
+
 def _spelled(value: Any, part: str) -> Any:
     """A part with all its defaults, lists without a meaningful order sorted."""
     if not isinstance(value, Mapping):
         return value
     found = {name: inner for name, inner in value.items() if inner is not None}
     for name, says in _FORM["parts"][part].items():
+        if "beside" in says:
+            found.pop(name, None)
+            continue
         if name not in found:
             if not says.keys() & {"default", "default_is"}:
                 continue

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterable
 
 from ._gen.runwright.v1 import (
     Budget,
@@ -43,9 +43,12 @@ class PackageCalls:
         tag: str = "",
         expected_previous: str | None = None,
         request_id: str = "",
+        sidecars: Iterable[str | bytes] = (),
         deadline: float | None = None,
     ) -> PutPackageResponse:
         """Puts a package, the text of its file; when this returns, it is on disk.
+
+        `sidecars` are the schemas, in JSON, that its tools name by digest (`schema_digest`).
 
         With a tag, the tag is moved to it; `expected_previous` is the fingerprint it must point to before, empty for
         nowhere. The request id is made here when there is none, so that a call that is repeated moves nothing again.
@@ -55,6 +58,7 @@ class PackageCalls:
             tag=tag,
             expected_previous_fingerprint=expected_previous,
             request_id=request_id or str(uuid.uuid4()),
+            sidecars=_bytes(sidecars),
         )
         return await self._connection.unary(
             self._packages.put_package, request, deadline=deadline or self.deadline, safe=True
@@ -113,9 +117,11 @@ class PackageCalls:
                 return
             request.page_token = page.next_page_token
 
-    async def validate_package(self, document: str, *, deadline: float | None = None) -> ValidatePackageResponse:
-        """Everything that is wrong with a package, the text of its file; nothing is kept."""
-        request = ValidatePackageRequest(document=document)
+    async def validate_package(
+        self, document: str, *, sidecars: Iterable[str | bytes] = (), deadline: float | None = None
+    ) -> ValidatePackageResponse:
+        """Everything that is wrong with a package, the text of its file, and its sidecars; nothing is kept."""
+        request = ValidatePackageRequest(document=document, sidecars=_bytes(sidecars))
         return await self._connection.unary(
             self._packages.validate_package, request, deadline=deadline or self.deadline, safe=True
         )
@@ -133,6 +139,10 @@ class PackageCalls:
         return await self._connection.unary(
             self._packages.resolve_package, request, deadline=deadline or self.deadline, safe=True
         )
+
+
+def _bytes(sidecars: Iterable[str | bytes]) -> list[bytes]:
+    return [each.encode() if isinstance(each, str) else each for each in sidecars]
 
 
 def selector(package: str) -> PackageSelector | None:

@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import grpclib.const
 import grpclib.server
@@ -32,12 +32,15 @@ from .backoff import Backoff
 from .client import Client
 from .connection import Keepalive, Tls, split_address
 from .contact import Contact
+from .describing import Declaration, digests
 from .errors import RunwrightError
-from .tools import Tool, ToolCall
+from .tools import Effect, Tool, ToolCall
 
 _log = logging.getLogger("runwright_client")
 
+R = TypeVar("R", pb.ExecuteToolRequest, pb.DescribeToolsRequest)
 _Call = grpclib.server.Stream[pb.ExecuteToolRequest, pb.ExecuteToolResponse]
+_Description = grpclib.server.Stream[pb.DescribeToolsRequest, pb.DescribeToolsResponse]
 _MOST_BYTES = 4 * 1024 * 1024  # of a request; arguments are far smaller
 _KEYS = 65_536  # idempotency keys whose attempts are remembered
 
@@ -56,6 +59,7 @@ class ToolServer:
     ) -> None:
         self.address = ""  #: where it serves, once it does
         self._tools: dict[str, Tool[..., Any] | Handler] = {**tools_by_name(tools, Tool)}
+        self._declared = {name: Declaration.of(tool) for name, tool in self._tools.items() if isinstance(tool, Tool)}
         self._tls = tls
         self._credential = credential
         self._thread_count = threads
@@ -66,9 +70,23 @@ class ToolServer:
         self._is_stopping = False
         self._registrations: dict[str, tuple[Client, asyncio.Task[None]]] = {}
 
-    def add(self, name: str, handler: Handler) -> None:
-        """Has `handler`, async or not, perform the tool of that name: it gets the arguments, parsed, and the call."""
+    def add(
+        self,
+        name: str,
+        handler: Handler,
+        *,
+        description: str = "",
+        effect: Effect | None = None,
+        idempotent: bool | None = None,
+        parameters: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Has `handler`, async or not, perform the tool of that name: it gets the arguments, parsed, and the call.
+
+        The rest is what packages are written and compared by; `parameters` is the
+        JSON schema of the arguments. What is left out is not said.
+        """
         tool_name(name)
+        declared = Declaration(name, description, effect or "", idempotent, parameters)
         if not isinstance(handler, Tool):
             check_handler(name, handler)
         if name in self._tools:
@@ -76,10 +94,11 @@ class ToolServer:
         if self._registrations:
             raise RuntimeError(f"ToolServer: add {name} before the server is registered: nobody would call it")
         self._tools[name] = handler
+        self._declared[name] = Declaration.of(handler) if isinstance(handler, Tool) else declared
 
     def declarations(self, executor: str) -> list[dict[str, Any]]:
-        """What a package says of these tools, in its list `tools`; JSON is YAML."""
-        return [tool.declaration(executor) for tool in self._tools.values() if isinstance(tool, Tool)]
+        """What a package says of these tools, in its list `tools`; JSON is YAML. Without those that have no schema."""
+        return [one.entry(executor) for one in self._declared.values() if one.parameters is not None]
 
     async def start(self, listen: str = "127.0.0.1:0") -> str:
         """Serves at `host:port` and returns the address; port 0 is any that is free.
@@ -102,7 +121,7 @@ class ToolServer:
         self.address = f"{listen.rpartition(':')[0]}:{sock.getsockname()[1]}"
         return self.address
 
-    async def register(
+    async def register(  # noqa: PLR0913 - its parameters are its options
         self,
         client: Client,
         executor: str,
@@ -113,6 +132,7 @@ class ToolServer:
         max_calls: int = 0,
         ca: str | Path | None = None,
         server_name: str = "",
+        schema_digests: bool = True,
     ) -> None:
         """Registers the address with the client's server, and renews that until `stop`.
 
@@ -120,7 +140,9 @@ class ToolServer:
         `max_calls` how many calls it may have here at once; 0: as many as the
         server thinks fit, which is 8. More than `threads` only if the tools are async.
         With TLS the runtime trusts `ca` (a PEM file; absent: public authorities)
-        and expects `server_name` (absent: the host).
+        and expects `server_name` (absent: the host). It says which schema each tool
+        has: calls of a package that has another are not sent here. Without
+        `schema_digests` it does not say, and gets them all.
         """
         address = self._dialled(address)
         registered_name("name of an executor", executor)
@@ -135,6 +157,7 @@ class ToolServer:
             tools=sorted(self._tools),
             tls=pb.CallbackTls(ca_pem=ca_pem, server_name=server_name) if self._tls else None,
             max_calls_in_flight=max_calls,
+            tool_digests=digests(self._declared.values()) if schema_digests else [],
         )
         request = pb.RegisterCallbackRequest(spec=spec, credential=self._credential, lease=timedelta(seconds=lease))
         registered = await client.register_callback(request)
@@ -225,20 +248,33 @@ class ToolServer:
         return address
 
     def __mapping__(self) -> Mapping[str, grpclib.const.Handler]:
-        path = "/runwright.callback.v1.ToolExecutorService/ExecuteTool"
-        kinds = (Cardinality.UNARY_UNARY, pb.ExecuteToolRequest, pb.ExecuteToolResponse)
-        return {path: grpclib.const.Handler(self._execute, *kinds)}
+        service = "/runwright.callback.v1.ToolExecutorService"
+        execute = (Cardinality.UNARY_UNARY, pb.ExecuteToolRequest, pb.ExecuteToolResponse)
+        describe = (Cardinality.UNARY_UNARY, pb.DescribeToolsRequest, pb.DescribeToolsResponse)
+        return {
+            f"{service}/ExecuteTool": grpclib.const.Handler(self._execute, *execute),
+            f"{service}/DescribeTools": grpclib.const.Handler(self._describe, *describe),
+        }
+
+    def _authorize(self, stream: grpclib.server.Stream[Any, Any]) -> None:
+        # Of two, which is right is nobody's guess: together they are wrong.
+        shown = ",".join(map(str, stream.metadata.getall("authorization", []))) if stream.metadata is not None else ""
+        if self._credential and not hmac.compare_digest(shown.encode(), f"Bearer {self._credential}".encode()):
+            raise GRPCError(Status.UNAUTHENTICATED, "The call does not carry this executor's credential.")
+
+    async def _describe(self, stream: _Description) -> None:
+        self._authorize(stream)
+        await _received(stream, pb.DescribeToolsRequest)
+        told = [self._declared[name].described() for name in sorted(self._declared)]
+        await stream.send_message(pb.DescribeToolsResponse(tools=told))
 
     async def _execute(self, stream: _Call) -> None:
         task = asyncio.current_task()
         assert task is not None
         self._calls.add(task)  # it ends when the answer has been handed to the system
         task.add_done_callback(self._calls.discard)
-        # Of two, which is right is nobody's guess: together they are wrong.
-        shown = ",".join(map(str, stream.metadata.getall("authorization", []))) if stream.metadata is not None else ""
-        if self._credential and not hmac.compare_digest(shown.encode(), f"Bearer {self._credential}".encode()):
-            raise GRPCError(Status.UNAUTHENTICATED, "The call does not carry this executor's credential.")
-        request = await _received(stream)
+        self._authorize(stream)
+        request = await _received(stream, pb.ExecuteToolRequest)
         tool = self._tools.get(request.tool)
         if tool is None:
             raise GRPCError(Status.UNIMPLEMENTED, f"There is no tool {request.tool} here.")
@@ -311,13 +347,13 @@ def _show_log() -> None:
         _log.setLevel(logging.INFO)
 
 
-async def _received(stream: _Call) -> pb.ExecuteToolRequest:
+async def _received(stream: grpclib.server.Stream[R, Any], kind: type[R]) -> R:
     """The request, which the transport would take however large it is. UNIMPLEMENTED says: certainly not performed."""
     head = await stream._stream.recv_data(5)
     size = int.from_bytes(head[1:], "big")
     if len(head) < 5 or head[0] or size > _MOST_BYTES:
         raise GRPCError(Status.UNIMPLEMENTED, f"A request has at most {_MOST_BYTES} bytes and is not compressed.")
-    return pb.ExecuteToolRequest.parse(await stream._stream.recv_data(size))
+    return kind.parse(await stream._stream.recv_data(size) if size else b"")
 
 
 async def _renew(client: Client, request: pb.RegisterCallbackRequest, interval: float) -> None:

@@ -11,7 +11,7 @@ from google.protobuf.message import DecodeError
 from grpc_health.v1 import health_pb2
 
 from runwright.adapters.remote.dialer import Dialer, Metadata
-from runwright.core.callbacks import Callback, Health, HealthKind
+from runwright.core.callbacks import Callback, Health, HealthKind, UnusedTool
 from runwright.core.errors import AgentError
 from runwright.ports.clock import Clock
 from runwright.ports.log import OperatorLog
@@ -45,6 +45,7 @@ class CallbackConnection:
         self._failed_dials = 0
         self._pause = ILL_US
         self._is_missed = False  # somebody looked while it was well but not connected, and may wait
+        self.unused: dict[str, UnusedTool] = {}  # by tool, as many as the registration says digests
         self._calls: dict[grpc.aio.Channel, int] = {}
         self._closing: set[asyncio.Task[None]] = set()
         self._watching = asyncio.create_task(self._watch(), name=f"callback {callback.callback_id}")

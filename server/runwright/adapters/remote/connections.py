@@ -11,11 +11,11 @@ from msgspec.structs import replace
 from runwright.adapters.remote.callback_connection import CallbackConnection
 from runwright.adapters.remote.dialer import DIAL_OPTIONS
 from runwright.adapters.remote.tool_calls import perform
-from runwright.core.callbacks import DEFAULT_CALLS_IN_FLIGHT
+from runwright.core.callbacks import DEFAULT_CALLS_IN_FLIGHT, UnusedTool
 from runwright.core.executor_names import ConfiguredExecutor
 from runwright.core.outcomes import ExecutorIdentity
 from runwright.ports.log import OperatorLog
-from runwright.ports.tools import ToolInvocation, ToolOutcome, ToolOutcomeKind
+from runwright.ports.tools import PlaceRequest, ToolInvocation, ToolOutcome, ToolOutcomeKind
 
 _READY = grpc.ChannelConnectivity.READY
 _FAILING = grpc.ChannelConnectivity.TRANSIENT_FAILURE
@@ -41,6 +41,9 @@ class ExecutorConnection(Protocol):
 
     def serves(self, tool: str) -> bool:
         """True when calls of the tool may be sent here at all."""
+
+    def other_schema(self, wanted: PlaceRequest) -> str:
+        """The digest of the tool's schema here, if it is another than is wanted; empty else, or where nobody says."""
 
     @property
     def is_ready(self) -> bool:
@@ -72,6 +75,10 @@ class ConfiguredConnection:
     def serves(self, tool: str) -> bool:
         """Always: what it serves is not known."""
         return True
+
+    def other_schema(self, wanted: PlaceRequest) -> str:
+        """None: it says nothing of schemas."""
+        return ""
 
     @property
     def is_ready(self) -> bool:
@@ -116,6 +123,24 @@ class RegisteredConnection:
     def serves(self, tool: str) -> bool:
         """True for the tools of the registration."""
         return self.connection.callback.details.serves(tool)
+
+    def other_schema(self, wanted: PlaceRequest) -> str:
+        """What the registration says, where it says another."""
+        return self.connection.callback.details.other_schema(wanted.tool, wanted.schema_digest)
+
+    def note_unused(self, wanted: PlaceRequest, now: int) -> UnusedTool:
+        """Says, and remembers for whoever lists registrations, that calls of the tool are not sent here."""
+        callback = self.connection.callback
+        unused = UnusedTool(
+            callback_id=callback.callback_id,
+            tool=wanted.tool,
+            schema_digest=self.other_schema(wanted),
+            package_schema_digest=wanted.schema_digest,
+            package_fingerprint=wanted.package,
+            wanted_at=now,
+        )
+        self.connection.unused[wanted.tool] = unused
+        return unused
 
     @property
     def is_ready(self) -> bool:

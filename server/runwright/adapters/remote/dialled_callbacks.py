@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import Protocol
 
 from runwright.adapters.remote.callback_connection import CallbackConnection
 from runwright.adapters.remote.dialer import Dialer
 from runwright.core.callback_kinds import CallbackKind
-from runwright.core.callbacks import Callback, Health, HealthKind
+from runwright.core.callbacks import Callback, Health, HealthKind, UnusedTool
 from runwright.core.ids import Namespace
 from runwright.ports.clock import Clock
 
@@ -71,6 +72,11 @@ class DialledCallbacks:
         """See CallbackDialer."""
         connection = self._open.get((callback.namespace, callback.callback_id))
         return connection.health if connection else Health(HealthKind.UNKNOWN, self._clock.now())
+
+    def unused(self, callback: Callback) -> Sequence[UnusedTool]:
+        """See CallbackDialer."""
+        connection = self._open.get((callback.namespace, callback.callback_id))
+        return [tool for _, tool in sorted(connection.unused.items())] if connection else ()
 
     async def close(self, kind: CallbackKind) -> None:
         """Closes every connection of the kind at once, with the calls under way."""

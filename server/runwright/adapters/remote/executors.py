@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from msgspec.structs import replace
 
@@ -13,7 +13,7 @@ from runwright.adapters.remote.connections import ConfiguredConnection, Executor
 from runwright.adapters.remote.dialled_callbacks import DialledCallbacks
 from runwright.adapters.waiting_calls import WaitingCalls
 from runwright.core.callback_kinds import CallbackKind
-from runwright.core.callbacks import DEFAULT_CALLS_IN_FLIGHT, HealthKind
+from runwright.core.callbacks import DEFAULT_CALLS_IN_FLIGHT, HealthKind, UnusedTool
 from runwright.core.executor_names import ConfiguredExecutor
 from runwright.core.ids import Namespace, RunKey
 from runwright.ports.clock import Clock
@@ -92,6 +92,12 @@ class DialledExecutors:
     def is_reachable(self, wanted: PlaceRequest) -> bool:
         """True when a line that serves the tool is ready, or may be so in a moment."""
         return any(connection.is_ready or not connection.is_away for connection in self._connections(wanted))
+
+    def unused(self, wanted: PlaceRequest) -> Sequence[UnusedTool]:
+        """See the port."""
+        now = self._clock.now()
+        found = [each.note_unused(wanted, now) for each in self._registered_for(wanted) if each.other_schema(wanted)]
+        return sorted(found, key=lambda each: each.callback_id)
 
     def take_place(self, wanted: PlaceRequest) -> ExecutorPlace | None:
         """A place at the ready executor that was not asked for the longest time; see the port."""
@@ -173,14 +179,21 @@ class DialledExecutors:
         return self._configured[executor]
 
     def _connections(self, wanted: PlaceRequest) -> list[ExecutorConnection]:
-        connections: list[ExecutorConnection] = list(self._serving.get((wanted.run.namespace, wanted.executor), ()))
+        connections: list[ExecutorConnection] = []
+        for registered in self._registered_for(wanted):
+            if registered.other_schema(wanted):
+                registered.note_unused(wanted, self._clock.now())
+            else:
+                connections.append(registered)
         if wanted.executor in self._addresses:
             connections.append(self._configured_connection(wanted.executor))
-        return [
-            connection
-            for connection in connections
-            if connection.serves(wanted.tool) and not (wanted.not_by and connection.identity.principal == wanted.not_by)
-        ]
+        # Whoever approved the call does not perform it.
+        return [each for each in connections if not wanted.not_by or each.identity.principal != wanted.not_by]
+
+    def _registered_for(self, wanted: PlaceRequest) -> list[RegisteredConnection]:
+        """Those that perform the tool, with whichever schema."""
+        serving = self._serving.get((wanted.run.namespace, wanted.executor), ())
+        return [each for each in serving if each.serves(wanted.tool)]
 
     def _take(self, wanted: PlaceRequest) -> ExecutorPlace | None:
         connection = self._free(wanted)

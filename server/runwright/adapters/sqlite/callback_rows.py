@@ -9,7 +9,7 @@ from typing import Any
 
 from msgspec.msgpack import Encoder
 
-from runwright.core.callback_kinds import Details, ToolExecutor
+from runwright.core.callback_kinds import CallbackKind, Details, ToolExecutor
 from runwright.core.callbacks import Callback, Tls
 from runwright.core.ids import Namespace
 
@@ -81,14 +81,22 @@ def callback_of(row: Sequence[Any]) -> Callback:
 
 
 def _text_of(details: Details) -> str:
-    """As JSON: a tool executor's is the list of its tools, any other kind's an object with its number as `kind`."""
+    """As JSON: an object with the number of the kind, as `kind`.
+
+    Of a tool executor that says no digests it is the list of its tools: so older servers wrote it, and read it.
+    """
     match details:
-        case ToolExecutor():
+        case ToolExecutor(digests=()):
             return json.dumps(details.tools)
+        case ToolExecutor():
+            said = {"kind": details.kind.value, "tools": details.tools, "digests": dict(details.digests)}
+            return json.dumps(said)
 
 
 def _details_of(text: str) -> Details:
     found = json.loads(text)
     if isinstance(found, list):
         return ToolExecutor(tuple(found))
+    if found.get("kind") == CallbackKind.TOOL_EXECUTOR.value:
+        return ToolExecutor(tuple(found["tools"]), tuple(sorted(found["digests"].items())))
     raise ValueError(f"callback kind {found.get('kind')}")

@@ -89,8 +89,15 @@ def give_up_at(step: Step, call: CallState, reason: ErrorReason) -> Micros:
     return step.at + spec_of(step, call).unavailable_timeout_ms * 1000
 
 
-def complete(step: Step, call: CallState, result: ContentRef, by: ExecutorIdentity | None = None) -> None:
-    """The call was performed, with this result."""
+def complete(
+    step: Step,
+    call: CallState,
+    result: ContentRef,
+    by: ExecutorIdentity | None = None,
+    *,
+    is_gated: bool = False,
+) -> None:
+    """The call was performed, with this result, which awaits its release if it is gated."""
     step.add(
         r.ToolCompleted(
             at=step.at,
@@ -99,6 +106,7 @@ def complete(step: Step, call: CallState, result: ContentRef, by: ExecutorIdenti
             tool=call.tool,
             result=result,
             executor_identity=by,
+            awaits_release=is_gated,
         )
     )
 
@@ -109,8 +117,10 @@ def fail(
     reason: ErrorReason,
     message: ContentRef | None = None,
     by: ExecutorIdentity | None = None,
+    *,
+    is_gated: bool = False,
 ) -> None:
-    """The call failed for certain, or was never made."""
+    """The call failed for certain, or was never made. What somebody says of it awaits its release if it is gated."""
     step.add(
         r.ToolFailed(
             at=step.at,
@@ -120,6 +130,7 @@ def fail(
             reason=reason,
             message=message,
             executor_identity=by,
+            awaits_release=is_gated and message is not None,
         )
     )
 

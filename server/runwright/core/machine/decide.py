@@ -45,6 +45,8 @@ def advance(package: RuntimePackage, state: RunState, input_: i.Input) -> tuple[
             tools.outcome_unknown(step, input_)
         case i.ExecutorAwaited():
             tools.executor_awaited(step, input_)
+        case i.ResultEvaluated():
+            tools.result_evaluated(step, input_)
         case i.ResolutionRequested():
             repairs.resolve(step, input_)
         case i.ApprovalDecisionRequested():
@@ -117,8 +119,8 @@ def _settle(step: Step) -> None:
     """What follows once the input's own records are there.
 
     A run that a policy ends goes on with nothing else. Calls that have passed their gate and have a place start; once
-    every call has its result, the next round or the end follows. While the outcome of a call is unknown nothing new
-    begins.
+    every call has its result, and each result that awaits its release has it, the next round or the end follows. While
+    the outcome of a call is unknown nothing new begins.
     """
     state = step.state
     if state.phase is RunPhase.CANCELLING:
@@ -130,7 +132,7 @@ def _settle(step: Step) -> None:
     if state.phase is not RunPhase.RUNNING or state.model_request.attempt or needs_repair(state):
         return
     tools.start_with_places(step)
-    if step.calls(CallPhase.REQUESTED, CallPhase.RUNNING):
+    if step.calls(CallPhase.REQUESTED, CallPhase.RUNNING) or any(call.awaits_release for call in step.state.calls):
         return
     if step.state.stop is not None:
         endings.fail(step, step.state.stop, rounds.budget_failure("tool_calls", step.state.budget.tool_calls))

@@ -16,7 +16,7 @@ from runwright.core.machine import approvals, calls
 from runwright.core.machine.step import Step
 from runwright.core.outcomes import CallPhase, RunPhase, StopReason
 from runwright.core.package import RuntimePackage
-from runwright.core.state import RunState
+from runwright.core.state import RunState, needs_repair
 from runwright.core.units import Micros
 
 # How long a call that must not be repeated may still answer when a policy ends its run.
@@ -70,11 +70,11 @@ def end(step: Step, ending: Ending) -> None:
     close(step, ending, awaits_answers=False)
     step.add(r.TurnFailed(at=step.at, error=ending.error))
     usage = step.state.usage
+    unknown = tuple(call.call_id for call in step.calls(CallPhase.UNKNOWN))
     if ending.stop is StopReason.CANCELLED:
-        unknown = tuple(call.call_id for call in step.calls(CallPhase.UNKNOWN))
         step.add(r.RunCancelled(at=step.at, error=ending.error, unknown_effects=unknown, usage=usage))
     else:
-        step.add(r.RunFailed(at=step.at, stop=ending.stop, error=ending.error, usage=usage))
+        step.add(r.RunFailed(at=step.at, stop=ending.stop, error=ending.error, usage=usage, unknown_effects=unknown))
 
 
 def fail(step: Step, stop: StopReason, error: Failure) -> None:
@@ -83,16 +83,18 @@ def fail(step: Step, stop: StopReason, error: Failure) -> None:
 
 
 def by_policy(step: Step) -> None:
-    """Ends the run because a policy says so: at once, or after the barrier while a call may still answer.
+    """Ends the run because a policy says so: at once, or behind the barrier where a call may be of unknown outcome.
 
-    That is one that must not be repeated: to close it now would make its outcome unknown.
+    One that must not be repeated and is under way may still answer: to close it now would make its outcome unknown.
+    One that is unknown stays so, as after a cancel, and the end names it.
     """
     failure, stop = step.state.policy_failure, step.state.stop
     assert failure is not None and stop is not None, "asked only once a policy has decided"
-    if all(call.idempotent for call in step.calls(CallPhase.RUNNING)):
+    if all(call.idempotent for call in step.calls(CallPhase.RUNNING)) and not needs_repair(step.state):
         fail(step, stop, failure)
         return
     set_barrier(step, failure.message, "", INTERRUPT_GRACE_US)
+    finish(step)
 
 
 def close(step: Step, ending: Ending, *, awaits_answers: bool) -> None:

@@ -21,7 +21,7 @@ from runwright.core.ids import EffectId
 from runwright.core.inputs import Availability, Findings
 from runwright.core.machine import approvals, calls, policies
 from runwright.core.machine.step import Step
-from runwright.core.outcomes import CallPhase
+from runwright.core.outcomes import CallPhase, RunPhase
 from runwright.core.policy import PolicyStage
 from runwright.core.state import NO_POLICY, RunState
 
@@ -80,6 +80,21 @@ def _is_allowed(step: Step, subject: EffectId, found: Findings) -> bool:
     ):
         return True
     return policies.allow_call(step, call, said)
+
+
+def _awaits_release(state: RunState, subject: EffectId) -> bool:
+    """A call is at POST_TOOL with what came of it, until the model may go on with that or with less."""
+    call = state.call(subject)
+    return call is not None and call.awaits_release and state.phase is RunPhase.RUNNING
+
+
+def _is_released(step: Step, subject: EffectId, found: Findings) -> bool:
+    """Whether the model is told something; held while nobody has found out what policies say."""
+    said = found.said_at(PolicyStage.POST_TOOL)
+    if said is None:
+        return False
+    policies.release(step, step.call(subject), said)
+    return True
 
 
 def _starts(state: RunState, _: EffectId) -> bool:
@@ -152,5 +167,6 @@ GATES: Mapping[PolicyStage, Gate] = {
     PolicyStage.RUN_START: Gate(Subject.RUN, _starts, (_may_start,)),
     PolicyStage.INPUT: Gate(Subject.RUN, _starts, (_may_begin_turn,)),
     PolicyStage.PRE_TOOL: Gate(Subject.CALL, _is_requested, _OF_CALL),
+    PolicyStage.POST_TOOL: Gate(Subject.CALL, _awaits_release, (_is_released,)),
     PolicyStage.OUTPUT: Gate(Subject.RUN, _has_answer, (_may_answer,)),
 }

@@ -150,6 +150,6 @@ def status(state: RunState) -> RunStatus:
         return RunStatus(state.phase.value)
     if needs_repair(state):
         return RunStatus.REPAIR_NEEDED
-    if state.model_attempt or any(call.phase is CallPhase.RUNNING for call in state.calls):
+    if state.model_attempt or any(call.phase is CallPhase.RUNNING or call.awaits_release for call in state.calls):
         return RunStatus.RUNNING
     return RunStatus.WAITING if next(holds(state), None) is not None else RunStatus.RUNNING

@@ -34,6 +34,8 @@ def pending(state: RunState) -> dict[e.EffectKey, e.Effect]:
                     call.deadline,
                 )
             )
+        elif call.awaits_release and state.phase is RunPhase.RUNNING:  # the model of a run that ends is told nothing
+            wanted.append(e.EvaluateResult(call.call_id, call.attempt))
         elif (hold := hold_of_call(call, may_start)) is not None and hold.effect is not None:
             wanted.append(hold.effect)
     if state.phase is RunPhase.CANCELLING:

@@ -6,6 +6,7 @@ from runwright.core import records as r
 from runwright.core.inputs import Findings
 from runwright.core.machine import approvals, calls
 from runwright.core.machine.step import Step
+from runwright.core.outcomes import ResultRelease
 from runwright.core.policy import (
     ALL_POLICIES,
     NOT_FOUND_OUT,
@@ -18,7 +19,6 @@ from runwright.core.policy import (
     decided,
     decided_for_call,
 )
-from runwright.core.policy_chain import OperatorRules
 from runwright.core.state import CallState
 
 _UNKNOWN = PolicyOpinion(Verdict.DENY, ALL_POLICIES, "", NOT_FOUND_OUT, SERVER)
@@ -56,16 +56,45 @@ def opinion_on_call(step: Step, call: CallState, found: PolicyFindings | None) -
     package, stage = step.package, PolicyStage.PRE_TOOL
     assert call.arguments is not None, "an open call keeps its arguments"
     fits = found is None or found.subject_digest == call.arguments.digest
-    if not fits or (found is None and package.chain(stage, OperatorRules()).needs_findings):
+    if not fits or (found is None and package.chain(stage).needs_findings):
         return _UNKNOWN
     return decided_for_call(found, package.builtin_policies, calls.spec_of(step, call).effect.value)
+
+
+def are_heard_of_results(step: Step, by_operator: bool) -> bool:
+    """True when what comes of a call awaits its release: at the operator's policies, or the package's."""
+    return by_operator or step.package.chain(PolicyStage.POST_TOOL).is_used
+
+
+def release(step: Step, call: CallState, found: PolicyFindings) -> None:
+    """Decides what the model is told of a call; the result stays on record as it is."""
+    stage = PolicyStage.POST_TOOL
+    assert call.outcome is not None, "only what awaits its release comes here"
+    digest = call.outcome.digest
+    fits = found.subject_digest == digest
+    opinion = decided(stage, found.opinions) if fits else _UNKNOWN
+    step.add(_on_record(step, call, stage, digest, opinion, found if fits else None))
+    if opinion.verdict is Verdict.ALLOW:
+        step.add(r.ToolResultReleased(at=step.at, call_id=call.call_id, tool=call.tool, release=ResultRelease.RELEASED))
+        return
+    step.add(
+        r.ToolResultReleased(
+            at=step.at,
+            call_id=call.call_id,
+            tool=call.tool,
+            release=ResultRelease.WITHHELD,
+            policy_ref=opinion.policy_ref,
+            code=opinion.code,
+            message=opinion.message,
+        )
+    )
 
 
 def allow_run(step: Step, stage: PolicyStage, findings: Findings) -> bool:
     """Decides on the run at a stage that is used; else there is nothing to decide. True when it goes on."""
     found = findings.said_at(stage)
     if found is None:
-        if not step.package.chain(stage, OperatorRules()).is_used:
+        if not step.package.chain(stage).is_used:
             return True
         opinion, digest = _UNKNOWN, ""
     else:

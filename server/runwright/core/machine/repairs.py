@@ -7,7 +7,7 @@ from typing import assert_never
 from runwright.core import inputs as i
 from runwright.core import records as r
 from runwright.core.errors import ErrorReason
-from runwright.core.machine import calls, endings
+from runwright.core.machine import calls, endings, policies
 from runwright.core.machine.step import Step
 from runwright.core.outcomes import CallPhase, Resolution, RunPhase
 
@@ -36,15 +36,17 @@ def resolve(step: Step, input_: i.ResolutionRequested) -> None:
             request_digest=input_.request_digest,
         )
     )
+    is_gated = policies.are_heard_of_results(step, input_.is_gated)
     match input_.resolution:
         case Resolution.HAPPENED:
             assert input_.result is not None, "what happened has a result"
-            calls.complete(step, call, input_.result, call.executor_identity)
+            calls.complete(step, call, input_.result, call.executor_identity, is_gated=is_gated)
         case Resolution.TRY_AGAIN:
             # However often: whoever says so knows that nothing has happened.
             calls.retry(step, call, ErrorReason.EXECUTOR_LOST, after_us=0)
         case Resolution.FAILED:
-            calls.fail(step, call, ErrorReason.EXECUTOR_LOST, input_.result, call.executor_identity)
+            by = call.executor_identity
+            calls.fail(step, call, ErrorReason.EXECUTOR_LOST, input_.result, by, is_gated=is_gated)
         case Resolution.END_RUN:
             endings.set_barrier(step, input_.reason, input_.resolved_by, input_.grace_us)
         case _:

@@ -8,7 +8,7 @@ from runwright.core import inputs as i
 from runwright.core import records as r
 from runwright.core.errors import ErrorReason
 from runwright.core.ids import EffectId, call_effect_id
-from runwright.core.machine import calls, gates
+from runwright.core.machine import calls, gates, policies
 from runwright.core.machine.step import Step
 from runwright.core.outcomes import CallPhase, RunPhase
 from runwright.core.policy import PolicyStage
@@ -49,14 +49,23 @@ def start_with_places(step: Step) -> None:
 
 
 def returned(step: Step, input_: i.ToolReturned) -> None:
-    """Records the result; a failure of the tool is told to the model like a result."""
-    call = _running(step, input_.call_id, input_.attempt)
+    """Records the result, and releases it if that can be said at once; a failure of the tool is told like a result."""
+    call, by = _running(step, input_.call_id, input_.attempt), input_.executor_identity
     if call is None:
         return
-    if not input_.ok:
-        calls.fail(step, call, input_.reason, input_.result, input_.executor_identity)
-        return
-    calls.complete(step, call, input_.result, input_.executor_identity)
+    is_gated = policies.are_heard_of_results(step, input_.is_gated)
+    if input_.ok:
+        calls.complete(step, call, input_.result, by, is_gated=is_gated)
+    else:
+        calls.fail(step, call, input_.reason, input_.result, by, is_gated=is_gated)
+    gates.walk(step, call.call_id, i.Findings(policies=input_.policies))
+
+
+def result_evaluated(step: Step, input_: i.ResultEvaluated) -> None:
+    """Puts what is on record of a call through its gate, with what policies say of it."""
+    call = step.state.call(input_.call_id)
+    if call is not None and call.awaits_release and call.attempt == input_.attempt:
+        gates.walk(step, call.call_id, i.Findings(policies=input_.policies))
 
 
 def not_sent(step: Step, input_: i.ToolNotSent) -> None:

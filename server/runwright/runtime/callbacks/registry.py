@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from runwright.core.audit import AuditEntry, AuditKind
 from runwright.core.callback_kinds import CallbackKind
-from runwright.core.callbacks import MAX_PER_NAMESPACE, Callback, Health
+from runwright.core.callbacks import MAX_PER_NAMESPACE, Callback, Health, UnusedTool
 from runwright.core.errors import AgentError, ErrorReason
 from runwright.core.ids import Namespace, check_caller_id
 from runwright.core.principal import Principal, Role
@@ -33,10 +33,11 @@ Key: TypeAlias = tuple[Namespace, str]
 
 
 class Registered(Struct, frozen=True):
-    """A registration and how it was found to be."""
+    """A registration, how it was found to be, and the tools that it is not used for."""
 
     callback: Callback
     health: Health
+    unused: Sequence[UnusedTool] = ()
 
 
 class CallbackRegistry:
@@ -99,7 +100,7 @@ class CallbackRegistry:
         await self._dialer.examine(wanted)
         # A caller that leaves meanwhile must not leave store and memory saying different things.
         retained = await asyncio.shield(asyncio.ensure_future(self._keep(wanted)))
-        return Registered(retained, self._dialer.health(retained))
+        return self._registered(retained)
 
     async def unregister(self, principal: Principal, callback_id: str) -> None:
         """Ends a registration of the principal's, or any for an admin. Raises CALLBACK_NOT_FOUND, CALLBACK_TAKEN."""
@@ -126,7 +127,7 @@ class CallbackRegistry:
             if owner == namespace and callback_id > after and named in (None, (callback.kind, callback.name))
         )
         live = [found for callback_id in ids if (found := self._live((namespace, callback_id)))]
-        return [Registered(one, self._dialer.health(one)) for one in live[:limit]], len(live) > limit
+        return [self._registered(one) for one in live[:limit]], len(live) > limit
 
     async def close(self) -> None:
         """Ends the watch over leases and keys, after what is under way; what is registered stays stored."""
@@ -135,6 +136,9 @@ class CallbackRegistry:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         async with self._lock:
             pass  # a change that began is written before the store closes
+
+    def _registered(self, callback: Callback) -> Registered:
+        return Registered(callback, self._dialer.health(callback), self._dialer.unused(callback))
 
     def _live(self, key: Key) -> Callback | None:
         known = self._known.get(key)

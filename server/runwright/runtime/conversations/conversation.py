@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 from msgspec import Struct
 
@@ -16,7 +16,7 @@ from runwright.core.errors import MEANINGS, ErrorReason
 from runwright.core.ids import EffectId, RunKey
 from runwright.core.images import IMAGE_TYPES, Image
 from runwright.core.kinds import KINDS, MESSAGE_BEARING
-from runwright.core.outcomes import CallPhase
+from runwright.core.outcomes import CallPhase, ResultRelease
 from runwright.core.policy import ALL_POLICIES
 from runwright.core.references import refs
 from runwright.core.state import RunState
@@ -131,8 +131,13 @@ class Conversation:
             if message_bytes <= self._memory.request_limit and images <= self._memory.image_limit:
                 await self._read(records, wanted)
         else:
-            calls = [call for call in state.calls if call.phase is CallPhase.RUNNING or call.call_id == sends]
-            self._arguments = await self._contents([call.arguments for call in calls if call.arguments])
+            calls = [
+                call
+                for call in state.calls
+                if call.phase is CallPhase.RUNNING or call.call_id == sends or call.awaits_release
+            ]
+            wanted = [ref for call in calls for ref in (call.arguments, call.outcome) if ref is not None]
+            self._arguments = await self._contents(wanted)
 
     def let_go(self) -> None:
         """Holds nothing from now on: the journal has it."""
@@ -232,7 +237,7 @@ def _batches(wanted: Sequence[ContentRef]) -> Iterator[list[str]]:
 def messages_of(records: Sequence[r.Record], contents: Mapping[str, bytes], route: int) -> tuple[Message, ...]:
     """The messages that the records stand for, in one pass over them. What is opaque is told over its `route` alone."""
     message_bytes = _Telling(contents)
-    results = {record.call_id: record for record in records if isinstance(record, _RESULTS)}
+    results = _results(records)
     requested = iter([record for record in records if isinstance(record, r.ToolRequested)])
     messages: list[Message] = []
     for record in records:
@@ -251,6 +256,22 @@ def messages_of(records: Sequence[r.Record], contents: Mapping[str, bytes], rout
             case _:
                 pass
     return tuple(messages)
+
+
+def _results(records: Sequence[r.Record]) -> dict[EffectId, _Result]:
+    """What the model is told of each call: nothing of one that awaits its release."""
+    results: dict[EffectId, _Result] = {}
+    awaiting: dict[EffectId, _Result] = {}
+    for record in records:
+        match record:
+            case r.ToolCompleted() | r.ToolFailed():
+                (awaiting if record.awaits_release else results)[record.call_id] = record
+            case r.ToolDenied():
+                results[record.call_id] = record
+            case r.ToolResultReleased():
+                is_released = record.release is ResultRelease.RELEASED
+                results[record.call_id] = awaiting[record.call_id] if is_released else record
+    return results
 
 
 class _Telling:
@@ -280,6 +301,10 @@ class _Telling:
                 by = f"Denied by policy {result.policy_ref}"
                 by = "Denied: no policy allows it" if result.policy_ref == ALL_POLICIES else by
                 text, is_error = f"{by} ({result.code}).{said}", True
+            case r.ToolResultReleased():
+                said = f" {result.message}" if result.message else ""
+                by = f"policy {result.policy_ref} ({result.code})"
+                text, is_error = f"The call was made; what came of it is withheld by {by}.{said}", True
             case None:
                 raise AssertionError(f"{call.call_id} has no result; the machine asks only once all have one")
         return ToolResultMessage(call.call_id, call.provider_call_id, call.tool, text, is_error)
@@ -291,8 +316,7 @@ class _Telling:
         return self._contents[ref.digest].decode("utf-8", "replace")
 
 
-_RESULTS = (r.ToolCompleted, r.ToolFailed, r.ToolDenied)
-_Result = r.ToolCompleted | r.ToolFailed | r.ToolDenied
+_Result: TypeAlias = r.ToolCompleted | r.ToolFailed | r.ToolDenied | r.ToolResultReleased
 
 _MESSAGE_OF: dict[ErrorReason, str] = {
     ErrorReason.TOOL_TIMED_OUT: "The tool did not answer in time.",

@@ -159,7 +159,7 @@ async def _schema_problems(
     for index, (call, read) in enumerate(zip(calls, arguments, strict=True)):
         tool = package.tool(call.tool)
         if tool is not None and read.problem is None:
-            requested.append((index, Instance(tool.parameters, read.value, read.content.data)))
+            requested.append((index, Instance(package.arguments_schema(tool), read.value, read.content.data)))
     if requested:
         found = await schemas.problems([instance for _, instance in requested])
         for (index, _), problem in zip(requested, found, strict=True):

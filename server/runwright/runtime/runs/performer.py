@@ -24,6 +24,7 @@ from runwright.ports.provider import MAX_OPAQUE_BYTES, Message, ModelReply, Mode
 from runwright.ports.tools import PlaceRequest, ToolInvocation, ToolOutcome, ToolOutcomeKind
 from runwright.runtime.conversations.conversation import Conversation
 from runwright.runtime.conversations.model_reply import check_reply, counted, is_opaque_fit
+from runwright.runtime.policies import Result
 from runwright.runtime.ports import Ports
 from runwright.runtime.runs import policy_findings
 from runwright.runtime.runs.live_text import LiveText, LiveTexts
@@ -71,6 +72,8 @@ class Performer:
                     self._text = None if self._text is text else self._text
             case e.CallTool():
                 return await self._call_tool(state, effect, may_begin)
+            case e.EvaluateResult():
+                return await self._evaluate_result(state, effect)
             case _:
                 assert_never(effect)
 
@@ -179,9 +182,9 @@ class Performer:
         return i.Availability.BUSY if self._ports.tools.is_reachable(wanted) else i.Availability.AWAY
 
     def _wanted(self, state: RunState, call_id: EffectId, tool: str) -> PlaceRequest:
-        call = state.call(call_id)
-        not_by = call.not_performed_by if call else ""
-        return PlaceRequest(state.key, call_id, self._tool(tool).executor, tool, not_by)
+        spec, call = self._tool(tool), state.call(call_id)
+        digest, not_by = spec.arguments_digest, call.not_performed_by if call else ""
+        return PlaceRequest(state.key, call_id, spec.executor, tool, digest, state.package_fingerprint, not_by)
 
     def _tool(self, name: str) -> ToolSpec:
         tool = self._package.tool(name)
@@ -219,7 +222,8 @@ class Performer:
             instructions=self._package.agent.instructions,
             messages=messages,
             tools=tuple(
-                ToolSpecification(tool.name, tool.description, tool.parameters) for tool in self._package.tools
+                ToolSpecification(tool.name, tool.description, self._package.model_schema(tool))
+                for tool in self._package.tools
             ),
         )
         try:
@@ -244,7 +248,30 @@ class Performer:
             outcome = await _guarded(self._ports.tools.execute(place, invocation))
         finally:
             place.release()
-        return self._settled(effect, outcome, may_begin)
+        settled = self._settled(effect, outcome, may_begin)
+        return self._gated(state, settled, arguments) if isinstance(settled, i.ToolReturned) else settled
+
+    def _gated(self, state: RunState, returned: i.ToolReturned, arguments: bytes) -> i.ToolReturned:
+        """An answer with what policies say of it, where they are heard; it is not kept back until that is known."""
+        call, [content] = state.call(returned.call_id), returned.contents
+        assert call is not None, "an effect is that of a call"
+        result = Result(returned.ok, content.ref, content.data)
+        return replace(
+            returned,
+            is_gated=self._policies.are_heard_of_results(state.key.namespace),
+            policies=policy_findings.of_result_at_once(self._policies, self._package, state, call, arguments, result),
+        )
+
+    async def _evaluate_result(self, state: RunState, effect: e.EvaluateResult) -> i.ResultEvaluated:
+        call = state.call(effect.call_id)
+        assert call is not None and call.arguments is not None and call.outcome is not None, "it awaits its release"
+        async with self._policies.room_for_results:
+            arguments, data = await self._conversation.data(call.arguments), await self._conversation.data(call.outcome)
+            result = Result(call.phase is CallPhase.COMPLETED, call.outcome, data)
+            said = await policy_findings.of_result(self._policies, self._package, state, call, arguments, result)
+        return i.ResultEvaluated(
+            at=self._ports.clock.now(), call_id=effect.call_id, attempt=effect.attempt, policies=said
+        )
 
     def _invocation(
         self, state: RunState, effect: e.CallTool, arguments: bytes, may_begin: Callable[[], bool]

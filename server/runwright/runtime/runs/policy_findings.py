@@ -10,15 +10,18 @@ from pydantic import JsonValue
 from runwright.core import inputs as i
 from runwright.core.content import Content
 from runwright.core.ids import EffectId, parse_effect_id
-from runwright.core.package import RuntimePackage
+from runwright.core.package import RuntimePackage, ToolSpec
 from runwright.core.policy import PolicyFindings, PolicyStage
 from runwright.core.state import NO_POLICY, CallState, RunState
 from runwright.runtime.policies import (
     CallFacts,
     Policies,
+    PolicySubject,
+    Result,
     RunFacts,
     arguments_of,
     subject_of_call,
+    subject_of_result,
     subject_of_text,
 )
 
@@ -49,16 +52,46 @@ async def of_calls(
     return tuple(decided)
 
 
+def _facts(package: RuntimePackage, call: CallState) -> tuple[ToolSpec, CallFacts]:
+    tool = package.tool(call.tool)
+    assert tool is not None and call.arguments is not None, "only calls of declared tools are made"
+    round_, index = parse_effect_id(EffectId(call.call_id)).numbers
+    return tool, CallFacts(round_, index, (call.policy or NO_POLICY).tainted, call.arguments)
+
+
+def _result(
+    package: RuntimePackage, state: RunState, call: CallState, arguments: bytes, result: Result
+) -> PolicySubject:
+    asked = subject_of_call(RunFacts.of(state), *_facts(package, call), arguments_of(arguments))
+    return subject_of_result(asked, result)
+
+
 async def of_call_again(
     policies: Policies, package: RuntimePackage, state: RunState, call: CallState, arguments: bytes
 ) -> tuple[PolicyFindings, ...]:
     """What is said of a call that is about to be sent, by rules that are others now than those on record."""
-    tool = package.tool(call.tool)
-    assert tool is not None and call.arguments is not None, "only calls of declared tools are made"
-    round_, index = parse_effect_id(EffectId(call.call_id)).numbers
-    facts = CallFacts(round_, index, (call.policy or NO_POLICY).tainted, call.arguments)
+    tool, facts = _facts(package, call)
     subject = subject_of_call(RunFacts.of(state), tool, facts, arguments_of(arguments))
     return tuple(await policies.find(package, state.key.namespace, PolicyStage.PRE_TOOL, [subject]))
+
+
+def of_result_at_once(
+    policies: Policies, package: RuntimePackage, state: RunState, call: CallState, arguments: bytes, result: Result
+) -> tuple[PolicyFindings, ...]:
+    """What is said of what came of a call; nothing where it takes a while to find that out."""
+    namespace, stage = state.key.namespace, PolicyStage.POST_TOOL
+    if not policies.is_used(package, namespace, stage):
+        return ()
+    subject = _result(package, state, call, arguments, result)
+    return tuple(policies.find_at_once(package, namespace, stage, [subject]) or ())
+
+
+async def of_result(
+    policies: Policies, package: RuntimePackage, state: RunState, call: CallState, arguments: bytes, result: Result
+) -> tuple[PolicyFindings, ...]:
+    """What is said of what came of a call and is on record."""
+    subject = _result(package, state, call, arguments, result)
+    return tuple(await policies.find(package, state.key.namespace, PolicyStage.POST_TOOL, [subject]))
 
 
 async def of_answer(

@@ -78,7 +78,8 @@ class Supervisor:
         """What keeps the run from going on, beside its own state."""
         hold, driver = self.held.of(run), self._live.get(run)
         adapter = driver.missing_provider if driver else self._parking.missing.get(run, "")
-        return Condition(hold, adapter) if hold or adapter else DRIVEN
+        unused = self._parking.waits.unused(run)
+        return Condition(hold, adapter, unused) if hold or adapter or unused else DRIVEN
 
     def statuses(self, namespace: Namespace) -> dict[str, RunStatus]:
         """The runs of a namespace that do not stand as the journal alone would say, by id."""

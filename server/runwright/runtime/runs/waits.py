@@ -8,13 +8,14 @@ in their order. What ends a wait is handed to whoever owns the drivers, with the
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from typing import assert_never
 
 from msgspec import Struct
 
 from runwright.core import effects as e
 from runwright.core import inputs as i
+from runwright.core.callbacks import UnusedTool
 from runwright.core.ids import RunKey
 from runwright.core.package import RuntimePackage
 from runwright.core.state import RunState
@@ -108,7 +109,15 @@ class Waits:
                 call = state.call(effect.call_id)
                 tool = package.tool(call.tool) if call else None
                 assert call is not None and tool is not None, "what waits is a call of a declared tool"
-                wait.wanted = PlaceRequest(state.key, call.call_id, tool.executor, tool.name, call.not_performed_by)
+                wait.wanted = PlaceRequest(
+                    state.key,
+                    call.call_id,
+                    tool.executor,
+                    tool.name,
+                    tool.arguments_digest,
+                    state.package_fingerprint,
+                    call.not_performed_by,
+                )
                 wait.patience_us, wait.since = tool.unavailable_timeout_ms * 1000, call.since
                 not_before = bounded(effect.not_before, wait.since, now)
                 if not_before > now:
@@ -117,6 +126,11 @@ class Waits:
                     self._look(wait)
             case _:
                 assert_never(effect)
+
+    def unused(self, run: RunKey) -> dict[str, Sequence[UnusedTool]]:
+        """By call that waits for an executor, the hosts of its tool that have another schema; most often none."""
+        wanted = [wait.wanted for wait in self._waits.get(run, ()) if wait.wanted is not None]
+        return {each.call_id: unused for each in wanted if (unused := self._ports.tools.unused(each))}
 
     def leave(self, run: RunKey, key: e.EffectKey) -> None:
         """Waits no more for what settles that effect; harmless when nobody did."""

@@ -75,6 +75,9 @@ const (
 	EventKind_EVENT_KIND_MODEL_STREAM_DELTA EventKind = 22
 	// Somebody said what became of a call of unknown outcome, or ended the run.
 	EventKind_EVENT_KIND_EFFECT_RESOLVED EventKind = 30
+	// The model may go on with what came of a call: with the result, or with the
+	// word that it is withheld.
+	EventKind_EVENT_KIND_TOOL_RESULT_RELEASED EventKind = 37
 	// Somebody is asked to decide on a call, which is held until then.
 	EventKind_EVENT_KIND_APPROVAL_REQUESTED EventKind = 40
 	// Somebody decided.
@@ -116,6 +119,7 @@ var (
 		21: "EVENT_KIND_CONTEXT_ASSEMBLED",
 		22: "EVENT_KIND_MODEL_STREAM_DELTA",
 		30: "EVENT_KIND_EFFECT_RESOLVED",
+		37: "EVENT_KIND_TOOL_RESULT_RELEASED",
 		40: "EVENT_KIND_APPROVAL_REQUESTED",
 		41: "EVENT_KIND_APPROVAL_DECIDED",
 		42: "EVENT_KIND_APPROVAL_EXPIRED",
@@ -148,6 +152,7 @@ var (
 		"EVENT_KIND_CONTEXT_ASSEMBLED":       21,
 		"EVENT_KIND_MODEL_STREAM_DELTA":      22,
 		"EVENT_KIND_EFFECT_RESOLVED":         30,
+		"EVENT_KIND_TOOL_RESULT_RELEASED":    37,
 		"EVENT_KIND_APPROVAL_REQUESTED":      40,
 		"EVENT_KIND_APPROVAL_DECIDED":        41,
 		"EVENT_KIND_APPROVAL_EXPIRED":        42,
@@ -245,6 +250,59 @@ func (FinishReason) EnumDescriptor() ([]byte, []int) {
 	return file_runwright_v1_event_proto_rawDescGZIP(), []int{1}
 }
 
+// What the model is told of a call that awaits its release.
+type ResultRelease int32
+
+const (
+	// Never sent.
+	ResultRelease_RESULT_RELEASE_UNSPECIFIED ResultRelease = 0
+	// What the call came to.
+	ResultRelease_RESULT_RELEASE_RELEASED ResultRelease = 1
+	// Only that it was made, and the policy, code and message with which its result is withheld.
+	ResultRelease_RESULT_RELEASE_WITHHELD ResultRelease = 2
+)
+
+// Enum value maps for ResultRelease.
+var (
+	ResultRelease_name = map[int32]string{
+		0: "RESULT_RELEASE_UNSPECIFIED",
+		1: "RESULT_RELEASE_RELEASED",
+		2: "RESULT_RELEASE_WITHHELD",
+	}
+	ResultRelease_value = map[string]int32{
+		"RESULT_RELEASE_UNSPECIFIED": 0,
+		"RESULT_RELEASE_RELEASED":    1,
+		"RESULT_RELEASE_WITHHELD":    2,
+	}
+)
+
+func (x ResultRelease) Enum() *ResultRelease {
+	p := new(ResultRelease)
+	*p = x
+	return p
+}
+
+func (x ResultRelease) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (ResultRelease) Descriptor() protoreflect.EnumDescriptor {
+	return file_runwright_v1_event_proto_enumTypes[2].Descriptor()
+}
+
+func (ResultRelease) Type() protoreflect.EnumType {
+	return &file_runwright_v1_event_proto_enumTypes[2]
+}
+
+func (x ResultRelease) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use ResultRelease.Descriptor instead.
+func (ResultRelease) EnumDescriptor() ([]byte, []int) {
+	return file_runwright_v1_event_proto_rawDescGZIP(), []int{2}
+}
+
 // Why an earlier run of a session is left out.
 type ContextOmission int32
 
@@ -302,11 +360,11 @@ func (x ContextOmission) String() string {
 }
 
 func (ContextOmission) Descriptor() protoreflect.EnumDescriptor {
-	return file_runwright_v1_event_proto_enumTypes[2].Descriptor()
+	return file_runwright_v1_event_proto_enumTypes[3].Descriptor()
 }
 
 func (ContextOmission) Type() protoreflect.EnumType {
-	return &file_runwright_v1_event_proto_enumTypes[2]
+	return &file_runwright_v1_event_proto_enumTypes[3]
 }
 
 func (x ContextOmission) Number() protoreflect.EnumNumber {
@@ -315,7 +373,7 @@ func (x ContextOmission) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use ContextOmission.Descriptor instead.
 func (ContextOmission) EnumDescriptor() ([]byte, []int) {
-	return file_runwright_v1_event_proto_rawDescGZIP(), []int{2}
+	return file_runwright_v1_event_proto_rawDescGZIP(), []int{3}
 }
 
 // One settled fact of a run, as it is stored: readers get these exact bytes. An
@@ -381,6 +439,7 @@ type Event struct {
 	//	*Event_ContextAssembled
 	//	*Event_ModelStreamDelta
 	//	*Event_EffectResolved
+	//	*Event_ToolResultReleased
 	//	*Event_ApprovalRequested
 	//	*Event_ApprovalDecided
 	//	*Event_ApprovalExpired
@@ -741,6 +800,15 @@ func (x *Event) GetEffectResolved() *EffectResolved {
 	return nil
 }
 
+func (x *Event) GetToolResultReleased() *ToolResultReleased {
+	if x != nil {
+		if x, ok := x.Body.(*Event_ToolResultReleased); ok {
+			return x.ToolResultReleased
+		}
+	}
+	return nil
+}
+
 func (x *Event) GetApprovalRequested() *ApprovalRequested {
 	if x != nil {
 		if x, ok := x.Body.(*Event_ApprovalRequested); ok {
@@ -914,6 +982,11 @@ type Event_EffectResolved struct {
 	EffectResolved *EffectResolved `protobuf:"bytes,50,opt,name=effect_resolved,json=effectResolved,proto3,oneof"`
 }
 
+type Event_ToolResultReleased struct {
+	// Of EVENT_KIND_TOOL_RESULT_RELEASED.
+	ToolResultReleased *ToolResultReleased `protobuf:"bytes,57,opt,name=tool_result_released,json=toolResultReleased,proto3,oneof"`
+}
+
 type Event_ApprovalRequested struct {
 	// Of EVENT_KIND_APPROVAL_REQUESTED.
 	ApprovalRequested *ApprovalRequested `protobuf:"bytes,60,opt,name=approval_requested,json=approvalRequested,proto3,oneof"`
@@ -989,6 +1062,8 @@ func (*Event_ContextAssembled) isEvent_Body() {}
 func (*Event_ModelStreamDelta) isEvent_Body() {}
 
 func (*Event_EffectResolved) isEvent_Body() {}
+
+func (*Event_ToolResultReleased) isEvent_Body() {}
 
 func (*Event_ApprovalRequested) isEvent_Body() {}
 
@@ -1765,8 +1840,11 @@ type ToolCompleted struct {
 	Result *ContentRef `protobuf:"bytes,2,opt,name=result,proto3" json:"result,omitempty"`
 	// Who answered; absent in events of older servers.
 	ExecutorIdentity *ExecutorIdentity `protobuf:"bytes,3,opt,name=executor_identity,json=executorIdentity,proto3" json:"executor_identity,omitempty"`
-	unknownFields    protoimpl.UnknownFields
-	sizeCache        protoimpl.SizeCache
+	// True when policies are heard at POST_TOOL: the model sees nothing of the result
+	// before a TOOL_RESULT_RELEASED says so.
+	AwaitsRelease bool `protobuf:"varint,4,opt,name=awaits_release,json=awaitsRelease,proto3" json:"awaits_release,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ToolCompleted) Reset() {
@@ -1820,6 +1898,13 @@ func (x *ToolCompleted) GetExecutorIdentity() *ExecutorIdentity {
 	return nil
 }
 
+func (x *ToolCompleted) GetAwaitsRelease() bool {
+	if x != nil {
+		return x.AwaitsRelease
+	}
+	return false
+}
+
 // A tool call failed or was never made.
 type ToolFailed struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1832,8 +1917,11 @@ type ToolFailed struct {
 	// Who got the last attempt; absent when none was sent, and in events of older
 	// servers.
 	ExecutorIdentity *ExecutorIdentity `protobuf:"bytes,4,opt,name=executor_identity,json=executorIdentity,proto3" json:"executor_identity,omitempty"`
-	unknownFields    protoimpl.UnknownFields
-	sizeCache        protoimpl.SizeCache
+	// As in ToolCompleted: of a call that was sent, and whose `message` is not the
+	// server's own.
+	AwaitsRelease bool `protobuf:"varint,5,opt,name=awaits_release,json=awaitsRelease,proto3" json:"awaits_release,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ToolFailed) Reset() {
@@ -1894,6 +1982,95 @@ func (x *ToolFailed) GetExecutorIdentity() *ExecutorIdentity {
 	return nil
 }
 
+func (x *ToolFailed) GetAwaitsRelease() bool {
+	if x != nil {
+		return x.AwaitsRelease
+	}
+	return false
+}
+
+// Policies have decided at POST_TOOL. The result itself stays as it is on record.
+type ToolResultReleased struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The tool.
+	Tool string `protobuf:"bytes,1,opt,name=tool,proto3" json:"tool,omitempty"`
+	// What the model is told.
+	Release ResultRelease `protobuf:"varint,2,opt,name=release,proto3,enum=runwright.v1.ResultRelease" json:"release,omitempty"`
+	// The policy that withholds it; empty when it is released.
+	PolicyRef string `protobuf:"bytes,3,opt,name=policy_ref,json=policyRef,proto3" json:"policy_ref,omitempty"`
+	// The code of the rule that withholds it.
+	Code string `protobuf:"bytes,4,opt,name=code,proto3" json:"code,omitempty"`
+	// What that rule has to say to the model; empty where it says nothing.
+	Message       string `protobuf:"bytes,5,opt,name=message,proto3" json:"message,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ToolResultReleased) Reset() {
+	*x = ToolResultReleased{}
+	mi := &file_runwright_v1_event_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ToolResultReleased) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ToolResultReleased) ProtoMessage() {}
+
+func (x *ToolResultReleased) ProtoReflect() protoreflect.Message {
+	mi := &file_runwright_v1_event_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ToolResultReleased.ProtoReflect.Descriptor instead.
+func (*ToolResultReleased) Descriptor() ([]byte, []int) {
+	return file_runwright_v1_event_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *ToolResultReleased) GetTool() string {
+	if x != nil {
+		return x.Tool
+	}
+	return ""
+}
+
+func (x *ToolResultReleased) GetRelease() ResultRelease {
+	if x != nil {
+		return x.Release
+	}
+	return ResultRelease_RESULT_RELEASE_UNSPECIFIED
+}
+
+func (x *ToolResultReleased) GetPolicyRef() string {
+	if x != nil {
+		return x.PolicyRef
+	}
+	return ""
+}
+
+func (x *ToolResultReleased) GetCode() string {
+	if x != nil {
+		return x.Code
+	}
+	return ""
+}
+
+func (x *ToolResultReleased) GetMessage() string {
+	if x != nil {
+		return x.Message
+	}
+	return ""
+}
+
 // Policy forbids a call.
 type ToolDenied struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1911,7 +2088,7 @@ type ToolDenied struct {
 
 func (x *ToolDenied) Reset() {
 	*x = ToolDenied{}
-	mi := &file_runwright_v1_event_proto_msgTypes[11]
+	mi := &file_runwright_v1_event_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1923,7 +2100,7 @@ func (x *ToolDenied) String() string {
 func (*ToolDenied) ProtoMessage() {}
 
 func (x *ToolDenied) ProtoReflect() protoreflect.Message {
-	mi := &file_runwright_v1_event_proto_msgTypes[11]
+	mi := &file_runwright_v1_event_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1936,7 +2113,7 @@ func (x *ToolDenied) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ToolDenied.ProtoReflect.Descriptor instead.
 func (*ToolDenied) Descriptor() ([]byte, []int) {
-	return file_runwright_v1_event_proto_rawDescGZIP(), []int{11}
+	return file_runwright_v1_event_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *ToolDenied) GetTool() string {
@@ -1978,7 +2155,7 @@ type ToolCancelled struct {
 
 func (x *ToolCancelled) Reset() {
 	*x = ToolCancelled{}
-	mi := &file_runwright_v1_event_proto_msgTypes[12]
+	mi := &file_runwright_v1_event_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1990,7 +2167,7 @@ func (x *ToolCancelled) String() string {
 func (*ToolCancelled) ProtoMessage() {}
 
 func (x *ToolCancelled) ProtoReflect() protoreflect.Message {
-	mi := &file_runwright_v1_event_proto_msgTypes[12]
+	mi := &file_runwright_v1_event_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2003,7 +2180,7 @@ func (x *ToolCancelled) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ToolCancelled.ProtoReflect.Descriptor instead.
 func (*ToolCancelled) Descriptor() ([]byte, []int) {
-	return file_runwright_v1_event_proto_rawDescGZIP(), []int{12}
+	return file_runwright_v1_event_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *ToolCancelled) GetTool() string {
@@ -2034,7 +2211,7 @@ type ToolRecoveryRequired struct {
 
 func (x *ToolRecoveryRequired) Reset() {
 	*x = ToolRecoveryRequired{}
-	mi := &file_runwright_v1_event_proto_msgTypes[13]
+	mi := &file_runwright_v1_event_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2046,7 +2223,7 @@ func (x *ToolRecoveryRequired) String() string {
 func (*ToolRecoveryRequired) ProtoMessage() {}
 
 func (x *ToolRecoveryRequired) ProtoReflect() protoreflect.Message {
-	mi := &file_runwright_v1_event_proto_msgTypes[13]
+	mi := &file_runwright_v1_event_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2059,7 +2236,7 @@ func (x *ToolRecoveryRequired) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ToolRecoveryRequired.ProtoReflect.Descriptor instead.
 func (*ToolRecoveryRequired) Descriptor() ([]byte, []int) {
-	return file_runwright_v1_event_proto_rawDescGZIP(), []int{13}
+	return file_runwright_v1_event_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *ToolRecoveryRequired) GetTool() string {
@@ -2119,7 +2296,7 @@ type RunCancelRequested struct {
 
 func (x *RunCancelRequested) Reset() {
 	*x = RunCancelRequested{}
-	mi := &file_runwright_v1_event_proto_msgTypes[14]
+	mi := &file_runwright_v1_event_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2131,7 +2308,7 @@ func (x *RunCancelRequested) String() string {
 func (*RunCancelRequested) ProtoMessage() {}
 
 func (x *RunCancelRequested) ProtoReflect() protoreflect.Message {
-	mi := &file_runwright_v1_event_proto_msgTypes[14]
+	mi := &file_runwright_v1_event_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2144,7 +2321,7 @@ func (x *RunCancelRequested) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RunCancelRequested.ProtoReflect.Descriptor instead.
 func (*RunCancelRequested) Descriptor() ([]byte, []int) {
-	return file_runwright_v1_event_proto_rawDescGZIP(), []int{14}
+	return file_runwright_v1_event_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *RunCancelRequested) GetReason() string {
@@ -2177,7 +2354,7 @@ type TurnCompleted struct {
 
 func (x *TurnCompleted) Reset() {
 	*x = TurnCompleted{}
-	mi := &file_runwright_v1_event_proto_msgTypes[15]
+	mi := &file_runwright_v1_event_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2189,7 +2366,7 @@ func (x *TurnCompleted) String() string {
 func (*TurnCompleted) ProtoMessage() {}
 
 func (x *TurnCompleted) ProtoReflect() protoreflect.Message {
-	mi := &file_runwright_v1_event_proto_msgTypes[15]
+	mi := &file_runwright_v1_event_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2202,7 +2379,7 @@ func (x *TurnCompleted) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TurnCompleted.ProtoReflect.Descriptor instead.
 func (*TurnCompleted) Descriptor() ([]byte, []int) {
-	return file_runwright_v1_event_proto_rawDescGZIP(), []int{15}
+	return file_runwright_v1_event_proto_rawDescGZIP(), []int{16}
 }
 
 // The turn ended without an answer.
@@ -2216,7 +2393,7 @@ type TurnFailed struct {
 
 func (x *TurnFailed) Reset() {
 	*x = TurnFailed{}
-	mi := &file_runwright_v1_event_proto_msgTypes[16]
+	mi := &file_runwright_v1_event_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2228,7 +2405,7 @@ func (x *TurnFailed) String() string {
 func (*TurnFailed) ProtoMessage() {}
 
 func (x *TurnFailed) ProtoReflect() protoreflect.Message {
-	mi := &file_runwright_v1_event_proto_msgTypes[16]
+	mi := &file_runwright_v1_event_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2241,7 +2418,7 @@ func (x *TurnFailed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TurnFailed.ProtoReflect.Descriptor instead.
 func (*TurnFailed) Descriptor() ([]byte, []int) {
-	return file_runwright_v1_event_proto_rawDescGZIP(), []int{16}
+	return file_runwright_v1_event_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *TurnFailed) GetError() *AgentError {
@@ -2268,7 +2445,7 @@ type RunCompleted struct {
 
 func (x *RunCompleted) Reset() {
 	*x = RunCompleted{}
-	mi := &file_runwright_v1_event_proto_msgTypes[17]
+	mi := &file_runwright_v1_event_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2280,7 +2457,7 @@ func (x *RunCompleted) String() string {
 func (*RunCompleted) ProtoMessage() {}
 
 func (x *RunCompleted) ProtoReflect() protoreflect.Message {
-	mi := &file_runwright_v1_event_proto_msgTypes[17]
+	mi := &file_runwright_v1_event_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2293,7 +2470,7 @@ func (x *RunCompleted) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RunCompleted.ProtoReflect.Descriptor instead.
 func (*RunCompleted) Descriptor() ([]byte, []int) {
-	return file_runwright_v1_event_proto_rawDescGZIP(), []int{17}
+	return file_runwright_v1_event_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *RunCompleted) GetStopReason() StopReason {
@@ -2332,14 +2509,16 @@ type RunFailed struct {
 	// The failure.
 	Error *AgentError `protobuf:"bytes,2,opt,name=error,proto3" json:"error,omitempty"`
 	// What the run used.
-	Usage         *Usage `protobuf:"bytes,3,opt,name=usage,proto3" json:"usage,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Usage *Usage `protobuf:"bytes,3,opt,name=usage,proto3" json:"usage,omitempty"`
+	// Calls whose outcome stays unknown; empty in events of older servers.
+	UnknownEffects []string `protobuf:"bytes,4,rep,name=unknown_effects,json=unknownEffects,proto3" json:"unknown_effects,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *RunFailed) Reset() {
 	*x = RunFailed{}
-	mi := &file_runwright_v1_event_proto_msgTypes[18]
+	mi := &file_runwright_v1_event_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2351,7 +2530,7 @@ func (x *RunFailed) String() string {
 func (*RunFailed) ProtoMessage() {}
 
 func (x *RunFailed) ProtoReflect() protoreflect.Message {
-	mi := &file_runwright_v1_event_proto_msgTypes[18]
+	mi := &file_runwright_v1_event_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2364,7 +2543,7 @@ func (x *RunFailed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RunFailed.ProtoReflect.Descriptor instead.
 func (*RunFailed) Descriptor() ([]byte, []int) {
-	return file_runwright_v1_event_proto_rawDescGZIP(), []int{18}
+	return file_runwright_v1_event_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *RunFailed) GetStopReason() StopReason {
@@ -2388,6 +2567,13 @@ func (x *RunFailed) GetUsage() *Usage {
 	return nil
 }
 
+func (x *RunFailed) GetUnknownEffects() []string {
+	if x != nil {
+		return x.UnknownEffects
+	}
+	return nil
+}
+
 // Terminal: the run was cancelled.
 type RunCancelled struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -2403,7 +2589,7 @@ type RunCancelled struct {
 
 func (x *RunCancelled) Reset() {
 	*x = RunCancelled{}
-	mi := &file_runwright_v1_event_proto_msgTypes[19]
+	mi := &file_runwright_v1_event_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2415,7 +2601,7 @@ func (x *RunCancelled) String() string {
 func (*RunCancelled) ProtoMessage() {}
 
 func (x *RunCancelled) ProtoReflect() protoreflect.Message {
-	mi := &file_runwright_v1_event_proto_msgTypes[19]
+	mi := &file_runwright_v1_event_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2428,7 +2614,7 @@ func (x *RunCancelled) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RunCancelled.ProtoReflect.Descriptor instead.
 func (*RunCancelled) Descriptor() ([]byte, []int) {
-	return file_runwright_v1_event_proto_rawDescGZIP(), []int{19}
+	return file_runwright_v1_event_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *RunCancelled) GetError() *AgentError {
@@ -2473,7 +2659,7 @@ type RetryScheduled struct {
 
 func (x *RetryScheduled) Reset() {
 	*x = RetryScheduled{}
-	mi := &file_runwright_v1_event_proto_msgTypes[20]
+	mi := &file_runwright_v1_event_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2485,7 +2671,7 @@ func (x *RetryScheduled) String() string {
 func (*RetryScheduled) ProtoMessage() {}
 
 func (x *RetryScheduled) ProtoReflect() protoreflect.Message {
-	mi := &file_runwright_v1_event_proto_msgTypes[20]
+	mi := &file_runwright_v1_event_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2498,7 +2684,7 @@ func (x *RetryScheduled) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RetryScheduled.ProtoReflect.Descriptor instead.
 func (*RetryScheduled) Descriptor() ([]byte, []int) {
-	return file_runwright_v1_event_proto_rawDescGZIP(), []int{20}
+	return file_runwright_v1_event_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *RetryScheduled) GetReason() ErrorReason {
@@ -2547,7 +2733,7 @@ type ContextAssembled struct {
 
 func (x *ContextAssembled) Reset() {
 	*x = ContextAssembled{}
-	mi := &file_runwright_v1_event_proto_msgTypes[21]
+	mi := &file_runwright_v1_event_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2559,7 +2745,7 @@ func (x *ContextAssembled) String() string {
 func (*ContextAssembled) ProtoMessage() {}
 
 func (x *ContextAssembled) ProtoReflect() protoreflect.Message {
-	mi := &file_runwright_v1_event_proto_msgTypes[21]
+	mi := &file_runwright_v1_event_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2572,7 +2758,7 @@ func (x *ContextAssembled) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ContextAssembled.ProtoReflect.Descriptor instead.
 func (*ContextAssembled) Descriptor() ([]byte, []int) {
-	return file_runwright_v1_event_proto_rawDescGZIP(), []int{21}
+	return file_runwright_v1_event_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *ContextAssembled) GetIncluded() []*SessionTurn {
@@ -2624,7 +2810,7 @@ type SessionTurn struct {
 
 func (x *SessionTurn) Reset() {
 	*x = SessionTurn{}
-	mi := &file_runwright_v1_event_proto_msgTypes[22]
+	mi := &file_runwright_v1_event_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2636,7 +2822,7 @@ func (x *SessionTurn) String() string {
 func (*SessionTurn) ProtoMessage() {}
 
 func (x *SessionTurn) ProtoReflect() protoreflect.Message {
-	mi := &file_runwright_v1_event_proto_msgTypes[22]
+	mi := &file_runwright_v1_event_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2649,7 +2835,7 @@ func (x *SessionTurn) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SessionTurn.ProtoReflect.Descriptor instead.
 func (*SessionTurn) Descriptor() ([]byte, []int) {
-	return file_runwright_v1_event_proto_rawDescGZIP(), []int{22}
+	return file_runwright_v1_event_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *SessionTurn) GetRunId() string {
@@ -2707,7 +2893,7 @@ type OmittedRun struct {
 
 func (x *OmittedRun) Reset() {
 	*x = OmittedRun{}
-	mi := &file_runwright_v1_event_proto_msgTypes[23]
+	mi := &file_runwright_v1_event_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2719,7 +2905,7 @@ func (x *OmittedRun) String() string {
 func (*OmittedRun) ProtoMessage() {}
 
 func (x *OmittedRun) ProtoReflect() protoreflect.Message {
-	mi := &file_runwright_v1_event_proto_msgTypes[23]
+	mi := &file_runwright_v1_event_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2732,7 +2918,7 @@ func (x *OmittedRun) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OmittedRun.ProtoReflect.Descriptor instead.
 func (*OmittedRun) Descriptor() ([]byte, []int) {
-	return file_runwright_v1_event_proto_rawDescGZIP(), []int{23}
+	return file_runwright_v1_event_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *OmittedRun) GetRunId() string {
@@ -2772,7 +2958,7 @@ type EffectResolved struct {
 
 func (x *EffectResolved) Reset() {
 	*x = EffectResolved{}
-	mi := &file_runwright_v1_event_proto_msgTypes[24]
+	mi := &file_runwright_v1_event_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2784,7 +2970,7 @@ func (x *EffectResolved) String() string {
 func (*EffectResolved) ProtoMessage() {}
 
 func (x *EffectResolved) ProtoReflect() protoreflect.Message {
-	mi := &file_runwright_v1_event_proto_msgTypes[24]
+	mi := &file_runwright_v1_event_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2797,7 +2983,7 @@ func (x *EffectResolved) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EffectResolved.ProtoReflect.Descriptor instead.
 func (*EffectResolved) Descriptor() ([]byte, []int) {
-	return file_runwright_v1_event_proto_rawDescGZIP(), []int{24}
+	return file_runwright_v1_event_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *EffectResolved) GetTool() string {
@@ -2862,7 +3048,7 @@ type ModelStreamDelta struct {
 
 func (x *ModelStreamDelta) Reset() {
 	*x = ModelStreamDelta{}
-	mi := &file_runwright_v1_event_proto_msgTypes[25]
+	mi := &file_runwright_v1_event_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2874,7 +3060,7 @@ func (x *ModelStreamDelta) String() string {
 func (*ModelStreamDelta) ProtoMessage() {}
 
 func (x *ModelStreamDelta) ProtoReflect() protoreflect.Message {
-	mi := &file_runwright_v1_event_proto_msgTypes[25]
+	mi := &file_runwright_v1_event_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2887,7 +3073,7 @@ func (x *ModelStreamDelta) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ModelStreamDelta.ProtoReflect.Descriptor instead.
 func (*ModelStreamDelta) Descriptor() ([]byte, []int) {
-	return file_runwright_v1_event_proto_rawDescGZIP(), []int{25}
+	return file_runwright_v1_event_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *ModelStreamDelta) GetText() string {
@@ -2916,7 +3102,7 @@ type Bookmark struct {
 
 func (x *Bookmark) Reset() {
 	*x = Bookmark{}
-	mi := &file_runwright_v1_event_proto_msgTypes[26]
+	mi := &file_runwright_v1_event_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2928,7 +3114,7 @@ func (x *Bookmark) String() string {
 func (*Bookmark) ProtoMessage() {}
 
 func (x *Bookmark) ProtoReflect() protoreflect.Message {
-	mi := &file_runwright_v1_event_proto_msgTypes[26]
+	mi := &file_runwright_v1_event_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2941,7 +3127,7 @@ func (x *Bookmark) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Bookmark.ProtoReflect.Descriptor instead.
 func (*Bookmark) Descriptor() ([]byte, []int) {
-	return file_runwright_v1_event_proto_rawDescGZIP(), []int{26}
+	return file_runwright_v1_event_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *Bookmark) GetOpening() bool {
@@ -2972,7 +3158,7 @@ type Gap struct {
 
 func (x *Gap) Reset() {
 	*x = Gap{}
-	mi := &file_runwright_v1_event_proto_msgTypes[27]
+	mi := &file_runwright_v1_event_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2984,7 +3170,7 @@ func (x *Gap) String() string {
 func (*Gap) ProtoMessage() {}
 
 func (x *Gap) ProtoReflect() protoreflect.Message {
-	mi := &file_runwright_v1_event_proto_msgTypes[27]
+	mi := &file_runwright_v1_event_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2997,7 +3183,7 @@ func (x *Gap) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Gap.ProtoReflect.Descriptor instead.
 func (*Gap) Descriptor() ([]byte, []int) {
-	return file_runwright_v1_event_proto_rawDescGZIP(), []int{27}
+	return file_runwright_v1_event_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *Gap) GetRunId() string {
@@ -3073,7 +3259,7 @@ type EventFrame struct {
 
 func (x *EventFrame) Reset() {
 	*x = EventFrame{}
-	mi := &file_runwright_v1_event_proto_msgTypes[28]
+	mi := &file_runwright_v1_event_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3085,7 +3271,7 @@ func (x *EventFrame) String() string {
 func (*EventFrame) ProtoMessage() {}
 
 func (x *EventFrame) ProtoReflect() protoreflect.Message {
-	mi := &file_runwright_v1_event_proto_msgTypes[28]
+	mi := &file_runwright_v1_event_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3098,7 +3284,7 @@ func (x *EventFrame) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EventFrame.ProtoReflect.Descriptor instead.
 func (*EventFrame) Descriptor() ([]byte, []int) {
-	return file_runwright_v1_event_proto_rawDescGZIP(), []int{28}
+	return file_runwright_v1_event_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *EventFrame) GetCursor() string {
@@ -3257,7 +3443,7 @@ type ApprovalRequested struct {
 
 func (x *ApprovalRequested) Reset() {
 	*x = ApprovalRequested{}
-	mi := &file_runwright_v1_event_proto_msgTypes[29]
+	mi := &file_runwright_v1_event_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3269,7 +3455,7 @@ func (x *ApprovalRequested) String() string {
 func (*ApprovalRequested) ProtoMessage() {}
 
 func (x *ApprovalRequested) ProtoReflect() protoreflect.Message {
-	mi := &file_runwright_v1_event_proto_msgTypes[29]
+	mi := &file_runwright_v1_event_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3282,7 +3468,7 @@ func (x *ApprovalRequested) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApprovalRequested.ProtoReflect.Descriptor instead.
 func (*ApprovalRequested) Descriptor() ([]byte, []int) {
-	return file_runwright_v1_event_proto_rawDescGZIP(), []int{29}
+	return file_runwright_v1_event_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *ApprovalRequested) GetApprovalId() string {
@@ -3451,7 +3637,7 @@ type ApprovalDecided struct {
 
 func (x *ApprovalDecided) Reset() {
 	*x = ApprovalDecided{}
-	mi := &file_runwright_v1_event_proto_msgTypes[30]
+	mi := &file_runwright_v1_event_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3463,7 +3649,7 @@ func (x *ApprovalDecided) String() string {
 func (*ApprovalDecided) ProtoMessage() {}
 
 func (x *ApprovalDecided) ProtoReflect() protoreflect.Message {
-	mi := &file_runwright_v1_event_proto_msgTypes[30]
+	mi := &file_runwright_v1_event_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3476,7 +3662,7 @@ func (x *ApprovalDecided) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApprovalDecided.ProtoReflect.Descriptor instead.
 func (*ApprovalDecided) Descriptor() ([]byte, []int) {
-	return file_runwright_v1_event_proto_rawDescGZIP(), []int{30}
+	return file_runwright_v1_event_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *ApprovalDecided) GetApprovalId() string {
@@ -3582,7 +3768,7 @@ type ApprovalExpired struct {
 
 func (x *ApprovalExpired) Reset() {
 	*x = ApprovalExpired{}
-	mi := &file_runwright_v1_event_proto_msgTypes[31]
+	mi := &file_runwright_v1_event_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3594,7 +3780,7 @@ func (x *ApprovalExpired) String() string {
 func (*ApprovalExpired) ProtoMessage() {}
 
 func (x *ApprovalExpired) ProtoReflect() protoreflect.Message {
-	mi := &file_runwright_v1_event_proto_msgTypes[31]
+	mi := &file_runwright_v1_event_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3607,7 +3793,7 @@ func (x *ApprovalExpired) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApprovalExpired.ProtoReflect.Descriptor instead.
 func (*ApprovalExpired) Descriptor() ([]byte, []int) {
-	return file_runwright_v1_event_proto_rawDescGZIP(), []int{31}
+	return file_runwright_v1_event_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *ApprovalExpired) GetApprovalId() string {
@@ -3660,7 +3846,7 @@ type ApprovalWithdrawn struct {
 
 func (x *ApprovalWithdrawn) Reset() {
 	*x = ApprovalWithdrawn{}
-	mi := &file_runwright_v1_event_proto_msgTypes[32]
+	mi := &file_runwright_v1_event_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3672,7 +3858,7 @@ func (x *ApprovalWithdrawn) String() string {
 func (*ApprovalWithdrawn) ProtoMessage() {}
 
 func (x *ApprovalWithdrawn) ProtoReflect() protoreflect.Message {
-	mi := &file_runwright_v1_event_proto_msgTypes[32]
+	mi := &file_runwright_v1_event_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3685,7 +3871,7 @@ func (x *ApprovalWithdrawn) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApprovalWithdrawn.ProtoReflect.Descriptor instead.
 func (*ApprovalWithdrawn) Descriptor() ([]byte, []int) {
-	return file_runwright_v1_event_proto_rawDescGZIP(), []int{32}
+	return file_runwright_v1_event_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *ApprovalWithdrawn) GetApprovalId() string {
@@ -3725,7 +3911,7 @@ type ApprovalSuperseded struct {
 
 func (x *ApprovalSuperseded) Reset() {
 	*x = ApprovalSuperseded{}
-	mi := &file_runwright_v1_event_proto_msgTypes[33]
+	mi := &file_runwright_v1_event_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3737,7 +3923,7 @@ func (x *ApprovalSuperseded) String() string {
 func (*ApprovalSuperseded) ProtoMessage() {}
 
 func (x *ApprovalSuperseded) ProtoReflect() protoreflect.Message {
-	mi := &file_runwright_v1_event_proto_msgTypes[33]
+	mi := &file_runwright_v1_event_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3750,7 +3936,7 @@ func (x *ApprovalSuperseded) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApprovalSuperseded.ProtoReflect.Descriptor instead.
 func (*ApprovalSuperseded) Descriptor() ([]byte, []int) {
-	return file_runwright_v1_event_proto_rawDescGZIP(), []int{33}
+	return file_runwright_v1_event_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *ApprovalSuperseded) GetApprovalId() string {
@@ -3791,7 +3977,7 @@ type ApprovalEscalated struct {
 
 func (x *ApprovalEscalated) Reset() {
 	*x = ApprovalEscalated{}
-	mi := &file_runwright_v1_event_proto_msgTypes[34]
+	mi := &file_runwright_v1_event_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3803,7 +3989,7 @@ func (x *ApprovalEscalated) String() string {
 func (*ApprovalEscalated) ProtoMessage() {}
 
 func (x *ApprovalEscalated) ProtoReflect() protoreflect.Message {
-	mi := &file_runwright_v1_event_proto_msgTypes[34]
+	mi := &file_runwright_v1_event_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3816,7 +4002,7 @@ func (x *ApprovalEscalated) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApprovalEscalated.ProtoReflect.Descriptor instead.
 func (*ApprovalEscalated) Descriptor() ([]byte, []int) {
-	return file_runwright_v1_event_proto_rawDescGZIP(), []int{34}
+	return file_runwright_v1_event_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *ApprovalEscalated) GetApprovalId() string {
@@ -3851,7 +4037,7 @@ var File_runwright_v1_event_proto protoreflect.FileDescriptor
 
 const file_runwright_v1_event_proto_rawDesc = "" +
 	"\n" +
-	"\x18runwright/v1/event.proto\x12\frunwright.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1brunwright/v1/approval.proto\x1a\x1arunwright/v1/content.proto\x1a\x18runwright/v1/error.proto\x1a\x1arunwright/v1/package.proto\x1a\x19runwright/v1/policy.proto\x1a\x16runwright/v1/run.proto\"\xc6\x14\n" +
+	"\x18runwright/v1/event.proto\x12\frunwright.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1brunwright/v1/approval.proto\x1a\x1arunwright/v1/content.proto\x1a\x18runwright/v1/error.proto\x1a\x1arunwright/v1/package.proto\x1a\x19runwright/v1/policy.proto\x1a\x16runwright/v1/run.proto\"\x9c\x15\n" +
 	"\x05Event\x12\x10\n" +
 	"\x03seq\x18\x01 \x01(\x04R\x03seq\x12\x19\n" +
 	"\bevent_id\x18\x02 \x01(\tR\aeventId\x12+\n" +
@@ -3897,7 +4083,8 @@ const file_runwright_v1_event_proto_rawDesc = "" +
 	"\x0fretry_scheduled\x18' \x01(\v2\x1c.runwright.v1.RetryScheduledH\x00R\x0eretryScheduled\x12M\n" +
 	"\x11context_assembled\x18( \x01(\v2\x1e.runwright.v1.ContextAssembledH\x00R\x10contextAssembled\x12N\n" +
 	"\x12model_stream_delta\x18) \x01(\v2\x1e.runwright.v1.ModelStreamDeltaH\x00R\x10modelStreamDelta\x12G\n" +
-	"\x0feffect_resolved\x182 \x01(\v2\x1c.runwright.v1.EffectResolvedH\x00R\x0eeffectResolved\x12P\n" +
+	"\x0feffect_resolved\x182 \x01(\v2\x1c.runwright.v1.EffectResolvedH\x00R\x0eeffectResolved\x12T\n" +
+	"\x14tool_result_released\x189 \x01(\v2 .runwright.v1.ToolResultReleasedH\x00R\x12toolResultReleased\x12P\n" +
 	"\x12approval_requested\x18< \x01(\v2\x1f.runwright.v1.ApprovalRequestedH\x00R\x11approvalRequested\x12J\n" +
 	"\x10approval_decided\x18= \x01(\v2\x1d.runwright.v1.ApprovalDecidedH\x00R\x0fapprovalDecided\x12J\n" +
 	"\x10approval_expired\x18> \x01(\v2\x1d.runwright.v1.ApprovalExpiredH\x00R\x0fapprovalExpired\x12P\n" +
@@ -3976,17 +4163,26 @@ const file_runwright_v1_event_proto_rawDesc = "" +
 	"\vapproved_by\x18\t \x01(\tR\n" +
 	"approvedBy\x12'\n" +
 	"\x0fapproval_digest\x18\n" +
-	" \x01(\tR\x0eapprovalDigest\"\xa2\x01\n" +
+	" \x01(\tR\x0eapprovalDigest\"\xc9\x01\n" +
 	"\rToolCompleted\x12\x12\n" +
 	"\x04tool\x18\x01 \x01(\tR\x04tool\x120\n" +
 	"\x06result\x18\x02 \x01(\v2\x18.runwright.v1.ContentRefR\x06result\x12K\n" +
-	"\x11executor_identity\x18\x03 \x01(\v2\x1e.runwright.v1.ExecutorIdentityR\x10executorIdentity\"\xd4\x01\n" +
+	"\x11executor_identity\x18\x03 \x01(\v2\x1e.runwright.v1.ExecutorIdentityR\x10executorIdentity\x12%\n" +
+	"\x0eawaits_release\x18\x04 \x01(\bR\rawaitsRelease\"\xfb\x01\n" +
 	"\n" +
 	"ToolFailed\x12\x12\n" +
 	"\x04tool\x18\x01 \x01(\tR\x04tool\x121\n" +
 	"\x06reason\x18\x02 \x01(\x0e2\x19.runwright.v1.ErrorReasonR\x06reason\x122\n" +
 	"\amessage\x18\x03 \x01(\v2\x18.runwright.v1.ContentRefR\amessage\x12K\n" +
-	"\x11executor_identity\x18\x04 \x01(\v2\x1e.runwright.v1.ExecutorIdentityR\x10executorIdentity\"m\n" +
+	"\x11executor_identity\x18\x04 \x01(\v2\x1e.runwright.v1.ExecutorIdentityR\x10executorIdentity\x12%\n" +
+	"\x0eawaits_release\x18\x05 \x01(\bR\rawaitsRelease\"\xac\x01\n" +
+	"\x12ToolResultReleased\x12\x12\n" +
+	"\x04tool\x18\x01 \x01(\tR\x04tool\x125\n" +
+	"\arelease\x18\x02 \x01(\x0e2\x1b.runwright.v1.ResultReleaseR\arelease\x12\x1d\n" +
+	"\n" +
+	"policy_ref\x18\x03 \x01(\tR\tpolicyRef\x12\x12\n" +
+	"\x04code\x18\x04 \x01(\tR\x04code\x12\x18\n" +
+	"\amessage\x18\x05 \x01(\tR\amessage\"m\n" +
 	"\n" +
 	"ToolDenied\x12\x12\n" +
 	"\x04tool\x18\x01 \x01(\tR\x04tool\x12\x1d\n" +
@@ -4016,12 +4212,13 @@ const file_runwright_v1_event_proto_rawDesc = "" +
 	"stopReason\x120\n" +
 	"\x06result\x18\x02 \x01(\v2\x18.runwright.v1.ContentRefR\x06result\x12)\n" +
 	"\x05usage\x18\x03 \x01(\v2\x13.runwright.v1.UsageR\x05usage\x12\x18\n" +
-	"\atainted\x18\x04 \x01(\bR\atainted\"\xa1\x01\n" +
+	"\atainted\x18\x04 \x01(\bR\atainted\"\xca\x01\n" +
 	"\tRunFailed\x129\n" +
 	"\vstop_reason\x18\x01 \x01(\x0e2\x18.runwright.v1.StopReasonR\n" +
 	"stopReason\x12.\n" +
 	"\x05error\x18\x02 \x01(\v2\x18.runwright.v1.AgentErrorR\x05error\x12)\n" +
-	"\x05usage\x18\x03 \x01(\v2\x13.runwright.v1.UsageR\x05usage\"\x92\x01\n" +
+	"\x05usage\x18\x03 \x01(\v2\x13.runwright.v1.UsageR\x05usage\x12'\n" +
+	"\x0funknown_effects\x18\x04 \x03(\tR\x0eunknownEffects\"\x92\x01\n" +
 	"\fRunCancelled\x12.\n" +
 	"\x05error\x18\x01 \x01(\v2\x18.runwright.v1.AgentErrorR\x05error\x12'\n" +
 	"\x0funknown_effects\x18\x02 \x03(\tR\x0eunknownEffects\x12)\n" +
@@ -4154,7 +4351,7 @@ const file_runwright_v1_event_proto_rawDesc = "" +
 	"\x04tool\x18\x02 \x01(\tR\x04tool\x12=\n" +
 	"\frequested_at\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\vrequestedAt\x12\x1f\n" +
 	"\vcurrent_set\x18\x04 \x01(\rR\n" +
-	"currentSet*\xd6\a\n" +
+	"currentSet*\xfb\a\n" +
 	"\tEventKind\x12\x1a\n" +
 	"\x16EVENT_KIND_UNSPECIFIED\x10\x00\x12\x1a\n" +
 	"\x16EVENT_KIND_RUN_STARTED\x10\x01\x12\x1b\n" +
@@ -4180,7 +4377,8 @@ const file_runwright_v1_event_proto_rawDesc = "" +
 	"\x1aEVENT_KIND_RETRY_SCHEDULED\x10\x14\x12 \n" +
 	"\x1cEVENT_KIND_CONTEXT_ASSEMBLED\x10\x15\x12!\n" +
 	"\x1dEVENT_KIND_MODEL_STREAM_DELTA\x10\x16\x12\x1e\n" +
-	"\x1aEVENT_KIND_EFFECT_RESOLVED\x10\x1e\x12!\n" +
+	"\x1aEVENT_KIND_EFFECT_RESOLVED\x10\x1e\x12#\n" +
+	"\x1fEVENT_KIND_TOOL_RESULT_RELEASED\x10%\x12!\n" +
 	"\x1dEVENT_KIND_APPROVAL_REQUESTED\x10(\x12\x1f\n" +
 	"\x1bEVENT_KIND_APPROVAL_DECIDED\x10)\x12\x1f\n" +
 	"\x1bEVENT_KIND_APPROVAL_EXPIRED\x10*\x12!\n" +
@@ -4192,7 +4390,11 @@ const file_runwright_v1_event_proto_rawDesc = "" +
 	"\x12FINISH_REASON_STOP\x10\x01\x12\x1c\n" +
 	"\x18FINISH_REASON_TOOL_CALLS\x10\x02\x12\x18\n" +
 	"\x14FINISH_REASON_LENGTH\x10\x03\x12 \n" +
-	"\x1cFINISH_REASON_CONTENT_FILTER\x10\x04*\x8b\x02\n" +
+	"\x1cFINISH_REASON_CONTENT_FILTER\x10\x04*i\n" +
+	"\rResultRelease\x12\x1e\n" +
+	"\x1aRESULT_RELEASE_UNSPECIFIED\x10\x00\x12\x1b\n" +
+	"\x17RESULT_RELEASE_RELEASED\x10\x01\x12\x1b\n" +
+	"\x17RESULT_RELEASE_WITHHELD\x10\x02*\x8b\x02\n" +
 	"\x0fContextOmission\x12 \n" +
 	"\x1cCONTEXT_OMISSION_UNSPECIFIED\x10\x00\x12\x1a\n" +
 	"\x16CONTEXT_OMISSION_TURNS\x10\x01\x12\x1a\n" +
@@ -4216,165 +4418,169 @@ func file_runwright_v1_event_proto_rawDescGZIP() []byte {
 	return file_runwright_v1_event_proto_rawDescData
 }
 
-var file_runwright_v1_event_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_runwright_v1_event_proto_msgTypes = make([]protoimpl.MessageInfo, 36)
+var file_runwright_v1_event_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
+var file_runwright_v1_event_proto_msgTypes = make([]protoimpl.MessageInfo, 37)
 var file_runwright_v1_event_proto_goTypes = []any{
 	(EventKind)(0),                // 0: runwright.v1.EventKind
 	(FinishReason)(0),             // 1: runwright.v1.FinishReason
-	(ContextOmission)(0),          // 2: runwright.v1.ContextOmission
-	(*Event)(nil),                 // 3: runwright.v1.Event
-	(*RunStarted)(nil),            // 4: runwright.v1.RunStarted
-	(*TurnStarted)(nil),           // 5: runwright.v1.TurnStarted
-	(*ModelAttemptStarted)(nil),   // 6: runwright.v1.ModelAttemptStarted
-	(*ModelMessageCompleted)(nil), // 7: runwright.v1.ModelMessageCompleted
-	(*ModelAttemptFailed)(nil),    // 8: runwright.v1.ModelAttemptFailed
-	(*ToolRequested)(nil),         // 9: runwright.v1.ToolRequested
-	(*PolicyDecided)(nil),         // 10: runwright.v1.PolicyDecided
-	(*ToolStarted)(nil),           // 11: runwright.v1.ToolStarted
-	(*ToolCompleted)(nil),         // 12: runwright.v1.ToolCompleted
-	(*ToolFailed)(nil),            // 13: runwright.v1.ToolFailed
-	(*ToolDenied)(nil),            // 14: runwright.v1.ToolDenied
-	(*ToolCancelled)(nil),         // 15: runwright.v1.ToolCancelled
-	(*ToolRecoveryRequired)(nil),  // 16: runwright.v1.ToolRecoveryRequired
-	(*RunCancelRequested)(nil),    // 17: runwright.v1.RunCancelRequested
-	(*TurnCompleted)(nil),         // 18: runwright.v1.TurnCompleted
-	(*TurnFailed)(nil),            // 19: runwright.v1.TurnFailed
-	(*RunCompleted)(nil),          // 20: runwright.v1.RunCompleted
-	(*RunFailed)(nil),             // 21: runwright.v1.RunFailed
-	(*RunCancelled)(nil),          // 22: runwright.v1.RunCancelled
-	(*RetryScheduled)(nil),        // 23: runwright.v1.RetryScheduled
-	(*ContextAssembled)(nil),      // 24: runwright.v1.ContextAssembled
-	(*SessionTurn)(nil),           // 25: runwright.v1.SessionTurn
-	(*OmittedRun)(nil),            // 26: runwright.v1.OmittedRun
-	(*EffectResolved)(nil),        // 27: runwright.v1.EffectResolved
-	(*ModelStreamDelta)(nil),      // 28: runwright.v1.ModelStreamDelta
-	(*Bookmark)(nil),              // 29: runwright.v1.Bookmark
-	(*Gap)(nil),                   // 30: runwright.v1.Gap
-	(*EventFrame)(nil),            // 31: runwright.v1.EventFrame
-	(*ApprovalRequested)(nil),     // 32: runwright.v1.ApprovalRequested
-	(*ApprovalDecided)(nil),       // 33: runwright.v1.ApprovalDecided
-	(*ApprovalExpired)(nil),       // 34: runwright.v1.ApprovalExpired
-	(*ApprovalWithdrawn)(nil),     // 35: runwright.v1.ApprovalWithdrawn
-	(*ApprovalSuperseded)(nil),    // 36: runwright.v1.ApprovalSuperseded
-	(*ApprovalEscalated)(nil),     // 37: runwright.v1.ApprovalEscalated
-	nil,                           // 38: runwright.v1.RunStarted.LabelsEntry
-	(*timestamppb.Timestamp)(nil), // 39: google.protobuf.Timestamp
-	(*ContentRef)(nil),            // 40: runwright.v1.ContentRef
-	(*Budget)(nil),                // 41: runwright.v1.Budget
-	(*AgentError)(nil),            // 42: runwright.v1.AgentError
-	(PolicyStage)(0),              // 43: runwright.v1.PolicyStage
-	(PolicyVerdict)(0),            // 44: runwright.v1.PolicyVerdict
-	(*PolicyOpinion)(nil),         // 45: runwright.v1.PolicyOpinion
-	(EffectClass)(0),              // 46: runwright.v1.EffectClass
-	(*ExecutorIdentity)(nil),      // 47: runwright.v1.ExecutorIdentity
-	(ErrorReason)(0),              // 48: runwright.v1.ErrorReason
-	(StopReason)(0),               // 49: runwright.v1.StopReason
-	(*Usage)(nil),                 // 50: runwright.v1.Usage
-	(Resolution)(0),               // 51: runwright.v1.Resolution
-	(*InlineContent)(nil),         // 52: runwright.v1.InlineContent
-	(ApprovalKind)(0),             // 53: runwright.v1.ApprovalKind
-	(*ApproverSet)(nil),           // 54: runwright.v1.ApproverSet
-	(ApprovalExpiry)(0),           // 55: runwright.v1.ApprovalExpiry
-	(ApprovalVerdict)(0),          // 56: runwright.v1.ApprovalVerdict
-	(ApprovalSeparation)(0),       // 57: runwright.v1.ApprovalSeparation
+	(ResultRelease)(0),            // 2: runwright.v1.ResultRelease
+	(ContextOmission)(0),          // 3: runwright.v1.ContextOmission
+	(*Event)(nil),                 // 4: runwright.v1.Event
+	(*RunStarted)(nil),            // 5: runwright.v1.RunStarted
+	(*TurnStarted)(nil),           // 6: runwright.v1.TurnStarted
+	(*ModelAttemptStarted)(nil),   // 7: runwright.v1.ModelAttemptStarted
+	(*ModelMessageCompleted)(nil), // 8: runwright.v1.ModelMessageCompleted
+	(*ModelAttemptFailed)(nil),    // 9: runwright.v1.ModelAttemptFailed
+	(*ToolRequested)(nil),         // 10: runwright.v1.ToolRequested
+	(*PolicyDecided)(nil),         // 11: runwright.v1.PolicyDecided
+	(*ToolStarted)(nil),           // 12: runwright.v1.ToolStarted
+	(*ToolCompleted)(nil),         // 13: runwright.v1.ToolCompleted
+	(*ToolFailed)(nil),            // 14: runwright.v1.ToolFailed
+	(*ToolResultReleased)(nil),    // 15: runwright.v1.ToolResultReleased
+	(*ToolDenied)(nil),            // 16: runwright.v1.ToolDenied
+	(*ToolCancelled)(nil),         // 17: runwright.v1.ToolCancelled
+	(*ToolRecoveryRequired)(nil),  // 18: runwright.v1.ToolRecoveryRequired
+	(*RunCancelRequested)(nil),    // 19: runwright.v1.RunCancelRequested
+	(*TurnCompleted)(nil),         // 20: runwright.v1.TurnCompleted
+	(*TurnFailed)(nil),            // 21: runwright.v1.TurnFailed
+	(*RunCompleted)(nil),          // 22: runwright.v1.RunCompleted
+	(*RunFailed)(nil),             // 23: runwright.v1.RunFailed
+	(*RunCancelled)(nil),          // 24: runwright.v1.RunCancelled
+	(*RetryScheduled)(nil),        // 25: runwright.v1.RetryScheduled
+	(*ContextAssembled)(nil),      // 26: runwright.v1.ContextAssembled
+	(*SessionTurn)(nil),           // 27: runwright.v1.SessionTurn
+	(*OmittedRun)(nil),            // 28: runwright.v1.OmittedRun
+	(*EffectResolved)(nil),        // 29: runwright.v1.EffectResolved
+	(*ModelStreamDelta)(nil),      // 30: runwright.v1.ModelStreamDelta
+	(*Bookmark)(nil),              // 31: runwright.v1.Bookmark
+	(*Gap)(nil),                   // 32: runwright.v1.Gap
+	(*EventFrame)(nil),            // 33: runwright.v1.EventFrame
+	(*ApprovalRequested)(nil),     // 34: runwright.v1.ApprovalRequested
+	(*ApprovalDecided)(nil),       // 35: runwright.v1.ApprovalDecided
+	(*ApprovalExpired)(nil),       // 36: runwright.v1.ApprovalExpired
+	(*ApprovalWithdrawn)(nil),     // 37: runwright.v1.ApprovalWithdrawn
+	(*ApprovalSuperseded)(nil),    // 38: runwright.v1.ApprovalSuperseded
+	(*ApprovalEscalated)(nil),     // 39: runwright.v1.ApprovalEscalated
+	nil,                           // 40: runwright.v1.RunStarted.LabelsEntry
+	(*timestamppb.Timestamp)(nil), // 41: google.protobuf.Timestamp
+	(*ContentRef)(nil),            // 42: runwright.v1.ContentRef
+	(*Budget)(nil),                // 43: runwright.v1.Budget
+	(*AgentError)(nil),            // 44: runwright.v1.AgentError
+	(PolicyStage)(0),              // 45: runwright.v1.PolicyStage
+	(PolicyVerdict)(0),            // 46: runwright.v1.PolicyVerdict
+	(*PolicyOpinion)(nil),         // 47: runwright.v1.PolicyOpinion
+	(EffectClass)(0),              // 48: runwright.v1.EffectClass
+	(*ExecutorIdentity)(nil),      // 49: runwright.v1.ExecutorIdentity
+	(ErrorReason)(0),              // 50: runwright.v1.ErrorReason
+	(StopReason)(0),               // 51: runwright.v1.StopReason
+	(*Usage)(nil),                 // 52: runwright.v1.Usage
+	(Resolution)(0),               // 53: runwright.v1.Resolution
+	(*InlineContent)(nil),         // 54: runwright.v1.InlineContent
+	(ApprovalKind)(0),             // 55: runwright.v1.ApprovalKind
+	(*ApproverSet)(nil),           // 56: runwright.v1.ApproverSet
+	(ApprovalExpiry)(0),           // 57: runwright.v1.ApprovalExpiry
+	(ApprovalVerdict)(0),          // 58: runwright.v1.ApprovalVerdict
+	(ApprovalSeparation)(0),       // 59: runwright.v1.ApprovalSeparation
 }
 var file_runwright_v1_event_proto_depIdxs = []int32{
 	0,  // 0: runwright.v1.Event.kind:type_name -> runwright.v1.EventKind
-	39, // 1: runwright.v1.Event.time:type_name -> google.protobuf.Timestamp
-	4,  // 2: runwright.v1.Event.run_started:type_name -> runwright.v1.RunStarted
-	5,  // 3: runwright.v1.Event.turn_started:type_name -> runwright.v1.TurnStarted
-	6,  // 4: runwright.v1.Event.model_attempt_started:type_name -> runwright.v1.ModelAttemptStarted
-	7,  // 5: runwright.v1.Event.model_message_completed:type_name -> runwright.v1.ModelMessageCompleted
-	8,  // 6: runwright.v1.Event.model_attempt_failed:type_name -> runwright.v1.ModelAttemptFailed
-	9,  // 7: runwright.v1.Event.tool_requested:type_name -> runwright.v1.ToolRequested
-	10, // 8: runwright.v1.Event.policy_decided:type_name -> runwright.v1.PolicyDecided
-	11, // 9: runwright.v1.Event.tool_started:type_name -> runwright.v1.ToolStarted
-	12, // 10: runwright.v1.Event.tool_completed:type_name -> runwright.v1.ToolCompleted
-	13, // 11: runwright.v1.Event.tool_failed:type_name -> runwright.v1.ToolFailed
-	14, // 12: runwright.v1.Event.tool_denied:type_name -> runwright.v1.ToolDenied
-	15, // 13: runwright.v1.Event.tool_cancelled:type_name -> runwright.v1.ToolCancelled
-	16, // 14: runwright.v1.Event.tool_recovery_required:type_name -> runwright.v1.ToolRecoveryRequired
-	17, // 15: runwright.v1.Event.run_cancel_requested:type_name -> runwright.v1.RunCancelRequested
-	18, // 16: runwright.v1.Event.turn_completed:type_name -> runwright.v1.TurnCompleted
-	19, // 17: runwright.v1.Event.turn_failed:type_name -> runwright.v1.TurnFailed
-	20, // 18: runwright.v1.Event.run_completed:type_name -> runwright.v1.RunCompleted
-	21, // 19: runwright.v1.Event.run_failed:type_name -> runwright.v1.RunFailed
-	22, // 20: runwright.v1.Event.run_cancelled:type_name -> runwright.v1.RunCancelled
-	23, // 21: runwright.v1.Event.retry_scheduled:type_name -> runwright.v1.RetryScheduled
-	24, // 22: runwright.v1.Event.context_assembled:type_name -> runwright.v1.ContextAssembled
-	28, // 23: runwright.v1.Event.model_stream_delta:type_name -> runwright.v1.ModelStreamDelta
-	27, // 24: runwright.v1.Event.effect_resolved:type_name -> runwright.v1.EffectResolved
-	32, // 25: runwright.v1.Event.approval_requested:type_name -> runwright.v1.ApprovalRequested
-	33, // 26: runwright.v1.Event.approval_decided:type_name -> runwright.v1.ApprovalDecided
-	34, // 27: runwright.v1.Event.approval_expired:type_name -> runwright.v1.ApprovalExpired
-	35, // 28: runwright.v1.Event.approval_withdrawn:type_name -> runwright.v1.ApprovalWithdrawn
-	36, // 29: runwright.v1.Event.approval_superseded:type_name -> runwright.v1.ApprovalSuperseded
-	37, // 30: runwright.v1.Event.approval_escalated:type_name -> runwright.v1.ApprovalEscalated
-	40, // 31: runwright.v1.RunStarted.request:type_name -> runwright.v1.ContentRef
-	40, // 32: runwright.v1.RunStarted.package:type_name -> runwright.v1.ContentRef
-	41, // 33: runwright.v1.RunStarted.budget:type_name -> runwright.v1.Budget
-	38, // 34: runwright.v1.RunStarted.labels:type_name -> runwright.v1.RunStarted.LabelsEntry
-	40, // 35: runwright.v1.TurnStarted.input:type_name -> runwright.v1.ContentRef
-	40, // 36: runwright.v1.ModelMessageCompleted.text:type_name -> runwright.v1.ContentRef
-	1,  // 37: runwright.v1.ModelMessageCompleted.finish_reason:type_name -> runwright.v1.FinishReason
-	40, // 38: runwright.v1.ModelMessageCompleted.opaque:type_name -> runwright.v1.ContentRef
-	42, // 39: runwright.v1.ModelAttemptFailed.error:type_name -> runwright.v1.AgentError
-	40, // 40: runwright.v1.ToolRequested.arguments:type_name -> runwright.v1.ContentRef
-	43, // 41: runwright.v1.PolicyDecided.stage:type_name -> runwright.v1.PolicyStage
-	44, // 42: runwright.v1.PolicyDecided.verdict:type_name -> runwright.v1.PolicyVerdict
-	45, // 43: runwright.v1.PolicyDecided.shadow:type_name -> runwright.v1.PolicyOpinion
-	46, // 44: runwright.v1.ToolStarted.effect:type_name -> runwright.v1.EffectClass
-	39, // 45: runwright.v1.ToolStarted.deadline:type_name -> google.protobuf.Timestamp
-	40, // 46: runwright.v1.ToolCompleted.result:type_name -> runwright.v1.ContentRef
-	47, // 47: runwright.v1.ToolCompleted.executor_identity:type_name -> runwright.v1.ExecutorIdentity
-	48, // 48: runwright.v1.ToolFailed.reason:type_name -> runwright.v1.ErrorReason
-	40, // 49: runwright.v1.ToolFailed.message:type_name -> runwright.v1.ContentRef
-	47, // 50: runwright.v1.ToolFailed.executor_identity:type_name -> runwright.v1.ExecutorIdentity
-	48, // 51: runwright.v1.ToolRecoveryRequired.reason:type_name -> runwright.v1.ErrorReason
-	47, // 52: runwright.v1.ToolRecoveryRequired.executor_identity:type_name -> runwright.v1.ExecutorIdentity
-	39, // 53: runwright.v1.RunCancelRequested.deadline:type_name -> google.protobuf.Timestamp
-	42, // 54: runwright.v1.TurnFailed.error:type_name -> runwright.v1.AgentError
-	49, // 55: runwright.v1.RunCompleted.stop_reason:type_name -> runwright.v1.StopReason
-	40, // 56: runwright.v1.RunCompleted.result:type_name -> runwright.v1.ContentRef
-	50, // 57: runwright.v1.RunCompleted.usage:type_name -> runwright.v1.Usage
-	49, // 58: runwright.v1.RunFailed.stop_reason:type_name -> runwright.v1.StopReason
-	42, // 59: runwright.v1.RunFailed.error:type_name -> runwright.v1.AgentError
-	50, // 60: runwright.v1.RunFailed.usage:type_name -> runwright.v1.Usage
-	42, // 61: runwright.v1.RunCancelled.error:type_name -> runwright.v1.AgentError
-	50, // 62: runwright.v1.RunCancelled.usage:type_name -> runwright.v1.Usage
-	48, // 63: runwright.v1.RetryScheduled.reason:type_name -> runwright.v1.ErrorReason
-	39, // 64: runwright.v1.RetryScheduled.not_before:type_name -> google.protobuf.Timestamp
-	39, // 65: runwright.v1.RetryScheduled.give_up_at:type_name -> google.protobuf.Timestamp
-	47, // 66: runwright.v1.RetryScheduled.executor_identity:type_name -> runwright.v1.ExecutorIdentity
-	25, // 67: runwright.v1.ContextAssembled.included:type_name -> runwright.v1.SessionTurn
-	26, // 68: runwright.v1.ContextAssembled.omitted:type_name -> runwright.v1.OmittedRun
-	40, // 69: runwright.v1.SessionTurn.input:type_name -> runwright.v1.ContentRef
-	40, // 70: runwright.v1.SessionTurn.answer:type_name -> runwright.v1.ContentRef
-	2,  // 71: runwright.v1.OmittedRun.why:type_name -> runwright.v1.ContextOmission
-	51, // 72: runwright.v1.EffectResolved.resolution:type_name -> runwright.v1.Resolution
-	3,  // 73: runwright.v1.EventFrame.event:type_name -> runwright.v1.Event
-	29, // 74: runwright.v1.EventFrame.bookmark:type_name -> runwright.v1.Bookmark
-	30, // 75: runwright.v1.EventFrame.gap:type_name -> runwright.v1.Gap
-	52, // 76: runwright.v1.EventFrame.contents:type_name -> runwright.v1.InlineContent
-	53, // 77: runwright.v1.ApprovalRequested.kind:type_name -> runwright.v1.ApprovalKind
-	40, // 78: runwright.v1.ApprovalRequested.arguments:type_name -> runwright.v1.ContentRef
-	54, // 79: runwright.v1.ApprovalRequested.sets:type_name -> runwright.v1.ApproverSet
-	39, // 80: runwright.v1.ApprovalRequested.expires_at:type_name -> google.protobuf.Timestamp
-	55, // 81: runwright.v1.ApprovalRequested.on_expiry:type_name -> runwright.v1.ApprovalExpiry
-	39, // 82: runwright.v1.ApprovalDecided.requested_at:type_name -> google.protobuf.Timestamp
-	56, // 83: runwright.v1.ApprovalDecided.verdict:type_name -> runwright.v1.ApprovalVerdict
-	57, // 84: runwright.v1.ApprovalDecided.separation:type_name -> runwright.v1.ApprovalSeparation
-	39, // 85: runwright.v1.ApprovalExpired.requested_at:type_name -> google.protobuf.Timestamp
-	39, // 86: runwright.v1.ApprovalExpired.expires_at:type_name -> google.protobuf.Timestamp
-	55, // 87: runwright.v1.ApprovalExpired.on_expiry:type_name -> runwright.v1.ApprovalExpiry
-	39, // 88: runwright.v1.ApprovalWithdrawn.requested_at:type_name -> google.protobuf.Timestamp
-	39, // 89: runwright.v1.ApprovalSuperseded.requested_at:type_name -> google.protobuf.Timestamp
-	39, // 90: runwright.v1.ApprovalEscalated.requested_at:type_name -> google.protobuf.Timestamp
-	91, // [91:91] is the sub-list for method output_type
-	91, // [91:91] is the sub-list for method input_type
-	91, // [91:91] is the sub-list for extension type_name
-	91, // [91:91] is the sub-list for extension extendee
-	0,  // [0:91] is the sub-list for field type_name
+	41, // 1: runwright.v1.Event.time:type_name -> google.protobuf.Timestamp
+	5,  // 2: runwright.v1.Event.run_started:type_name -> runwright.v1.RunStarted
+	6,  // 3: runwright.v1.Event.turn_started:type_name -> runwright.v1.TurnStarted
+	7,  // 4: runwright.v1.Event.model_attempt_started:type_name -> runwright.v1.ModelAttemptStarted
+	8,  // 5: runwright.v1.Event.model_message_completed:type_name -> runwright.v1.ModelMessageCompleted
+	9,  // 6: runwright.v1.Event.model_attempt_failed:type_name -> runwright.v1.ModelAttemptFailed
+	10, // 7: runwright.v1.Event.tool_requested:type_name -> runwright.v1.ToolRequested
+	11, // 8: runwright.v1.Event.policy_decided:type_name -> runwright.v1.PolicyDecided
+	12, // 9: runwright.v1.Event.tool_started:type_name -> runwright.v1.ToolStarted
+	13, // 10: runwright.v1.Event.tool_completed:type_name -> runwright.v1.ToolCompleted
+	14, // 11: runwright.v1.Event.tool_failed:type_name -> runwright.v1.ToolFailed
+	16, // 12: runwright.v1.Event.tool_denied:type_name -> runwright.v1.ToolDenied
+	17, // 13: runwright.v1.Event.tool_cancelled:type_name -> runwright.v1.ToolCancelled
+	18, // 14: runwright.v1.Event.tool_recovery_required:type_name -> runwright.v1.ToolRecoveryRequired
+	19, // 15: runwright.v1.Event.run_cancel_requested:type_name -> runwright.v1.RunCancelRequested
+	20, // 16: runwright.v1.Event.turn_completed:type_name -> runwright.v1.TurnCompleted
+	21, // 17: runwright.v1.Event.turn_failed:type_name -> runwright.v1.TurnFailed
+	22, // 18: runwright.v1.Event.run_completed:type_name -> runwright.v1.RunCompleted
+	23, // 19: runwright.v1.Event.run_failed:type_name -> runwright.v1.RunFailed
+	24, // 20: runwright.v1.Event.run_cancelled:type_name -> runwright.v1.RunCancelled
+	25, // 21: runwright.v1.Event.retry_scheduled:type_name -> runwright.v1.RetryScheduled
+	26, // 22: runwright.v1.Event.context_assembled:type_name -> runwright.v1.ContextAssembled
+	30, // 23: runwright.v1.Event.model_stream_delta:type_name -> runwright.v1.ModelStreamDelta
+	29, // 24: runwright.v1.Event.effect_resolved:type_name -> runwright.v1.EffectResolved
+	15, // 25: runwright.v1.Event.tool_result_released:type_name -> runwright.v1.ToolResultReleased
+	34, // 26: runwright.v1.Event.approval_requested:type_name -> runwright.v1.ApprovalRequested
+	35, // 27: runwright.v1.Event.approval_decided:type_name -> runwright.v1.ApprovalDecided
+	36, // 28: runwright.v1.Event.approval_expired:type_name -> runwright.v1.ApprovalExpired
+	37, // 29: runwright.v1.Event.approval_withdrawn:type_name -> runwright.v1.ApprovalWithdrawn
+	38, // 30: runwright.v1.Event.approval_superseded:type_name -> runwright.v1.ApprovalSuperseded
+	39, // 31: runwright.v1.Event.approval_escalated:type_name -> runwright.v1.ApprovalEscalated
+	42, // 32: runwright.v1.RunStarted.request:type_name -> runwright.v1.ContentRef
+	42, // 33: runwright.v1.RunStarted.package:type_name -> runwright.v1.ContentRef
+	43, // 34: runwright.v1.RunStarted.budget:type_name -> runwright.v1.Budget
+	40, // 35: runwright.v1.RunStarted.labels:type_name -> runwright.v1.RunStarted.LabelsEntry
+	42, // 36: runwright.v1.TurnStarted.input:type_name -> runwright.v1.ContentRef
+	42, // 37: runwright.v1.ModelMessageCompleted.text:type_name -> runwright.v1.ContentRef
+	1,  // 38: runwright.v1.ModelMessageCompleted.finish_reason:type_name -> runwright.v1.FinishReason
+	42, // 39: runwright.v1.ModelMessageCompleted.opaque:type_name -> runwright.v1.ContentRef
+	44, // 40: runwright.v1.ModelAttemptFailed.error:type_name -> runwright.v1.AgentError
+	42, // 41: runwright.v1.ToolRequested.arguments:type_name -> runwright.v1.ContentRef
+	45, // 42: runwright.v1.PolicyDecided.stage:type_name -> runwright.v1.PolicyStage
+	46, // 43: runwright.v1.PolicyDecided.verdict:type_name -> runwright.v1.PolicyVerdict
+	47, // 44: runwright.v1.PolicyDecided.shadow:type_name -> runwright.v1.PolicyOpinion
+	48, // 45: runwright.v1.ToolStarted.effect:type_name -> runwright.v1.EffectClass
+	41, // 46: runwright.v1.ToolStarted.deadline:type_name -> google.protobuf.Timestamp
+	42, // 47: runwright.v1.ToolCompleted.result:type_name -> runwright.v1.ContentRef
+	49, // 48: runwright.v1.ToolCompleted.executor_identity:type_name -> runwright.v1.ExecutorIdentity
+	50, // 49: runwright.v1.ToolFailed.reason:type_name -> runwright.v1.ErrorReason
+	42, // 50: runwright.v1.ToolFailed.message:type_name -> runwright.v1.ContentRef
+	49, // 51: runwright.v1.ToolFailed.executor_identity:type_name -> runwright.v1.ExecutorIdentity
+	2,  // 52: runwright.v1.ToolResultReleased.release:type_name -> runwright.v1.ResultRelease
+	50, // 53: runwright.v1.ToolRecoveryRequired.reason:type_name -> runwright.v1.ErrorReason
+	49, // 54: runwright.v1.ToolRecoveryRequired.executor_identity:type_name -> runwright.v1.ExecutorIdentity
+	41, // 55: runwright.v1.RunCancelRequested.deadline:type_name -> google.protobuf.Timestamp
+	44, // 56: runwright.v1.TurnFailed.error:type_name -> runwright.v1.AgentError
+	51, // 57: runwright.v1.RunCompleted.stop_reason:type_name -> runwright.v1.StopReason
+	42, // 58: runwright.v1.RunCompleted.result:type_name -> runwright.v1.ContentRef
+	52, // 59: runwright.v1.RunCompleted.usage:type_name -> runwright.v1.Usage
+	51, // 60: runwright.v1.RunFailed.stop_reason:type_name -> runwright.v1.StopReason
+	44, // 61: runwright.v1.RunFailed.error:type_name -> runwright.v1.AgentError
+	52, // 62: runwright.v1.RunFailed.usage:type_name -> runwright.v1.Usage
+	44, // 63: runwright.v1.RunCancelled.error:type_name -> runwright.v1.AgentError
+	52, // 64: runwright.v1.RunCancelled.usage:type_name -> runwright.v1.Usage
+	50, // 65: runwright.v1.RetryScheduled.reason:type_name -> runwright.v1.ErrorReason
+	41, // 66: runwright.v1.RetryScheduled.not_before:type_name -> google.protobuf.Timestamp
+	41, // 67: runwright.v1.RetryScheduled.give_up_at:type_name -> google.protobuf.Timestamp
+	49, // 68: runwright.v1.RetryScheduled.executor_identity:type_name -> runwright.v1.ExecutorIdentity
+	27, // 69: runwright.v1.ContextAssembled.included:type_name -> runwright.v1.SessionTurn
+	28, // 70: runwright.v1.ContextAssembled.omitted:type_name -> runwright.v1.OmittedRun
+	42, // 71: runwright.v1.SessionTurn.input:type_name -> runwright.v1.ContentRef
+	42, // 72: runwright.v1.SessionTurn.answer:type_name -> runwright.v1.ContentRef
+	3,  // 73: runwright.v1.OmittedRun.why:type_name -> runwright.v1.ContextOmission
+	53, // 74: runwright.v1.EffectResolved.resolution:type_name -> runwright.v1.Resolution
+	4,  // 75: runwright.v1.EventFrame.event:type_name -> runwright.v1.Event
+	31, // 76: runwright.v1.EventFrame.bookmark:type_name -> runwright.v1.Bookmark
+	32, // 77: runwright.v1.EventFrame.gap:type_name -> runwright.v1.Gap
+	54, // 78: runwright.v1.EventFrame.contents:type_name -> runwright.v1.InlineContent
+	55, // 79: runwright.v1.ApprovalRequested.kind:type_name -> runwright.v1.ApprovalKind
+	42, // 80: runwright.v1.ApprovalRequested.arguments:type_name -> runwright.v1.ContentRef
+	56, // 81: runwright.v1.ApprovalRequested.sets:type_name -> runwright.v1.ApproverSet
+	41, // 82: runwright.v1.ApprovalRequested.expires_at:type_name -> google.protobuf.Timestamp
+	57, // 83: runwright.v1.ApprovalRequested.on_expiry:type_name -> runwright.v1.ApprovalExpiry
+	41, // 84: runwright.v1.ApprovalDecided.requested_at:type_name -> google.protobuf.Timestamp
+	58, // 85: runwright.v1.ApprovalDecided.verdict:type_name -> runwright.v1.ApprovalVerdict
+	59, // 86: runwright.v1.ApprovalDecided.separation:type_name -> runwright.v1.ApprovalSeparation
+	41, // 87: runwright.v1.ApprovalExpired.requested_at:type_name -> google.protobuf.Timestamp
+	41, // 88: runwright.v1.ApprovalExpired.expires_at:type_name -> google.protobuf.Timestamp
+	57, // 89: runwright.v1.ApprovalExpired.on_expiry:type_name -> runwright.v1.ApprovalExpiry
+	41, // 90: runwright.v1.ApprovalWithdrawn.requested_at:type_name -> google.protobuf.Timestamp
+	41, // 91: runwright.v1.ApprovalSuperseded.requested_at:type_name -> google.protobuf.Timestamp
+	41, // 92: runwright.v1.ApprovalEscalated.requested_at:type_name -> google.protobuf.Timestamp
+	93, // [93:93] is the sub-list for method output_type
+	93, // [93:93] is the sub-list for method input_type
+	93, // [93:93] is the sub-list for extension type_name
+	93, // [93:93] is the sub-list for extension extendee
+	0,  // [0:93] is the sub-list for field type_name
 }
 
 func init() { file_runwright_v1_event_proto_init() }
@@ -4412,6 +4618,7 @@ func file_runwright_v1_event_proto_init() {
 		(*Event_ContextAssembled)(nil),
 		(*Event_ModelStreamDelta)(nil),
 		(*Event_EffectResolved)(nil),
+		(*Event_ToolResultReleased)(nil),
 		(*Event_ApprovalRequested)(nil),
 		(*Event_ApprovalDecided)(nil),
 		(*Event_ApprovalExpired)(nil),
@@ -4419,7 +4626,7 @@ func file_runwright_v1_event_proto_init() {
 		(*Event_ApprovalSuperseded)(nil),
 		(*Event_ApprovalEscalated)(nil),
 	}
-	file_runwright_v1_event_proto_msgTypes[28].OneofWrappers = []any{
+	file_runwright_v1_event_proto_msgTypes[29].OneofWrappers = []any{
 		(*EventFrame_Event)(nil),
 		(*EventFrame_Bookmark)(nil),
 		(*EventFrame_Gap)(nil),
@@ -4429,8 +4636,8 @@ func file_runwright_v1_event_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_runwright_v1_event_proto_rawDesc), len(file_runwright_v1_event_proto_rawDesc)),
-			NumEnums:      3,
-			NumMessages:   36,
+			NumEnums:      4,
+			NumMessages:   37,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

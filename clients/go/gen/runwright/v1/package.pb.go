@@ -424,7 +424,8 @@ type Tool struct {
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	// What the tool does, for the model.
 	Description string `protobuf:"bytes,2,opt,name=description,proto3" json:"description,omitempty"`
-	// JSON Schema 2020-12 of the arguments, in RFC 8785 form.
+	// JSON Schema 2020-12 of the arguments, in RFC 8785 form; that of the sidecar
+	// where `schema_digest` names one.
 	ParametersSchemaJson []byte `protobuf:"bytes,3,opt,name=parameters_schema_json,json=parametersSchemaJson,proto3" json:"parameters_schema_json,omitempty"`
 	// The executor that performs the calls; the server maps it to an address.
 	Executor string `protobuf:"bytes,4,opt,name=executor,proto3" json:"executor,omitempty"`
@@ -444,7 +445,13 @@ type Tool struct {
 	Risk string `protobuf:"bytes,20,opt,name=risk,proto3" json:"risk,omitempty"`
 	// True when its results may come from strangers: what the model asks for after
 	// it has seen one is tainted.
-	Untrusted     bool `protobuf:"varint,21,opt,name=untrusted,proto3" json:"untrusted,omitempty"`
+	Untrusted bool `protobuf:"varint,21,opt,name=untrusted,proto3" json:"untrusted,omitempty"`
+	// Under which digest the schema is kept beside the package: `sha256:` and 64 hex
+	// digits, over its RFC 8785 form. Empty where the package itself has it.
+	SchemaDigest string `protobuf:"bytes,22,opt,name=schema_digest,json=schemaDigest,proto3" json:"schema_digest,omitempty"`
+	// The schema that the model is shown in place of the one that checks the
+	// arguments, in RFC 8785 form. Empty: that one.
+	ModelViewJson []byte `protobuf:"bytes,23,opt,name=model_view_json,json=modelViewJson,proto3" json:"model_view_json,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -556,6 +563,20 @@ func (x *Tool) GetUntrusted() bool {
 	return false
 }
 
+func (x *Tool) GetSchemaDigest() string {
+	if x != nil {
+		return x.SchemaDigest
+	}
+	return ""
+}
+
+func (x *Tool) GetModelViewJson() []byte {
+	if x != nil {
+		return x.ModelViewJson
+	}
+	return nil
+}
+
 // What one run may use up. In a request, zero means: as the package says; a
 // request may only lower a limit.
 type Budget struct {
@@ -650,7 +671,7 @@ const file_runwright_v1_package_proto_rawDesc = "" +
 	"\aadapter\x18\x01 \x01(\tR\aadapter\x12\x14\n" +
 	"\x05model\x18\x02 \x01(\tR\x05model\x12'\n" +
 	"\x0fparameters_json\x18\x03 \x01(\fR\x0eparametersJson\x12!\n" +
-	"\fmax_attempts\x18\x04 \x01(\rR\vmaxAttempts\"\x8b\x03\n" +
+	"\fmax_attempts\x18\x04 \x01(\rR\vmaxAttempts\"\xd8\x03\n" +
 	"\x04Tool\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12 \n" +
 	"\vdescription\x18\x02 \x01(\tR\vdescription\x124\n" +
@@ -665,7 +686,9 @@ const file_runwright_v1_package_proto_rawDesc = "" +
 	"\x16unavailable_timeout_ms\x18\b \x01(\rR\x14unavailableTimeoutMs\x12!\n" +
 	"\fmax_attempts\x18\t \x01(\rR\vmaxAttempts\x12\x12\n" +
 	"\x04risk\x18\x14 \x01(\tR\x04risk\x12\x1c\n" +
-	"\tuntrusted\x18\x15 \x01(\bR\tuntrusted\"f\n" +
+	"\tuntrusted\x18\x15 \x01(\bR\tuntrusted\x12#\n" +
+	"\rschema_digest\x18\x16 \x01(\tR\fschemaDigest\x12&\n" +
+	"\x0fmodel_view_json\x18\x17 \x01(\fR\rmodelViewJson\"f\n" +
 	"\x06Budget\x12\x16\n" +
 	"\x06rounds\x18\x01 \x01(\rR\x06rounds\x12\x1d\n" +
 	"\n" +

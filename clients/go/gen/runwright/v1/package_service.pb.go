@@ -87,7 +87,11 @@ type PutPackageRequest struct {
 	ExpectedPreviousFingerprint *string `protobuf:"bytes,3,opt,name=expected_previous_fingerprint,json=expectedPreviousFingerprint,proto3,oneof" json:"expected_previous_fingerprint,omitempty"`
 	// Made by the caller, matching the id rule: the same id with the same package
 	// and tag returns what the first call did. Empty: none.
-	RequestId     string `protobuf:"bytes,4,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	RequestId string `protobuf:"bytes,4,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	// The schemas that the package's tools name by digest, as JSON, in any order; at
+	// most 128 and 1 MiB together. They
+	// are kept with it.
+	Sidecars      [][]byte `protobuf:"bytes,5,rep,name=sidecars,proto3" json:"sidecars,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -148,6 +152,13 @@ func (x *PutPackageRequest) GetRequestId() string {
 		return x.RequestId
 	}
 	return ""
+}
+
+func (x *PutPackageRequest) GetSidecars() [][]byte {
+	if x != nil {
+		return x.Sidecars
+	}
+	return nil
 }
 
 // Response of PutPackage.
@@ -270,6 +281,9 @@ type GetPackageResponse struct {
 	Package *RuntimePackage `protobuf:"bytes,2,opt,name=package,proto3" json:"package,omitempty"`
 	// Its canonical form, JSON as in RFC 8785: what the fingerprint is made of.
 	CanonicalJson []byte `protobuf:"bytes,3,opt,name=canonical_json,json=canonicalJson,proto3" json:"canonical_json,omitempty"`
+	// The schemas that its tools name by digest, in RFC 8785 form, by ascending
+	// digest.
+	Sidecars      [][]byte `protobuf:"bytes,4,rep,name=sidecars,proto3" json:"sidecars,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -321,6 +335,13 @@ func (x *GetPackageResponse) GetPackage() *RuntimePackage {
 func (x *GetPackageResponse) GetCanonicalJson() []byte {
 	if x != nil {
 		return x.CanonicalJson
+	}
+	return nil
+}
+
+func (x *GetPackageResponse) GetSidecars() [][]byte {
+	if x != nil {
+		return x.Sidecars
 	}
 	return nil
 }
@@ -877,7 +898,10 @@ func (x *TagMove) GetTime() *timestamppb.Timestamp {
 type ValidatePackageRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The package as its author wrote it, in YAML or JSON; at most 1 MiB.
-	Document      string `protobuf:"bytes,1,opt,name=document,proto3" json:"document,omitempty"`
+	Document string `protobuf:"bytes,1,opt,name=document,proto3" json:"document,omitempty"`
+	// The schemas that the package's tools name by digest, as JSON, in any order; at
+	// most 128 and 1 MiB together.
+	Sidecars      [][]byte `protobuf:"bytes,2,rep,name=sidecars,proto3" json:"sidecars,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -917,6 +941,13 @@ func (x *ValidatePackageRequest) GetDocument() string {
 		return x.Document
 	}
 	return ""
+}
+
+func (x *ValidatePackageRequest) GetSidecars() [][]byte {
+	if x != nil {
+		return x.Sidecars
+	}
+	return nil
 }
 
 // Response of ValidatePackage.
@@ -1305,24 +1336,26 @@ var File_runwright_v1_package_service_proto protoreflect.FileDescriptor
 
 const file_runwright_v1_package_service_proto_rawDesc = "" +
 	"\n" +
-	"\"runwright/v1/package_service.proto\x12\frunwright.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1arunwright/v1/package.proto\x1a\x16runwright/v1/run.proto\"\xcb\x01\n" +
+	"\"runwright/v1/package_service.proto\x12\frunwright.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1arunwright/v1/package.proto\x1a\x16runwright/v1/run.proto\"\xe7\x01\n" +
 	"\x11PutPackageRequest\x12\x1a\n" +
 	"\bdocument\x18\x01 \x01(\tR\bdocument\x12\x10\n" +
 	"\x03tag\x18\x02 \x01(\tR\x03tag\x12G\n" +
 	"\x1dexpected_previous_fingerprint\x18\x03 \x01(\tH\x00R\x1bexpectedPreviousFingerprint\x88\x01\x01\x12\x1d\n" +
 	"\n" +
-	"request_id\x18\x04 \x01(\tR\trequestIdB \n" +
+	"request_id\x18\x04 \x01(\tR\trequestId\x12\x1a\n" +
+	"\bsidecars\x18\x05 \x03(\fR\bsidecarsB \n" +
 	"\x1e_expected_previous_fingerprint\"\x99\x01\n" +
 	"\x12PutPackageResponse\x126\n" +
 	"\apackage\x18\x01 \x01(\v2\x1c.runwright.v1.PackageSummaryR\apackage\x12\x18\n" +
 	"\acreated\x18\x02 \x01(\bR\acreated\x121\n" +
 	"\x14previous_fingerprint\x18\x03 \x01(\tR\x13previousFingerprint\"L\n" +
 	"\x11GetPackageRequest\x127\n" +
-	"\apackage\x18\x01 \x01(\v2\x1d.runwright.v1.PackageSelectorR\apackage\"\xab\x01\n" +
+	"\apackage\x18\x01 \x01(\v2\x1d.runwright.v1.PackageSelectorR\apackage\"\xc7\x01\n" +
 	"\x12GetPackageResponse\x126\n" +
 	"\asummary\x18\x01 \x01(\v2\x1c.runwright.v1.PackageSummaryR\asummary\x126\n" +
 	"\apackage\x18\x02 \x01(\v2\x1c.runwright.v1.RuntimePackageR\apackage\x12%\n" +
-	"\x0ecanonical_json\x18\x03 \x01(\fR\rcanonicalJson\"\x83\x02\n" +
+	"\x0ecanonical_json\x18\x03 \x01(\fR\rcanonicalJson\x12\x1a\n" +
+	"\bsidecars\x18\x04 \x03(\fR\bsidecars\"\x83\x02\n" +
 	"\x0ePackageSummary\x12\x1d\n" +
 	"\n" +
 	"package_id\x18\x01 \x01(\tR\tpackageId\x12 \n" +
@@ -1365,9 +1398,10 @@ const file_runwright_v1_package_service_proto_rawDesc = "" +
 	"package_id\x18\x02 \x01(\tR\tpackageId\x121\n" +
 	"\x14previous_fingerprint\x18\x03 \x01(\tR\x13previousFingerprint\x12\x19\n" +
 	"\bmoved_by\x18\x04 \x01(\tR\amovedBy\x12.\n" +
-	"\x04time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\"4\n" +
+	"\x04time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\"P\n" +
 	"\x16ValidatePackageRequest\x12\x1a\n" +
-	"\bdocument\x18\x01 \x01(\tR\bdocument\"\x94\x01\n" +
+	"\bdocument\x18\x01 \x01(\tR\bdocument\x12\x1a\n" +
+	"\bsidecars\x18\x02 \x03(\fR\bsidecars\"\x94\x01\n" +
 	"\x17ValidatePackageResponse\x128\n" +
 	"\bfindings\x18\x01 \x03(\v2\x1c.runwright.v1.PackageFindingR\bfindings\x12\x1d\n" +
 	"\n" +

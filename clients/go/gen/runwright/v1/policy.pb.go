@@ -22,7 +22,7 @@ const (
 )
 
 // Where in a run it is decided whether, and with what, the run or a call goes on.
-// This version decides at RUN_START, INPUT, PRE_TOOL and OUTPUT.
+// This version decides at all of them but MODEL_REQUEST.
 type PolicyStage int32
 
 const (
@@ -99,7 +99,7 @@ const (
 	PolicyVerdict_POLICY_VERDICT_UNSPECIFIED PolicyVerdict = 0
 	// It may go on.
 	PolicyVerdict_POLICY_VERDICT_ALLOW PolicyVerdict = 1
-	// It must not go on.
+	// It must not go on; of a result: it is withheld from the model.
 	PolicyVerdict_POLICY_VERDICT_DENY PolicyVerdict = 2
 	// Somebody is to be asked. A call waits until it is decided on; at the other
 	// stages nobody can be asked yet, so it is denied.

@@ -82,6 +82,10 @@ class _EventKindEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_EventKind.Va
     """
     EVENT_KIND_EFFECT_RESOLVED: _EventKind.ValueType  # 30
     """Somebody said what became of a call of unknown outcome, or ended the run."""
+    EVENT_KIND_TOOL_RESULT_RELEASED: _EventKind.ValueType  # 37
+    """The model may go on with what came of a call: with the result, or with the
+    word that it is withheld.
+    """
     EVENT_KIND_APPROVAL_REQUESTED: _EventKind.ValueType  # 40
     """Somebody is asked to decide on a call, which is held until then."""
     EVENT_KIND_APPROVAL_DECIDED: _EventKind.ValueType  # 41
@@ -148,6 +152,10 @@ those who ask for it (`SubscribeRequest.include_deltas`), never stored.
 """
 EVENT_KIND_EFFECT_RESOLVED: EventKind.ValueType  # 30
 """Somebody said what became of a call of unknown outcome, or ended the run."""
+EVENT_KIND_TOOL_RESULT_RELEASED: EventKind.ValueType  # 37
+"""The model may go on with what came of a call: with the result, or with the
+word that it is withheld.
+"""
 EVENT_KIND_APPROVAL_REQUESTED: EventKind.ValueType  # 40
 """Somebody is asked to decide on a call, which is held until then."""
 EVENT_KIND_APPROVAL_DECIDED: EventKind.ValueType  # 41
@@ -191,6 +199,29 @@ FINISH_REASON_LENGTH: FinishReason.ValueType  # 3
 """It ran into its token limit."""
 FINISH_REASON_CONTENT_FILTER: FinishReason.ValueType  # 4
 """The provider withheld the answer."""
+
+class _ResultRelease:
+    ValueType = typing.NewType("ValueType", builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ResultReleaseEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_ResultRelease.ValueType], builtins.type):
+    DESCRIPTOR: descriptor.EnumDescriptor
+    RESULT_RELEASE_UNSPECIFIED: _ResultRelease.ValueType  # 0
+    """Never sent."""
+    RESULT_RELEASE_RELEASED: _ResultRelease.ValueType  # 1
+    """What the call came to."""
+    RESULT_RELEASE_WITHHELD: _ResultRelease.ValueType  # 2
+    """Only that it was made, and the policy, code and message with which its result is withheld."""
+
+class ResultRelease(_ResultRelease, metaclass=_ResultReleaseEnumTypeWrapper):
+    """What the model is told of a call that awaits its release."""
+
+RESULT_RELEASE_UNSPECIFIED: ResultRelease.ValueType  # 0
+"""Never sent."""
+RESULT_RELEASE_RELEASED: ResultRelease.ValueType  # 1
+"""What the call came to."""
+RESULT_RELEASE_WITHHELD: ResultRelease.ValueType  # 2
+"""Only that it was made, and the policy, code and message with which its result is withheld."""
 
 class _ContextOmission:
     ValueType = typing.NewType("ValueType", builtins.int)
@@ -282,6 +313,7 @@ class Event(message.Message):
     CONTEXT_ASSEMBLED_FIELD_NUMBER: builtins.int
     MODEL_STREAM_DELTA_FIELD_NUMBER: builtins.int
     EFFECT_RESOLVED_FIELD_NUMBER: builtins.int
+    TOOL_RESULT_RELEASED_FIELD_NUMBER: builtins.int
     APPROVAL_REQUESTED_FIELD_NUMBER: builtins.int
     APPROVAL_DECIDED_FIELD_NUMBER: builtins.int
     APPROVAL_EXPIRED_FIELD_NUMBER: builtins.int
@@ -415,6 +447,10 @@ class Event(message.Message):
         """Of EVENT_KIND_EFFECT_RESOLVED."""
 
     @builtins.property
+    def tool_result_released(self) -> ToolResultReleased:
+        """Of EVENT_KIND_TOOL_RESULT_RELEASED."""
+
+    @builtins.property
     def approval_requested(self) -> ApprovalRequested:
         """Of EVENT_KIND_APPROVAL_REQUESTED."""
 
@@ -479,6 +515,7 @@ class Event(message.Message):
         context_assembled: ContextAssembled | None = ...,
         model_stream_delta: ModelStreamDelta | None = ...,
         effect_resolved: EffectResolved | None = ...,
+        tool_result_released: ToolResultReleased | None = ...,
         approval_requested: ApprovalRequested | None = ...,
         approval_decided: ApprovalDecided | None = ...,
         approval_expired: ApprovalExpired | None = ...,
@@ -486,11 +523,11 @@ class Event(message.Message):
         approval_superseded: ApprovalSuperseded | None = ...,
         approval_escalated: ApprovalEscalated | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = typing.Literal["approval_decided", b"approval_decided", "approval_escalated", b"approval_escalated", "approval_expired", b"approval_expired", "approval_requested", b"approval_requested", "approval_superseded", b"approval_superseded", "approval_withdrawn", b"approval_withdrawn", "body", b"body", "context_assembled", b"context_assembled", "effect_resolved", b"effect_resolved", "model_attempt_failed", b"model_attempt_failed", "model_attempt_started", b"model_attempt_started", "model_message_completed", b"model_message_completed", "model_stream_delta", b"model_stream_delta", "policy_decided", b"policy_decided", "retry_scheduled", b"retry_scheduled", "run_cancel_requested", b"run_cancel_requested", "run_cancelled", b"run_cancelled", "run_completed", b"run_completed", "run_failed", b"run_failed", "run_started", b"run_started", "time", b"time", "tool_cancelled", b"tool_cancelled", "tool_completed", b"tool_completed", "tool_denied", b"tool_denied", "tool_failed", b"tool_failed", "tool_recovery_required", b"tool_recovery_required", "tool_requested", b"tool_requested", "tool_started", b"tool_started", "turn_completed", b"turn_completed", "turn_failed", b"turn_failed", "turn_started", b"turn_started"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = typing.Literal["approval_decided", b"approval_decided", "approval_escalated", b"approval_escalated", "approval_expired", b"approval_expired", "approval_requested", b"approval_requested", "approval_superseded", b"approval_superseded", "approval_withdrawn", b"approval_withdrawn", "body", b"body", "context_assembled", b"context_assembled", "effect_resolved", b"effect_resolved", "model_attempt_failed", b"model_attempt_failed", "model_attempt_started", b"model_attempt_started", "model_message_completed", b"model_message_completed", "model_stream_delta", b"model_stream_delta", "policy_decided", b"policy_decided", "retry_scheduled", b"retry_scheduled", "run_cancel_requested", b"run_cancel_requested", "run_cancelled", b"run_cancelled", "run_completed", b"run_completed", "run_failed", b"run_failed", "run_started", b"run_started", "time", b"time", "tool_cancelled", b"tool_cancelled", "tool_completed", b"tool_completed", "tool_denied", b"tool_denied", "tool_failed", b"tool_failed", "tool_recovery_required", b"tool_recovery_required", "tool_requested", b"tool_requested", "tool_result_released", b"tool_result_released", "tool_started", b"tool_started", "turn_completed", b"turn_completed", "turn_failed", b"turn_failed", "turn_started", b"turn_started"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["agent_id", b"agent_id", "approval_decided", b"approval_decided", "approval_escalated", b"approval_escalated", "approval_expired", b"approval_expired", "approval_requested", b"approval_requested", "approval_superseded", b"approval_superseded", "approval_withdrawn", b"approval_withdrawn", "attempt", b"attempt", "body", b"body", "context_assembled", b"context_assembled", "effect_id", b"effect_id", "effect_resolved", b"effect_resolved", "event_id", b"event_id", "ignorable", b"ignorable", "kind", b"kind", "model_attempt_failed", b"model_attempt_failed", "model_attempt_started", b"model_attempt_started", "model_message_completed", b"model_message_completed", "model_stream_delta", b"model_stream_delta", "package_fingerprint", b"package_fingerprint", "policy_decided", b"policy_decided", "principal", b"principal", "retry_scheduled", b"retry_scheduled", "round", b"round", "run_cancel_requested", b"run_cancel_requested", "run_cancelled", b"run_cancelled", "run_completed", b"run_completed", "run_failed", b"run_failed", "run_id", b"run_id", "run_started", b"run_started", "seq", b"seq", "session_id", b"session_id", "time", b"time", "tool_cancelled", b"tool_cancelled", "tool_completed", b"tool_completed", "tool_denied", b"tool_denied", "tool_failed", b"tool_failed", "tool_recovery_required", b"tool_recovery_required", "tool_requested", b"tool_requested", "tool_started", b"tool_started", "trace_parent", b"trace_parent", "turn_completed", b"turn_completed", "turn_failed", b"turn_failed", "turn_id", b"turn_id", "turn_started", b"turn_started"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["agent_id", b"agent_id", "approval_decided", b"approval_decided", "approval_escalated", b"approval_escalated", "approval_expired", b"approval_expired", "approval_requested", b"approval_requested", "approval_superseded", b"approval_superseded", "approval_withdrawn", b"approval_withdrawn", "attempt", b"attempt", "body", b"body", "context_assembled", b"context_assembled", "effect_id", b"effect_id", "effect_resolved", b"effect_resolved", "event_id", b"event_id", "ignorable", b"ignorable", "kind", b"kind", "model_attempt_failed", b"model_attempt_failed", "model_attempt_started", b"model_attempt_started", "model_message_completed", b"model_message_completed", "model_stream_delta", b"model_stream_delta", "package_fingerprint", b"package_fingerprint", "policy_decided", b"policy_decided", "principal", b"principal", "retry_scheduled", b"retry_scheduled", "round", b"round", "run_cancel_requested", b"run_cancel_requested", "run_cancelled", b"run_cancelled", "run_completed", b"run_completed", "run_failed", b"run_failed", "run_id", b"run_id", "run_started", b"run_started", "seq", b"seq", "session_id", b"session_id", "time", b"time", "tool_cancelled", b"tool_cancelled", "tool_completed", b"tool_completed", "tool_denied", b"tool_denied", "tool_failed", b"tool_failed", "tool_recovery_required", b"tool_recovery_required", "tool_requested", b"tool_requested", "tool_result_released", b"tool_result_released", "tool_started", b"tool_started", "trace_parent", b"trace_parent", "turn_completed", b"turn_completed", "turn_failed", b"turn_failed", "turn_id", b"turn_id", "turn_started", b"turn_started"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_body: _TypeAlias = typing.Literal["run_started", "turn_started", "model_attempt_started", "model_message_completed", "model_attempt_failed", "tool_requested", "policy_decided", "tool_started", "tool_completed", "tool_failed", "tool_denied", "tool_cancelled", "tool_recovery_required", "run_cancel_requested", "turn_completed", "turn_failed", "run_completed", "run_failed", "run_cancelled", "retry_scheduled", "context_assembled", "model_stream_delta", "effect_resolved", "approval_requested", "approval_decided", "approval_expired", "approval_withdrawn", "approval_superseded", "approval_escalated"]  # noqa: Y015
+    _WhichOneofReturnType_body: _TypeAlias = typing.Literal["run_started", "turn_started", "model_attempt_started", "model_message_completed", "model_attempt_failed", "tool_requested", "policy_decided", "tool_started", "tool_completed", "tool_failed", "tool_denied", "tool_cancelled", "tool_recovery_required", "run_cancel_requested", "turn_completed", "turn_failed", "run_completed", "run_failed", "run_cancelled", "retry_scheduled", "context_assembled", "model_stream_delta", "effect_resolved", "tool_result_released", "approval_requested", "approval_decided", "approval_expired", "approval_withdrawn", "approval_superseded", "approval_escalated"]  # noqa: Y015
     _WhichOneofArgType_body: _TypeAlias = typing.Literal["body", b"body"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_body) -> _WhichOneofReturnType_body | None: ...
 
@@ -903,8 +940,13 @@ class ToolCompleted(message.Message):
     TOOL_FIELD_NUMBER: builtins.int
     RESULT_FIELD_NUMBER: builtins.int
     EXECUTOR_IDENTITY_FIELD_NUMBER: builtins.int
+    AWAITS_RELEASE_FIELD_NUMBER: builtins.int
     tool: builtins.str
     """The tool."""
+    awaits_release: builtins.bool
+    """True when policies are heard at POST_TOOL: the model sees nothing of the result
+    before a TOOL_RESULT_RELEASED says so.
+    """
     @builtins.property
     def result(self) -> content_pb2.ContentRef:
         """What the tool answered."""
@@ -919,10 +961,11 @@ class ToolCompleted(message.Message):
         tool: builtins.str = ...,
         result: content_pb2.ContentRef | None = ...,
         executor_identity: run_pb2.ExecutorIdentity | None = ...,
+        awaits_release: builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = typing.Literal["executor_identity", b"executor_identity", "result", b"result"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["executor_identity", b"executor_identity", "result", b"result", "tool", b"tool"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["awaits_release", b"awaits_release", "executor_identity", b"executor_identity", "result", b"result", "tool", b"tool"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -936,10 +979,15 @@ class ToolFailed(message.Message):
     REASON_FIELD_NUMBER: builtins.int
     MESSAGE_FIELD_NUMBER: builtins.int
     EXECUTOR_IDENTITY_FIELD_NUMBER: builtins.int
+    AWAITS_RELEASE_FIELD_NUMBER: builtins.int
     tool: builtins.str
     """The tool."""
     reason: error_pb2.ErrorReason.ValueType
     """Why."""
+    awaits_release: builtins.bool
+    """As in ToolCompleted: of a call that was sent, and whose `message` is not the
+    server's own.
+    """
     @builtins.property
     def message(self) -> content_pb2.ContentRef:
         """What the model is told."""
@@ -957,10 +1005,47 @@ class ToolFailed(message.Message):
         reason: error_pb2.ErrorReason.ValueType = ...,
         message: content_pb2.ContentRef | None = ...,
         executor_identity: run_pb2.ExecutorIdentity | None = ...,
+        awaits_release: builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = typing.Literal["executor_identity", b"executor_identity", "message", b"message"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["executor_identity", b"executor_identity", "message", b"message", "reason", b"reason", "tool", b"tool"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["awaits_release", b"awaits_release", "executor_identity", b"executor_identity", "message", b"message", "reason", b"reason", "tool", b"tool"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class ToolResultReleased(message.Message):
+    """Policies have decided at POST_TOOL. The result itself stays as it is on record."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    TOOL_FIELD_NUMBER: builtins.int
+    RELEASE_FIELD_NUMBER: builtins.int
+    POLICY_REF_FIELD_NUMBER: builtins.int
+    CODE_FIELD_NUMBER: builtins.int
+    MESSAGE_FIELD_NUMBER: builtins.int
+    tool: builtins.str
+    """The tool."""
+    release: ResultRelease.ValueType
+    """What the model is told."""
+    policy_ref: builtins.str
+    """The policy that withholds it; empty when it is released."""
+    code: builtins.str
+    """The code of the rule that withholds it."""
+    message: builtins.str
+    """What that rule has to say to the model; empty where it says nothing."""
+    def __init__(
+        self,
+        *,
+        tool: builtins.str = ...,
+        release: ResultRelease.ValueType = ...,
+        policy_ref: builtins.str = ...,
+        code: builtins.str = ...,
+        message: builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["code", b"code", "message", b"message", "policy_ref", b"policy_ref", "release", b"release", "tool", b"tool"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1170,6 +1255,7 @@ class RunFailed(message.Message):
     STOP_REASON_FIELD_NUMBER: builtins.int
     ERROR_FIELD_NUMBER: builtins.int
     USAGE_FIELD_NUMBER: builtins.int
+    UNKNOWN_EFFECTS_FIELD_NUMBER: builtins.int
     stop_reason: run_pb2.StopReason.ValueType
     """Why it ended."""
     @builtins.property
@@ -1180,16 +1266,21 @@ class RunFailed(message.Message):
     def usage(self) -> run_pb2.Usage:
         """What the run used."""
 
+    @builtins.property
+    def unknown_effects(self) -> containers.RepeatedScalarFieldContainer[builtins.str]:
+        """Calls whose outcome stays unknown; empty in events of older servers."""
+
     def __init__(
         self,
         *,
         stop_reason: run_pb2.StopReason.ValueType = ...,
         error: error_pb2.AgentError | None = ...,
         usage: run_pb2.Usage | None = ...,
+        unknown_effects: abc.Iterable[builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = typing.Literal["error", b"error", "usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["error", b"error", "stop_reason", b"stop_reason", "usage", b"usage"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["error", b"error", "stop_reason", b"stop_reason", "unknown_effects", b"unknown_effects", "usage", b"usage"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

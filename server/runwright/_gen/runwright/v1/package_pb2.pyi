@@ -242,12 +242,16 @@ class Tool(message.Message):
     MAX_ATTEMPTS_FIELD_NUMBER: builtins.int
     RISK_FIELD_NUMBER: builtins.int
     UNTRUSTED_FIELD_NUMBER: builtins.int
+    SCHEMA_DIGEST_FIELD_NUMBER: builtins.int
+    MODEL_VIEW_JSON_FIELD_NUMBER: builtins.int
     name: builtins.str
     """The name the model uses, matching `[A-Za-z_][A-Za-z0-9_-]{0,63}`."""
     description: builtins.str
     """What the tool does, for the model."""
     parameters_schema_json: builtins.bytes
-    """JSON Schema 2020-12 of the arguments, in RFC 8785 form."""
+    """JSON Schema 2020-12 of the arguments, in RFC 8785 form; that of the sidecar
+    where `schema_digest` names one.
+    """
     executor: builtins.str
     """The executor that performs the calls; the server maps it to an address."""
     effect: EffectClass.ValueType
@@ -270,6 +274,14 @@ class Tool(message.Message):
     """True when its results may come from strangers: what the model asks for after
     it has seen one is tainted.
     """
+    schema_digest: builtins.str
+    """Under which digest the schema is kept beside the package: `sha256:` and 64 hex
+    digits, over its RFC 8785 form. Empty where the package itself has it.
+    """
+    model_view_json: builtins.bytes
+    """The schema that the model is shown in place of the one that checks the
+    arguments, in RFC 8785 form. Empty: that one.
+    """
     def __init__(
         self,
         *,
@@ -284,10 +296,12 @@ class Tool(message.Message):
         max_attempts: builtins.int = ...,
         risk: builtins.str = ...,
         untrusted: builtins.bool = ...,
+        schema_digest: builtins.str = ...,
+        model_view_json: builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["description", b"description", "effect", b"effect", "executor", b"executor", "idempotent", b"idempotent", "max_attempts", b"max_attempts", "name", b"name", "parameters_schema_json", b"parameters_schema_json", "risk", b"risk", "timeout_ms", b"timeout_ms", "unavailable_timeout_ms", b"unavailable_timeout_ms", "untrusted", b"untrusted"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["description", b"description", "effect", b"effect", "executor", b"executor", "idempotent", b"idempotent", "max_attempts", b"max_attempts", "model_view_json", b"model_view_json", "name", b"name", "parameters_schema_json", b"parameters_schema_json", "risk", b"risk", "schema_digest", b"schema_digest", "timeout_ms", b"timeout_ms", "unavailable_timeout_ms", b"unavailable_timeout_ms", "untrusted", b"untrusted"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

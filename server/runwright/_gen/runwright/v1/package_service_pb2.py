@@ -27,7 +27,7 @@ from runwright._gen.runwright.v1 import package_pb2 as runwright_dot_v1_dot_pack
 from runwright._gen.runwright.v1 import run_pb2 as runwright_dot_v1_dot_run__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"runwright/v1/package_service.proto\x12\x0crunwright.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1arunwright/v1/package.proto\x1a\x16runwright/v1/run.proto\"\x94\x01\n\x11PutPackageRequest\x12\x10\n\x08\x64ocument\x18\x01 \x01(\t\x12\x0b\n\x03tag\x18\x02 \x01(\t\x12*\n\x1d\x65xpected_previous_fingerprint\x18\x03 \x01(\tH\x00\x88\x01\x01\x12\x12\n\nrequest_id\x18\x04 \x01(\tB \n\x1e_expected_previous_fingerprint\"r\n\x12PutPackageResponse\x12-\n\x07package\x18\x01 \x01(\x0b\x32\x1c.runwright.v1.PackageSummary\x12\x0f\n\x07\x63reated\x18\x02 \x01(\x08\x12\x1c\n\x14previous_fingerprint\x18\x03 \x01(\t\"C\n\x11GetPackageRequest\x12.\n\x07package\x18\x01 \x01(\x0b\x32\x1d.runwright.v1.PackageSelector\"\x8a\x01\n\x12GetPackageResponse\x12-\n\x07summary\x18\x01 \x01(\x0b\x32\x1c.runwright.v1.PackageSummary\x12-\n\x07package\x18\x02 \x01(\x0b\x32\x1c.runwright.v1.RuntimePackage\x12\x16\n\x0e\x63\x61nonical_json\x18\x03 \x01(\x0c\"\xc4\x01\n\x0ePackageSummary\x12\x12\n\npackage_id\x18\x01 \x01(\t\x12\x13\n\x0b\x66ingerprint\x18\x02 \x01(\t\x12\x10\n\x08\x61gent_id\x18\x03 \x01(\t\x12+\n\x06source\x18\x04 \x01(\x0e\x32\x1b.runwright.v1.PackageSource\x12\x0c\n\x04tags\x18\x05 \x03(\t\x12\x0e\n\x06put_by\x18\x06 \x01(\t\x12,\n\x08put_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"P\n\x13ListPackagesRequest\x12\x11\n\tpage_size\x18\x01 \x01(\r\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x12\n\npackage_id\x18\x03 \x01(\t\"_\n\x14ListPackagesResponse\x12.\n\x08packages\x18\x01 \x03(\x0b\x32\x1c.runwright.v1.PackageSummary\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x97\x01\n\x11TagPackageRequest\x12\x0b\n\x03tag\x18\x01 \x01(\t\x12\x13\n\x0b\x66ingerprint\x18\x02 \x01(\t\x12*\n\x1d\x65xpected_previous_fingerprint\x18\x03 \x01(\tH\x00\x88\x01\x01\x12\x12\n\nrequest_id\x18\x04 \x01(\tB \n\x1e_expected_previous_fingerprint\"a\n\x12TagPackageResponse\x12-\n\x07package\x18\x01 \x01(\x0b\x32\x1c.runwright.v1.PackageSummary\x12\x1c\n\x14previous_fingerprint\x18\x02 \x01(\t\"K\n\x15ListTagHistoryRequest\x12\x0b\n\x03tag\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\r\x12\x12\n\npage_token\x18\x03 \x01(\t\"W\n\x16ListTagHistoryResponse\x12$\n\x05moves\x18\x01 \x03(\x0b\x32\x15.runwright.v1.TagMove\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x8c\x01\n\x07TagMove\x12\x13\n\x0b\x66ingerprint\x18\x01 \x01(\t\x12\x12\n\npackage_id\x18\x02 \x01(\t\x12\x1c\n\x14previous_fingerprint\x18\x03 \x01(\t\x12\x10\n\x08moved_by\x18\x04 \x01(\t\x12(\n\x04time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"*\n\x16ValidatePackageRequest\x12\x10\n\x08\x64ocument\x18\x01 \x01(\t\"r\n\x17ValidatePackageResponse\x12.\n\x08\x66indings\x18\x01 \x03(\x0b\x32\x1c.runwright.v1.PackageFinding\x12\x12\n\npackage_id\x18\x02 \x01(\t\x12\x13\n\x0b\x66ingerprint\x18\x03 \x01(\t\"\x82\x01\n\x0ePackageFinding\x12\x0c\n\x04path\x18\x01 \x01(\t\x12\x0c\n\x04line\x18\x02 \x01(\r\x12\x0e\n\x06\x63olumn\x18\x03 \x01(\r\x12\x0c\n\x04rule\x18\x04 \x01(\t\x12\x10\n\x08\x65xpected\x18\x05 \x01(\t\x12\x0e\n\x06remedy\x18\x06 \x01(\t\x12\x14\n\x0c\x64id_you_mean\x18\x07 \x01(\t\"\x7f\n\x15ResolvePackageRequest\x12.\n\x07package\x18\x01 \x01(\x0b\x32\x1d.runwright.v1.PackageSelector\x12$\n\x06\x62udget\x18\x02 \x01(\x0b\x32\x14.runwright.v1.Budget\x12\x10\n\x08\x61gent_id\x18\x03 \x01(\t\"\xdb\x01\n\x16ResolvePackageResponse\x12-\n\x07summary\x18\x01 \x01(\x0b\x32\x1c.runwright.v1.PackageSummary\x12/\n\teffective\x18\x02 \x01(\x0b\x32\x1c.runwright.v1.RuntimePackage\x12,\n\x0bmodel_tools\x18\x03 \x03(\x0b\x32\x17.runwright.v1.ModelTool\x12\x19\n\x11missing_executors\x18\x04 \x03(\t\x12\x18\n\x10missing_adapters\x18\x05 \x03(\t\"N\n\tModelTool\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t\x12\x1e\n\x16parameters_schema_json\x18\x03 \x01(\x0c*c\n\rPackageSource\x12\x1e\n\x1aPACKAGE_SOURCE_UNSPECIFIED\x10\x00\x12\x17\n\x13PACKAGE_SOURCE_FILE\x10\x01\x12\x19\n\x15PACKAGE_SOURCE_STORED\x10\x02\x32\xf4\x04\n\x0ePackageService\x12O\n\nPutPackage\x12\x1f.runwright.v1.PutPackageRequest\x1a .runwright.v1.PutPackageResponse\x12O\n\nGetPackage\x12\x1f.runwright.v1.GetPackageRequest\x1a .runwright.v1.GetPackageResponse\x12U\n\x0cListPackages\x12!.runwright.v1.ListPackagesRequest\x1a\".runwright.v1.ListPackagesResponse\x12O\n\nTagPackage\x12\x1f.runwright.v1.TagPackageRequest\x1a .runwright.v1.TagPackageResponse\x12[\n\x0eListTagHistory\x12#.runwright.v1.ListTagHistoryRequest\x1a$.runwright.v1.ListTagHistoryResponse\x12^\n\x0fValidatePackage\x12$.runwright.v1.ValidatePackageRequest\x1a%.runwright.v1.ValidatePackageResponse\x12[\n\x0eResolvePackage\x12#.runwright.v1.ResolvePackageRequest\x1a$.runwright.v1.ResolvePackageResponseBk\n\x10\x64\x65v.runwright.v1P\x01ZFgithub.com/runwright/runwright/clients/go/gen/runwright/v1;runwrightv1\xaa\x02\x0cRunwright.V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"runwright/v1/package_service.proto\x12\x0crunwright.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1arunwright/v1/package.proto\x1a\x16runwright/v1/run.proto\"\xa6\x01\n\x11PutPackageRequest\x12\x10\n\x08\x64ocument\x18\x01 \x01(\t\x12\x0b\n\x03tag\x18\x02 \x01(\t\x12*\n\x1d\x65xpected_previous_fingerprint\x18\x03 \x01(\tH\x00\x88\x01\x01\x12\x12\n\nrequest_id\x18\x04 \x01(\t\x12\x10\n\x08sidecars\x18\x05 \x03(\x0c\x42 \n\x1e_expected_previous_fingerprint\"r\n\x12PutPackageResponse\x12-\n\x07package\x18\x01 \x01(\x0b\x32\x1c.runwright.v1.PackageSummary\x12\x0f\n\x07\x63reated\x18\x02 \x01(\x08\x12\x1c\n\x14previous_fingerprint\x18\x03 \x01(\t\"C\n\x11GetPackageRequest\x12.\n\x07package\x18\x01 \x01(\x0b\x32\x1d.runwright.v1.PackageSelector\"\x9c\x01\n\x12GetPackageResponse\x12-\n\x07summary\x18\x01 \x01(\x0b\x32\x1c.runwright.v1.PackageSummary\x12-\n\x07package\x18\x02 \x01(\x0b\x32\x1c.runwright.v1.RuntimePackage\x12\x16\n\x0e\x63\x61nonical_json\x18\x03 \x01(\x0c\x12\x10\n\x08sidecars\x18\x04 \x03(\x0c\"\xc4\x01\n\x0ePackageSummary\x12\x12\n\npackage_id\x18\x01 \x01(\t\x12\x13\n\x0b\x66ingerprint\x18\x02 \x01(\t\x12\x10\n\x08\x61gent_id\x18\x03 \x01(\t\x12+\n\x06source\x18\x04 \x01(\x0e\x32\x1b.runwright.v1.PackageSource\x12\x0c\n\x04tags\x18\x05 \x03(\t\x12\x0e\n\x06put_by\x18\x06 \x01(\t\x12,\n\x08put_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"P\n\x13ListPackagesRequest\x12\x11\n\tpage_size\x18\x01 \x01(\r\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x12\n\npackage_id\x18\x03 \x01(\t\"_\n\x14ListPackagesResponse\x12.\n\x08packages\x18\x01 \x03(\x0b\x32\x1c.runwright.v1.PackageSummary\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x97\x01\n\x11TagPackageRequest\x12\x0b\n\x03tag\x18\x01 \x01(\t\x12\x13\n\x0b\x66ingerprint\x18\x02 \x01(\t\x12*\n\x1d\x65xpected_previous_fingerprint\x18\x03 \x01(\tH\x00\x88\x01\x01\x12\x12\n\nrequest_id\x18\x04 \x01(\tB \n\x1e_expected_previous_fingerprint\"a\n\x12TagPackageResponse\x12-\n\x07package\x18\x01 \x01(\x0b\x32\x1c.runwright.v1.PackageSummary\x12\x1c\n\x14previous_fingerprint\x18\x02 \x01(\t\"K\n\x15ListTagHistoryRequest\x12\x0b\n\x03tag\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\r\x12\x12\n\npage_token\x18\x03 \x01(\t\"W\n\x16ListTagHistoryResponse\x12$\n\x05moves\x18\x01 \x03(\x0b\x32\x15.runwright.v1.TagMove\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x8c\x01\n\x07TagMove\x12\x13\n\x0b\x66ingerprint\x18\x01 \x01(\t\x12\x12\n\npackage_id\x18\x02 \x01(\t\x12\x1c\n\x14previous_fingerprint\x18\x03 \x01(\t\x12\x10\n\x08moved_by\x18\x04 \x01(\t\x12(\n\x04time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"<\n\x16ValidatePackageRequest\x12\x10\n\x08\x64ocument\x18\x01 \x01(\t\x12\x10\n\x08sidecars\x18\x02 \x03(\x0c\"r\n\x17ValidatePackageResponse\x12.\n\x08\x66indings\x18\x01 \x03(\x0b\x32\x1c.runwright.v1.PackageFinding\x12\x12\n\npackage_id\x18\x02 \x01(\t\x12\x13\n\x0b\x66ingerprint\x18\x03 \x01(\t\"\x82\x01\n\x0ePackageFinding\x12\x0c\n\x04path\x18\x01 \x01(\t\x12\x0c\n\x04line\x18\x02 \x01(\r\x12\x0e\n\x06\x63olumn\x18\x03 \x01(\r\x12\x0c\n\x04rule\x18\x04 \x01(\t\x12\x10\n\x08\x65xpected\x18\x05 \x01(\t\x12\x0e\n\x06remedy\x18\x06 \x01(\t\x12\x14\n\x0c\x64id_you_mean\x18\x07 \x01(\t\"\x7f\n\x15ResolvePackageRequest\x12.\n\x07package\x18\x01 \x01(\x0b\x32\x1d.runwright.v1.PackageSelector\x12$\n\x06\x62udget\x18\x02 \x01(\x0b\x32\x14.runwright.v1.Budget\x12\x10\n\x08\x61gent_id\x18\x03 \x01(\t\"\xdb\x01\n\x16ResolvePackageResponse\x12-\n\x07summary\x18\x01 \x01(\x0b\x32\x1c.runwright.v1.PackageSummary\x12/\n\teffective\x18\x02 \x01(\x0b\x32\x1c.runwright.v1.RuntimePackage\x12,\n\x0bmodel_tools\x18\x03 \x03(\x0b\x32\x17.runwright.v1.ModelTool\x12\x19\n\x11missing_executors\x18\x04 \x03(\t\x12\x18\n\x10missing_adapters\x18\x05 \x03(\t\"N\n\tModelTool\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t\x12\x1e\n\x16parameters_schema_json\x18\x03 \x01(\x0c*c\n\rPackageSource\x12\x1e\n\x1aPACKAGE_SOURCE_UNSPECIFIED\x10\x00\x12\x17\n\x13PACKAGE_SOURCE_FILE\x10\x01\x12\x19\n\x15PACKAGE_SOURCE_STORED\x10\x02\x32\xf4\x04\n\x0ePackageService\x12O\n\nPutPackage\x12\x1f.runwright.v1.PutPackageRequest\x1a .runwright.v1.PutPackageResponse\x12O\n\nGetPackage\x12\x1f.runwright.v1.GetPackageRequest\x1a .runwright.v1.GetPackageResponse\x12U\n\x0cListPackages\x12!.runwright.v1.ListPackagesRequest\x1a\".runwright.v1.ListPackagesResponse\x12O\n\nTagPackage\x12\x1f.runwright.v1.TagPackageRequest\x1a .runwright.v1.TagPackageResponse\x12[\n\x0eListTagHistory\x12#.runwright.v1.ListTagHistoryRequest\x1a$.runwright.v1.ListTagHistoryResponse\x12^\n\x0fValidatePackage\x12$.runwright.v1.ValidatePackageRequest\x1a%.runwright.v1.ValidatePackageResponse\x12[\n\x0eResolvePackage\x12#.runwright.v1.ResolvePackageRequest\x1a$.runwright.v1.ResolvePackageResponseBk\n\x10\x64\x65v.runwright.v1P\x01ZFgithub.com/runwright/runwright/clients/go/gen/runwright/v1;runwrightv1\xaa\x02\x0cRunwright.V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,44 +35,44 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'runwright.v1.package_servic
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\020dev.runwright.v1P\001ZFgithub.com/runwright/runwright/clients/go/gen/runwright/v1;runwrightv1\252\002\014Runwright.V1'
-  _globals['_PACKAGESOURCE']._serialized_start=2278
-  _globals['_PACKAGESOURCE']._serialized_end=2377
+  _globals['_PACKAGESOURCE']._serialized_start=2332
+  _globals['_PACKAGESOURCE']._serialized_end=2431
   _globals['_PUTPACKAGEREQUEST']._serialized_start=138
-  _globals['_PUTPACKAGEREQUEST']._serialized_end=286
-  _globals['_PUTPACKAGERESPONSE']._serialized_start=288
-  _globals['_PUTPACKAGERESPONSE']._serialized_end=402
-  _globals['_GETPACKAGEREQUEST']._serialized_start=404
-  _globals['_GETPACKAGEREQUEST']._serialized_end=471
-  _globals['_GETPACKAGERESPONSE']._serialized_start=474
-  _globals['_GETPACKAGERESPONSE']._serialized_end=612
-  _globals['_PACKAGESUMMARY']._serialized_start=615
-  _globals['_PACKAGESUMMARY']._serialized_end=811
-  _globals['_LISTPACKAGESREQUEST']._serialized_start=813
-  _globals['_LISTPACKAGESREQUEST']._serialized_end=893
-  _globals['_LISTPACKAGESRESPONSE']._serialized_start=895
-  _globals['_LISTPACKAGESRESPONSE']._serialized_end=990
-  _globals['_TAGPACKAGEREQUEST']._serialized_start=993
-  _globals['_TAGPACKAGEREQUEST']._serialized_end=1144
-  _globals['_TAGPACKAGERESPONSE']._serialized_start=1146
-  _globals['_TAGPACKAGERESPONSE']._serialized_end=1243
-  _globals['_LISTTAGHISTORYREQUEST']._serialized_start=1245
-  _globals['_LISTTAGHISTORYREQUEST']._serialized_end=1320
-  _globals['_LISTTAGHISTORYRESPONSE']._serialized_start=1322
-  _globals['_LISTTAGHISTORYRESPONSE']._serialized_end=1409
-  _globals['_TAGMOVE']._serialized_start=1412
-  _globals['_TAGMOVE']._serialized_end=1552
-  _globals['_VALIDATEPACKAGEREQUEST']._serialized_start=1554
-  _globals['_VALIDATEPACKAGEREQUEST']._serialized_end=1596
-  _globals['_VALIDATEPACKAGERESPONSE']._serialized_start=1598
-  _globals['_VALIDATEPACKAGERESPONSE']._serialized_end=1712
-  _globals['_PACKAGEFINDING']._serialized_start=1715
-  _globals['_PACKAGEFINDING']._serialized_end=1845
-  _globals['_RESOLVEPACKAGEREQUEST']._serialized_start=1847
-  _globals['_RESOLVEPACKAGEREQUEST']._serialized_end=1974
-  _globals['_RESOLVEPACKAGERESPONSE']._serialized_start=1977
-  _globals['_RESOLVEPACKAGERESPONSE']._serialized_end=2196
-  _globals['_MODELTOOL']._serialized_start=2198
-  _globals['_MODELTOOL']._serialized_end=2276
-  _globals['_PACKAGESERVICE']._serialized_start=2380
-  _globals['_PACKAGESERVICE']._serialized_end=3008
+  _globals['_PUTPACKAGEREQUEST']._serialized_end=304
+  _globals['_PUTPACKAGERESPONSE']._serialized_start=306
+  _globals['_PUTPACKAGERESPONSE']._serialized_end=420
+  _globals['_GETPACKAGEREQUEST']._serialized_start=422
+  _globals['_GETPACKAGEREQUEST']._serialized_end=489
+  _globals['_GETPACKAGERESPONSE']._serialized_start=492
+  _globals['_GETPACKAGERESPONSE']._serialized_end=648
+  _globals['_PACKAGESUMMARY']._serialized_start=651
+  _globals['_PACKAGESUMMARY']._serialized_end=847
+  _globals['_LISTPACKAGESREQUEST']._serialized_start=849
+  _globals['_LISTPACKAGESREQUEST']._serialized_end=929
+  _globals['_LISTPACKAGESRESPONSE']._serialized_start=931
+  _globals['_LISTPACKAGESRESPONSE']._serialized_end=1026
+  _globals['_TAGPACKAGEREQUEST']._serialized_start=1029
+  _globals['_TAGPACKAGEREQUEST']._serialized_end=1180
+  _globals['_TAGPACKAGERESPONSE']._serialized_start=1182
+  _globals['_TAGPACKAGERESPONSE']._serialized_end=1279
+  _globals['_LISTTAGHISTORYREQUEST']._serialized_start=1281
+  _globals['_LISTTAGHISTORYREQUEST']._serialized_end=1356
+  _globals['_LISTTAGHISTORYRESPONSE']._serialized_start=1358
+  _globals['_LISTTAGHISTORYRESPONSE']._serialized_end=1445
+  _globals['_TAGMOVE']._serialized_start=1448
+  _globals['_TAGMOVE']._serialized_end=1588
+  _globals['_VALIDATEPACKAGEREQUEST']._serialized_start=1590
+  _globals['_VALIDATEPACKAGEREQUEST']._serialized_end=1650
+  _globals['_VALIDATEPACKAGERESPONSE']._serialized_start=1652
+  _globals['_VALIDATEPACKAGERESPONSE']._serialized_end=1766
+  _globals['_PACKAGEFINDING']._serialized_start=1769
+  _globals['_PACKAGEFINDING']._serialized_end=1899
+  _globals['_RESOLVEPACKAGEREQUEST']._serialized_start=1901
+  _globals['_RESOLVEPACKAGEREQUEST']._serialized_end=2028
+  _globals['_RESOLVEPACKAGERESPONSE']._serialized_start=2031
+  _globals['_RESOLVEPACKAGERESPONSE']._serialized_end=2250
+  _globals['_MODELTOOL']._serialized_start=2252
+  _globals['_MODELTOOL']._serialized_end=2330
+  _globals['_PACKAGESERVICE']._serialized_start=2434
+  _globals['_PACKAGESERVICE']._serialized_end=3062
 # @@protoc_insertion_point(module_scope)

@@ -55,6 +55,7 @@ class PutPackageRequest(message.Message):
     TAG_FIELD_NUMBER: builtins.int
     EXPECTED_PREVIOUS_FINGERPRINT_FIELD_NUMBER: builtins.int
     REQUEST_ID_FIELD_NUMBER: builtins.int
+    SIDECARS_FIELD_NUMBER: builtins.int
     document: builtins.str
     """The package as its author wrote it, in YAML or JSON; at most 1 MiB."""
     tag: builtins.str
@@ -67,6 +68,13 @@ class PutPackageRequest(message.Message):
     """Made by the caller, matching the id rule: the same id with the same package
     and tag returns what the first call did. Empty: none.
     """
+    @builtins.property
+    def sidecars(self) -> containers.RepeatedScalarFieldContainer[builtins.bytes]:
+        """The schemas that the package's tools name by digest, as JSON, in any order; at
+        most 128 and 1 MiB together. They
+        are kept with it.
+        """
+
     def __init__(
         self,
         *,
@@ -74,10 +82,11 @@ class PutPackageRequest(message.Message):
         tag: builtins.str = ...,
         expected_previous_fingerprint: builtins.str | None = ...,
         request_id: builtins.str = ...,
+        sidecars: abc.Iterable[builtins.bytes] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = typing.Literal["_expected_previous_fingerprint", b"_expected_previous_fingerprint", "expected_previous_fingerprint", b"expected_previous_fingerprint"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["_expected_previous_fingerprint", b"_expected_previous_fingerprint", "document", b"document", "expected_previous_fingerprint", b"expected_previous_fingerprint", "request_id", b"request_id", "tag", b"tag"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["_expected_previous_fingerprint", b"_expected_previous_fingerprint", "document", b"document", "expected_previous_fingerprint", b"expected_previous_fingerprint", "request_id", b"request_id", "sidecars", b"sidecars", "tag", b"tag"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__expected_previous_fingerprint: _TypeAlias = typing.Literal["expected_previous_fingerprint"]  # noqa: Y015
     _WhichOneofArgType__expected_previous_fingerprint: _TypeAlias = typing.Literal["_expected_previous_fingerprint", b"_expected_previous_fingerprint"]  # noqa: Y015
@@ -146,6 +155,7 @@ class GetPackageResponse(message.Message):
     SUMMARY_FIELD_NUMBER: builtins.int
     PACKAGE_FIELD_NUMBER: builtins.int
     CANONICAL_JSON_FIELD_NUMBER: builtins.int
+    SIDECARS_FIELD_NUMBER: builtins.int
     canonical_json: builtins.bytes
     """Its canonical form, JSON as in RFC 8785: what the fingerprint is made of."""
     @builtins.property
@@ -156,16 +166,23 @@ class GetPackageResponse(message.Message):
     def package(self) -> package_pb2.RuntimePackage:
         """The package."""
 
+    @builtins.property
+    def sidecars(self) -> containers.RepeatedScalarFieldContainer[builtins.bytes]:
+        """The schemas that its tools name by digest, in RFC 8785 form, by ascending
+        digest.
+        """
+
     def __init__(
         self,
         *,
         summary: PackageSummary | None = ...,
         package: package_pb2.RuntimePackage | None = ...,
         canonical_json: builtins.bytes = ...,
+        sidecars: abc.Iterable[builtins.bytes] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = typing.Literal["package", b"package", "summary", b"summary"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["canonical_json", b"canonical_json", "package", b"package", "summary", b"summary"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["canonical_json", b"canonical_json", "package", b"package", "sidecars", b"sidecars", "summary", b"summary"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -430,16 +447,24 @@ class ValidatePackageRequest(message.Message):
     DESCRIPTOR: descriptor.Descriptor
 
     DOCUMENT_FIELD_NUMBER: builtins.int
+    SIDECARS_FIELD_NUMBER: builtins.int
     document: builtins.str
     """The package as its author wrote it, in YAML or JSON; at most 1 MiB."""
+    @builtins.property
+    def sidecars(self) -> containers.RepeatedScalarFieldContainer[builtins.bytes]:
+        """The schemas that the package's tools name by digest, as JSON, in any order; at
+        most 128 and 1 MiB together.
+        """
+
     def __init__(
         self,
         *,
         document: builtins.str = ...,
+        sidecars: abc.Iterable[builtins.bytes] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["document", b"document"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["document", b"document", "sidecars", b"sidecars"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

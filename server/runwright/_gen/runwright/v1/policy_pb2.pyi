@@ -42,7 +42,7 @@ class _PolicyStageEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_PolicyStag
 
 class PolicyStage(_PolicyStage, metaclass=_PolicyStageEnumTypeWrapper):
     """Where in a run it is decided whether, and with what, the run or a call goes on.
-    This version decides at RUN_START, INPUT, PRE_TOOL and OUTPUT.
+    This version decides at all of them but MODEL_REQUEST.
     """
 
 POLICY_STAGE_UNSPECIFIED: PolicyStage.ValueType  # 0
@@ -71,7 +71,7 @@ class _PolicyVerdictEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_PolicyVe
     POLICY_VERDICT_ALLOW: _PolicyVerdict.ValueType  # 1
     """It may go on."""
     POLICY_VERDICT_DENY: _PolicyVerdict.ValueType  # 2
-    """It must not go on."""
+    """It must not go on; of a result: it is withheld from the model."""
     POLICY_VERDICT_ASK: _PolicyVerdict.ValueType  # 3
     """Somebody is to be asked. A call waits until it is decided on; at the other
     stages nobody can be asked yet, so it is denied.
@@ -87,7 +87,7 @@ POLICY_VERDICT_UNSPECIFIED: PolicyVerdict.ValueType  # 0
 POLICY_VERDICT_ALLOW: PolicyVerdict.ValueType  # 1
 """It may go on."""
 POLICY_VERDICT_DENY: PolicyVerdict.ValueType  # 2
-"""It must not go on."""
+"""It must not go on; of a result: it is withheld from the model."""
 POLICY_VERDICT_ASK: PolicyVerdict.ValueType  # 3
 """Somebody is to be asked. A call waits until it is decided on; at the other
 stages nobody can be asked yet, so it is denied.

@@ -155,7 +155,11 @@ type CallbackSpec struct {
 	// Zero: 8.
 	MaxCallsInFlight uint32 `protobuf:"varint,6,opt,name=max_calls_in_flight,json=maxCallsInFlight,proto3" json:"max_calls_in_flight,omitempty"`
 	// What it is for. Unspecified: a tool executor.
-	Kind          CallbackKind `protobuf:"varint,7,opt,name=kind,proto3,enum=runwright.callback.v1.CallbackKind" json:"kind,omitempty"`
+	Kind CallbackKind `protobuf:"varint,7,opt,name=kind,proto3,enum=runwright.callback.v1.CallbackKind" json:"kind,omitempty"`
+	// With which schemas it performs its tools, at most one entry a tool. Calls of a
+	// tool whose package has another schema are not sent here. A tool without an
+	// entry: any schema.
+	ToolDigests   []*ToolDigest `protobuf:"bytes,8,rep,name=tool_digests,json=toolDigests,proto3" json:"tool_digests,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -239,6 +243,151 @@ func (x *CallbackSpec) GetKind() CallbackKind {
 	return CallbackKind_CALLBACK_KIND_UNSPECIFIED
 }
 
+func (x *CallbackSpec) GetToolDigests() []*ToolDigest {
+	if x != nil {
+		return x.ToolDigests
+	}
+	return nil
+}
+
+// With which schema a host performs a tool.
+type ToolDigest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The tool's name; among `tools`, unless that is empty.
+	Tool string `protobuf:"bytes,1,opt,name=tool,proto3" json:"tool,omitempty"`
+	// Digest of the JSON Schema of its arguments in RFC 8785 form: `sha256:` and 64
+	// hex digits.
+	SchemaDigest  string `protobuf:"bytes,2,opt,name=schema_digest,json=schemaDigest,proto3" json:"schema_digest,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ToolDigest) Reset() {
+	*x = ToolDigest{}
+	mi := &file_runwright_callback_v1_callback_registry_service_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ToolDigest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ToolDigest) ProtoMessage() {}
+
+func (x *ToolDigest) ProtoReflect() protoreflect.Message {
+	mi := &file_runwright_callback_v1_callback_registry_service_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ToolDigest.ProtoReflect.Descriptor instead.
+func (*ToolDigest) Descriptor() ([]byte, []int) {
+	return file_runwright_callback_v1_callback_registry_service_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *ToolDigest) GetTool() string {
+	if x != nil {
+		return x.Tool
+	}
+	return ""
+}
+
+func (x *ToolDigest) GetSchemaDigest() string {
+	if x != nil {
+		return x.SchemaDigest
+	}
+	return ""
+}
+
+// A tool for which a registration is not used: a package has another schema.
+type UnusedTool struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The tool's name.
+	Tool string `protobuf:"bytes,1,opt,name=tool,proto3" json:"tool,omitempty"`
+	// The digest that the registration says.
+	SchemaDigest string `protobuf:"bytes,2,opt,name=schema_digest,json=schemaDigest,proto3" json:"schema_digest,omitempty"`
+	// The digest of the package's schema.
+	PackageSchemaDigest string `protobuf:"bytes,3,opt,name=package_schema_digest,json=packageSchemaDigest,proto3" json:"package_schema_digest,omitempty"`
+	// The package's fingerprint.
+	PackageFingerprint string `protobuf:"bytes,4,opt,name=package_fingerprint,json=packageFingerprint,proto3" json:"package_fingerprint,omitempty"`
+	// When a run with that package last wanted the tool.
+	WantedAt      *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=wanted_at,json=wantedAt,proto3" json:"wanted_at,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UnusedTool) Reset() {
+	*x = UnusedTool{}
+	mi := &file_runwright_callback_v1_callback_registry_service_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UnusedTool) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UnusedTool) ProtoMessage() {}
+
+func (x *UnusedTool) ProtoReflect() protoreflect.Message {
+	mi := &file_runwright_callback_v1_callback_registry_service_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UnusedTool.ProtoReflect.Descriptor instead.
+func (*UnusedTool) Descriptor() ([]byte, []int) {
+	return file_runwright_callback_v1_callback_registry_service_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *UnusedTool) GetTool() string {
+	if x != nil {
+		return x.Tool
+	}
+	return ""
+}
+
+func (x *UnusedTool) GetSchemaDigest() string {
+	if x != nil {
+		return x.SchemaDigest
+	}
+	return ""
+}
+
+func (x *UnusedTool) GetPackageSchemaDigest() string {
+	if x != nil {
+		return x.PackageSchemaDigest
+	}
+	return ""
+}
+
+func (x *UnusedTool) GetPackageFingerprint() string {
+	if x != nil {
+		return x.PackageFingerprint
+	}
+	return ""
+}
+
+func (x *UnusedTool) GetWantedAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.WantedAt
+	}
+	return nil
+}
+
 // How the runtime checks who answers.
 type CallbackTls struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -253,7 +402,7 @@ type CallbackTls struct {
 
 func (x *CallbackTls) Reset() {
 	*x = CallbackTls{}
-	mi := &file_runwright_callback_v1_callback_registry_service_proto_msgTypes[1]
+	mi := &file_runwright_callback_v1_callback_registry_service_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -265,7 +414,7 @@ func (x *CallbackTls) String() string {
 func (*CallbackTls) ProtoMessage() {}
 
 func (x *CallbackTls) ProtoReflect() protoreflect.Message {
-	mi := &file_runwright_callback_v1_callback_registry_service_proto_msgTypes[1]
+	mi := &file_runwright_callback_v1_callback_registry_service_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -278,7 +427,7 @@ func (x *CallbackTls) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CallbackTls.ProtoReflect.Descriptor instead.
 func (*CallbackTls) Descriptor() ([]byte, []int) {
-	return file_runwright_callback_v1_callback_registry_service_proto_rawDescGZIP(), []int{1}
+	return file_runwright_callback_v1_callback_registry_service_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *CallbackTls) GetCaPem() []byte {
@@ -311,14 +460,18 @@ type Callback struct {
 	// Why it is not healthy, for a person.
 	HealthDetail string `protobuf:"bytes,6,opt,name=health_detail,json=healthDetail,proto3" json:"health_detail,omitempty"`
 	// When it was found to be so.
-	HealthSince   *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=health_since,json=healthSince,proto3" json:"health_since,omitempty"`
+	HealthSince *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=health_since,json=healthSince,proto3" json:"health_since,omitempty"`
+	// The tools that runs wanted of it, and were not sent, since their package has
+	// another schema; by name. Counted from when the server or the registration
+	// began, the later of the two, at most 128.
+	UnusedTools   []*UnusedTool `protobuf:"bytes,8,rep,name=unused_tools,json=unusedTools,proto3" json:"unused_tools,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Callback) Reset() {
 	*x = Callback{}
-	mi := &file_runwright_callback_v1_callback_registry_service_proto_msgTypes[2]
+	mi := &file_runwright_callback_v1_callback_registry_service_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -330,7 +483,7 @@ func (x *Callback) String() string {
 func (*Callback) ProtoMessage() {}
 
 func (x *Callback) ProtoReflect() protoreflect.Message {
-	mi := &file_runwright_callback_v1_callback_registry_service_proto_msgTypes[2]
+	mi := &file_runwright_callback_v1_callback_registry_service_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -343,7 +496,7 @@ func (x *Callback) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Callback.ProtoReflect.Descriptor instead.
 func (*Callback) Descriptor() ([]byte, []int) {
-	return file_runwright_callback_v1_callback_registry_service_proto_rawDescGZIP(), []int{2}
+	return file_runwright_callback_v1_callback_registry_service_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *Callback) GetSpec() *CallbackSpec {
@@ -395,6 +548,13 @@ func (x *Callback) GetHealthSince() *timestamppb.Timestamp {
 	return nil
 }
 
+func (x *Callback) GetUnusedTools() []*UnusedTool {
+	if x != nil {
+		return x.UnusedTools
+	}
+	return nil
+}
+
 // Request of RegisterCallback.
 type RegisterCallbackRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -412,7 +572,7 @@ type RegisterCallbackRequest struct {
 
 func (x *RegisterCallbackRequest) Reset() {
 	*x = RegisterCallbackRequest{}
-	mi := &file_runwright_callback_v1_callback_registry_service_proto_msgTypes[3]
+	mi := &file_runwright_callback_v1_callback_registry_service_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -424,7 +584,7 @@ func (x *RegisterCallbackRequest) String() string {
 func (*RegisterCallbackRequest) ProtoMessage() {}
 
 func (x *RegisterCallbackRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_runwright_callback_v1_callback_registry_service_proto_msgTypes[3]
+	mi := &file_runwright_callback_v1_callback_registry_service_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -437,7 +597,7 @@ func (x *RegisterCallbackRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RegisterCallbackRequest.ProtoReflect.Descriptor instead.
 func (*RegisterCallbackRequest) Descriptor() ([]byte, []int) {
-	return file_runwright_callback_v1_callback_registry_service_proto_rawDescGZIP(), []int{3}
+	return file_runwright_callback_v1_callback_registry_service_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *RegisterCallbackRequest) GetSpec() *CallbackSpec {
@@ -472,7 +632,7 @@ type RegisterCallbackResponse struct {
 
 func (x *RegisterCallbackResponse) Reset() {
 	*x = RegisterCallbackResponse{}
-	mi := &file_runwright_callback_v1_callback_registry_service_proto_msgTypes[4]
+	mi := &file_runwright_callback_v1_callback_registry_service_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -484,7 +644,7 @@ func (x *RegisterCallbackResponse) String() string {
 func (*RegisterCallbackResponse) ProtoMessage() {}
 
 func (x *RegisterCallbackResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_runwright_callback_v1_callback_registry_service_proto_msgTypes[4]
+	mi := &file_runwright_callback_v1_callback_registry_service_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -497,7 +657,7 @@ func (x *RegisterCallbackResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RegisterCallbackResponse.ProtoReflect.Descriptor instead.
 func (*RegisterCallbackResponse) Descriptor() ([]byte, []int) {
-	return file_runwright_callback_v1_callback_registry_service_proto_rawDescGZIP(), []int{4}
+	return file_runwright_callback_v1_callback_registry_service_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *RegisterCallbackResponse) GetCallback() *Callback {
@@ -518,7 +678,7 @@ type UnregisterCallbackRequest struct {
 
 func (x *UnregisterCallbackRequest) Reset() {
 	*x = UnregisterCallbackRequest{}
-	mi := &file_runwright_callback_v1_callback_registry_service_proto_msgTypes[5]
+	mi := &file_runwright_callback_v1_callback_registry_service_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -530,7 +690,7 @@ func (x *UnregisterCallbackRequest) String() string {
 func (*UnregisterCallbackRequest) ProtoMessage() {}
 
 func (x *UnregisterCallbackRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_runwright_callback_v1_callback_registry_service_proto_msgTypes[5]
+	mi := &file_runwright_callback_v1_callback_registry_service_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -543,7 +703,7 @@ func (x *UnregisterCallbackRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UnregisterCallbackRequest.ProtoReflect.Descriptor instead.
 func (*UnregisterCallbackRequest) Descriptor() ([]byte, []int) {
-	return file_runwright_callback_v1_callback_registry_service_proto_rawDescGZIP(), []int{5}
+	return file_runwright_callback_v1_callback_registry_service_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *UnregisterCallbackRequest) GetCallbackId() string {
@@ -562,7 +722,7 @@ type UnregisterCallbackResponse struct {
 
 func (x *UnregisterCallbackResponse) Reset() {
 	*x = UnregisterCallbackResponse{}
-	mi := &file_runwright_callback_v1_callback_registry_service_proto_msgTypes[6]
+	mi := &file_runwright_callback_v1_callback_registry_service_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -574,7 +734,7 @@ func (x *UnregisterCallbackResponse) String() string {
 func (*UnregisterCallbackResponse) ProtoMessage() {}
 
 func (x *UnregisterCallbackResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_runwright_callback_v1_callback_registry_service_proto_msgTypes[6]
+	mi := &file_runwright_callback_v1_callback_registry_service_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -587,7 +747,7 @@ func (x *UnregisterCallbackResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UnregisterCallbackResponse.ProtoReflect.Descriptor instead.
 func (*UnregisterCallbackResponse) Descriptor() ([]byte, []int) {
-	return file_runwright_callback_v1_callback_registry_service_proto_rawDescGZIP(), []int{6}
+	return file_runwright_callback_v1_callback_registry_service_proto_rawDescGZIP(), []int{8}
 }
 
 // Request of ListCallbacks.
@@ -605,7 +765,7 @@ type ListCallbacksRequest struct {
 
 func (x *ListCallbacksRequest) Reset() {
 	*x = ListCallbacksRequest{}
-	mi := &file_runwright_callback_v1_callback_registry_service_proto_msgTypes[7]
+	mi := &file_runwright_callback_v1_callback_registry_service_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -617,7 +777,7 @@ func (x *ListCallbacksRequest) String() string {
 func (*ListCallbacksRequest) ProtoMessage() {}
 
 func (x *ListCallbacksRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_runwright_callback_v1_callback_registry_service_proto_msgTypes[7]
+	mi := &file_runwright_callback_v1_callback_registry_service_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -630,7 +790,7 @@ func (x *ListCallbacksRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListCallbacksRequest.ProtoReflect.Descriptor instead.
 func (*ListCallbacksRequest) Descriptor() ([]byte, []int) {
-	return file_runwright_callback_v1_callback_registry_service_proto_rawDescGZIP(), []int{7}
+	return file_runwright_callback_v1_callback_registry_service_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *ListCallbacksRequest) GetPageSize() int32 {
@@ -667,7 +827,7 @@ type ListCallbacksResponse struct {
 
 func (x *ListCallbacksResponse) Reset() {
 	*x = ListCallbacksResponse{}
-	mi := &file_runwright_callback_v1_callback_registry_service_proto_msgTypes[8]
+	mi := &file_runwright_callback_v1_callback_registry_service_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -679,7 +839,7 @@ func (x *ListCallbacksResponse) String() string {
 func (*ListCallbacksResponse) ProtoMessage() {}
 
 func (x *ListCallbacksResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_runwright_callback_v1_callback_registry_service_proto_msgTypes[8]
+	mi := &file_runwright_callback_v1_callback_registry_service_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -692,7 +852,7 @@ func (x *ListCallbacksResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListCallbacksResponse.ProtoReflect.Descriptor instead.
 func (*ListCallbacksResponse) Descriptor() ([]byte, []int) {
-	return file_runwright_callback_v1_callback_registry_service_proto_rawDescGZIP(), []int{8}
+	return file_runwright_callback_v1_callback_registry_service_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *ListCallbacksResponse) GetCallbacks() []*Callback {
@@ -713,7 +873,7 @@ var File_runwright_callback_v1_callback_registry_service_proto protoreflect.File
 
 const file_runwright_callback_v1_callback_registry_service_proto_rawDesc = "" +
 	"\n" +
-	"5runwright/callback/v1/callback_registry_service.proto\x12\x15runwright.callback.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x99\x02\n" +
+	"5runwright/callback/v1/callback_registry_service.proto\x12\x15runwright.callback.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xdf\x02\n" +
 	"\fCallbackSpec\x12\x1f\n" +
 	"\vcallback_id\x18\x01 \x01(\tR\n" +
 	"callbackId\x12\x1a\n" +
@@ -722,11 +882,23 @@ const file_runwright_callback_v1_callback_registry_service_proto_rawDesc = "" +
 	"\x05tools\x18\x04 \x03(\tR\x05tools\x124\n" +
 	"\x03tls\x18\x05 \x01(\v2\".runwright.callback.v1.CallbackTlsR\x03tls\x12-\n" +
 	"\x13max_calls_in_flight\x18\x06 \x01(\rR\x10maxCallsInFlight\x127\n" +
-	"\x04kind\x18\a \x01(\x0e2#.runwright.callback.v1.CallbackKindR\x04kind\"E\n" +
+	"\x04kind\x18\a \x01(\x0e2#.runwright.callback.v1.CallbackKindR\x04kind\x12D\n" +
+	"\ftool_digests\x18\b \x03(\v2!.runwright.callback.v1.ToolDigestR\vtoolDigests\"E\n" +
+	"\n" +
+	"ToolDigest\x12\x12\n" +
+	"\x04tool\x18\x01 \x01(\tR\x04tool\x12#\n" +
+	"\rschema_digest\x18\x02 \x01(\tR\fschemaDigest\"\xe3\x01\n" +
+	"\n" +
+	"UnusedTool\x12\x12\n" +
+	"\x04tool\x18\x01 \x01(\tR\x04tool\x12#\n" +
+	"\rschema_digest\x18\x02 \x01(\tR\fschemaDigest\x122\n" +
+	"\x15package_schema_digest\x18\x03 \x01(\tR\x13packageSchemaDigest\x12/\n" +
+	"\x13package_fingerprint\x18\x04 \x01(\tR\x12packageFingerprint\x127\n" +
+	"\twanted_at\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\bwantedAt\"E\n" +
 	"\vCallbackTls\x12\x15\n" +
 	"\x06ca_pem\x18\x01 \x01(\fR\x05caPem\x12\x1f\n" +
 	"\vserver_name\x18\x02 \x01(\tR\n" +
-	"serverName\"\xe8\x02\n" +
+	"serverName\"\xae\x03\n" +
 	"\bCallback\x127\n" +
 	"\x04spec\x18\x01 \x01(\v2#.runwright.callback.v1.CallbackSpecR\x04spec\x12\x14\n" +
 	"\x05owner\x18\x02 \x01(\tR\x05owner\x12/\n" +
@@ -735,7 +907,8 @@ const file_runwright_callback_v1_callback_registry_service_proto_rawDesc = "" +
 	"expires_at\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\texpiresAt\x12=\n" +
 	"\x06health\x18\x05 \x01(\x0e2%.runwright.callback.v1.CallbackHealthR\x06health\x12#\n" +
 	"\rhealth_detail\x18\x06 \x01(\tR\fhealthDetail\x12=\n" +
-	"\fhealth_since\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\vhealthSince\"\xa3\x01\n" +
+	"\fhealth_since\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\vhealthSince\x12D\n" +
+	"\funused_tools\x18\b \x03(\v2!.runwright.callback.v1.UnusedToolR\vunusedTools\"\xa3\x01\n" +
 	"\x17RegisterCallbackRequest\x127\n" +
 	"\x04spec\x18\x01 \x01(\v2#.runwright.callback.v1.CallbackSpecR\x04spec\x12\x1e\n" +
 	"\n" +
@@ -783,45 +956,50 @@ func file_runwright_callback_v1_callback_registry_service_proto_rawDescGZIP() []
 }
 
 var file_runwright_callback_v1_callback_registry_service_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_runwright_callback_v1_callback_registry_service_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
+var file_runwright_callback_v1_callback_registry_service_proto_msgTypes = make([]protoimpl.MessageInfo, 11)
 var file_runwright_callback_v1_callback_registry_service_proto_goTypes = []any{
 	(CallbackKind)(0),                  // 0: runwright.callback.v1.CallbackKind
 	(CallbackHealth)(0),                // 1: runwright.callback.v1.CallbackHealth
 	(*CallbackSpec)(nil),               // 2: runwright.callback.v1.CallbackSpec
-	(*CallbackTls)(nil),                // 3: runwright.callback.v1.CallbackTls
-	(*Callback)(nil),                   // 4: runwright.callback.v1.Callback
-	(*RegisterCallbackRequest)(nil),    // 5: runwright.callback.v1.RegisterCallbackRequest
-	(*RegisterCallbackResponse)(nil),   // 6: runwright.callback.v1.RegisterCallbackResponse
-	(*UnregisterCallbackRequest)(nil),  // 7: runwright.callback.v1.UnregisterCallbackRequest
-	(*UnregisterCallbackResponse)(nil), // 8: runwright.callback.v1.UnregisterCallbackResponse
-	(*ListCallbacksRequest)(nil),       // 9: runwright.callback.v1.ListCallbacksRequest
-	(*ListCallbacksResponse)(nil),      // 10: runwright.callback.v1.ListCallbacksResponse
-	(*durationpb.Duration)(nil),        // 11: google.protobuf.Duration
-	(*timestamppb.Timestamp)(nil),      // 12: google.protobuf.Timestamp
+	(*ToolDigest)(nil),                 // 3: runwright.callback.v1.ToolDigest
+	(*UnusedTool)(nil),                 // 4: runwright.callback.v1.UnusedTool
+	(*CallbackTls)(nil),                // 5: runwright.callback.v1.CallbackTls
+	(*Callback)(nil),                   // 6: runwright.callback.v1.Callback
+	(*RegisterCallbackRequest)(nil),    // 7: runwright.callback.v1.RegisterCallbackRequest
+	(*RegisterCallbackResponse)(nil),   // 8: runwright.callback.v1.RegisterCallbackResponse
+	(*UnregisterCallbackRequest)(nil),  // 9: runwright.callback.v1.UnregisterCallbackRequest
+	(*UnregisterCallbackResponse)(nil), // 10: runwright.callback.v1.UnregisterCallbackResponse
+	(*ListCallbacksRequest)(nil),       // 11: runwright.callback.v1.ListCallbacksRequest
+	(*ListCallbacksResponse)(nil),      // 12: runwright.callback.v1.ListCallbacksResponse
+	(*timestamppb.Timestamp)(nil),      // 13: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),        // 14: google.protobuf.Duration
 }
 var file_runwright_callback_v1_callback_registry_service_proto_depIdxs = []int32{
-	3,  // 0: runwright.callback.v1.CallbackSpec.tls:type_name -> runwright.callback.v1.CallbackTls
+	5,  // 0: runwright.callback.v1.CallbackSpec.tls:type_name -> runwright.callback.v1.CallbackTls
 	0,  // 1: runwright.callback.v1.CallbackSpec.kind:type_name -> runwright.callback.v1.CallbackKind
-	2,  // 2: runwright.callback.v1.Callback.spec:type_name -> runwright.callback.v1.CallbackSpec
-	11, // 3: runwright.callback.v1.Callback.lease:type_name -> google.protobuf.Duration
-	12, // 4: runwright.callback.v1.Callback.expires_at:type_name -> google.protobuf.Timestamp
-	1,  // 5: runwright.callback.v1.Callback.health:type_name -> runwright.callback.v1.CallbackHealth
-	12, // 6: runwright.callback.v1.Callback.health_since:type_name -> google.protobuf.Timestamp
-	2,  // 7: runwright.callback.v1.RegisterCallbackRequest.spec:type_name -> runwright.callback.v1.CallbackSpec
-	11, // 8: runwright.callback.v1.RegisterCallbackRequest.lease:type_name -> google.protobuf.Duration
-	4,  // 9: runwright.callback.v1.RegisterCallbackResponse.callback:type_name -> runwright.callback.v1.Callback
-	4,  // 10: runwright.callback.v1.ListCallbacksResponse.callbacks:type_name -> runwright.callback.v1.Callback
-	5,  // 11: runwright.callback.v1.CallbackRegistryService.RegisterCallback:input_type -> runwright.callback.v1.RegisterCallbackRequest
-	7,  // 12: runwright.callback.v1.CallbackRegistryService.UnregisterCallback:input_type -> runwright.callback.v1.UnregisterCallbackRequest
-	9,  // 13: runwright.callback.v1.CallbackRegistryService.ListCallbacks:input_type -> runwright.callback.v1.ListCallbacksRequest
-	6,  // 14: runwright.callback.v1.CallbackRegistryService.RegisterCallback:output_type -> runwright.callback.v1.RegisterCallbackResponse
-	8,  // 15: runwright.callback.v1.CallbackRegistryService.UnregisterCallback:output_type -> runwright.callback.v1.UnregisterCallbackResponse
-	10, // 16: runwright.callback.v1.CallbackRegistryService.ListCallbacks:output_type -> runwright.callback.v1.ListCallbacksResponse
-	14, // [14:17] is the sub-list for method output_type
-	11, // [11:14] is the sub-list for method input_type
-	11, // [11:11] is the sub-list for extension type_name
-	11, // [11:11] is the sub-list for extension extendee
-	0,  // [0:11] is the sub-list for field type_name
+	3,  // 2: runwright.callback.v1.CallbackSpec.tool_digests:type_name -> runwright.callback.v1.ToolDigest
+	13, // 3: runwright.callback.v1.UnusedTool.wanted_at:type_name -> google.protobuf.Timestamp
+	2,  // 4: runwright.callback.v1.Callback.spec:type_name -> runwright.callback.v1.CallbackSpec
+	14, // 5: runwright.callback.v1.Callback.lease:type_name -> google.protobuf.Duration
+	13, // 6: runwright.callback.v1.Callback.expires_at:type_name -> google.protobuf.Timestamp
+	1,  // 7: runwright.callback.v1.Callback.health:type_name -> runwright.callback.v1.CallbackHealth
+	13, // 8: runwright.callback.v1.Callback.health_since:type_name -> google.protobuf.Timestamp
+	4,  // 9: runwright.callback.v1.Callback.unused_tools:type_name -> runwright.callback.v1.UnusedTool
+	2,  // 10: runwright.callback.v1.RegisterCallbackRequest.spec:type_name -> runwright.callback.v1.CallbackSpec
+	14, // 11: runwright.callback.v1.RegisterCallbackRequest.lease:type_name -> google.protobuf.Duration
+	6,  // 12: runwright.callback.v1.RegisterCallbackResponse.callback:type_name -> runwright.callback.v1.Callback
+	6,  // 13: runwright.callback.v1.ListCallbacksResponse.callbacks:type_name -> runwright.callback.v1.Callback
+	7,  // 14: runwright.callback.v1.CallbackRegistryService.RegisterCallback:input_type -> runwright.callback.v1.RegisterCallbackRequest
+	9,  // 15: runwright.callback.v1.CallbackRegistryService.UnregisterCallback:input_type -> runwright.callback.v1.UnregisterCallbackRequest
+	11, // 16: runwright.callback.v1.CallbackRegistryService.ListCallbacks:input_type -> runwright.callback.v1.ListCallbacksRequest
+	8,  // 17: runwright.callback.v1.CallbackRegistryService.RegisterCallback:output_type -> runwright.callback.v1.RegisterCallbackResponse
+	10, // 18: runwright.callback.v1.CallbackRegistryService.UnregisterCallback:output_type -> runwright.callback.v1.UnregisterCallbackResponse
+	12, // 19: runwright.callback.v1.CallbackRegistryService.ListCallbacks:output_type -> runwright.callback.v1.ListCallbacksResponse
+	17, // [17:20] is the sub-list for method output_type
+	14, // [14:17] is the sub-list for method input_type
+	14, // [14:14] is the sub-list for extension type_name
+	14, // [14:14] is the sub-list for extension extendee
+	0,  // [0:14] is the sub-list for field type_name
 }
 
 func init() { file_runwright_callback_v1_callback_registry_service_proto_init() }
@@ -835,7 +1013,7 @@ func file_runwright_callback_v1_callback_registry_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_runwright_callback_v1_callback_registry_service_proto_rawDesc), len(file_runwright_callback_v1_callback_registry_service_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   9,
+			NumMessages:   11,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -7,6 +7,7 @@
 package callbackv1
 
 import (
+	v1 "github.com/runwright/runwright/clients/go/gen/runwright/v1"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
 	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
@@ -419,11 +420,188 @@ func (x *ToolNotPerformed) GetMessage() string {
 	return ""
 }
 
+// Request of DescribeTools.
+type DescribeToolsRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DescribeToolsRequest) Reset() {
+	*x = DescribeToolsRequest{}
+	mi := &file_runwright_callback_v1_tool_executor_service_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DescribeToolsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DescribeToolsRequest) ProtoMessage() {}
+
+func (x *DescribeToolsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_runwright_callback_v1_tool_executor_service_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DescribeToolsRequest.ProtoReflect.Descriptor instead.
+func (*DescribeToolsRequest) Descriptor() ([]byte, []int) {
+	return file_runwright_callback_v1_tool_executor_service_proto_rawDescGZIP(), []int{5}
+}
+
+// Response of DescribeTools, at most 16 MiB.
+type DescribeToolsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The tools, by ascending name.
+	Tools         []*ToolDescription `protobuf:"bytes,1,rep,name=tools,proto3" json:"tools,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DescribeToolsResponse) Reset() {
+	*x = DescribeToolsResponse{}
+	mi := &file_runwright_callback_v1_tool_executor_service_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DescribeToolsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DescribeToolsResponse) ProtoMessage() {}
+
+func (x *DescribeToolsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_runwright_callback_v1_tool_executor_service_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DescribeToolsResponse.ProtoReflect.Descriptor instead.
+func (*DescribeToolsResponse) Descriptor() ([]byte, []int) {
+	return file_runwright_callback_v1_tool_executor_service_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *DescribeToolsResponse) GetTools() []*ToolDescription {
+	if x != nil {
+		return x.Tools
+	}
+	return nil
+}
+
+// A tool as its host knows it.
+type ToolDescription struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The tool's name.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// What it does, for the model. Empty: the host does not say.
+	Description string `protobuf:"bytes,2,opt,name=description,proto3" json:"description,omitempty"`
+	// JSON Schema 2020-12 of its arguments, in RFC 8785 form. Empty: the host does
+	// not say.
+	ParametersSchemaJson []byte `protobuf:"bytes,3,opt,name=parameters_schema_json,json=parametersSchemaJson,proto3" json:"parameters_schema_json,omitempty"`
+	// Digest of `parameters_schema_json`: `sha256:` and 64 hex digits. Empty without
+	// a schema.
+	SchemaDigest string `protobuf:"bytes,4,opt,name=schema_digest,json=schemaDigest,proto3" json:"schema_digest,omitempty"`
+	// What a call can do to the world. Unspecified: the host does not say.
+	Effect v1.EffectClass `protobuf:"varint,5,opt,name=effect,proto3,enum=runwright.v1.EffectClass" json:"effect,omitempty"`
+	// Whether a call with the same idempotency key may be sent again. Absent: the
+	// host does not say.
+	Idempotent    *bool `protobuf:"varint,6,opt,name=idempotent,proto3,oneof" json:"idempotent,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ToolDescription) Reset() {
+	*x = ToolDescription{}
+	mi := &file_runwright_callback_v1_tool_executor_service_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ToolDescription) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ToolDescription) ProtoMessage() {}
+
+func (x *ToolDescription) ProtoReflect() protoreflect.Message {
+	mi := &file_runwright_callback_v1_tool_executor_service_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ToolDescription.ProtoReflect.Descriptor instead.
+func (*ToolDescription) Descriptor() ([]byte, []int) {
+	return file_runwright_callback_v1_tool_executor_service_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *ToolDescription) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *ToolDescription) GetDescription() string {
+	if x != nil {
+		return x.Description
+	}
+	return ""
+}
+
+func (x *ToolDescription) GetParametersSchemaJson() []byte {
+	if x != nil {
+		return x.ParametersSchemaJson
+	}
+	return nil
+}
+
+func (x *ToolDescription) GetSchemaDigest() string {
+	if x != nil {
+		return x.SchemaDigest
+	}
+	return ""
+}
+
+func (x *ToolDescription) GetEffect() v1.EffectClass {
+	if x != nil {
+		return x.Effect
+	}
+	return v1.EffectClass(0)
+}
+
+func (x *ToolDescription) GetIdempotent() bool {
+	if x != nil && x.Idempotent != nil {
+		return *x.Idempotent
+	}
+	return false
+}
+
 var File_runwright_callback_v1_tool_executor_service_proto protoreflect.FileDescriptor
 
 const file_runwright_callback_v1_tool_executor_service_proto_rawDesc = "" +
 	"\n" +
-	"1runwright/callback/v1/tool_executor_service.proto\x12\x15runwright.callback.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x85\x03\n" +
+	"1runwright/callback/v1/tool_executor_service.proto\x12\x15runwright.callback.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1arunwright/v1/package.proto\"\x85\x03\n" +
 	"\x12ExecuteToolRequest\x12\x15\n" +
 	"\x06run_id\x18\x01 \x01(\tR\x05runId\x12\x17\n" +
 	"\aturn_id\x18\x02 \x01(\tR\x06turnId\x12\x14\n" +
@@ -450,9 +628,23 @@ const file_runwright_callback_v1_tool_executor_service_proto_rawDesc = "" +
 	"\tToolError\x12\x18\n" +
 	"\amessage\x18\x01 \x01(\tR\amessage\",\n" +
 	"\x10ToolNotPerformed\x12\x18\n" +
-	"\amessage\x18\x01 \x01(\tR\amessage2{\n" +
+	"\amessage\x18\x01 \x01(\tR\amessage\"\x16\n" +
+	"\x14DescribeToolsRequest\"U\n" +
+	"\x15DescribeToolsResponse\x12<\n" +
+	"\x05tools\x18\x01 \x03(\v2&.runwright.callback.v1.ToolDescriptionR\x05tools\"\x89\x02\n" +
+	"\x0fToolDescription\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12 \n" +
+	"\vdescription\x18\x02 \x01(\tR\vdescription\x124\n" +
+	"\x16parameters_schema_json\x18\x03 \x01(\fR\x14parametersSchemaJson\x12#\n" +
+	"\rschema_digest\x18\x04 \x01(\tR\fschemaDigest\x121\n" +
+	"\x06effect\x18\x05 \x01(\x0e2\x19.runwright.v1.EffectClassR\x06effect\x12#\n" +
+	"\n" +
+	"idempotent\x18\x06 \x01(\bH\x00R\n" +
+	"idempotent\x88\x01\x01B\r\n" +
+	"\v_idempotent2\xe7\x01\n" +
 	"\x13ToolExecutorService\x12d\n" +
-	"\vExecuteTool\x12).runwright.callback.v1.ExecuteToolRequest\x1a*.runwright.callback.v1.ExecuteToolResponseB\x85\x01\n" +
+	"\vExecuteTool\x12).runwright.callback.v1.ExecuteToolRequest\x1a*.runwright.callback.v1.ExecuteToolResponse\x12j\n" +
+	"\rDescribeTools\x12+.runwright.callback.v1.DescribeToolsRequest\x1a,.runwright.callback.v1.DescribeToolsResponseB\x85\x01\n" +
 	"\x19dev.runwright.callback.v1P\x01ZNgithub.com/runwright/runwright/clients/go/gen/runwright/callback/v1;callbackv1\xaa\x02\x15Runwright.Callback.V1b\x06proto3"
 
 var (
@@ -467,27 +659,35 @@ func file_runwright_callback_v1_tool_executor_service_proto_rawDescGZIP() []byte
 	return file_runwright_callback_v1_tool_executor_service_proto_rawDescData
 }
 
-var file_runwright_callback_v1_tool_executor_service_proto_msgTypes = make([]protoimpl.MessageInfo, 5)
+var file_runwright_callback_v1_tool_executor_service_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
 var file_runwright_callback_v1_tool_executor_service_proto_goTypes = []any{
 	(*ExecuteToolRequest)(nil),    // 0: runwright.callback.v1.ExecuteToolRequest
 	(*ExecuteToolResponse)(nil),   // 1: runwright.callback.v1.ExecuteToolResponse
 	(*ToolResult)(nil),            // 2: runwright.callback.v1.ToolResult
 	(*ToolError)(nil),             // 3: runwright.callback.v1.ToolError
 	(*ToolNotPerformed)(nil),      // 4: runwright.callback.v1.ToolNotPerformed
-	(*timestamppb.Timestamp)(nil), // 5: google.protobuf.Timestamp
+	(*DescribeToolsRequest)(nil),  // 5: runwright.callback.v1.DescribeToolsRequest
+	(*DescribeToolsResponse)(nil), // 6: runwright.callback.v1.DescribeToolsResponse
+	(*ToolDescription)(nil),       // 7: runwright.callback.v1.ToolDescription
+	(*timestamppb.Timestamp)(nil), // 8: google.protobuf.Timestamp
+	(v1.EffectClass)(0),           // 9: runwright.v1.EffectClass
 }
 var file_runwright_callback_v1_tool_executor_service_proto_depIdxs = []int32{
-	5, // 0: runwright.callback.v1.ExecuteToolRequest.deadline:type_name -> google.protobuf.Timestamp
+	8, // 0: runwright.callback.v1.ExecuteToolRequest.deadline:type_name -> google.protobuf.Timestamp
 	2, // 1: runwright.callback.v1.ExecuteToolResponse.result:type_name -> runwright.callback.v1.ToolResult
 	3, // 2: runwright.callback.v1.ExecuteToolResponse.error:type_name -> runwright.callback.v1.ToolError
 	4, // 3: runwright.callback.v1.ExecuteToolResponse.not_performed:type_name -> runwright.callback.v1.ToolNotPerformed
-	0, // 4: runwright.callback.v1.ToolExecutorService.ExecuteTool:input_type -> runwright.callback.v1.ExecuteToolRequest
-	1, // 5: runwright.callback.v1.ToolExecutorService.ExecuteTool:output_type -> runwright.callback.v1.ExecuteToolResponse
-	5, // [5:6] is the sub-list for method output_type
-	4, // [4:5] is the sub-list for method input_type
-	4, // [4:4] is the sub-list for extension type_name
-	4, // [4:4] is the sub-list for extension extendee
-	0, // [0:4] is the sub-list for field type_name
+	7, // 4: runwright.callback.v1.DescribeToolsResponse.tools:type_name -> runwright.callback.v1.ToolDescription
+	9, // 5: runwright.callback.v1.ToolDescription.effect:type_name -> runwright.v1.EffectClass
+	0, // 6: runwright.callback.v1.ToolExecutorService.ExecuteTool:input_type -> runwright.callback.v1.ExecuteToolRequest
+	5, // 7: runwright.callback.v1.ToolExecutorService.DescribeTools:input_type -> runwright.callback.v1.DescribeToolsRequest
+	1, // 8: runwright.callback.v1.ToolExecutorService.ExecuteTool:output_type -> runwright.callback.v1.ExecuteToolResponse
+	6, // 9: runwright.callback.v1.ToolExecutorService.DescribeTools:output_type -> runwright.callback.v1.DescribeToolsResponse
+	8, // [8:10] is the sub-list for method output_type
+	6, // [6:8] is the sub-list for method input_type
+	6, // [6:6] is the sub-list for extension type_name
+	6, // [6:6] is the sub-list for extension extendee
+	0, // [0:6] is the sub-list for field type_name
 }
 
 func init() { file_runwright_callback_v1_tool_executor_service_proto_init() }
@@ -500,13 +700,14 @@ func file_runwright_callback_v1_tool_executor_service_proto_init() {
 		(*ExecuteToolResponse_Error)(nil),
 		(*ExecuteToolResponse_NotPerformed)(nil),
 	}
+	file_runwright_callback_v1_tool_executor_service_proto_msgTypes[7].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_runwright_callback_v1_tool_executor_service_proto_rawDesc), len(file_runwright_callback_v1_tool_executor_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   5,
+			NumMessages:   8,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -19,7 +19,8 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	ToolExecutorService_ExecuteTool_FullMethodName = "/runwright.callback.v1.ToolExecutorService/ExecuteTool"
+	ToolExecutorService_ExecuteTool_FullMethodName   = "/runwright.callback.v1.ToolExecutorService/ExecuteTool"
+	ToolExecutorService_DescribeTools_FullMethodName = "/runwright.callback.v1.ToolExecutorService/DescribeTools"
 )
 
 // ToolExecutorServiceClient is the client API for ToolExecutorService service.
@@ -34,6 +35,10 @@ type ToolExecutorServiceClient interface {
 	// RPC when the run is cancelled or the deadline has passed. Of a run that
 	// belongs to a trace, the call's metadata has a W3C `traceparent`.
 	ExecuteTool(ctx context.Context, in *ExecuteToolRequest, opts ...grpc.CallOption) (*ExecuteToolResponse, error)
+	// Says which tools are served here, for whoever writes a package or compares one
+	// with this host: `runwright package tools` and `package validate --tools`. The
+	// runtime does not call it; a host without it answers UNIMPLEMENTED.
+	DescribeTools(ctx context.Context, in *DescribeToolsRequest, opts ...grpc.CallOption) (*DescribeToolsResponse, error)
 }
 
 type toolExecutorServiceClient struct {
@@ -54,6 +59,16 @@ func (c *toolExecutorServiceClient) ExecuteTool(ctx context.Context, in *Execute
 	return out, nil
 }
 
+func (c *toolExecutorServiceClient) DescribeTools(ctx context.Context, in *DescribeToolsRequest, opts ...grpc.CallOption) (*DescribeToolsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(DescribeToolsResponse)
+	err := c.cc.Invoke(ctx, ToolExecutorService_DescribeTools_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // ToolExecutorServiceServer is the server API for ToolExecutorService service.
 // All implementations must embed UnimplementedToolExecutorServiceServer
 // for forward compatibility.
@@ -66,6 +81,10 @@ type ToolExecutorServiceServer interface {
 	// RPC when the run is cancelled or the deadline has passed. Of a run that
 	// belongs to a trace, the call's metadata has a W3C `traceparent`.
 	ExecuteTool(context.Context, *ExecuteToolRequest) (*ExecuteToolResponse, error)
+	// Says which tools are served here, for whoever writes a package or compares one
+	// with this host: `runwright package tools` and `package validate --tools`. The
+	// runtime does not call it; a host without it answers UNIMPLEMENTED.
+	DescribeTools(context.Context, *DescribeToolsRequest) (*DescribeToolsResponse, error)
 	mustEmbedUnimplementedToolExecutorServiceServer()
 }
 
@@ -78,6 +97,9 @@ type UnimplementedToolExecutorServiceServer struct{}
 
 func (UnimplementedToolExecutorServiceServer) ExecuteTool(context.Context, *ExecuteToolRequest) (*ExecuteToolResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ExecuteTool not implemented")
+}
+func (UnimplementedToolExecutorServiceServer) DescribeTools(context.Context, *DescribeToolsRequest) (*DescribeToolsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method DescribeTools not implemented")
 }
 func (UnimplementedToolExecutorServiceServer) mustEmbedUnimplementedToolExecutorServiceServer() {}
 func (UnimplementedToolExecutorServiceServer) testEmbeddedByValue()                             {}
@@ -118,6 +140,24 @@ func _ToolExecutorService_ExecuteTool_Handler(srv interface{}, ctx context.Conte
 	return interceptor(ctx, in, info, handler)
 }
 
+func _ToolExecutorService_DescribeTools_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(DescribeToolsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ToolExecutorServiceServer).DescribeTools(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ToolExecutorService_DescribeTools_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ToolExecutorServiceServer).DescribeTools(ctx, req.(*DescribeToolsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // ToolExecutorService_ServiceDesc is the grpc.ServiceDesc for ToolExecutorService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -128,6 +168,10 @@ var ToolExecutorService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ExecuteTool",
 			Handler:    _ToolExecutorService_ExecuteTool_Handler,
+		},
+		{
+			MethodName: "DescribeTools",
+			Handler:    _ToolExecutorService_DescribeTools_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},

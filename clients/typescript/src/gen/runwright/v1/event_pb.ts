@@ -24,7 +24,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file runwright/v1/event.proto.
  */
 export const file_runwright_v1_event: GenFile = /*@__PURE__*/
-  fileDesc("ChhydW53cmlnaHQvdjEvZXZlbnQucHJvdG8SDHJ1bndyaWdodC52MSLfDwoFRXZlbnQSCwoDc2VxGAEgASgEEhAKCGV2ZW50X2lkGAIgASgJEiUKBGtpbmQYAyABKA4yFy5ydW53cmlnaHQudjEuRXZlbnRLaW5kEhEKCWlnbm9yYWJsZRgEIAEoCBIoCgR0aW1lGAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIOCgZydW5faWQYBiABKAkSEgoKc2Vzc2lvbl9pZBgHIAEoCRIPCgd0dXJuX2lkGAggASgJEhAKCGFnZW50X2lkGAkgASgJEg0KBXJvdW5kGAogASgNEhEKCWVmZmVjdF9pZBgLIAEoCRIPCgdhdHRlbXB0GAwgASgNEhsKE3BhY2thZ2VfZmluZ2VycHJpbnQYDSABKAkSEQoJcHJpbmNpcGFsGA4gASgJEhQKDHRyYWNlX3BhcmVudBgPIAEoCRIvCgtydW5fc3RhcnRlZBgUIAEoCzIYLnJ1bndyaWdodC52MS5SdW5TdGFydGVkSAASMQoMdHVybl9zdGFydGVkGBUgASgLMhkucnVud3JpZ2h0LnYxLlR1cm5TdGFydGVkSAASQgoVbW9kZWxfYXR0ZW1wdF9zdGFydGVkGBYgASgLMiEucnVud3JpZ2h0LnYxLk1vZGVsQXR0ZW1wdFN0YXJ0ZWRIABJGChdtb2RlbF9tZXNzYWdlX2NvbXBsZXRlZBgXIAEoCzIjLnJ1bndyaWdodC52MS5Nb2RlbE1lc3NhZ2VDb21wbGV0ZWRIABJAChRtb2RlbF9hdHRlbXB0X2ZhaWxlZBgYIAEoCzIgLnJ1bndyaWdodC52MS5Nb2RlbEF0dGVtcHRGYWlsZWRIABI1Cg50b29sX3JlcXVlc3RlZBgZIAEoCzIbLnJ1bndyaWdodC52MS5Ub29sUmVxdWVzdGVkSAASNQoOcG9saWN5X2RlY2lkZWQYGiABKAsyGy5ydW53cmlnaHQudjEuUG9saWN5RGVjaWRlZEgAEjEKDHRvb2xfc3RhcnRlZBgbIAEoCzIZLnJ1bndyaWdodC52MS5Ub29sU3RhcnRlZEgAEjUKDnRvb2xfY29tcGxldGVkGBwgASgLMhsucnVud3JpZ2h0LnYxLlRvb2xDb21wbGV0ZWRIABIvCgt0b29sX2ZhaWxlZBgdIAEoCzIYLnJ1bndyaWdodC52MS5Ub29sRmFpbGVkSAASLwoLdG9vbF9kZW5pZWQYHiABKAsyGC5ydW53cmlnaHQudjEuVG9vbERlbmllZEgAEjUKDnRvb2xfY2FuY2VsbGVkGB8gASgLMhsucnVud3JpZ2h0LnYxLlRvb2xDYW5jZWxsZWRIABJEChZ0b29sX3JlY292ZXJ5X3JlcXVpcmVkGCAgASgLMiIucnVud3JpZ2h0LnYxLlRvb2xSZWNvdmVyeVJlcXVpcmVkSAASQAoUcnVuX2NhbmNlbF9yZXF1ZXN0ZWQYISABKAsyIC5ydW53cmlnaHQudjEuUnVuQ2FuY2VsUmVxdWVzdGVkSAASNQoOdHVybl9jb21wbGV0ZWQYIiABKAsyGy5ydW53cmlnaHQudjEuVHVybkNvbXBsZXRlZEgAEi8KC3R1cm5fZmFpbGVkGCMgASgLMhgucnVud3JpZ2h0LnYxLlR1cm5GYWlsZWRIABIzCg1ydW5fY29tcGxldGVkGCQgASgLMhoucnVud3JpZ2h0LnYxLlJ1bkNvbXBsZXRlZEgAEi0KCnJ1bl9mYWlsZWQYJSABKAsyFy5ydW53cmlnaHQudjEuUnVuRmFpbGVkSAASMwoNcnVuX2NhbmNlbGxlZBgmIAEoCzIaLnJ1bndyaWdodC52MS5SdW5DYW5jZWxsZWRIABI3Cg9yZXRyeV9zY2hlZHVsZWQYJyABKAsyHC5ydW53cmlnaHQudjEuUmV0cnlTY2hlZHVsZWRIABI7ChFjb250ZXh0X2Fzc2VtYmxlZBgoIAEoCzIeLnJ1bndyaWdodC52MS5Db250ZXh0QXNzZW1ibGVkSAASPAoSbW9kZWxfc3RyZWFtX2RlbHRhGCkgASgLMh4ucnVud3JpZ2h0LnYxLk1vZGVsU3RyZWFtRGVsdGFIABI3Cg9lZmZlY3RfcmVzb2x2ZWQYMiABKAsyHC5ydW53cmlnaHQudjEuRWZmZWN0UmVzb2x2ZWRIABI9ChJhcHByb3ZhbF9yZXF1ZXN0ZWQYPCABKAsyHy5ydW53cmlnaHQudjEuQXBwcm92YWxSZXF1ZXN0ZWRIABI5ChBhcHByb3ZhbF9kZWNpZGVkGD0gASgLMh0ucnVud3JpZ2h0LnYxLkFwcHJvdmFsRGVjaWRlZEgAEjkKEGFwcHJvdmFsX2V4cGlyZWQYPiABKAsyHS5ydW53cmlnaHQudjEuQXBwcm92YWxFeHBpcmVkSAASPQoSYXBwcm92YWxfd2l0aGRyYXduGD8gASgLMh8ucnVud3JpZ2h0LnYxLkFwcHJvdmFsV2l0aGRyYXduSAASPwoTYXBwcm92YWxfc3VwZXJzZWRlZBhAIAEoCzIgLnJ1bndyaWdodC52MS5BcHByb3ZhbFN1cGVyc2VkZWRIABI9ChJhcHByb3ZhbF9lc2NhbGF0ZWQYQSABKAsyHy5ydW53cmlnaHQudjEuQXBwcm92YWxFc2NhbGF0ZWRIAEIGCgRib2R5IvoCCgpSdW5TdGFydGVkEhEKCW5hbWVzcGFjZRgBIAEoCRIpCgdyZXF1ZXN0GAIgASgLMhgucnVud3JpZ2h0LnYxLkNvbnRlbnRSZWYSFgoOcmVxdWVzdF9kaWdlc3QYAyABKAkSEgoKcGFja2FnZV9pZBgEIAEoCRIpCgdwYWNrYWdlGAUgASgLMhgucnVud3JpZ2h0LnYxLkNvbnRlbnRSZWYSEAoIcHJvdmlkZXIYBiABKAkSDQoFbW9kZWwYByABKAkSJAoGYnVkZ2V0GAggASgLMhQucnVud3JpZ2h0LnYxLkJ1ZGdldBI0CgZsYWJlbHMYCSADKAsyJC5ydW53cmlnaHQudjEuUnVuU3RhcnRlZC5MYWJlbHNFbnRyeRISCgpqb3VybmFsX2lkGAogASgJEhcKD3ByaW5jaXBhbF9yb2xlcxgLIAMoCRotCgtMYWJlbHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIjYKC1R1cm5TdGFydGVkEicKBWlucHV0GAEgAygLMhgucnVud3JpZ2h0LnYxLkNvbnRlbnRSZWYiRQoTTW9kZWxBdHRlbXB0U3RhcnRlZBIQCghwcm92aWRlchgBIAEoCRINCgVtb2RlbBgCIAEoCRINCgVyb3V0ZRgDIAEoDSLsAQoVTW9kZWxNZXNzYWdlQ29tcGxldGVkEiYKBHRleHQYASABKAsyGC5ydW53cmlnaHQudjEuQ29udGVudFJlZhIxCg1maW5pc2hfcmVhc29uGAIgASgOMhoucnVud3JpZ2h0LnYxLkZpbmlzaFJlYXNvbhISCgp0b29sX2NhbGxzGAMgASgNEhQKDGlucHV0X3Rva2VucxgEIAEoBBIVCg1vdXRwdXRfdG9rZW5zGAUgASgEEigKBm9wYXF1ZRgGIAEoCzIYLnJ1bndyaWdodC52MS5Db250ZW50UmVmEg0KBXJvdXRlGAcgASgNIj0KEk1vZGVsQXR0ZW1wdEZhaWxlZBInCgVlcnJvchgBIAEoCzIYLnJ1bndyaWdodC52MS5BZ2VudEVycm9yIpoBCg1Ub29sUmVxdWVzdGVkEgwKBHRvb2wYASABKAkSGAoQcHJvdmlkZXJfY2FsbF9pZBgCIAEoCRIrCglhcmd1bWVudHMYAyABKAsyGC5ydW53cmlnaHQudjEuQ29udGVudFJlZhIQCghleGVjdXRvchgEIAEoCRIPCgd0YWludGVkGAUgASgIEhEKCXVudHJ1c3RlZBgGIAEoCCKYAgoNUG9saWN5RGVjaWRlZBIoCgVzdGFnZRgBIAEoDjIZLnJ1bndyaWdodC52MS5Qb2xpY3lTdGFnZRIsCgd2ZXJkaWN0GAIgASgOMhsucnVud3JpZ2h0LnYxLlBvbGljeVZlcmRpY3QSEgoKcG9saWN5X3JlZhgDIAEoCRIMCgRjb2RlGAQgASgJEgwKBHJ1bGUYBSABKAkSDwoHZGVjaWRlchgGIAEoCRIWCg5zdWJqZWN0X2RpZ2VzdBgHIAEoCRIXCg9vcGVyYXRvcl9kaWdlc3QYCCABKAkSKwoGc2hhZG93GAkgAygLMhsucnVud3JpZ2h0LnYxLlBvbGljeU9waW5pb24SEAoIYXBwcm92YWwYCiABKAkikAIKC1Rvb2xTdGFydGVkEgwKBHRvb2wYASABKAkSEAoIZXhlY3V0b3IYAiABKAkSKQoGZWZmZWN0GAMgASgOMhkucnVud3JpZ2h0LnYxLkVmZmVjdENsYXNzEhIKCmlkZW1wb3RlbnQYBCABKAgSFwoPaWRlbXBvdGVuY3lfa2V5GAUgASgJEhgKEGFyZ3VtZW50c19kaWdlc3QYBiABKAkSLAoIZGVhZGxpbmUYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhMKC2FwcHJvdmFsX2lkGAggASgJEhMKC2FwcHJvdmVkX2J5GAkgASgJEhcKD2FwcHJvdmFsX2RpZ2VzdBgKIAEoCSKCAQoNVG9vbENvbXBsZXRlZBIMCgR0b29sGAEgASgJEigKBnJlc3VsdBgCIAEoCzIYLnJ1bndyaWdodC52MS5Db250ZW50UmVmEjkKEWV4ZWN1dG9yX2lkZW50aXR5GAMgASgLMh4ucnVud3JpZ2h0LnYxLkV4ZWN1dG9ySWRlbnRpdHkiqwEKClRvb2xGYWlsZWQSDAoEdG9vbBgBIAEoCRIpCgZyZWFzb24YAiABKA4yGS5ydW53cmlnaHQudjEuRXJyb3JSZWFzb24SKQoHbWVzc2FnZRgDIAEoCzIYLnJ1bndyaWdodC52MS5Db250ZW50UmVmEjkKEWV4ZWN1dG9yX2lkZW50aXR5GAQgASgLMh4ucnVud3JpZ2h0LnYxLkV4ZWN1dG9ySWRlbnRpdHkiTQoKVG9vbERlbmllZBIMCgR0b29sGAEgASgJEhIKCnBvbGljeV9yZWYYAiABKAkSDAoEY29kZRgDIAEoCRIPCgdtZXNzYWdlGAQgASgJIh0KDVRvb2xDYW5jZWxsZWQSDAoEdG9vbBgBIAEoCSLPAQoUVG9vbFJlY292ZXJ5UmVxdWlyZWQSDAoEdG9vbBgBIAEoCRIQCghleGVjdXRvchgCIAEoCRIXCg9pZGVtcG90ZW5jeV9rZXkYAyABKAkSGAoQYXJndW1lbnRzX2RpZ2VzdBgEIAEoCRIpCgZyZWFzb24YBSABKA4yGS5ydW53cmlnaHQudjEuRXJyb3JSZWFzb24SOQoRZXhlY3V0b3JfaWRlbnRpdHkYBiABKAsyHi5ydW53cmlnaHQudjEuRXhlY3V0b3JJZGVudGl0eSJoChJSdW5DYW5jZWxSZXF1ZXN0ZWQSDgoGcmVhc29uGAEgASgJEhQKDHJlcXVlc3RlZF9ieRgCIAEoCRIsCghkZWFkbGluZRgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiDwoNVHVybkNvbXBsZXRlZCI1CgpUdXJuRmFpbGVkEicKBWVycm9yGAEgASgLMhgucnVud3JpZ2h0LnYxLkFnZW50RXJyb3IinAEKDFJ1bkNvbXBsZXRlZBItCgtzdG9wX3JlYXNvbhgBIAEoDjIYLnJ1bndyaWdodC52MS5TdG9wUmVhc29uEigKBnJlc3VsdBgCIAEoCzIYLnJ1bndyaWdodC52MS5Db250ZW50UmVmEiIKBXVzYWdlGAMgASgLMhMucnVud3JpZ2h0LnYxLlVzYWdlEg8KB3RhaW50ZWQYBCABKAgihwEKCVJ1bkZhaWxlZBItCgtzdG9wX3JlYXNvbhgBIAEoDjIYLnJ1bndyaWdodC52MS5TdG9wUmVhc29uEicKBWVycm9yGAIgASgLMhgucnVud3JpZ2h0LnYxLkFnZW50RXJyb3ISIgoFdXNhZ2UYAyABKAsyEy5ydW53cmlnaHQudjEuVXNhZ2UidAoMUnVuQ2FuY2VsbGVkEicKBWVycm9yGAEgASgLMhgucnVud3JpZ2h0LnYxLkFnZW50RXJyb3ISFwoPdW5rbm93bl9lZmZlY3RzGAIgAygJEiIKBXVzYWdlGAMgASgLMhMucnVud3JpZ2h0LnYxLlVzYWdlItYBCg5SZXRyeVNjaGVkdWxlZBIpCgZyZWFzb24YASABKA4yGS5ydW53cmlnaHQudjEuRXJyb3JSZWFzb24SLgoKbm90X2JlZm9yZRgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLgoKZ2l2ZV91cF9hdBgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASOQoRZXhlY3V0b3JfaWRlbnRpdHkYBCABKAsyHi5ydW53cmlnaHQudjEuRXhlY3V0b3JJZGVudGl0eSKUAQoQQ29udGV4dEFzc2VtYmxlZBIrCghpbmNsdWRlZBgBIAMoCzIZLnJ1bndyaWdodC52MS5TZXNzaW9uVHVybhIpCgdvbWl0dGVkGAIgAygLMhgucnVud3JpZ2h0LnYxLk9taXR0ZWRSdW4SFQoNb21pdHRlZF9jb3VudBgDIAEoDRIRCgloYXNfb2xkZXIYBCABKAgioQEKC1Nlc3Npb25UdXJuEg4KBnJ1bl9pZBgBIAEoCRIPCgd0dXJuX2lkGAIgASgJEicKBWlucHV0GAMgAygLMhgucnVud3JpZ2h0LnYxLkNvbnRlbnRSZWYSKAoGYW5zd2VyGAQgASgLMhgucnVud3JpZ2h0LnYxLkNvbnRlbnRSZWYSDQoFYnl0ZXMYBSABKAQSDwoHdGFpbnRlZBgGIAEoCCJICgpPbWl0dGVkUnVuEg4KBnJ1bl9pZBgBIAEoCRIqCgN3aHkYAiABKA4yHS5ydW53cmlnaHQudjEuQ29udGV4dE9taXNzaW9uIp0BCg5FZmZlY3RSZXNvbHZlZBIMCgR0b29sGAEgASgJEiwKCnJlc29sdXRpb24YAiABKA4yGC5ydW53cmlnaHQudjEuUmVzb2x1dGlvbhITCgtyZXNvbHZlZF9ieRgDIAEoCRIOCgZyZWFzb24YBCABKAkSEgoKcmVxdWVzdF9pZBgFIAEoCRIWCg5yZXF1ZXN0X2RpZ2VzdBgGIAEoCSIwChBNb2RlbFN0cmVhbURlbHRhEgwKBHRleHQYASABKAkSDgoGb2Zmc2V0GAIgASgEIhsKCEJvb2ttYXJrEg8KB29wZW5pbmcYASABKAgiYQoDR2FwEg4KBnJ1bl9pZBgBIAEoCRIRCgllZmZlY3RfaWQYAiABKAkSDwoHYXR0ZW1wdBgDIAEoDRITCgtmcm9tX29mZnNldBgEIAEoBBIRCgl0b19vZmZzZXQYBSABKAQipgIKCkV2ZW50RnJhbWUSDgoGY3Vyc29yGAEgASgJEiQKBWV2ZW50GAIgASgLMhMucnVud3JpZ2h0LnYxLkV2ZW50SAASKgoIYm9va21hcmsYAyABKAsyFi5ydW53cmlnaHQudjEuQm9va21hcmtIABIgCgNnYXAYBCABKAsyES5ydW53cmlnaHQudjEuR2FwSAASEAoIcG9zaXRpb24YBSABKAQSFQoNcHJldmlvdXNfaGFzaBgGIAEoDBIMCgRoYXNoGAcgASgMEi0KCGNvbnRlbnRzGAggAygLMhsucnVud3JpZ2h0LnYxLklubGluZUNvbnRlbnQSFAoMc3ViX3NlcXVlbmNlGAkgASgNEhAKCGVuZHNfcnVuGAogASgIQgYKBGl0ZW0i5gMKEUFwcHJvdmFsUmVxdWVzdGVkEhMKC2FwcHJvdmFsX2lkGAEgASgJEigKBGtpbmQYAiABKA4yGi5ydW53cmlnaHQudjEuQXBwcm92YWxLaW5kEgwKBHRvb2wYAyABKAkSEAoIZXhlY3V0b3IYBCABKAkSDAoEcmlzaxgFIAEoCRIrCglhcmd1bWVudHMYBiABKAsyGC5ydW53cmlnaHQudjEuQ29udGVudFJlZhIOCgZkaWdlc3QYByABKAkSFQoNc2NoZW1hX2RpZ2VzdBgIIAEoCRIQCghhcHByb3ZhbBgJIAEoCRISCgpwb2xpY3lfcmVmGAogASgJEgwKBHJ1bGUYCyABKAkSDAoEY29kZRgMIAEoCRIPCgdkZWNpZGVyGA0gASgJEg8KB21lc3NhZ2UYDiABKAkSDwoHdGFpbnRlZBgPIAEoCBInCgRzZXRzGBAgAygLMhkucnVud3JpZ2h0LnYxLkFwcHJvdmVyU2V0Ei4KCmV4cGlyZXNfYXQYESABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi8KCW9uX2V4cGlyeRgSIAEoDjIcLnJ1bndyaWdodC52MS5BcHByb3ZhbEV4cGlyeRIRCglmb3VyX2V5ZXMYEyABKAgi0QIKD0FwcHJvdmFsRGVjaWRlZBITCgthcHByb3ZhbF9pZBgBIAEoCRIMCgR0b29sGAIgASgJEjAKDHJlcXVlc3RlZF9hdBgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDgoGZGlnZXN0GAQgASgJEi4KB3ZlcmRpY3QYBSABKA4yHS5ydW53cmlnaHQudjEuQXBwcm92YWxWZXJkaWN0EhIKCmRlY2lkZWRfYnkYBiABKAkSDwoHbWVzc2FnZRgHIAEoCRIMCgRub3RlGAggASgJEhQKDG9uX2JlaGFsZl9vZhgJIAEoCRISCgpyZXF1ZXN0X2lkGAogASgJEhYKDnJlcXVlc3RfZGlnZXN0GAsgASgJEjQKCnNlcGFyYXRpb24YDCABKA4yIC5ydW53cmlnaHQudjEuQXBwcm92YWxTZXBhcmF0aW9uIscBCg9BcHByb3ZhbEV4cGlyZWQSEwoLYXBwcm92YWxfaWQYASABKAkSDAoEdG9vbBgCIAEoCRIwCgxyZXF1ZXN0ZWRfYXQYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi4KCmV4cGlyZXNfYXQYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi8KCW9uX2V4cGlyeRgFIAEoDjIcLnJ1bndyaWdodC52MS5BcHByb3ZhbEV4cGlyeSJoChFBcHByb3ZhbFdpdGhkcmF3bhITCgthcHByb3ZhbF9pZBgBIAEoCRIMCgR0b29sGAIgASgJEjAKDHJlcXVlc3RlZF9hdBgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiaQoSQXBwcm92YWxTdXBlcnNlZGVkEhMKC2FwcHJvdmFsX2lkGAEgASgJEgwKBHRvb2wYAiABKAkSMAoMcmVxdWVzdGVkX2F0GAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCJ9ChFBcHByb3ZhbEVzY2FsYXRlZBITCgthcHByb3ZhbF9pZBgBIAEoCRIMCgR0b29sGAIgASgJEjAKDHJlcXVlc3RlZF9hdBgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASEwoLY3VycmVudF9zZXQYBCABKA0q1gcKCUV2ZW50S2luZBIaChZFVkVOVF9LSU5EX1VOU1BFQ0lGSUVEEAASGgoWRVZFTlRfS0lORF9SVU5fU1RBUlRFRBABEhsKF0VWRU5UX0tJTkRfVFVSTl9TVEFSVEVEEAISJAogRVZFTlRfS0lORF9NT0RFTF9BVFRFTVBUX1NUQVJURUQQAxImCiJFVkVOVF9LSU5EX01PREVMX01FU1NBR0VfQ09NUExFVEVEEAQSIwofRVZFTlRfS0lORF9NT0RFTF9BVFRFTVBUX0ZBSUxFRBAFEh0KGUVWRU5UX0tJTkRfVE9PTF9SRVFVRVNURUQQBhIdChlFVkVOVF9LSU5EX1BPTElDWV9ERUNJREVEEAcSGwoXRVZFTlRfS0lORF9UT09MX1NUQVJURUQQCBIdChlFVkVOVF9LSU5EX1RPT0xfQ09NUExFVEVEEAkSGgoWRVZFTlRfS0lORF9UT09MX0ZBSUxFRBAKEhoKFkVWRU5UX0tJTkRfVE9PTF9ERU5JRUQQCxIdChlFVkVOVF9LSU5EX1RPT0xfQ0FOQ0VMTEVEEAwSJQohRVZFTlRfS0lORF9UT09MX1JFQ09WRVJZX1JFUVVJUkVEEA0SIwofRVZFTlRfS0lORF9SVU5fQ0FOQ0VMX1JFUVVFU1RFRBAOEh0KGUVWRU5UX0tJTkRfVFVSTl9DT01QTEVURUQQDxIaChZFVkVOVF9LSU5EX1RVUk5fRkFJTEVEEBASHAoYRVZFTlRfS0lORF9SVU5fQ09NUExFVEVEEBESGQoVRVZFTlRfS0lORF9SVU5fRkFJTEVEEBISHAoYRVZFTlRfS0lORF9SVU5fQ0FOQ0VMTEVEEBMSHgoaRVZFTlRfS0lORF9SRVRSWV9TQ0hFRFVMRUQQFBIgChxFVkVOVF9LSU5EX0NPTlRFWFRfQVNTRU1CTEVEEBUSIQodRVZFTlRfS0lORF9NT0RFTF9TVFJFQU1fREVMVEEQFhIeChpFVkVOVF9LSU5EX0VGRkVDVF9SRVNPTFZFRBAeEiEKHUVWRU5UX0tJTkRfQVBQUk9WQUxfUkVRVUVTVEVEECgSHwobRVZFTlRfS0lORF9BUFBST1ZBTF9ERUNJREVEECkSHwobRVZFTlRfS0lORF9BUFBST1ZBTF9FWFBJUkVEECoSIQodRVZFTlRfS0lORF9BUFBST1ZBTF9XSVRIRFJBV04QKxIiCh5FVkVOVF9LSU5EX0FQUFJPVkFMX1NVUEVSU0VERUQQLBIhCh1FVkVOVF9LSU5EX0FQUFJPVkFMX0VTQ0FMQVRFRBAtKp8BCgxGaW5pc2hSZWFzb24SHQoZRklOSVNIX1JFQVNPTl9VTlNQRUNJRklFRBAAEhYKEkZJTklTSF9SRUFTT05fU1RPUBABEhwKGEZJTklTSF9SRUFTT05fVE9PTF9DQUxMUxACEhgKFEZJTklTSF9SRUFTT05fTEVOR1RIEAMSIAocRklOSVNIX1JFQVNPTl9DT05URU5UX0ZJTFRFUhAEKosCCg9Db250ZXh0T21pc3Npb24SIAocQ09OVEVYVF9PTUlTU0lPTl9VTlNQRUNJRklFRBAAEhoKFkNPTlRFWFRfT01JU1NJT05fVFVSTlMQARIaChZDT05URVhUX09NSVNTSU9OX0JZVEVTEAISHgoaQ09OVEVYVF9PTUlTU0lPTl9OT1RfRU5ERUQQAxIbChdDT05URVhUX09NSVNTSU9OX0ZBSUxFRBAEEh4KGkNPTlRFWFRfT01JU1NJT05fQ0FOQ0VMTEVEEAUSIAocQ09OVEVYVF9PTUlTU0lPTl9PVEhFUl9BR0VOVBAGEh8KG0NPTlRFWFRfT01JU1NJT05fVU5SRUFEQUJMRRAHQmsKEGRldi5ydW53cmlnaHQudjFQAVpGZ2l0aHViLmNvbS9ydW53cmlnaHQvcnVud3JpZ2h0L2NsaWVudHMvZ28vZ2VuL3J1bndyaWdodC92MTtydW53cmlnaHR2MaoCDFJ1bndyaWdodC5WMWIGcHJvdG8z", [file_google_protobuf_timestamp, file_runwright_v1_approval, file_runwright_v1_content, file_runwright_v1_error, file_runwright_v1_package, file_runwright_v1_policy, file_runwright_v1_run]);
+  fileDesc("ChhydW53cmlnaHQvdjEvZXZlbnQucHJvdG8SDHJ1bndyaWdodC52MSKhEAoFRXZlbnQSCwoDc2VxGAEgASgEEhAKCGV2ZW50X2lkGAIgASgJEiUKBGtpbmQYAyABKA4yFy5ydW53cmlnaHQudjEuRXZlbnRLaW5kEhEKCWlnbm9yYWJsZRgEIAEoCBIoCgR0aW1lGAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIOCgZydW5faWQYBiABKAkSEgoKc2Vzc2lvbl9pZBgHIAEoCRIPCgd0dXJuX2lkGAggASgJEhAKCGFnZW50X2lkGAkgASgJEg0KBXJvdW5kGAogASgNEhEKCWVmZmVjdF9pZBgLIAEoCRIPCgdhdHRlbXB0GAwgASgNEhsKE3BhY2thZ2VfZmluZ2VycHJpbnQYDSABKAkSEQoJcHJpbmNpcGFsGA4gASgJEhQKDHRyYWNlX3BhcmVudBgPIAEoCRIvCgtydW5fc3RhcnRlZBgUIAEoCzIYLnJ1bndyaWdodC52MS5SdW5TdGFydGVkSAASMQoMdHVybl9zdGFydGVkGBUgASgLMhkucnVud3JpZ2h0LnYxLlR1cm5TdGFydGVkSAASQgoVbW9kZWxfYXR0ZW1wdF9zdGFydGVkGBYgASgLMiEucnVud3JpZ2h0LnYxLk1vZGVsQXR0ZW1wdFN0YXJ0ZWRIABJGChdtb2RlbF9tZXNzYWdlX2NvbXBsZXRlZBgXIAEoCzIjLnJ1bndyaWdodC52MS5Nb2RlbE1lc3NhZ2VDb21wbGV0ZWRIABJAChRtb2RlbF9hdHRlbXB0X2ZhaWxlZBgYIAEoCzIgLnJ1bndyaWdodC52MS5Nb2RlbEF0dGVtcHRGYWlsZWRIABI1Cg50b29sX3JlcXVlc3RlZBgZIAEoCzIbLnJ1bndyaWdodC52MS5Ub29sUmVxdWVzdGVkSAASNQoOcG9saWN5X2RlY2lkZWQYGiABKAsyGy5ydW53cmlnaHQudjEuUG9saWN5RGVjaWRlZEgAEjEKDHRvb2xfc3RhcnRlZBgbIAEoCzIZLnJ1bndyaWdodC52MS5Ub29sU3RhcnRlZEgAEjUKDnRvb2xfY29tcGxldGVkGBwgASgLMhsucnVud3JpZ2h0LnYxLlRvb2xDb21wbGV0ZWRIABIvCgt0b29sX2ZhaWxlZBgdIAEoCzIYLnJ1bndyaWdodC52MS5Ub29sRmFpbGVkSAASLwoLdG9vbF9kZW5pZWQYHiABKAsyGC5ydW53cmlnaHQudjEuVG9vbERlbmllZEgAEjUKDnRvb2xfY2FuY2VsbGVkGB8gASgLMhsucnVud3JpZ2h0LnYxLlRvb2xDYW5jZWxsZWRIABJEChZ0b29sX3JlY292ZXJ5X3JlcXVpcmVkGCAgASgLMiIucnVud3JpZ2h0LnYxLlRvb2xSZWNvdmVyeVJlcXVpcmVkSAASQAoUcnVuX2NhbmNlbF9yZXF1ZXN0ZWQYISABKAsyIC5ydW53cmlnaHQudjEuUnVuQ2FuY2VsUmVxdWVzdGVkSAASNQoOdHVybl9jb21wbGV0ZWQYIiABKAsyGy5ydW53cmlnaHQudjEuVHVybkNvbXBsZXRlZEgAEi8KC3R1cm5fZmFpbGVkGCMgASgLMhgucnVud3JpZ2h0LnYxLlR1cm5GYWlsZWRIABIzCg1ydW5fY29tcGxldGVkGCQgASgLMhoucnVud3JpZ2h0LnYxLlJ1bkNvbXBsZXRlZEgAEi0KCnJ1bl9mYWlsZWQYJSABKAsyFy5ydW53cmlnaHQudjEuUnVuRmFpbGVkSAASMwoNcnVuX2NhbmNlbGxlZBgmIAEoCzIaLnJ1bndyaWdodC52MS5SdW5DYW5jZWxsZWRIABI3Cg9yZXRyeV9zY2hlZHVsZWQYJyABKAsyHC5ydW53cmlnaHQudjEuUmV0cnlTY2hlZHVsZWRIABI7ChFjb250ZXh0X2Fzc2VtYmxlZBgoIAEoCzIeLnJ1bndyaWdodC52MS5Db250ZXh0QXNzZW1ibGVkSAASPAoSbW9kZWxfc3RyZWFtX2RlbHRhGCkgASgLMh4ucnVud3JpZ2h0LnYxLk1vZGVsU3RyZWFtRGVsdGFIABI3Cg9lZmZlY3RfcmVzb2x2ZWQYMiABKAsyHC5ydW53cmlnaHQudjEuRWZmZWN0UmVzb2x2ZWRIABJAChR0b29sX3Jlc3VsdF9yZWxlYXNlZBg5IAEoCzIgLnJ1bndyaWdodC52MS5Ub29sUmVzdWx0UmVsZWFzZWRIABI9ChJhcHByb3ZhbF9yZXF1ZXN0ZWQYPCABKAsyHy5ydW53cmlnaHQudjEuQXBwcm92YWxSZXF1ZXN0ZWRIABI5ChBhcHByb3ZhbF9kZWNpZGVkGD0gASgLMh0ucnVud3JpZ2h0LnYxLkFwcHJvdmFsRGVjaWRlZEgAEjkKEGFwcHJvdmFsX2V4cGlyZWQYPiABKAsyHS5ydW53cmlnaHQudjEuQXBwcm92YWxFeHBpcmVkSAASPQoSYXBwcm92YWxfd2l0aGRyYXduGD8gASgLMh8ucnVud3JpZ2h0LnYxLkFwcHJvdmFsV2l0aGRyYXduSAASPwoTYXBwcm92YWxfc3VwZXJzZWRlZBhAIAEoCzIgLnJ1bndyaWdodC52MS5BcHByb3ZhbFN1cGVyc2VkZWRIABI9ChJhcHByb3ZhbF9lc2NhbGF0ZWQYQSABKAsyHy5ydW53cmlnaHQudjEuQXBwcm92YWxFc2NhbGF0ZWRIAEIGCgRib2R5IvoCCgpSdW5TdGFydGVkEhEKCW5hbWVzcGFjZRgBIAEoCRIpCgdyZXF1ZXN0GAIgASgLMhgucnVud3JpZ2h0LnYxLkNvbnRlbnRSZWYSFgoOcmVxdWVzdF9kaWdlc3QYAyABKAkSEgoKcGFja2FnZV9pZBgEIAEoCRIpCgdwYWNrYWdlGAUgASgLMhgucnVud3JpZ2h0LnYxLkNvbnRlbnRSZWYSEAoIcHJvdmlkZXIYBiABKAkSDQoFbW9kZWwYByABKAkSJAoGYnVkZ2V0GAggASgLMhQucnVud3JpZ2h0LnYxLkJ1ZGdldBI0CgZsYWJlbHMYCSADKAsyJC5ydW53cmlnaHQudjEuUnVuU3RhcnRlZC5MYWJlbHNFbnRyeRISCgpqb3VybmFsX2lkGAogASgJEhcKD3ByaW5jaXBhbF9yb2xlcxgLIAMoCRotCgtMYWJlbHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIjYKC1R1cm5TdGFydGVkEicKBWlucHV0GAEgAygLMhgucnVud3JpZ2h0LnYxLkNvbnRlbnRSZWYiRQoTTW9kZWxBdHRlbXB0U3RhcnRlZBIQCghwcm92aWRlchgBIAEoCRINCgVtb2RlbBgCIAEoCRINCgVyb3V0ZRgDIAEoDSLsAQoVTW9kZWxNZXNzYWdlQ29tcGxldGVkEiYKBHRleHQYASABKAsyGC5ydW53cmlnaHQudjEuQ29udGVudFJlZhIxCg1maW5pc2hfcmVhc29uGAIgASgOMhoucnVud3JpZ2h0LnYxLkZpbmlzaFJlYXNvbhISCgp0b29sX2NhbGxzGAMgASgNEhQKDGlucHV0X3Rva2VucxgEIAEoBBIVCg1vdXRwdXRfdG9rZW5zGAUgASgEEigKBm9wYXF1ZRgGIAEoCzIYLnJ1bndyaWdodC52MS5Db250ZW50UmVmEg0KBXJvdXRlGAcgASgNIj0KEk1vZGVsQXR0ZW1wdEZhaWxlZBInCgVlcnJvchgBIAEoCzIYLnJ1bndyaWdodC52MS5BZ2VudEVycm9yIpoBCg1Ub29sUmVxdWVzdGVkEgwKBHRvb2wYASABKAkSGAoQcHJvdmlkZXJfY2FsbF9pZBgCIAEoCRIrCglhcmd1bWVudHMYAyABKAsyGC5ydW53cmlnaHQudjEuQ29udGVudFJlZhIQCghleGVjdXRvchgEIAEoCRIPCgd0YWludGVkGAUgASgIEhEKCXVudHJ1c3RlZBgGIAEoCCKYAgoNUG9saWN5RGVjaWRlZBIoCgVzdGFnZRgBIAEoDjIZLnJ1bndyaWdodC52MS5Qb2xpY3lTdGFnZRIsCgd2ZXJkaWN0GAIgASgOMhsucnVud3JpZ2h0LnYxLlBvbGljeVZlcmRpY3QSEgoKcG9saWN5X3JlZhgDIAEoCRIMCgRjb2RlGAQgASgJEgwKBHJ1bGUYBSABKAkSDwoHZGVjaWRlchgGIAEoCRIWCg5zdWJqZWN0X2RpZ2VzdBgHIAEoCRIXCg9vcGVyYXRvcl9kaWdlc3QYCCABKAkSKwoGc2hhZG93GAkgAygLMhsucnVud3JpZ2h0LnYxLlBvbGljeU9waW5pb24SEAoIYXBwcm92YWwYCiABKAkikAIKC1Rvb2xTdGFydGVkEgwKBHRvb2wYASABKAkSEAoIZXhlY3V0b3IYAiABKAkSKQoGZWZmZWN0GAMgASgOMhkucnVud3JpZ2h0LnYxLkVmZmVjdENsYXNzEhIKCmlkZW1wb3RlbnQYBCABKAgSFwoPaWRlbXBvdGVuY3lfa2V5GAUgASgJEhgKEGFyZ3VtZW50c19kaWdlc3QYBiABKAkSLAoIZGVhZGxpbmUYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhMKC2FwcHJvdmFsX2lkGAggASgJEhMKC2FwcHJvdmVkX2J5GAkgASgJEhcKD2FwcHJvdmFsX2RpZ2VzdBgKIAEoCSKaAQoNVG9vbENvbXBsZXRlZBIMCgR0b29sGAEgASgJEigKBnJlc3VsdBgCIAEoCzIYLnJ1bndyaWdodC52MS5Db250ZW50UmVmEjkKEWV4ZWN1dG9yX2lkZW50aXR5GAMgASgLMh4ucnVud3JpZ2h0LnYxLkV4ZWN1dG9ySWRlbnRpdHkSFgoOYXdhaXRzX3JlbGVhc2UYBCABKAgiwwEKClRvb2xGYWlsZWQSDAoEdG9vbBgBIAEoCRIpCgZyZWFzb24YAiABKA4yGS5ydW53cmlnaHQudjEuRXJyb3JSZWFzb24SKQoHbWVzc2FnZRgDIAEoCzIYLnJ1bndyaWdodC52MS5Db250ZW50UmVmEjkKEWV4ZWN1dG9yX2lkZW50aXR5GAQgASgLMh4ucnVud3JpZ2h0LnYxLkV4ZWN1dG9ySWRlbnRpdHkSFgoOYXdhaXRzX3JlbGVhc2UYBSABKAgigwEKElRvb2xSZXN1bHRSZWxlYXNlZBIMCgR0b29sGAEgASgJEiwKB3JlbGVhc2UYAiABKA4yGy5ydW53cmlnaHQudjEuUmVzdWx0UmVsZWFzZRISCgpwb2xpY3lfcmVmGAMgASgJEgwKBGNvZGUYBCABKAkSDwoHbWVzc2FnZRgFIAEoCSJNCgpUb29sRGVuaWVkEgwKBHRvb2wYASABKAkSEgoKcG9saWN5X3JlZhgCIAEoCRIMCgRjb2RlGAMgASgJEg8KB21lc3NhZ2UYBCABKAkiHQoNVG9vbENhbmNlbGxlZBIMCgR0b29sGAEgASgJIs8BChRUb29sUmVjb3ZlcnlSZXF1aXJlZBIMCgR0b29sGAEgASgJEhAKCGV4ZWN1dG9yGAIgASgJEhcKD2lkZW1wb3RlbmN5X2tleRgDIAEoCRIYChBhcmd1bWVudHNfZGlnZXN0GAQgASgJEikKBnJlYXNvbhgFIAEoDjIZLnJ1bndyaWdodC52MS5FcnJvclJlYXNvbhI5ChFleGVjdXRvcl9pZGVudGl0eRgGIAEoCzIeLnJ1bndyaWdodC52MS5FeGVjdXRvcklkZW50aXR5ImgKElJ1bkNhbmNlbFJlcXVlc3RlZBIOCgZyZWFzb24YASABKAkSFAoMcmVxdWVzdGVkX2J5GAIgASgJEiwKCGRlYWRsaW5lGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCIPCg1UdXJuQ29tcGxldGVkIjUKClR1cm5GYWlsZWQSJwoFZXJyb3IYASABKAsyGC5ydW53cmlnaHQudjEuQWdlbnRFcnJvciKcAQoMUnVuQ29tcGxldGVkEi0KC3N0b3BfcmVhc29uGAEgASgOMhgucnVud3JpZ2h0LnYxLlN0b3BSZWFzb24SKAoGcmVzdWx0GAIgASgLMhgucnVud3JpZ2h0LnYxLkNvbnRlbnRSZWYSIgoFdXNhZ2UYAyABKAsyEy5ydW53cmlnaHQudjEuVXNhZ2USDwoHdGFpbnRlZBgEIAEoCCKgAQoJUnVuRmFpbGVkEi0KC3N0b3BfcmVhc29uGAEgASgOMhgucnVud3JpZ2h0LnYxLlN0b3BSZWFzb24SJwoFZXJyb3IYAiABKAsyGC5ydW53cmlnaHQudjEuQWdlbnRFcnJvchIiCgV1c2FnZRgDIAEoCzITLnJ1bndyaWdodC52MS5Vc2FnZRIXCg91bmtub3duX2VmZmVjdHMYBCADKAkidAoMUnVuQ2FuY2VsbGVkEicKBWVycm9yGAEgASgLMhgucnVud3JpZ2h0LnYxLkFnZW50RXJyb3ISFwoPdW5rbm93bl9lZmZlY3RzGAIgAygJEiIKBXVzYWdlGAMgASgLMhMucnVud3JpZ2h0LnYxLlVzYWdlItYBCg5SZXRyeVNjaGVkdWxlZBIpCgZyZWFzb24YASABKA4yGS5ydW53cmlnaHQudjEuRXJyb3JSZWFzb24SLgoKbm90X2JlZm9yZRgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLgoKZ2l2ZV91cF9hdBgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASOQoRZXhlY3V0b3JfaWRlbnRpdHkYBCABKAsyHi5ydW53cmlnaHQudjEuRXhlY3V0b3JJZGVudGl0eSKUAQoQQ29udGV4dEFzc2VtYmxlZBIrCghpbmNsdWRlZBgBIAMoCzIZLnJ1bndyaWdodC52MS5TZXNzaW9uVHVybhIpCgdvbWl0dGVkGAIgAygLMhgucnVud3JpZ2h0LnYxLk9taXR0ZWRSdW4SFQoNb21pdHRlZF9jb3VudBgDIAEoDRIRCgloYXNfb2xkZXIYBCABKAgioQEKC1Nlc3Npb25UdXJuEg4KBnJ1bl9pZBgBIAEoCRIPCgd0dXJuX2lkGAIgASgJEicKBWlucHV0GAMgAygLMhgucnVud3JpZ2h0LnYxLkNvbnRlbnRSZWYSKAoGYW5zd2VyGAQgASgLMhgucnVud3JpZ2h0LnYxLkNvbnRlbnRSZWYSDQoFYnl0ZXMYBSABKAQSDwoHdGFpbnRlZBgGIAEoCCJICgpPbWl0dGVkUnVuEg4KBnJ1bl9pZBgBIAEoCRIqCgN3aHkYAiABKA4yHS5ydW53cmlnaHQudjEuQ29udGV4dE9taXNzaW9uIp0BCg5FZmZlY3RSZXNvbHZlZBIMCgR0b29sGAEgASgJEiwKCnJlc29sdXRpb24YAiABKA4yGC5ydW53cmlnaHQudjEuUmVzb2x1dGlvbhITCgtyZXNvbHZlZF9ieRgDIAEoCRIOCgZyZWFzb24YBCABKAkSEgoKcmVxdWVzdF9pZBgFIAEoCRIWCg5yZXF1ZXN0X2RpZ2VzdBgGIAEoCSIwChBNb2RlbFN0cmVhbURlbHRhEgwKBHRleHQYASABKAkSDgoGb2Zmc2V0GAIgASgEIhsKCEJvb2ttYXJrEg8KB29wZW5pbmcYASABKAgiYQoDR2FwEg4KBnJ1bl9pZBgBIAEoCRIRCgllZmZlY3RfaWQYAiABKAkSDwoHYXR0ZW1wdBgDIAEoDRITCgtmcm9tX29mZnNldBgEIAEoBBIRCgl0b19vZmZzZXQYBSABKAQipgIKCkV2ZW50RnJhbWUSDgoGY3Vyc29yGAEgASgJEiQKBWV2ZW50GAIgASgLMhMucnVud3JpZ2h0LnYxLkV2ZW50SAASKgoIYm9va21hcmsYAyABKAsyFi5ydW53cmlnaHQudjEuQm9va21hcmtIABIgCgNnYXAYBCABKAsyES5ydW53cmlnaHQudjEuR2FwSAASEAoIcG9zaXRpb24YBSABKAQSFQoNcHJldmlvdXNfaGFzaBgGIAEoDBIMCgRoYXNoGAcgASgMEi0KCGNvbnRlbnRzGAggAygLMhsucnVud3JpZ2h0LnYxLklubGluZUNvbnRlbnQSFAoMc3ViX3NlcXVlbmNlGAkgASgNEhAKCGVuZHNfcnVuGAogASgIQgYKBGl0ZW0i5gMKEUFwcHJvdmFsUmVxdWVzdGVkEhMKC2FwcHJvdmFsX2lkGAEgASgJEigKBGtpbmQYAiABKA4yGi5ydW53cmlnaHQudjEuQXBwcm92YWxLaW5kEgwKBHRvb2wYAyABKAkSEAoIZXhlY3V0b3IYBCABKAkSDAoEcmlzaxgFIAEoCRIrCglhcmd1bWVudHMYBiABKAsyGC5ydW53cmlnaHQudjEuQ29udGVudFJlZhIOCgZkaWdlc3QYByABKAkSFQoNc2NoZW1hX2RpZ2VzdBgIIAEoCRIQCghhcHByb3ZhbBgJIAEoCRISCgpwb2xpY3lfcmVmGAogASgJEgwKBHJ1bGUYCyABKAkSDAoEY29kZRgMIAEoCRIPCgdkZWNpZGVyGA0gASgJEg8KB21lc3NhZ2UYDiABKAkSDwoHdGFpbnRlZBgPIAEoCBInCgRzZXRzGBAgAygLMhkucnVud3JpZ2h0LnYxLkFwcHJvdmVyU2V0Ei4KCmV4cGlyZXNfYXQYESABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi8KCW9uX2V4cGlyeRgSIAEoDjIcLnJ1bndyaWdodC52MS5BcHByb3ZhbEV4cGlyeRIRCglmb3VyX2V5ZXMYEyABKAgi0QIKD0FwcHJvdmFsRGVjaWRlZBITCgthcHByb3ZhbF9pZBgBIAEoCRIMCgR0b29sGAIgASgJEjAKDHJlcXVlc3RlZF9hdBgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDgoGZGlnZXN0GAQgASgJEi4KB3ZlcmRpY3QYBSABKA4yHS5ydW53cmlnaHQudjEuQXBwcm92YWxWZXJkaWN0EhIKCmRlY2lkZWRfYnkYBiABKAkSDwoHbWVzc2FnZRgHIAEoCRIMCgRub3RlGAggASgJEhQKDG9uX2JlaGFsZl9vZhgJIAEoCRISCgpyZXF1ZXN0X2lkGAogASgJEhYKDnJlcXVlc3RfZGlnZXN0GAsgASgJEjQKCnNlcGFyYXRpb24YDCABKA4yIC5ydW53cmlnaHQudjEuQXBwcm92YWxTZXBhcmF0aW9uIscBCg9BcHByb3ZhbEV4cGlyZWQSEwoLYXBwcm92YWxfaWQYASABKAkSDAoEdG9vbBgCIAEoCRIwCgxyZXF1ZXN0ZWRfYXQYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi4KCmV4cGlyZXNfYXQYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi8KCW9uX2V4cGlyeRgFIAEoDjIcLnJ1bndyaWdodC52MS5BcHByb3ZhbEV4cGlyeSJoChFBcHByb3ZhbFdpdGhkcmF3bhITCgthcHByb3ZhbF9pZBgBIAEoCRIMCgR0b29sGAIgASgJEjAKDHJlcXVlc3RlZF9hdBgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiaQoSQXBwcm92YWxTdXBlcnNlZGVkEhMKC2FwcHJvdmFsX2lkGAEgASgJEgwKBHRvb2wYAiABKAkSMAoMcmVxdWVzdGVkX2F0GAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCJ9ChFBcHByb3ZhbEVzY2FsYXRlZBITCgthcHByb3ZhbF9pZBgBIAEoCRIMCgR0b29sGAIgASgJEjAKDHJlcXVlc3RlZF9hdBgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASEwoLY3VycmVudF9zZXQYBCABKA0q+wcKCUV2ZW50S2luZBIaChZFVkVOVF9LSU5EX1VOU1BFQ0lGSUVEEAASGgoWRVZFTlRfS0lORF9SVU5fU1RBUlRFRBABEhsKF0VWRU5UX0tJTkRfVFVSTl9TVEFSVEVEEAISJAogRVZFTlRfS0lORF9NT0RFTF9BVFRFTVBUX1NUQVJURUQQAxImCiJFVkVOVF9LSU5EX01PREVMX01FU1NBR0VfQ09NUExFVEVEEAQSIwofRVZFTlRfS0lORF9NT0RFTF9BVFRFTVBUX0ZBSUxFRBAFEh0KGUVWRU5UX0tJTkRfVE9PTF9SRVFVRVNURUQQBhIdChlFVkVOVF9LSU5EX1BPTElDWV9ERUNJREVEEAcSGwoXRVZFTlRfS0lORF9UT09MX1NUQVJURUQQCBIdChlFVkVOVF9LSU5EX1RPT0xfQ09NUExFVEVEEAkSGgoWRVZFTlRfS0lORF9UT09MX0ZBSUxFRBAKEhoKFkVWRU5UX0tJTkRfVE9PTF9ERU5JRUQQCxIdChlFVkVOVF9LSU5EX1RPT0xfQ0FOQ0VMTEVEEAwSJQohRVZFTlRfS0lORF9UT09MX1JFQ09WRVJZX1JFUVVJUkVEEA0SIwofRVZFTlRfS0lORF9SVU5fQ0FOQ0VMX1JFUVVFU1RFRBAOEh0KGUVWRU5UX0tJTkRfVFVSTl9DT01QTEVURUQQDxIaChZFVkVOVF9LSU5EX1RVUk5fRkFJTEVEEBASHAoYRVZFTlRfS0lORF9SVU5fQ09NUExFVEVEEBESGQoVRVZFTlRfS0lORF9SVU5fRkFJTEVEEBISHAoYRVZFTlRfS0lORF9SVU5fQ0FOQ0VMTEVEEBMSHgoaRVZFTlRfS0lORF9SRVRSWV9TQ0hFRFVMRUQQFBIgChxFVkVOVF9LSU5EX0NPTlRFWFRfQVNTRU1CTEVEEBUSIQodRVZFTlRfS0lORF9NT0RFTF9TVFJFQU1fREVMVEEQFhIeChpFVkVOVF9LSU5EX0VGRkVDVF9SRVNPTFZFRBAeEiMKH0VWRU5UX0tJTkRfVE9PTF9SRVNVTFRfUkVMRUFTRUQQJRIhCh1FVkVOVF9LSU5EX0FQUFJPVkFMX1JFUVVFU1RFRBAoEh8KG0VWRU5UX0tJTkRfQVBQUk9WQUxfREVDSURFRBApEh8KG0VWRU5UX0tJTkRfQVBQUk9WQUxfRVhQSVJFRBAqEiEKHUVWRU5UX0tJTkRfQVBQUk9WQUxfV0lUSERSQVdOECsSIgoeRVZFTlRfS0lORF9BUFBST1ZBTF9TVVBFUlNFREVEECwSIQodRVZFTlRfS0lORF9BUFBST1ZBTF9FU0NBTEFURUQQLSqfAQoMRmluaXNoUmVhc29uEh0KGUZJTklTSF9SRUFTT05fVU5TUEVDSUZJRUQQABIWChJGSU5JU0hfUkVBU09OX1NUT1AQARIcChhGSU5JU0hfUkVBU09OX1RPT0xfQ0FMTFMQAhIYChRGSU5JU0hfUkVBU09OX0xFTkdUSBADEiAKHEZJTklTSF9SRUFTT05fQ09OVEVOVF9GSUxURVIQBCppCg1SZXN1bHRSZWxlYXNlEh4KGlJFU1VMVF9SRUxFQVNFX1VOU1BFQ0lGSUVEEAASGwoXUkVTVUxUX1JFTEVBU0VfUkVMRUFTRUQQARIbChdSRVNVTFRfUkVMRUFTRV9XSVRISEVMRBACKosCCg9Db250ZXh0T21pc3Npb24SIAocQ09OVEVYVF9PTUlTU0lPTl9VTlNQRUNJRklFRBAAEhoKFkNPTlRFWFRfT01JU1NJT05fVFVSTlMQARIaChZDT05URVhUX09NSVNTSU9OX0JZVEVTEAISHgoaQ09OVEVYVF9PTUlTU0lPTl9OT1RfRU5ERUQQAxIbChdDT05URVhUX09NSVNTSU9OX0ZBSUxFRBAEEh4KGkNPTlRFWFRfT01JU1NJT05fQ0FOQ0VMTEVEEAUSIAocQ09OVEVYVF9PTUlTU0lPTl9PVEhFUl9BR0VOVBAGEh8KG0NPTlRFWFRfT01JU1NJT05fVU5SRUFEQUJMRRAHQmsKEGRldi5ydW53cmlnaHQudjFQAVpGZ2l0aHViLmNvbS9ydW53cmlnaHQvcnVud3JpZ2h0L2NsaWVudHMvZ28vZ2VuL3J1bndyaWdodC92MTtydW53cmlnaHR2MaoCDFJ1bndyaWdodC5WMWIGcHJvdG8z", [file_google_protobuf_timestamp, file_runwright_v1_approval, file_runwright_v1_content, file_runwright_v1_error, file_runwright_v1_package, file_runwright_v1_policy, file_runwright_v1_run]);
 
 /**
  * One settled fact of a run, as it is stored: readers get these exact bytes. An
@@ -329,6 +329,14 @@ export type Event = Message<"runwright.v1.Event"> & {
      */
     value: EffectResolved;
     case: "effectResolved";
+  } | {
+    /**
+     * Of EVENT_KIND_TOOL_RESULT_RELEASED.
+     *
+     * @generated from field: runwright.v1.ToolResultReleased tool_result_released = 57;
+     */
+    value: ToolResultReleased;
+    case: "toolResultReleased";
   } | {
     /**
      * Of EVENT_KIND_APPROVAL_REQUESTED.
@@ -885,6 +893,14 @@ export type ToolCompleted = Message<"runwright.v1.ToolCompleted"> & {
    * @generated from field: runwright.v1.ExecutorIdentity executor_identity = 3;
    */
   executorIdentity?: ExecutorIdentity | undefined;
+
+  /**
+   * True when policies are heard at POST_TOOL: the model sees nothing of the result
+   * before a TOOL_RESULT_RELEASED says so.
+   *
+   * @generated from field: bool awaits_release = 4;
+   */
+  awaitsRelease: boolean;
 };
 
 /**
@@ -928,6 +944,14 @@ export type ToolFailed = Message<"runwright.v1.ToolFailed"> & {
    * @generated from field: runwright.v1.ExecutorIdentity executor_identity = 4;
    */
   executorIdentity?: ExecutorIdentity | undefined;
+
+  /**
+   * As in ToolCompleted: of a call that was sent, and whose `message` is not the
+   * server's own.
+   *
+   * @generated from field: bool awaits_release = 5;
+   */
+  awaitsRelease: boolean;
 };
 
 /**
@@ -936,6 +960,55 @@ export type ToolFailed = Message<"runwright.v1.ToolFailed"> & {
  */
 export const ToolFailedSchema: GenMessage<ToolFailed> = /*@__PURE__*/
   messageDesc(file_runwright_v1_event, 10);
+
+/**
+ * Policies have decided at POST_TOOL. The result itself stays as it is on record.
+ *
+ * @generated from message runwright.v1.ToolResultReleased
+ */
+export type ToolResultReleased = Message<"runwright.v1.ToolResultReleased"> & {
+  /**
+   * The tool.
+   *
+   * @generated from field: string tool = 1;
+   */
+  tool: string;
+
+  /**
+   * What the model is told.
+   *
+   * @generated from field: runwright.v1.ResultRelease release = 2;
+   */
+  release: ResultRelease;
+
+  /**
+   * The policy that withholds it; empty when it is released.
+   *
+   * @generated from field: string policy_ref = 3;
+   */
+  policyRef: string;
+
+  /**
+   * The code of the rule that withholds it.
+   *
+   * @generated from field: string code = 4;
+   */
+  code: string;
+
+  /**
+   * What that rule has to say to the model; empty where it says nothing.
+   *
+   * @generated from field: string message = 5;
+   */
+  message: string;
+};
+
+/**
+ * Describes the message runwright.v1.ToolResultReleased.
+ * Use `create(ToolResultReleasedSchema)` to create a new message.
+ */
+export const ToolResultReleasedSchema: GenMessage<ToolResultReleased> = /*@__PURE__*/
+  messageDesc(file_runwright_v1_event, 11);
 
 /**
  * Policy forbids a call.
@@ -977,7 +1050,7 @@ export type ToolDenied = Message<"runwright.v1.ToolDenied"> & {
  * Use `create(ToolDeniedSchema)` to create a new message.
  */
 export const ToolDeniedSchema: GenMessage<ToolDenied> = /*@__PURE__*/
-  messageDesc(file_runwright_v1_event, 11);
+  messageDesc(file_runwright_v1_event, 12);
 
 /**
  * A call was given up because the run was cancelled.
@@ -998,7 +1071,7 @@ export type ToolCancelled = Message<"runwright.v1.ToolCancelled"> & {
  * Use `create(ToolCancelledSchema)` to create a new message.
  */
 export const ToolCancelledSchema: GenMessage<ToolCancelled> = /*@__PURE__*/
-  messageDesc(file_runwright_v1_event, 12);
+  messageDesc(file_runwright_v1_event, 13);
 
 /**
  * The outcome of a call is unknown.
@@ -1054,7 +1127,7 @@ export type ToolRecoveryRequired = Message<"runwright.v1.ToolRecoveryRequired"> 
  * Use `create(ToolRecoveryRequiredSchema)` to create a new message.
  */
 export const ToolRecoveryRequiredSchema: GenMessage<ToolRecoveryRequired> = /*@__PURE__*/
-  messageDesc(file_runwright_v1_event, 13);
+  messageDesc(file_runwright_v1_event, 14);
 
 /**
  * A cancel was accepted.
@@ -1089,7 +1162,7 @@ export type RunCancelRequested = Message<"runwright.v1.RunCancelRequested"> & {
  * Use `create(RunCancelRequestedSchema)` to create a new message.
  */
 export const RunCancelRequestedSchema: GenMessage<RunCancelRequested> = /*@__PURE__*/
-  messageDesc(file_runwright_v1_event, 14);
+  messageDesc(file_runwright_v1_event, 15);
 
 /**
  * The turn ended with an answer.
@@ -1104,7 +1177,7 @@ export type TurnCompleted = Message<"runwright.v1.TurnCompleted"> & {
  * Use `create(TurnCompletedSchema)` to create a new message.
  */
 export const TurnCompletedSchema: GenMessage<TurnCompleted> = /*@__PURE__*/
-  messageDesc(file_runwright_v1_event, 15);
+  messageDesc(file_runwright_v1_event, 16);
 
 /**
  * The turn ended without an answer.
@@ -1125,7 +1198,7 @@ export type TurnFailed = Message<"runwright.v1.TurnFailed"> & {
  * Use `create(TurnFailedSchema)` to create a new message.
  */
 export const TurnFailedSchema: GenMessage<TurnFailed> = /*@__PURE__*/
-  messageDesc(file_runwright_v1_event, 16);
+  messageDesc(file_runwright_v1_event, 17);
 
 /**
  * Terminal: the run completed.
@@ -1167,7 +1240,7 @@ export type RunCompleted = Message<"runwright.v1.RunCompleted"> & {
  * Use `create(RunCompletedSchema)` to create a new message.
  */
 export const RunCompletedSchema: GenMessage<RunCompleted> = /*@__PURE__*/
-  messageDesc(file_runwright_v1_event, 17);
+  messageDesc(file_runwright_v1_event, 18);
 
 /**
  * Terminal: the run failed.
@@ -1195,6 +1268,13 @@ export type RunFailed = Message<"runwright.v1.RunFailed"> & {
    * @generated from field: runwright.v1.Usage usage = 3;
    */
   usage?: Usage | undefined;
+
+  /**
+   * Calls whose outcome stays unknown; empty in events of older servers.
+   *
+   * @generated from field: repeated string unknown_effects = 4;
+   */
+  unknownEffects: string[];
 };
 
 /**
@@ -1202,7 +1282,7 @@ export type RunFailed = Message<"runwright.v1.RunFailed"> & {
  * Use `create(RunFailedSchema)` to create a new message.
  */
 export const RunFailedSchema: GenMessage<RunFailed> = /*@__PURE__*/
-  messageDesc(file_runwright_v1_event, 18);
+  messageDesc(file_runwright_v1_event, 19);
 
 /**
  * Terminal: the run was cancelled.
@@ -1237,7 +1317,7 @@ export type RunCancelled = Message<"runwright.v1.RunCancelled"> & {
  * Use `create(RunCancelledSchema)` to create a new message.
  */
 export const RunCancelledSchema: GenMessage<RunCancelled> = /*@__PURE__*/
-  messageDesc(file_runwright_v1_event, 19);
+  messageDesc(file_runwright_v1_event, 20);
 
 /**
  * A later attempt is planned. Of a tool call whose executor was away when it was
@@ -1283,7 +1363,7 @@ export type RetryScheduled = Message<"runwright.v1.RetryScheduled"> & {
  * Use `create(RetryScheduledSchema)` to create a new message.
  */
 export const RetryScheduledSchema: GenMessage<RetryScheduled> = /*@__PURE__*/
-  messageDesc(file_runwright_v1_event, 20);
+  messageDesc(file_runwright_v1_event, 21);
 
 /**
  * What the model sees of the session's earlier turns, decided when the run was
@@ -1326,7 +1406,7 @@ export type ContextAssembled = Message<"runwright.v1.ContextAssembled"> & {
  * Use `create(ContextAssembledSchema)` to create a new message.
  */
 export const ContextAssembledSchema: GenMessage<ContextAssembled> = /*@__PURE__*/
-  messageDesc(file_runwright_v1_event, 21);
+  messageDesc(file_runwright_v1_event, 22);
 
 /**
  * An earlier turn as the model sees it: what the user said and the final answer.
@@ -1382,7 +1462,7 @@ export type SessionTurn = Message<"runwright.v1.SessionTurn"> & {
  * Use `create(SessionTurnSchema)` to create a new message.
  */
 export const SessionTurnSchema: GenMessage<SessionTurn> = /*@__PURE__*/
-  messageDesc(file_runwright_v1_event, 22);
+  messageDesc(file_runwright_v1_event, 23);
 
 /**
  * An earlier run of the session that the model does not see.
@@ -1410,7 +1490,7 @@ export type OmittedRun = Message<"runwright.v1.OmittedRun"> & {
  * Use `create(OmittedRunSchema)` to create a new message.
  */
 export const OmittedRunSchema: GenMessage<OmittedRun> = /*@__PURE__*/
-  messageDesc(file_runwright_v1_event, 23);
+  messageDesc(file_runwright_v1_event, 24);
 
 /**
  * Somebody resolved a call of unknown outcome. What follows from it comes right
@@ -1468,7 +1548,7 @@ export type EffectResolved = Message<"runwright.v1.EffectResolved"> & {
  * Use `create(EffectResolvedSchema)` to create a new message.
  */
 export const EffectResolvedSchema: GenMessage<EffectResolved> = /*@__PURE__*/
-  messageDesc(file_runwright_v1_event, 24);
+  messageDesc(file_runwright_v1_event, 25);
 
 /**
  * A piece of the text that a model is giving; `effect_id` and `attempt` say
@@ -1503,7 +1583,7 @@ export type ModelStreamDelta = Message<"runwright.v1.ModelStreamDelta"> & {
  * Use `create(ModelStreamDeltaSchema)` to create a new message.
  */
 export const ModelStreamDeltaSchema: GenMessage<ModelStreamDelta> = /*@__PURE__*/
-  messageDesc(file_runwright_v1_event, 25);
+  messageDesc(file_runwright_v1_event, 26);
 
 /**
  * A place in a stream without an event.
@@ -1525,7 +1605,7 @@ export type Bookmark = Message<"runwright.v1.Bookmark"> & {
  * Use `create(BookmarkSchema)` to create a new message.
  */
 export const BookmarkSchema: GenMessage<Bookmark> = /*@__PURE__*/
-  messageDesc(file_runwright_v1_event, 26);
+  messageDesc(file_runwright_v1_event, 27);
 
 /**
  * Ephemeral events that a slow reader was not sent: a part of the text of one
@@ -1576,7 +1656,7 @@ export type Gap = Message<"runwright.v1.Gap"> & {
  * Use `create(GapSchema)` to create a new message.
  */
 export const GapSchema: GenMessage<Gap> = /*@__PURE__*/
-  messageDesc(file_runwright_v1_event, 27);
+  messageDesc(file_runwright_v1_event, 28);
 
 /**
  * One element of a stream.
@@ -1677,7 +1757,7 @@ export type EventFrame = Message<"runwright.v1.EventFrame"> & {
  * Use `create(EventFrameSchema)` to create a new message.
  */
 export const EventFrameSchema: GenMessage<EventFrame> = /*@__PURE__*/
-  messageDesc(file_runwright_v1_event, 28);
+  messageDesc(file_runwright_v1_event, 29);
 
 /**
  * Somebody is asked to decide on a call. Everything a decision rests on is here.
@@ -1825,7 +1905,7 @@ export type ApprovalRequested = Message<"runwright.v1.ApprovalRequested"> & {
  * Use `create(ApprovalRequestedSchema)` to create a new message.
  */
 export const ApprovalRequestedSchema: GenMessage<ApprovalRequested> = /*@__PURE__*/
-  messageDesc(file_runwright_v1_event, 29);
+  messageDesc(file_runwright_v1_event, 30);
 
 /**
  * Somebody decided. What follows from it stands right behind it.
@@ -1923,7 +2003,7 @@ export type ApprovalDecided = Message<"runwright.v1.ApprovalDecided"> & {
  * Use `create(ApprovalDecidedSchema)` to create a new message.
  */
 export const ApprovalDecidedSchema: GenMessage<ApprovalDecided> = /*@__PURE__*/
-  messageDesc(file_runwright_v1_event, 30);
+  messageDesc(file_runwright_v1_event, 31);
 
 /**
  * Nobody decided in time. What follows from it stands right behind it.
@@ -1972,7 +2052,7 @@ export type ApprovalExpired = Message<"runwright.v1.ApprovalExpired"> & {
  * Use `create(ApprovalExpiredSchema)` to create a new message.
  */
 export const ApprovalExpiredSchema: GenMessage<ApprovalExpired> = /*@__PURE__*/
-  messageDesc(file_runwright_v1_event, 31);
+  messageDesc(file_runwright_v1_event, 32);
 
 /**
  * There is nothing to decide any more, because the run is ending.
@@ -2007,7 +2087,7 @@ export type ApprovalWithdrawn = Message<"runwright.v1.ApprovalWithdrawn"> & {
  * Use `create(ApprovalWithdrawnSchema)` to create a new message.
  */
 export const ApprovalWithdrawnSchema: GenMessage<ApprovalWithdrawn> = /*@__PURE__*/
-  messageDesc(file_runwright_v1_event, 32);
+  messageDesc(file_runwright_v1_event, 33);
 
 /**
  * An approval that was given and not used counts no more: the policies ask for
@@ -2043,7 +2123,7 @@ export type ApprovalSuperseded = Message<"runwright.v1.ApprovalSuperseded"> & {
  * Use `create(ApprovalSupersededSchema)` to create a new message.
  */
 export const ApprovalSupersededSchema: GenMessage<ApprovalSuperseded> = /*@__PURE__*/
-  messageDesc(file_runwright_v1_event, 33);
+  messageDesc(file_runwright_v1_event, 34);
 
 /**
  * It is the turn of the next approver set.
@@ -2085,7 +2165,7 @@ export type ApprovalEscalated = Message<"runwright.v1.ApprovalEscalated"> & {
  * Use `create(ApprovalEscalatedSchema)` to create a new message.
  */
 export const ApprovalEscalatedSchema: GenMessage<ApprovalEscalated> = /*@__PURE__*/
-  messageDesc(file_runwright_v1_event, 34);
+  messageDesc(file_runwright_v1_event, 35);
 
 /**
  * What happened. Names and numbers never change.
@@ -2263,6 +2343,14 @@ export enum EventKind {
   EFFECT_RESOLVED = 30,
 
   /**
+   * The model may go on with what came of a call: with the result, or with the
+   * word that it is withheld.
+   *
+   * @generated from enum value: EVENT_KIND_TOOL_RESULT_RELEASED = 37;
+   */
+  TOOL_RESULT_RELEASED = 37,
+
+  /**
    * Somebody is asked to decide on a call, which is held until then.
    *
    * @generated from enum value: EVENT_KIND_APPROVAL_REQUESTED = 40;
@@ -2360,6 +2448,40 @@ export const FinishReasonSchema: GenEnum<FinishReason> = /*@__PURE__*/
   enumDesc(file_runwright_v1_event, 1);
 
 /**
+ * What the model is told of a call that awaits its release.
+ *
+ * @generated from enum runwright.v1.ResultRelease
+ */
+export enum ResultRelease {
+  /**
+   * Never sent.
+   *
+   * @generated from enum value: RESULT_RELEASE_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * What the call came to.
+   *
+   * @generated from enum value: RESULT_RELEASE_RELEASED = 1;
+   */
+  RELEASED = 1,
+
+  /**
+   * Only that it was made, and the policy, code and message with which its result is withheld.
+   *
+   * @generated from enum value: RESULT_RELEASE_WITHHELD = 2;
+   */
+  WITHHELD = 2,
+}
+
+/**
+ * Describes the enum runwright.v1.ResultRelease.
+ */
+export const ResultReleaseSchema: GenEnum<ResultRelease> = /*@__PURE__*/
+  enumDesc(file_runwright_v1_event, 2);
+
+/**
  * Why an earlier run of a session is left out.
  *
  * @generated from enum runwright.v1.ContextOmission
@@ -2426,5 +2548,5 @@ export enum ContextOmission {
  * Describes the enum runwright.v1.ContextOmission.
  */
 export const ContextOmissionSchema: GenEnum<ContextOmission> = /*@__PURE__*/
-  enumDesc(file_runwright_v1_event, 2);
+  enumDesc(file_runwright_v1_event, 3);
 

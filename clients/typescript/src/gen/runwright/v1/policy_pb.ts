@@ -170,7 +170,7 @@ export const PolicyOpinionSchema: GenMessage<PolicyOpinion> = /*@__PURE__*/
 
 /**
  * Where in a run it is decided whether, and with what, the run or a call goes on.
- * This version decides at RUN_START, INPUT, PRE_TOOL and OUTPUT.
+ * This version decides at all of them but MODEL_REQUEST.
  *
  * @generated from enum runwright.v1.PolicyStage
  */
@@ -252,7 +252,7 @@ export enum PolicyVerdict {
   ALLOW = 1,
 
   /**
-   * It must not go on.
+   * It must not go on; of a result: it is withheld from the model.
    *
    * @generated from enum value: POLICY_VERDICT_DENY = 2;
    */

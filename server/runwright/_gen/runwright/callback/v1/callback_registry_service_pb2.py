@@ -26,7 +26,7 @@ from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n5runwright/callback/v1/callback_registry_service.proto\x12\x15runwright.callback.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xd6\x01\n\x0c\x43\x61llbackSpec\x12\x13\n\x0b\x63\x61llback_id\x18\x01 \x01(\t\x12\x10\n\x08\x65xecutor\x18\x02 \x01(\t\x12\x0f\n\x07\x61\x64\x64ress\x18\x03 \x01(\t\x12\r\n\x05tools\x18\x04 \x03(\t\x12/\n\x03tls\x18\x05 \x01(\x0b\x32\".runwright.callback.v1.CallbackTls\x12\x1b\n\x13max_calls_in_flight\x18\x06 \x01(\r\x12\x31\n\x04kind\x18\x07 \x01(\x0e\x32#.runwright.callback.v1.CallbackKind\"2\n\x0b\x43\x61llbackTls\x12\x0e\n\x06\x63\x61_pem\x18\x01 \x01(\x0c\x12\x13\n\x0bserver_name\x18\x02 \x01(\t\"\xa6\x02\n\x08\x43\x61llback\x12\x31\n\x04spec\x18\x01 \x01(\x0b\x32#.runwright.callback.v1.CallbackSpec\x12\r\n\x05owner\x18\x02 \x01(\t\x12(\n\x05lease\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12.\n\nexpires_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x35\n\x06health\x18\x05 \x01(\x0e\x32%.runwright.callback.v1.CallbackHealth\x12\x15\n\rhealth_detail\x18\x06 \x01(\t\x12\x30\n\x0chealth_since\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x8a\x01\n\x17RegisterCallbackRequest\x12\x31\n\x04spec\x18\x01 \x01(\x0b\x32#.runwright.callback.v1.CallbackSpec\x12\x12\n\ncredential\x18\x02 \x01(\t\x12(\n\x05lease\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\"M\n\x18RegisterCallbackResponse\x12\x31\n\x08\x63\x61llback\x18\x01 \x01(\x0b\x32\x1f.runwright.callback.v1.Callback\"0\n\x19UnregisterCallbackRequest\x12\x13\n\x0b\x63\x61llback_id\x18\x01 \x01(\t\"\x1c\n\x1aUnregisterCallbackResponse\"O\n\x14ListCallbacksRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x10\n\x08\x65xecutor\x18\x03 \x01(\t\"d\n\x15ListCallbacksResponse\x12\x32\n\tcallbacks\x18\x01 \x03(\x0b\x32\x1f.runwright.callback.v1.Callback\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t*N\n\x0c\x43\x61llbackKind\x12\x1d\n\x19\x43\x41LLBACK_KIND_UNSPECIFIED\x10\x00\x12\x1f\n\x1b\x43\x41LLBACK_KIND_TOOL_EXECUTOR\x10\x01*\x8a\x01\n\x0e\x43\x61llbackHealth\x12\x1f\n\x1b\x43\x41LLBACK_HEALTH_UNSPECIFIED\x10\x00\x12\x1b\n\x17\x43\x41LLBACK_HEALTH_UNKNOWN\x10\x01\x12\x1b\n\x17\x43\x41LLBACK_HEALTH_HEALTHY\x10\x02\x12\x1d\n\x19\x43\x41LLBACK_HEALTH_UNHEALTHY\x10\x03\x32\xf5\x02\n\x17\x43\x61llbackRegistryService\x12s\n\x10RegisterCallback\x12..runwright.callback.v1.RegisterCallbackRequest\x1a/.runwright.callback.v1.RegisterCallbackResponse\x12y\n\x12UnregisterCallback\x12\x30.runwright.callback.v1.UnregisterCallbackRequest\x1a\x31.runwright.callback.v1.UnregisterCallbackResponse\x12j\n\rListCallbacks\x12+.runwright.callback.v1.ListCallbacksRequest\x1a,.runwright.callback.v1.ListCallbacksResponseB\x85\x01\n\x19\x64\x65v.runwright.callback.v1P\x01ZNgithub.com/runwright/runwright/clients/go/gen/runwright/callback/v1;callbackv1\xaa\x02\x15Runwright.Callback.V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n5runwright/callback/v1/callback_registry_service.proto\x12\x15runwright.callback.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x8f\x02\n\x0c\x43\x61llbackSpec\x12\x13\n\x0b\x63\x61llback_id\x18\x01 \x01(\t\x12\x10\n\x08\x65xecutor\x18\x02 \x01(\t\x12\x0f\n\x07\x61\x64\x64ress\x18\x03 \x01(\t\x12\r\n\x05tools\x18\x04 \x03(\t\x12/\n\x03tls\x18\x05 \x01(\x0b\x32\".runwright.callback.v1.CallbackTls\x12\x1b\n\x13max_calls_in_flight\x18\x06 \x01(\r\x12\x31\n\x04kind\x18\x07 \x01(\x0e\x32#.runwright.callback.v1.CallbackKind\x12\x37\n\x0ctool_digests\x18\x08 \x03(\x0b\x32!.runwright.callback.v1.ToolDigest\"1\n\nToolDigest\x12\x0c\n\x04tool\x18\x01 \x01(\t\x12\x15\n\rschema_digest\x18\x02 \x01(\t\"\x9c\x01\n\nUnusedTool\x12\x0c\n\x04tool\x18\x01 \x01(\t\x12\x15\n\rschema_digest\x18\x02 \x01(\t\x12\x1d\n\x15package_schema_digest\x18\x03 \x01(\t\x12\x1b\n\x13package_fingerprint\x18\x04 \x01(\t\x12-\n\twanted_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"2\n\x0b\x43\x61llbackTls\x12\x0e\n\x06\x63\x61_pem\x18\x01 \x01(\x0c\x12\x13\n\x0bserver_name\x18\x02 \x01(\t\"\xdf\x02\n\x08\x43\x61llback\x12\x31\n\x04spec\x18\x01 \x01(\x0b\x32#.runwright.callback.v1.CallbackSpec\x12\r\n\x05owner\x18\x02 \x01(\t\x12(\n\x05lease\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12.\n\nexpires_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x35\n\x06health\x18\x05 \x01(\x0e\x32%.runwright.callback.v1.CallbackHealth\x12\x15\n\rhealth_detail\x18\x06 \x01(\t\x12\x30\n\x0chealth_since\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x37\n\x0cunused_tools\x18\x08 \x03(\x0b\x32!.runwright.callback.v1.UnusedTool\"\x8a\x01\n\x17RegisterCallbackRequest\x12\x31\n\x04spec\x18\x01 \x01(\x0b\x32#.runwright.callback.v1.CallbackSpec\x12\x12\n\ncredential\x18\x02 \x01(\t\x12(\n\x05lease\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\"M\n\x18RegisterCallbackResponse\x12\x31\n\x08\x63\x61llback\x18\x01 \x01(\x0b\x32\x1f.runwright.callback.v1.Callback\"0\n\x19UnregisterCallbackRequest\x12\x13\n\x0b\x63\x61llback_id\x18\x01 \x01(\t\"\x1c\n\x1aUnregisterCallbackResponse\"O\n\x14ListCallbacksRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x10\n\x08\x65xecutor\x18\x03 \x01(\t\"d\n\x15ListCallbacksResponse\x12\x32\n\tcallbacks\x18\x01 \x03(\x0b\x32\x1f.runwright.callback.v1.Callback\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t*N\n\x0c\x43\x61llbackKind\x12\x1d\n\x19\x43\x41LLBACK_KIND_UNSPECIFIED\x10\x00\x12\x1f\n\x1b\x43\x41LLBACK_KIND_TOOL_EXECUTOR\x10\x01*\x8a\x01\n\x0e\x43\x61llbackHealth\x12\x1f\n\x1b\x43\x41LLBACK_HEALTH_UNSPECIFIED\x10\x00\x12\x1b\n\x17\x43\x41LLBACK_HEALTH_UNKNOWN\x10\x01\x12\x1b\n\x17\x43\x41LLBACK_HEALTH_HEALTHY\x10\x02\x12\x1d\n\x19\x43\x41LLBACK_HEALTH_UNHEALTHY\x10\x03\x32\xf5\x02\n\x17\x43\x61llbackRegistryService\x12s\n\x10RegisterCallback\x12..runwright.callback.v1.RegisterCallbackRequest\x1a/.runwright.callback.v1.RegisterCallbackResponse\x12y\n\x12UnregisterCallback\x12\x30.runwright.callback.v1.UnregisterCallbackRequest\x1a\x31.runwright.callback.v1.UnregisterCallbackResponse\x12j\n\rListCallbacks\x12+.runwright.callback.v1.ListCallbacksRequest\x1a,.runwright.callback.v1.ListCallbacksResponseB\x85\x01\n\x19\x64\x65v.runwright.callback.v1P\x01ZNgithub.com/runwright/runwright/clients/go/gen/runwright/callback/v1;callbackv1\xaa\x02\x15Runwright.Callback.V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,28 +34,32 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'runwright.callback.v1.callb
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\031dev.runwright.callback.v1P\001ZNgithub.com/runwright/runwright/clients/go/gen/runwright/callback/v1;callbackv1\252\002\025Runwright.Callback.V1'
-  _globals['_CALLBACKKIND']._serialized_start=1194
-  _globals['_CALLBACKKIND']._serialized_end=1272
-  _globals['_CALLBACKHEALTH']._serialized_start=1275
-  _globals['_CALLBACKHEALTH']._serialized_end=1413
+  _globals['_CALLBACKKIND']._serialized_start=1518
+  _globals['_CALLBACKKIND']._serialized_end=1596
+  _globals['_CALLBACKHEALTH']._serialized_start=1599
+  _globals['_CALLBACKHEALTH']._serialized_end=1737
   _globals['_CALLBACKSPEC']._serialized_start=146
-  _globals['_CALLBACKSPEC']._serialized_end=360
-  _globals['_CALLBACKTLS']._serialized_start=362
-  _globals['_CALLBACKTLS']._serialized_end=412
-  _globals['_CALLBACK']._serialized_start=415
-  _globals['_CALLBACK']._serialized_end=709
-  _globals['_REGISTERCALLBACKREQUEST']._serialized_start=712
-  _globals['_REGISTERCALLBACKREQUEST']._serialized_end=850
-  _globals['_REGISTERCALLBACKRESPONSE']._serialized_start=852
-  _globals['_REGISTERCALLBACKRESPONSE']._serialized_end=929
-  _globals['_UNREGISTERCALLBACKREQUEST']._serialized_start=931
-  _globals['_UNREGISTERCALLBACKREQUEST']._serialized_end=979
-  _globals['_UNREGISTERCALLBACKRESPONSE']._serialized_start=981
-  _globals['_UNREGISTERCALLBACKRESPONSE']._serialized_end=1009
-  _globals['_LISTCALLBACKSREQUEST']._serialized_start=1011
-  _globals['_LISTCALLBACKSREQUEST']._serialized_end=1090
-  _globals['_LISTCALLBACKSRESPONSE']._serialized_start=1092
-  _globals['_LISTCALLBACKSRESPONSE']._serialized_end=1192
-  _globals['_CALLBACKREGISTRYSERVICE']._serialized_start=1416
-  _globals['_CALLBACKREGISTRYSERVICE']._serialized_end=1789
+  _globals['_CALLBACKSPEC']._serialized_end=417
+  _globals['_TOOLDIGEST']._serialized_start=419
+  _globals['_TOOLDIGEST']._serialized_end=468
+  _globals['_UNUSEDTOOL']._serialized_start=471
+  _globals['_UNUSEDTOOL']._serialized_end=627
+  _globals['_CALLBACKTLS']._serialized_start=629
+  _globals['_CALLBACKTLS']._serialized_end=679
+  _globals['_CALLBACK']._serialized_start=682
+  _globals['_CALLBACK']._serialized_end=1033
+  _globals['_REGISTERCALLBACKREQUEST']._serialized_start=1036
+  _globals['_REGISTERCALLBACKREQUEST']._serialized_end=1174
+  _globals['_REGISTERCALLBACKRESPONSE']._serialized_start=1176
+  _globals['_REGISTERCALLBACKRESPONSE']._serialized_end=1253
+  _globals['_UNREGISTERCALLBACKREQUEST']._serialized_start=1255
+  _globals['_UNREGISTERCALLBACKREQUEST']._serialized_end=1303
+  _globals['_UNREGISTERCALLBACKRESPONSE']._serialized_start=1305
+  _globals['_UNREGISTERCALLBACKRESPONSE']._serialized_end=1333
+  _globals['_LISTCALLBACKSREQUEST']._serialized_start=1335
+  _globals['_LISTCALLBACKSREQUEST']._serialized_end=1414
+  _globals['_LISTCALLBACKSRESPONSE']._serialized_start=1416
+  _globals['_LISTCALLBACKSRESPONSE']._serialized_end=1516
+  _globals['_CALLBACKREGISTRYSERVICE']._serialized_start=1740
+  _globals['_CALLBACKREGISTRYSERVICE']._serialized_end=2113
 # @@protoc_insertion_point(module_scope)

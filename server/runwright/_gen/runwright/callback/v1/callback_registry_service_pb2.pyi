@@ -87,6 +87,7 @@ class CallbackSpec(message.Message):
     TLS_FIELD_NUMBER: builtins.int
     MAX_CALLS_IN_FLIGHT_FIELD_NUMBER: builtins.int
     KIND_FIELD_NUMBER: builtins.int
+    TOOL_DIGESTS_FIELD_NUMBER: builtins.int
     callback_id: builtins.str
     """Made by the caller, unique in the namespace: 1 to 128 letters, digits and
     `. _ : @ -`, the first a letter or digit.
@@ -116,6 +117,13 @@ class CallbackSpec(message.Message):
     def tls(self) -> CallbackTls:
         """Absent: plaintext."""
 
+    @builtins.property
+    def tool_digests(self) -> containers.RepeatedCompositeFieldContainer[ToolDigest]:
+        """With which schemas it performs its tools, at most one entry a tool. Calls of a
+        tool whose package has another schema are not sent here. A tool without an
+        entry: any schema.
+        """
+
     def __init__(
         self,
         *,
@@ -126,10 +134,75 @@ class CallbackSpec(message.Message):
         tls: CallbackTls | None = ...,
         max_calls_in_flight: builtins.int = ...,
         kind: CallbackKind.ValueType = ...,
+        tool_digests: abc.Iterable[ToolDigest] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = typing.Literal["tls", b"tls"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["address", b"address", "callback_id", b"callback_id", "executor", b"executor", "kind", b"kind", "max_calls_in_flight", b"max_calls_in_flight", "tls", b"tls", "tools", b"tools"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["address", b"address", "callback_id", b"callback_id", "executor", b"executor", "kind", b"kind", "max_calls_in_flight", b"max_calls_in_flight", "tls", b"tls", "tool_digests", b"tool_digests", "tools", b"tools"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class ToolDigest(message.Message):
+    """With which schema a host performs a tool."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    TOOL_FIELD_NUMBER: builtins.int
+    SCHEMA_DIGEST_FIELD_NUMBER: builtins.int
+    tool: builtins.str
+    """The tool's name; among `tools`, unless that is empty."""
+    schema_digest: builtins.str
+    """Digest of the JSON Schema of its arguments in RFC 8785 form: `sha256:` and 64
+    hex digits.
+    """
+    def __init__(
+        self,
+        *,
+        tool: builtins.str = ...,
+        schema_digest: builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["schema_digest", b"schema_digest", "tool", b"tool"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class UnusedTool(message.Message):
+    """A tool for which a registration is not used: a package has another schema."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    TOOL_FIELD_NUMBER: builtins.int
+    SCHEMA_DIGEST_FIELD_NUMBER: builtins.int
+    PACKAGE_SCHEMA_DIGEST_FIELD_NUMBER: builtins.int
+    PACKAGE_FINGERPRINT_FIELD_NUMBER: builtins.int
+    WANTED_AT_FIELD_NUMBER: builtins.int
+    tool: builtins.str
+    """The tool's name."""
+    schema_digest: builtins.str
+    """The digest that the registration says."""
+    package_schema_digest: builtins.str
+    """The digest of the package's schema."""
+    package_fingerprint: builtins.str
+    """The package's fingerprint."""
+    @builtins.property
+    def wanted_at(self) -> timestamp_pb2.Timestamp:
+        """When a run with that package last wanted the tool."""
+
+    def __init__(
+        self,
+        *,
+        tool: builtins.str = ...,
+        schema_digest: builtins.str = ...,
+        package_schema_digest: builtins.str = ...,
+        package_fingerprint: builtins.str = ...,
+        wanted_at: timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["wanted_at", b"wanted_at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["package_fingerprint", b"package_fingerprint", "package_schema_digest", b"package_schema_digest", "schema_digest", b"schema_digest", "tool", b"tool", "wanted_at", b"wanted_at"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -172,6 +245,7 @@ class Callback(message.Message):
     HEALTH_FIELD_NUMBER: builtins.int
     HEALTH_DETAIL_FIELD_NUMBER: builtins.int
     HEALTH_SINCE_FIELD_NUMBER: builtins.int
+    UNUSED_TOOLS_FIELD_NUMBER: builtins.int
     owner: builtins.str
     """The principal that registered it."""
     health: CallbackHealth.ValueType
@@ -194,6 +268,13 @@ class Callback(message.Message):
     def health_since(self) -> timestamp_pb2.Timestamp:
         """When it was found to be so."""
 
+    @builtins.property
+    def unused_tools(self) -> containers.RepeatedCompositeFieldContainer[UnusedTool]:
+        """The tools that runs wanted of it, and were not sent, since their package has
+        another schema; by name. Counted from when the server or the registration
+        began, the later of the two, at most 128.
+        """
+
     def __init__(
         self,
         *,
@@ -204,10 +285,11 @@ class Callback(message.Message):
         health: CallbackHealth.ValueType = ...,
         health_detail: builtins.str = ...,
         health_since: timestamp_pb2.Timestamp | None = ...,
+        unused_tools: abc.Iterable[UnusedTool] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = typing.Literal["expires_at", b"expires_at", "health_since", b"health_since", "lease", b"lease", "spec", b"spec"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["expires_at", b"expires_at", "health", b"health", "health_detail", b"health_detail", "health_since", b"health_since", "lease", b"lease", "owner", b"owner", "spec", b"spec"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["expires_at", b"expires_at", "health", b"health", "health_detail", b"health_detail", "health_since", b"health_since", "lease", b"lease", "owner", b"owner", "spec", b"spec", "unused_tools", b"unused_tools"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -23,9 +23,10 @@ _sym_db = _symbol_database.Default()
 
 
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
+from runwright._gen.runwright.v1 import package_pb2 as runwright_dot_v1_dot_package__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n1runwright/callback/v1/tool_executor_service.proto\x12\x15runwright.callback.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x8a\x02\n\x12\x45xecuteToolRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x0f\n\x07turn_id\x18\x02 \x01(\t\x12\r\n\x05round\x18\x03 \x01(\r\x12\x0f\n\x07\x63\x61ll_id\x18\x04 \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x05 \x01(\r\x12\x17\n\x0fidempotency_key\x18\x06 \x01(\t\x12\x0c\n\x04tool\x18\x07 \x01(\t\x12\x16\n\x0e\x61rguments_json\x18\x08 \x01(\x0c\x12\x18\n\x10\x61rguments_digest\x18\t \x01(\t\x12,\n\x08\x64\x65\x61\x64line\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x1b\n\x13package_fingerprint\x18\x0b \x01(\t\"\xca\x01\n\x13\x45xecuteToolResponse\x12\x33\n\x06result\x18\x01 \x01(\x0b\x32!.runwright.callback.v1.ToolResultH\x00\x12\x31\n\x05\x65rror\x18\x02 \x01(\x0b\x32 .runwright.callback.v1.ToolErrorH\x00\x12@\n\rnot_performed\x18\x03 \x01(\x0b\x32\'.runwright.callback.v1.ToolNotPerformedH\x00\x42\t\n\x07outcome\".\n\nToolResult\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\x12\x12\n\nmedia_type\x18\x02 \x01(\t\"\x1c\n\tToolError\x12\x0f\n\x07message\x18\x01 \x01(\t\"#\n\x10ToolNotPerformed\x12\x0f\n\x07message\x18\x01 \x01(\t2{\n\x13ToolExecutorService\x12\x64\n\x0b\x45xecuteTool\x12).runwright.callback.v1.ExecuteToolRequest\x1a*.runwright.callback.v1.ExecuteToolResponseB\x85\x01\n\x19\x64\x65v.runwright.callback.v1P\x01ZNgithub.com/runwright/runwright/clients/go/gen/runwright/callback/v1;callbackv1\xaa\x02\x15Runwright.Callback.V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n1runwright/callback/v1/tool_executor_service.proto\x12\x15runwright.callback.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1arunwright/v1/package.proto\"\x8a\x02\n\x12\x45xecuteToolRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x0f\n\x07turn_id\x18\x02 \x01(\t\x12\r\n\x05round\x18\x03 \x01(\r\x12\x0f\n\x07\x63\x61ll_id\x18\x04 \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x05 \x01(\r\x12\x17\n\x0fidempotency_key\x18\x06 \x01(\t\x12\x0c\n\x04tool\x18\x07 \x01(\t\x12\x16\n\x0e\x61rguments_json\x18\x08 \x01(\x0c\x12\x18\n\x10\x61rguments_digest\x18\t \x01(\t\x12,\n\x08\x64\x65\x61\x64line\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x1b\n\x13package_fingerprint\x18\x0b \x01(\t\"\xca\x01\n\x13\x45xecuteToolResponse\x12\x33\n\x06result\x18\x01 \x01(\x0b\x32!.runwright.callback.v1.ToolResultH\x00\x12\x31\n\x05\x65rror\x18\x02 \x01(\x0b\x32 .runwright.callback.v1.ToolErrorH\x00\x12@\n\rnot_performed\x18\x03 \x01(\x0b\x32\'.runwright.callback.v1.ToolNotPerformedH\x00\x42\t\n\x07outcome\".\n\nToolResult\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\x12\x12\n\nmedia_type\x18\x02 \x01(\t\"\x1c\n\tToolError\x12\x0f\n\x07message\x18\x01 \x01(\t\"#\n\x10ToolNotPerformed\x12\x0f\n\x07message\x18\x01 \x01(\t\"\x16\n\x14\x44\x65scribeToolsRequest\"N\n\x15\x44\x65scribeToolsResponse\x12\x35\n\x05tools\x18\x01 \x03(\x0b\x32&.runwright.callback.v1.ToolDescription\"\xbe\x01\n\x0fToolDescription\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t\x12\x1e\n\x16parameters_schema_json\x18\x03 \x01(\x0c\x12\x15\n\rschema_digest\x18\x04 \x01(\t\x12)\n\x06\x65\x66\x66\x65\x63t\x18\x05 \x01(\x0e\x32\x19.runwright.v1.EffectClass\x12\x17\n\nidempotent\x18\x06 \x01(\x08H\x00\x88\x01\x01\x42\r\n\x0b_idempotent2\xe7\x01\n\x13ToolExecutorService\x12\x64\n\x0b\x45xecuteTool\x12).runwright.callback.v1.ExecuteToolRequest\x1a*.runwright.callback.v1.ExecuteToolResponse\x12j\n\rDescribeTools\x12+.runwright.callback.v1.DescribeToolsRequest\x1a,.runwright.callback.v1.DescribeToolsResponseB\x85\x01\n\x19\x64\x65v.runwright.callback.v1P\x01ZNgithub.com/runwright/runwright/clients/go/gen/runwright/callback/v1;callbackv1\xaa\x02\x15Runwright.Callback.V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,16 +34,22 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'runwright.callback.v1.tool_
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\031dev.runwright.callback.v1P\001ZNgithub.com/runwright/runwright/clients/go/gen/runwright/callback/v1;callbackv1\252\002\025Runwright.Callback.V1'
-  _globals['_EXECUTETOOLREQUEST']._serialized_start=110
-  _globals['_EXECUTETOOLREQUEST']._serialized_end=376
-  _globals['_EXECUTETOOLRESPONSE']._serialized_start=379
-  _globals['_EXECUTETOOLRESPONSE']._serialized_end=581
-  _globals['_TOOLRESULT']._serialized_start=583
-  _globals['_TOOLRESULT']._serialized_end=629
-  _globals['_TOOLERROR']._serialized_start=631
-  _globals['_TOOLERROR']._serialized_end=659
-  _globals['_TOOLNOTPERFORMED']._serialized_start=661
-  _globals['_TOOLNOTPERFORMED']._serialized_end=696
-  _globals['_TOOLEXECUTORSERVICE']._serialized_start=698
-  _globals['_TOOLEXECUTORSERVICE']._serialized_end=821
+  _globals['_EXECUTETOOLREQUEST']._serialized_start=138
+  _globals['_EXECUTETOOLREQUEST']._serialized_end=404
+  _globals['_EXECUTETOOLRESPONSE']._serialized_start=407
+  _globals['_EXECUTETOOLRESPONSE']._serialized_end=609
+  _globals['_TOOLRESULT']._serialized_start=611
+  _globals['_TOOLRESULT']._serialized_end=657
+  _globals['_TOOLERROR']._serialized_start=659
+  _globals['_TOOLERROR']._serialized_end=687
+  _globals['_TOOLNOTPERFORMED']._serialized_start=689
+  _globals['_TOOLNOTPERFORMED']._serialized_end=724
+  _globals['_DESCRIBETOOLSREQUEST']._serialized_start=726
+  _globals['_DESCRIBETOOLSREQUEST']._serialized_end=748
+  _globals['_DESCRIBETOOLSRESPONSE']._serialized_start=750
+  _globals['_DESCRIBETOOLSRESPONSE']._serialized_end=828
+  _globals['_TOOLDESCRIPTION']._serialized_start=831
+  _globals['_TOOLDESCRIPTION']._serialized_end=1021
+  _globals['_TOOLEXECUTORSERVICE']._serialized_start=1024
+  _globals['_TOOLEXECUTORSERVICE']._serialized_end=1255
 # @@protoc_insertion_point(module_scope)

@@ -3,9 +3,12 @@
 isort:skip_file
 """
 
+from collections import abc as abc
 from google.protobuf import descriptor as descriptor
 from google.protobuf import message as message
 from google.protobuf import timestamp_pb2 as timestamp_pb2
+from google.protobuf.internal import containers as containers
+from runwright._gen.runwright.v1 import package_pb2 as package_pb2
 import builtins as builtins
 import sys
 import typing as typing
@@ -194,3 +197,88 @@ class ToolNotPerformed(message.Message):
     _ClearFieldArgType: _TypeAlias = typing.Literal["message", b"message"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class DescribeToolsRequest(message.Message):
+    """Request of DescribeTools."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class DescribeToolsResponse(message.Message):
+    """Response of DescribeTools, at most 16 MiB."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    TOOLS_FIELD_NUMBER: builtins.int
+    @builtins.property
+    def tools(self) -> containers.RepeatedCompositeFieldContainer[ToolDescription]:
+        """The tools, by ascending name."""
+
+    def __init__(
+        self,
+        *,
+        tools: abc.Iterable[ToolDescription] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["tools", b"tools"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class ToolDescription(message.Message):
+    """A tool as its host knows it."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: builtins.int
+    DESCRIPTION_FIELD_NUMBER: builtins.int
+    PARAMETERS_SCHEMA_JSON_FIELD_NUMBER: builtins.int
+    SCHEMA_DIGEST_FIELD_NUMBER: builtins.int
+    EFFECT_FIELD_NUMBER: builtins.int
+    IDEMPOTENT_FIELD_NUMBER: builtins.int
+    name: builtins.str
+    """The tool's name."""
+    description: builtins.str
+    """What it does, for the model. Empty: the host does not say."""
+    parameters_schema_json: builtins.bytes
+    """JSON Schema 2020-12 of its arguments, in RFC 8785 form. Empty: the host does
+    not say.
+    """
+    schema_digest: builtins.str
+    """Digest of `parameters_schema_json`: `sha256:` and 64 hex digits. Empty without
+    a schema.
+    """
+    effect: package_pb2.EffectClass.ValueType
+    """What a call can do to the world. Unspecified: the host does not say."""
+    idempotent: builtins.bool
+    """Whether a call with the same idempotency key may be sent again. Absent: the
+    host does not say.
+    """
+    def __init__(
+        self,
+        *,
+        name: builtins.str = ...,
+        description: builtins.str = ...,
+        parameters_schema_json: builtins.bytes = ...,
+        schema_digest: builtins.str = ...,
+        effect: package_pb2.EffectClass.ValueType = ...,
+        idempotent: builtins.bool | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["_idempotent", b"_idempotent", "idempotent", b"idempotent"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["_idempotent", b"_idempotent", "description", b"description", "effect", b"effect", "idempotent", b"idempotent", "name", b"name", "parameters_schema_json", b"parameters_schema_json", "schema_digest", b"schema_digest"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__idempotent: _TypeAlias = typing.Literal["idempotent"]  # noqa: Y015
+    _WhichOneofArgType__idempotent: _TypeAlias = typing.Literal["_idempotent", b"_idempotent"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__idempotent) -> _WhichOneofReturnType__idempotent | None: ...

@@ -40,6 +40,11 @@ class ToolExecutorServiceStub:
                 request_serializer=runwright_dot_callback_dot_v1_dot_tool__executor__service__pb2.ExecuteToolRequest.SerializeToString,
                 response_deserializer=runwright_dot_callback_dot_v1_dot_tool__executor__service__pb2.ExecuteToolResponse.FromString,
                 _registered_method=True)
+        self.DescribeTools = channel.unary_unary(
+                '/runwright.callback.v1.ToolExecutorService/DescribeTools',
+                request_serializer=runwright_dot_callback_dot_v1_dot_tool__executor__service__pb2.DescribeToolsRequest.SerializeToString,
+                response_deserializer=runwright_dot_callback_dot_v1_dot_tool__executor__service__pb2.DescribeToolsResponse.FromString,
+                _registered_method=True)
 
 
 class ToolExecutorServiceServicer:
@@ -57,6 +62,15 @@ class ToolExecutorServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def DescribeTools(self, request, context):
+        """Says which tools are served here, for whoever writes a package or compares one
+        with this host: `runwright package tools` and `package validate --tools`. The
+        runtime does not call it; a host without it answers UNIMPLEMENTED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ToolExecutorServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -64,6 +78,11 @@ def add_ToolExecutorServiceServicer_to_server(servicer, server):
                     servicer.ExecuteTool,
                     request_deserializer=runwright_dot_callback_dot_v1_dot_tool__executor__service__pb2.ExecuteToolRequest.FromString,
                     response_serializer=runwright_dot_callback_dot_v1_dot_tool__executor__service__pb2.ExecuteToolResponse.SerializeToString,
+            ),
+            'DescribeTools': grpc.unary_unary_rpc_method_handler(
+                    servicer.DescribeTools,
+                    request_deserializer=runwright_dot_callback_dot_v1_dot_tool__executor__service__pb2.DescribeToolsRequest.FromString,
+                    response_serializer=runwright_dot_callback_dot_v1_dot_tool__executor__service__pb2.DescribeToolsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -94,6 +113,33 @@ class ToolExecutorService:
             '/runwright.callback.v1.ToolExecutorService/ExecuteTool',
             runwright_dot_callback_dot_v1_dot_tool__executor__service__pb2.ExecuteToolRequest.SerializeToString,
             runwright_dot_callback_dot_v1_dot_tool__executor__service__pb2.ExecuteToolResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DescribeTools(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/runwright.callback.v1.ToolExecutorService/DescribeTools',
+            runwright_dot_callback_dot_v1_dot_tool__executor__service__pb2.DescribeToolsRequest.SerializeToString,
+            runwright_dot_callback_dot_v1_dot_tool__executor__service__pb2.DescribeToolsResponse.FromString,
             options,
             channel_credentials,
             insecure,

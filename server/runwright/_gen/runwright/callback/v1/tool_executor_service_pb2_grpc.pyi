@@ -40,6 +40,11 @@ class ToolExecutorServiceStub:
     RPC when the run is cancelled or the deadline has passed. Of a run that
     belongs to a trace, the call's metadata has a W3C `traceparent`.
     """
+    DescribeTools: grpc.UnaryUnaryMultiCallable[tool_executor_service_pb2.DescribeToolsRequest, tool_executor_service_pb2.DescribeToolsResponse]
+    """Says which tools are served here, for whoever writes a package or compares one
+    with this host: `runwright package tools` and `package validate --tools`. The
+    runtime does not call it; a host without it answers UNIMPLEMENTED.
+    """
 
 @typing.type_check_only
 class ToolExecutorServiceAsyncStub(ToolExecutorServiceStub):
@@ -52,6 +57,11 @@ class ToolExecutorServiceAsyncStub(ToolExecutorServiceStub):
     of the tool itself is an `error` in an OK response. The runtime cancels the
     RPC when the run is cancelled or the deadline has passed. Of a run that
     belongs to a trace, the call's metadata has a W3C `traceparent`.
+    """
+    DescribeTools: aio.UnaryUnaryMultiCallable[tool_executor_service_pb2.DescribeToolsRequest, tool_executor_service_pb2.DescribeToolsResponse]  # type: ignore[assignment]
+    """Says which tools are served here, for whoever writes a package or compares one
+    with this host: `runwright package tools` and `package validate --tools`. The
+    runtime does not call it; a host without it answers UNIMPLEMENTED.
     """
 
 class ToolExecutorServiceServicer(metaclass=abc_1.ABCMeta):
@@ -68,6 +78,17 @@ class ToolExecutorServiceServicer(metaclass=abc_1.ABCMeta):
         of the tool itself is an `error` in an OK response. The runtime cancels the
         RPC when the run is cancelled or the deadline has passed. Of a run that
         belongs to a trace, the call's metadata has a W3C `traceparent`.
+        """
+
+    @abc_1.abstractmethod
+    def DescribeTools(
+        self,
+        request: tool_executor_service_pb2.DescribeToolsRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[tool_executor_service_pb2.DescribeToolsResponse, abc.Awaitable[tool_executor_service_pb2.DescribeToolsResponse]]:
+        """Says which tools are served here, for whoever writes a package or compares one
+        with this host: `runwright package tools` and `package validate --tools`. The
+        runtime does not call it; a host without it answers UNIMPLEMENTED.
         """
 
 def add_ToolExecutorServiceServicer_to_server(servicer: ToolExecutorServiceServicer, server: typing.Union[grpc.Server, aio.Server]) -> None: ...

@@ -114,6 +114,7 @@ __all__ = (
     "ResolvePackageRequest",
     "ResolvePackageResponse",
     "ResolvedResult",
+    "ResultRelease",
     "RetryClass",
     "RetryScheduled",
     "RunCancelRequested",
@@ -146,6 +147,7 @@ __all__ = (
     "ToolFailed",
     "ToolRecoveryRequired",
     "ToolRequested",
+    "ToolResultReleased",
     "ToolStarted",
     "TurnCompleted",
     "TurnFailed",
@@ -1507,6 +1509,12 @@ class EventKind(betterproto2.Enum):
     Somebody said what became of a call of unknown outcome, or ended the run.
     """
 
+    TOOL_RESULT_RELEASED = 37
+    """
+    The model may go on with what came of a call: with the result, or with the
+    word that it is withheld.
+    """
+
     APPROVAL_REQUESTED = 40
     """
     Somebody is asked to decide on a call, which is held until then.
@@ -1564,6 +1572,7 @@ class EventKind(betterproto2.Enum):
             21: "EVENT_KIND_CONTEXT_ASSEMBLED",
             22: "EVENT_KIND_MODEL_STREAM_DELTA",
             30: "EVENT_KIND_EFFECT_RESOLVED",
+            37: "EVENT_KIND_TOOL_RESULT_RELEASED",
             40: "EVENT_KIND_APPROVAL_REQUESTED",
             41: "EVENT_KIND_APPROVAL_DECIDED",
             42: "EVENT_KIND_APPROVAL_EXPIRED",
@@ -1599,6 +1608,7 @@ class EventKind(betterproto2.Enum):
             "EVENT_KIND_CONTEXT_ASSEMBLED": 21,
             "EVENT_KIND_MODEL_STREAM_DELTA": 22,
             "EVENT_KIND_EFFECT_RESOLVED": 30,
+            "EVENT_KIND_TOOL_RESULT_RELEASED": 37,
             "EVENT_KIND_APPROVAL_REQUESTED": 40,
             "EVENT_KIND_APPROVAL_DECIDED": 41,
             "EVENT_KIND_APPROVAL_EXPIRED": 42,
@@ -1774,7 +1784,7 @@ class PackageSource(betterproto2.Enum):
 class PolicyStage(betterproto2.Enum):
     """
     Where in a run it is decided whether, and with what, the run or a call goes on.
-    This version decides at RUN_START, INPUT, PRE_TOOL and OUTPUT.
+    This version decides at all of them but MODEL_REQUEST.
     """
 
     UNSPECIFIED = 0
@@ -1854,7 +1864,7 @@ class PolicyVerdict(betterproto2.Enum):
 
     DENY = 2
     """
-    It must not go on.
+    It must not go on; of a result: it is withheld from the model.
     """
 
     ASK = 3
@@ -1937,6 +1947,43 @@ class Resolution(betterproto2.Enum):
             "RESOLUTION_TRY_AGAIN": 2,
             "RESOLUTION_FAILED": 3,
             "RESOLUTION_END_RUN": 4,
+        }
+
+
+class ResultRelease(betterproto2.Enum):
+    """
+    What the model is told of a call that awaits its release.
+    """
+
+    UNSPECIFIED = 0
+    """
+    Never sent.
+    """
+
+    RELEASED = 1
+    """
+    What the call came to.
+    """
+
+    WITHHELD = 2
+    """
+    Only that it was made, and the policy, code and message with which its result is withheld.
+    """
+
+    @classmethod
+    def betterproto_value_to_renamed_proto_names(cls) -> dict[int, str]:
+        return {
+            0: "RESULT_RELEASE_UNSPECIFIED",
+            1: "RESULT_RELEASE_RELEASED",
+            2: "RESULT_RELEASE_WITHHELD",
+        }
+
+    @classmethod
+    def betterproto_renamed_proto_names_to_value(cls) -> dict[str, int]:
+        return {
+            "RESULT_RELEASE_UNSPECIFIED": 0,
+            "RESULT_RELEASE_RELEASED": 1,
+            "RESULT_RELEASE_WITHHELD": 2,
         }
 
 
@@ -3845,6 +3892,13 @@ class Event(betterproto2.Message):
     Of EVENT_KIND_EFFECT_RESOLVED.
     """
 
+    tool_result_released: "ToolResultReleased | None" = betterproto2.field(
+        57, betterproto2.TYPE_MESSAGE, optional=True, group="body"
+    )
+    """
+    Of EVENT_KIND_TOOL_RESULT_RELEASED.
+    """
+
     approval_requested: "ApprovalRequested | None" = betterproto2.field(
         60, betterproto2.TYPE_MESSAGE, optional=True, group="body"
     )
@@ -4316,6 +4370,14 @@ class GetPackageResponse(betterproto2.Message):
     canonical_json: "bytes" = betterproto2.field(3, betterproto2.TYPE_BYTES)
     """
     Its canonical form, JSON as in RFC 8785: what the fingerprint is made of.
+    """
+
+    sidecars: "list[bytes]" = betterproto2.field(
+        4, betterproto2.TYPE_BYTES, repeated=True
+    )
+    """
+    The schemas that its tools name by digest, in RFC 8785 form, by ascending
+    digest.
     """
 
 
@@ -5563,6 +5625,15 @@ class PutPackageRequest(betterproto2.Message):
     and tag returns what the first call did. Empty: none.
     """
 
+    sidecars: "list[bytes]" = betterproto2.field(
+        5, betterproto2.TYPE_BYTES, repeated=True
+    )
+    """
+    The schemas that the package's tools name by digest, as JSON, in any order; at
+    most 128 and 1 MiB together. They
+    are kept with it.
+    """
+
 
 default_message_pool.register_message(
     "runwright.v1", "PutPackageRequest", PutPackageRequest
@@ -6050,6 +6121,13 @@ class RunFailed(betterproto2.Message):
     )
     """
     What the run used.
+    """
+
+    unknown_effects: "list[str]" = betterproto2.field(
+        4, betterproto2.TYPE_STRING, repeated=True
+    )
+    """
+    Calls whose outcome stays unknown; empty in events of older servers.
     """
 
 
@@ -6884,7 +6962,8 @@ class Tool(betterproto2.Message):
 
     parameters_schema_json: "bytes" = betterproto2.field(3, betterproto2.TYPE_BYTES)
     """
-    JSON Schema 2020-12 of the arguments, in RFC 8785 form.
+    JSON Schema 2020-12 of the arguments, in RFC 8785 form; that of the sidecar
+    where `schema_digest` names one.
     """
 
     executor: "str" = betterproto2.field(4, betterproto2.TYPE_STRING)
@@ -6932,6 +7011,18 @@ class Tool(betterproto2.Message):
     it has seen one is tainted.
     """
 
+    schema_digest: "str" = betterproto2.field(22, betterproto2.TYPE_STRING)
+    """
+    Under which digest the schema is kept beside the package: `sha256:` and 64 hex
+    digits, over its RFC 8785 form. Empty where the package itself has it.
+    """
+
+    model_view_json: "bytes" = betterproto2.field(23, betterproto2.TYPE_BYTES)
+    """
+    The schema that the model is shown in place of the one that checks the
+    arguments, in RFC 8785 form. Empty: that one.
+    """
+
 
 default_message_pool.register_message("runwright.v1", "Tool", Tool)
 
@@ -6974,6 +7065,12 @@ class ToolCompleted(betterproto2.Message):
     )
     """
     Who answered; absent in events of older servers.
+    """
+
+    awaits_release: "bool" = betterproto2.field(4, betterproto2.TYPE_BOOL)
+    """
+    True when policies are heard at POST_TOOL: the model sees nothing of the result
+    before a TOOL_RESULT_RELEASED says so.
     """
 
 
@@ -7041,6 +7138,12 @@ class ToolFailed(betterproto2.Message):
     """
     Who got the last attempt; absent when none was sent, and in events of older
     servers.
+    """
+
+    awaits_release: "bool" = betterproto2.field(5, betterproto2.TYPE_BOOL)
+    """
+    As in ToolCompleted: of a call that was sent, and whose `message` is not the
+    server's own.
     """
 
 
@@ -7135,6 +7238,45 @@ class ToolRequested(betterproto2.Message):
 
 
 default_message_pool.register_message("runwright.v1", "ToolRequested", ToolRequested)
+
+
+@dataclass(eq=False, repr=False)
+class ToolResultReleased(betterproto2.Message):
+    """
+    Policies have decided at POST_TOOL. The result itself stays as it is on record.
+    """
+
+    tool: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    """
+    The tool.
+    """
+
+    release: "ResultRelease" = betterproto2.field(
+        2, betterproto2.TYPE_ENUM, default_factory=lambda: ResultRelease(0)
+    )
+    """
+    What the model is told.
+    """
+
+    policy_ref: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
+    """
+    The policy that withholds it; empty when it is released.
+    """
+
+    code: "str" = betterproto2.field(4, betterproto2.TYPE_STRING)
+    """
+    The code of the rule that withholds it.
+    """
+
+    message: "str" = betterproto2.field(5, betterproto2.TYPE_STRING)
+    """
+    What that rule has to say to the model; empty where it says nothing.
+    """
+
+
+default_message_pool.register_message(
+    "runwright.v1", "ToolResultReleased", ToolResultReleased
+)
 
 
 @dataclass(eq=False, repr=False)
@@ -7293,6 +7435,14 @@ class ValidatePackageRequest(betterproto2.Message):
     document: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
     """
     The package as its author wrote it, in YAML or JSON; at most 1 MiB.
+    """
+
+    sidecars: "list[bytes]" = betterproto2.field(
+        2, betterproto2.TYPE_BYTES, repeated=True
+    )
+    """
+    The schemas that the package's tools name by digest, as JSON, in any order; at
+    most 128 and 1 MiB together.
     """
 
 

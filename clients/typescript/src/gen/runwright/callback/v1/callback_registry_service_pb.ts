@@ -12,7 +12,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file runwright/callback/v1/callback_registry_service.proto.
  */
 export const file_runwright_callback_v1_callback_registry_service: GenFile = /*@__PURE__*/
-  fileDesc("CjVydW53cmlnaHQvY2FsbGJhY2svdjEvY2FsbGJhY2tfcmVnaXN0cnlfc2VydmljZS5wcm90bxIVcnVud3JpZ2h0LmNhbGxiYWNrLnYxItYBCgxDYWxsYmFja1NwZWMSEwoLY2FsbGJhY2tfaWQYASABKAkSEAoIZXhlY3V0b3IYAiABKAkSDwoHYWRkcmVzcxgDIAEoCRINCgV0b29scxgEIAMoCRIvCgN0bHMYBSABKAsyIi5ydW53cmlnaHQuY2FsbGJhY2sudjEuQ2FsbGJhY2tUbHMSGwoTbWF4X2NhbGxzX2luX2ZsaWdodBgGIAEoDRIxCgRraW5kGAcgASgOMiMucnVud3JpZ2h0LmNhbGxiYWNrLnYxLkNhbGxiYWNrS2luZCIyCgtDYWxsYmFja1RscxIOCgZjYV9wZW0YASABKAwSEwoLc2VydmVyX25hbWUYAiABKAkipgIKCENhbGxiYWNrEjEKBHNwZWMYASABKAsyIy5ydW53cmlnaHQuY2FsbGJhY2sudjEuQ2FsbGJhY2tTcGVjEg0KBW93bmVyGAIgASgJEigKBWxlYXNlGAMgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEi4KCmV4cGlyZXNfYXQYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEjUKBmhlYWx0aBgFIAEoDjIlLnJ1bndyaWdodC5jYWxsYmFjay52MS5DYWxsYmFja0hlYWx0aBIVCg1oZWFsdGhfZGV0YWlsGAYgASgJEjAKDGhlYWx0aF9zaW5jZRgHIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiigEKF1JlZ2lzdGVyQ2FsbGJhY2tSZXF1ZXN0EjEKBHNwZWMYASABKAsyIy5ydW53cmlnaHQuY2FsbGJhY2sudjEuQ2FsbGJhY2tTcGVjEhIKCmNyZWRlbnRpYWwYAiABKAkSKAoFbGVhc2UYAyABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24iTQoYUmVnaXN0ZXJDYWxsYmFja1Jlc3BvbnNlEjEKCGNhbGxiYWNrGAEgASgLMh8ucnVud3JpZ2h0LmNhbGxiYWNrLnYxLkNhbGxiYWNrIjAKGVVucmVnaXN0ZXJDYWxsYmFja1JlcXVlc3QSEwoLY2FsbGJhY2tfaWQYASABKAkiHAoaVW5yZWdpc3RlckNhbGxiYWNrUmVzcG9uc2UiTwoUTGlzdENhbGxiYWNrc1JlcXVlc3QSEQoJcGFnZV9zaXplGAEgASgFEhIKCnBhZ2VfdG9rZW4YAiABKAkSEAoIZXhlY3V0b3IYAyABKAkiZAoVTGlzdENhbGxiYWNrc1Jlc3BvbnNlEjIKCWNhbGxiYWNrcxgBIAMoCzIfLnJ1bndyaWdodC5jYWxsYmFjay52MS5DYWxsYmFjaxIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkqTgoMQ2FsbGJhY2tLaW5kEh0KGUNBTExCQUNLX0tJTkRfVU5TUEVDSUZJRUQQABIfChtDQUxMQkFDS19LSU5EX1RPT0xfRVhFQ1VUT1IQASqKAQoOQ2FsbGJhY2tIZWFsdGgSHwobQ0FMTEJBQ0tfSEVBTFRIX1VOU1BFQ0lGSUVEEAASGwoXQ0FMTEJBQ0tfSEVBTFRIX1VOS05PV04QARIbChdDQUxMQkFDS19IRUFMVEhfSEVBTFRIWRACEh0KGUNBTExCQUNLX0hFQUxUSF9VTkhFQUxUSFkQAzL1AgoXQ2FsbGJhY2tSZWdpc3RyeVNlcnZpY2UScwoQUmVnaXN0ZXJDYWxsYmFjaxIuLnJ1bndyaWdodC5jYWxsYmFjay52MS5SZWdpc3RlckNhbGxiYWNrUmVxdWVzdBovLnJ1bndyaWdodC5jYWxsYmFjay52MS5SZWdpc3RlckNhbGxiYWNrUmVzcG9uc2USeQoSVW5yZWdpc3RlckNhbGxiYWNrEjAucnVud3JpZ2h0LmNhbGxiYWNrLnYxLlVucmVnaXN0ZXJDYWxsYmFja1JlcXVlc3QaMS5ydW53cmlnaHQuY2FsbGJhY2sudjEuVW5yZWdpc3RlckNhbGxiYWNrUmVzcG9uc2USagoNTGlzdENhbGxiYWNrcxIrLnJ1bndyaWdodC5jYWxsYmFjay52MS5MaXN0Q2FsbGJhY2tzUmVxdWVzdBosLnJ1bndyaWdodC5jYWxsYmFjay52MS5MaXN0Q2FsbGJhY2tzUmVzcG9uc2VChQEKGWRldi5ydW53cmlnaHQuY2FsbGJhY2sudjFQAVpOZ2l0aHViLmNvbS9ydW53cmlnaHQvcnVud3JpZ2h0L2NsaWVudHMvZ28vZ2VuL3J1bndyaWdodC9jYWxsYmFjay92MTtjYWxsYmFja3YxqgIVUnVud3JpZ2h0LkNhbGxiYWNrLlYxYgZwcm90bzM", [file_google_protobuf_duration, file_google_protobuf_timestamp]);
+  fileDesc("CjVydW53cmlnaHQvY2FsbGJhY2svdjEvY2FsbGJhY2tfcmVnaXN0cnlfc2VydmljZS5wcm90bxIVcnVud3JpZ2h0LmNhbGxiYWNrLnYxIo8CCgxDYWxsYmFja1NwZWMSEwoLY2FsbGJhY2tfaWQYASABKAkSEAoIZXhlY3V0b3IYAiABKAkSDwoHYWRkcmVzcxgDIAEoCRINCgV0b29scxgEIAMoCRIvCgN0bHMYBSABKAsyIi5ydW53cmlnaHQuY2FsbGJhY2sudjEuQ2FsbGJhY2tUbHMSGwoTbWF4X2NhbGxzX2luX2ZsaWdodBgGIAEoDRIxCgRraW5kGAcgASgOMiMucnVud3JpZ2h0LmNhbGxiYWNrLnYxLkNhbGxiYWNrS2luZBI3Cgx0b29sX2RpZ2VzdHMYCCADKAsyIS5ydW53cmlnaHQuY2FsbGJhY2sudjEuVG9vbERpZ2VzdCIxCgpUb29sRGlnZXN0EgwKBHRvb2wYASABKAkSFQoNc2NoZW1hX2RpZ2VzdBgCIAEoCSKcAQoKVW51c2VkVG9vbBIMCgR0b29sGAEgASgJEhUKDXNjaGVtYV9kaWdlc3QYAiABKAkSHQoVcGFja2FnZV9zY2hlbWFfZGlnZXN0GAMgASgJEhsKE3BhY2thZ2VfZmluZ2VycHJpbnQYBCABKAkSLQoJd2FudGVkX2F0GAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCIyCgtDYWxsYmFja1RscxIOCgZjYV9wZW0YASABKAwSEwoLc2VydmVyX25hbWUYAiABKAki3wIKCENhbGxiYWNrEjEKBHNwZWMYASABKAsyIy5ydW53cmlnaHQuY2FsbGJhY2sudjEuQ2FsbGJhY2tTcGVjEg0KBW93bmVyGAIgASgJEigKBWxlYXNlGAMgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEi4KCmV4cGlyZXNfYXQYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEjUKBmhlYWx0aBgFIAEoDjIlLnJ1bndyaWdodC5jYWxsYmFjay52MS5DYWxsYmFja0hlYWx0aBIVCg1oZWFsdGhfZGV0YWlsGAYgASgJEjAKDGhlYWx0aF9zaW5jZRgHIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASNwoMdW51c2VkX3Rvb2xzGAggAygLMiEucnVud3JpZ2h0LmNhbGxiYWNrLnYxLlVudXNlZFRvb2wiigEKF1JlZ2lzdGVyQ2FsbGJhY2tSZXF1ZXN0EjEKBHNwZWMYASABKAsyIy5ydW53cmlnaHQuY2FsbGJhY2sudjEuQ2FsbGJhY2tTcGVjEhIKCmNyZWRlbnRpYWwYAiABKAkSKAoFbGVhc2UYAyABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24iTQoYUmVnaXN0ZXJDYWxsYmFja1Jlc3BvbnNlEjEKCGNhbGxiYWNrGAEgASgLMh8ucnVud3JpZ2h0LmNhbGxiYWNrLnYxLkNhbGxiYWNrIjAKGVVucmVnaXN0ZXJDYWxsYmFja1JlcXVlc3QSEwoLY2FsbGJhY2tfaWQYASABKAkiHAoaVW5yZWdpc3RlckNhbGxiYWNrUmVzcG9uc2UiTwoUTGlzdENhbGxiYWNrc1JlcXVlc3QSEQoJcGFnZV9zaXplGAEgASgFEhIKCnBhZ2VfdG9rZW4YAiABKAkSEAoIZXhlY3V0b3IYAyABKAkiZAoVTGlzdENhbGxiYWNrc1Jlc3BvbnNlEjIKCWNhbGxiYWNrcxgBIAMoCzIfLnJ1bndyaWdodC5jYWxsYmFjay52MS5DYWxsYmFjaxIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkqTgoMQ2FsbGJhY2tLaW5kEh0KGUNBTExCQUNLX0tJTkRfVU5TUEVDSUZJRUQQABIfChtDQUxMQkFDS19LSU5EX1RPT0xfRVhFQ1VUT1IQASqKAQoOQ2FsbGJhY2tIZWFsdGgSHwobQ0FMTEJBQ0tfSEVBTFRIX1VOU1BFQ0lGSUVEEAASGwoXQ0FMTEJBQ0tfSEVBTFRIX1VOS05PV04QARIbChdDQUxMQkFDS19IRUFMVEhfSEVBTFRIWRACEh0KGUNBTExCQUNLX0hFQUxUSF9VTkhFQUxUSFkQAzL1AgoXQ2FsbGJhY2tSZWdpc3RyeVNlcnZpY2UScwoQUmVnaXN0ZXJDYWxsYmFjaxIuLnJ1bndyaWdodC5jYWxsYmFjay52MS5SZWdpc3RlckNhbGxiYWNrUmVxdWVzdBovLnJ1bndyaWdodC5jYWxsYmFjay52MS5SZWdpc3RlckNhbGxiYWNrUmVzcG9uc2USeQoSVW5yZWdpc3RlckNhbGxiYWNrEjAucnVud3JpZ2h0LmNhbGxiYWNrLnYxLlVucmVnaXN0ZXJDYWxsYmFja1JlcXVlc3QaMS5ydW53cmlnaHQuY2FsbGJhY2sudjEuVW5yZWdpc3RlckNhbGxiYWNrUmVzcG9uc2USagoNTGlzdENhbGxiYWNrcxIrLnJ1bndyaWdodC5jYWxsYmFjay52MS5MaXN0Q2FsbGJhY2tzUmVxdWVzdBosLnJ1bndyaWdodC5jYWxsYmFjay52MS5MaXN0Q2FsbGJhY2tzUmVzcG9uc2VChQEKGWRldi5ydW53cmlnaHQuY2FsbGJhY2sudjFQAVpOZ2l0aHViLmNvbS9ydW53cmlnaHQvcnVud3JpZ2h0L2NsaWVudHMvZ28vZ2VuL3J1bndyaWdodC9jYWxsYmFjay92MTtjYWxsYmFja3YxqgIVUnVud3JpZ2h0LkNhbGxiYWNrLlYxYgZwcm90bzM", [file_google_protobuf_duration, file_google_protobuf_timestamp]);
 
 /**
  * What is registered. Nothing in it is secret.
@@ -75,6 +75,15 @@ export type CallbackSpec = Message<"runwright.callback.v1.CallbackSpec"> & {
    * @generated from field: runwright.callback.v1.CallbackKind kind = 7;
    */
   kind: CallbackKind;
+
+  /**
+   * With which schemas it performs its tools, at most one entry a tool. Calls of a
+   * tool whose package has another schema are not sent here. A tool without an
+   * entry: any schema.
+   *
+   * @generated from field: repeated runwright.callback.v1.ToolDigest tool_digests = 8;
+   */
+  toolDigests: ToolDigest[];
 };
 
 /**
@@ -83,6 +92,84 @@ export type CallbackSpec = Message<"runwright.callback.v1.CallbackSpec"> & {
  */
 export const CallbackSpecSchema: GenMessage<CallbackSpec> = /*@__PURE__*/
   messageDesc(file_runwright_callback_v1_callback_registry_service, 0);
+
+/**
+ * With which schema a host performs a tool.
+ *
+ * @generated from message runwright.callback.v1.ToolDigest
+ */
+export type ToolDigest = Message<"runwright.callback.v1.ToolDigest"> & {
+  /**
+   * The tool's name; among `tools`, unless that is empty.
+   *
+   * @generated from field: string tool = 1;
+   */
+  tool: string;
+
+  /**
+   * Digest of the JSON Schema of its arguments in RFC 8785 form: `sha256:` and 64
+   * hex digits.
+   *
+   * @generated from field: string schema_digest = 2;
+   */
+  schemaDigest: string;
+};
+
+/**
+ * Describes the message runwright.callback.v1.ToolDigest.
+ * Use `create(ToolDigestSchema)` to create a new message.
+ */
+export const ToolDigestSchema: GenMessage<ToolDigest> = /*@__PURE__*/
+  messageDesc(file_runwright_callback_v1_callback_registry_service, 1);
+
+/**
+ * A tool for which a registration is not used: a package has another schema.
+ *
+ * @generated from message runwright.callback.v1.UnusedTool
+ */
+export type UnusedTool = Message<"runwright.callback.v1.UnusedTool"> & {
+  /**
+   * The tool's name.
+   *
+   * @generated from field: string tool = 1;
+   */
+  tool: string;
+
+  /**
+   * The digest that the registration says.
+   *
+   * @generated from field: string schema_digest = 2;
+   */
+  schemaDigest: string;
+
+  /**
+   * The digest of the package's schema.
+   *
+   * @generated from field: string package_schema_digest = 3;
+   */
+  packageSchemaDigest: string;
+
+  /**
+   * The package's fingerprint.
+   *
+   * @generated from field: string package_fingerprint = 4;
+   */
+  packageFingerprint: string;
+
+  /**
+   * When a run with that package last wanted the tool.
+   *
+   * @generated from field: google.protobuf.Timestamp wanted_at = 5;
+   */
+  wantedAt?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message runwright.callback.v1.UnusedTool.
+ * Use `create(UnusedToolSchema)` to create a new message.
+ */
+export const UnusedToolSchema: GenMessage<UnusedTool> = /*@__PURE__*/
+  messageDesc(file_runwright_callback_v1_callback_registry_service, 2);
 
 /**
  * How the runtime checks who answers.
@@ -111,7 +198,7 @@ export type CallbackTls = Message<"runwright.callback.v1.CallbackTls"> & {
  * Use `create(CallbackTlsSchema)` to create a new message.
  */
 export const CallbackTlsSchema: GenMessage<CallbackTls> = /*@__PURE__*/
-  messageDesc(file_runwright_callback_v1_callback_registry_service, 1);
+  messageDesc(file_runwright_callback_v1_callback_registry_service, 3);
 
 /**
  * A registration as it stands. Its credential is never shown.
@@ -167,6 +254,15 @@ export type Callback = Message<"runwright.callback.v1.Callback"> & {
    * @generated from field: google.protobuf.Timestamp health_since = 7;
    */
   healthSince?: Timestamp | undefined;
+
+  /**
+   * The tools that runs wanted of it, and were not sent, since their package has
+   * another schema; by name. Counted from when the server or the registration
+   * began, the later of the two, at most 128.
+   *
+   * @generated from field: repeated runwright.callback.v1.UnusedTool unused_tools = 8;
+   */
+  unusedTools: UnusedTool[];
 };
 
 /**
@@ -174,7 +270,7 @@ export type Callback = Message<"runwright.callback.v1.Callback"> & {
  * Use `create(CallbackSchema)` to create a new message.
  */
 export const CallbackSchema: GenMessage<Callback> = /*@__PURE__*/
-  messageDesc(file_runwright_callback_v1_callback_registry_service, 2);
+  messageDesc(file_runwright_callback_v1_callback_registry_service, 4);
 
 /**
  * Request of RegisterCallback.
@@ -211,7 +307,7 @@ export type RegisterCallbackRequest = Message<"runwright.callback.v1.RegisterCal
  * Use `create(RegisterCallbackRequestSchema)` to create a new message.
  */
 export const RegisterCallbackRequestSchema: GenMessage<RegisterCallbackRequest> = /*@__PURE__*/
-  messageDesc(file_runwright_callback_v1_callback_registry_service, 3);
+  messageDesc(file_runwright_callback_v1_callback_registry_service, 5);
 
 /**
  * Response of RegisterCallback.
@@ -232,7 +328,7 @@ export type RegisterCallbackResponse = Message<"runwright.callback.v1.RegisterCa
  * Use `create(RegisterCallbackResponseSchema)` to create a new message.
  */
 export const RegisterCallbackResponseSchema: GenMessage<RegisterCallbackResponse> = /*@__PURE__*/
-  messageDesc(file_runwright_callback_v1_callback_registry_service, 4);
+  messageDesc(file_runwright_callback_v1_callback_registry_service, 6);
 
 /**
  * Request of UnregisterCallback.
@@ -253,7 +349,7 @@ export type UnregisterCallbackRequest = Message<"runwright.callback.v1.Unregiste
  * Use `create(UnregisterCallbackRequestSchema)` to create a new message.
  */
 export const UnregisterCallbackRequestSchema: GenMessage<UnregisterCallbackRequest> = /*@__PURE__*/
-  messageDesc(file_runwright_callback_v1_callback_registry_service, 5);
+  messageDesc(file_runwright_callback_v1_callback_registry_service, 7);
 
 /**
  * Response of UnregisterCallback.
@@ -268,7 +364,7 @@ export type UnregisterCallbackResponse = Message<"runwright.callback.v1.Unregist
  * Use `create(UnregisterCallbackResponseSchema)` to create a new message.
  */
 export const UnregisterCallbackResponseSchema: GenMessage<UnregisterCallbackResponse> = /*@__PURE__*/
-  messageDesc(file_runwright_callback_v1_callback_registry_service, 6);
+  messageDesc(file_runwright_callback_v1_callback_registry_service, 8);
 
 /**
  * Request of ListCallbacks.
@@ -303,7 +399,7 @@ export type ListCallbacksRequest = Message<"runwright.callback.v1.ListCallbacksR
  * Use `create(ListCallbacksRequestSchema)` to create a new message.
  */
 export const ListCallbacksRequestSchema: GenMessage<ListCallbacksRequest> = /*@__PURE__*/
-  messageDesc(file_runwright_callback_v1_callback_registry_service, 7);
+  messageDesc(file_runwright_callback_v1_callback_registry_service, 9);
 
 /**
  * Response of ListCallbacks.
@@ -331,7 +427,7 @@ export type ListCallbacksResponse = Message<"runwright.callback.v1.ListCallbacks
  * Use `create(ListCallbacksResponseSchema)` to create a new message.
  */
 export const ListCallbacksResponseSchema: GenMessage<ListCallbacksResponse> = /*@__PURE__*/
-  messageDesc(file_runwright_callback_v1_callback_registry_service, 8);
+  messageDesc(file_runwright_callback_v1_callback_registry_service, 10);
 
 /**
  * What a callback is for, and so which service of `runwright.callback.v1` it

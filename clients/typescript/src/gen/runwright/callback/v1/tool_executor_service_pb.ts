@@ -6,13 +6,15 @@ import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegen
 import { fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
 import type { Timestamp } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
+import type { EffectClass } from "../../v1/package_pb.js";
+import { file_runwright_v1_package } from "../../v1/package_pb.js";
 import type { Message } from "@bufbuild/protobuf";
 
 /**
  * Describes the file runwright/callback/v1/tool_executor_service.proto.
  */
 export const file_runwright_callback_v1_tool_executor_service: GenFile = /*@__PURE__*/
-  fileDesc("CjFydW53cmlnaHQvY2FsbGJhY2svdjEvdG9vbF9leGVjdXRvcl9zZXJ2aWNlLnByb3RvEhVydW53cmlnaHQuY2FsbGJhY2sudjEiigIKEkV4ZWN1dGVUb29sUmVxdWVzdBIOCgZydW5faWQYASABKAkSDwoHdHVybl9pZBgCIAEoCRINCgVyb3VuZBgDIAEoDRIPCgdjYWxsX2lkGAQgASgJEg8KB2F0dGVtcHQYBSABKA0SFwoPaWRlbXBvdGVuY3lfa2V5GAYgASgJEgwKBHRvb2wYByABKAkSFgoOYXJndW1lbnRzX2pzb24YCCABKAwSGAoQYXJndW1lbnRzX2RpZ2VzdBgJIAEoCRIsCghkZWFkbGluZRgKIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASGwoTcGFja2FnZV9maW5nZXJwcmludBgLIAEoCSLKAQoTRXhlY3V0ZVRvb2xSZXNwb25zZRIzCgZyZXN1bHQYASABKAsyIS5ydW53cmlnaHQuY2FsbGJhY2sudjEuVG9vbFJlc3VsdEgAEjEKBWVycm9yGAIgASgLMiAucnVud3JpZ2h0LmNhbGxiYWNrLnYxLlRvb2xFcnJvckgAEkAKDW5vdF9wZXJmb3JtZWQYAyABKAsyJy5ydW53cmlnaHQuY2FsbGJhY2sudjEuVG9vbE5vdFBlcmZvcm1lZEgAQgkKB291dGNvbWUiLgoKVG9vbFJlc3VsdBIMCgRkYXRhGAEgASgMEhIKCm1lZGlhX3R5cGUYAiABKAkiHAoJVG9vbEVycm9yEg8KB21lc3NhZ2UYASABKAkiIwoQVG9vbE5vdFBlcmZvcm1lZBIPCgdtZXNzYWdlGAEgASgJMnsKE1Rvb2xFeGVjdXRvclNlcnZpY2USZAoLRXhlY3V0ZVRvb2wSKS5ydW53cmlnaHQuY2FsbGJhY2sudjEuRXhlY3V0ZVRvb2xSZXF1ZXN0GioucnVud3JpZ2h0LmNhbGxiYWNrLnYxLkV4ZWN1dGVUb29sUmVzcG9uc2VChQEKGWRldi5ydW53cmlnaHQuY2FsbGJhY2sudjFQAVpOZ2l0aHViLmNvbS9ydW53cmlnaHQvcnVud3JpZ2h0L2NsaWVudHMvZ28vZ2VuL3J1bndyaWdodC9jYWxsYmFjay92MTtjYWxsYmFja3YxqgIVUnVud3JpZ2h0LkNhbGxiYWNrLlYxYgZwcm90bzM", [file_google_protobuf_timestamp]);
+  fileDesc("CjFydW53cmlnaHQvY2FsbGJhY2svdjEvdG9vbF9leGVjdXRvcl9zZXJ2aWNlLnByb3RvEhVydW53cmlnaHQuY2FsbGJhY2sudjEiigIKEkV4ZWN1dGVUb29sUmVxdWVzdBIOCgZydW5faWQYASABKAkSDwoHdHVybl9pZBgCIAEoCRINCgVyb3VuZBgDIAEoDRIPCgdjYWxsX2lkGAQgASgJEg8KB2F0dGVtcHQYBSABKA0SFwoPaWRlbXBvdGVuY3lfa2V5GAYgASgJEgwKBHRvb2wYByABKAkSFgoOYXJndW1lbnRzX2pzb24YCCABKAwSGAoQYXJndW1lbnRzX2RpZ2VzdBgJIAEoCRIsCghkZWFkbGluZRgKIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASGwoTcGFja2FnZV9maW5nZXJwcmludBgLIAEoCSLKAQoTRXhlY3V0ZVRvb2xSZXNwb25zZRIzCgZyZXN1bHQYASABKAsyIS5ydW53cmlnaHQuY2FsbGJhY2sudjEuVG9vbFJlc3VsdEgAEjEKBWVycm9yGAIgASgLMiAucnVud3JpZ2h0LmNhbGxiYWNrLnYxLlRvb2xFcnJvckgAEkAKDW5vdF9wZXJmb3JtZWQYAyABKAsyJy5ydW53cmlnaHQuY2FsbGJhY2sudjEuVG9vbE5vdFBlcmZvcm1lZEgAQgkKB291dGNvbWUiLgoKVG9vbFJlc3VsdBIMCgRkYXRhGAEgASgMEhIKCm1lZGlhX3R5cGUYAiABKAkiHAoJVG9vbEVycm9yEg8KB21lc3NhZ2UYASABKAkiIwoQVG9vbE5vdFBlcmZvcm1lZBIPCgdtZXNzYWdlGAEgASgJIhYKFERlc2NyaWJlVG9vbHNSZXF1ZXN0Ik4KFURlc2NyaWJlVG9vbHNSZXNwb25zZRI1CgV0b29scxgBIAMoCzImLnJ1bndyaWdodC5jYWxsYmFjay52MS5Ub29sRGVzY3JpcHRpb24ivgEKD1Rvb2xEZXNjcmlwdGlvbhIMCgRuYW1lGAEgASgJEhMKC2Rlc2NyaXB0aW9uGAIgASgJEh4KFnBhcmFtZXRlcnNfc2NoZW1hX2pzb24YAyABKAwSFQoNc2NoZW1hX2RpZ2VzdBgEIAEoCRIpCgZlZmZlY3QYBSABKA4yGS5ydW53cmlnaHQudjEuRWZmZWN0Q2xhc3MSFwoKaWRlbXBvdGVudBgGIAEoCEgAiAEBQg0KC19pZGVtcG90ZW50MucBChNUb29sRXhlY3V0b3JTZXJ2aWNlEmQKC0V4ZWN1dGVUb29sEikucnVud3JpZ2h0LmNhbGxiYWNrLnYxLkV4ZWN1dGVUb29sUmVxdWVzdBoqLnJ1bndyaWdodC5jYWxsYmFjay52MS5FeGVjdXRlVG9vbFJlc3BvbnNlEmoKDURlc2NyaWJlVG9vbHMSKy5ydW53cmlnaHQuY2FsbGJhY2sudjEuRGVzY3JpYmVUb29sc1JlcXVlc3QaLC5ydW53cmlnaHQuY2FsbGJhY2sudjEuRGVzY3JpYmVUb29sc1Jlc3BvbnNlQoUBChlkZXYucnVud3JpZ2h0LmNhbGxiYWNrLnYxUAFaTmdpdGh1Yi5jb20vcnVud3JpZ2h0L3J1bndyaWdodC9jbGllbnRzL2dvL2dlbi9ydW53cmlnaHQvY2FsbGJhY2svdjE7Y2FsbGJhY2t2MaoCFVJ1bndyaWdodC5DYWxsYmFjay5WMWIGcHJvdG8z", [file_google_protobuf_timestamp, file_runwright_v1_package]);
 
 /**
  * One attempt of one call.
@@ -231,6 +233,101 @@ export const ToolNotPerformedSchema: GenMessage<ToolNotPerformed> = /*@__PURE__*
   messageDesc(file_runwright_callback_v1_tool_executor_service, 4);
 
 /**
+ * Request of DescribeTools.
+ *
+ * @generated from message runwright.callback.v1.DescribeToolsRequest
+ */
+export type DescribeToolsRequest = Message<"runwright.callback.v1.DescribeToolsRequest"> & {
+};
+
+/**
+ * Describes the message runwright.callback.v1.DescribeToolsRequest.
+ * Use `create(DescribeToolsRequestSchema)` to create a new message.
+ */
+export const DescribeToolsRequestSchema: GenMessage<DescribeToolsRequest> = /*@__PURE__*/
+  messageDesc(file_runwright_callback_v1_tool_executor_service, 5);
+
+/**
+ * Response of DescribeTools, at most 16 MiB.
+ *
+ * @generated from message runwright.callback.v1.DescribeToolsResponse
+ */
+export type DescribeToolsResponse = Message<"runwright.callback.v1.DescribeToolsResponse"> & {
+  /**
+   * The tools, by ascending name.
+   *
+   * @generated from field: repeated runwright.callback.v1.ToolDescription tools = 1;
+   */
+  tools: ToolDescription[];
+};
+
+/**
+ * Describes the message runwright.callback.v1.DescribeToolsResponse.
+ * Use `create(DescribeToolsResponseSchema)` to create a new message.
+ */
+export const DescribeToolsResponseSchema: GenMessage<DescribeToolsResponse> = /*@__PURE__*/
+  messageDesc(file_runwright_callback_v1_tool_executor_service, 6);
+
+/**
+ * A tool as its host knows it.
+ *
+ * @generated from message runwright.callback.v1.ToolDescription
+ */
+export type ToolDescription = Message<"runwright.callback.v1.ToolDescription"> & {
+  /**
+   * The tool's name.
+   *
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * What it does, for the model. Empty: the host does not say.
+   *
+   * @generated from field: string description = 2;
+   */
+  description: string;
+
+  /**
+   * JSON Schema 2020-12 of its arguments, in RFC 8785 form. Empty: the host does
+   * not say.
+   *
+   * @generated from field: bytes parameters_schema_json = 3;
+   */
+  parametersSchemaJson: Uint8Array;
+
+  /**
+   * Digest of `parameters_schema_json`: `sha256:` and 64 hex digits. Empty without
+   * a schema.
+   *
+   * @generated from field: string schema_digest = 4;
+   */
+  schemaDigest: string;
+
+  /**
+   * What a call can do to the world. Unspecified: the host does not say.
+   *
+   * @generated from field: runwright.v1.EffectClass effect = 5;
+   */
+  effect: EffectClass;
+
+  /**
+   * Whether a call with the same idempotency key may be sent again. Absent: the
+   * host does not say.
+   *
+   * @generated from field: optional bool idempotent = 6;
+   */
+  idempotent?: boolean | undefined;
+};
+
+/**
+ * Describes the message runwright.callback.v1.ToolDescription.
+ * Use `create(ToolDescriptionSchema)` to create a new message.
+ */
+export const ToolDescriptionSchema: GenMessage<ToolDescription> = /*@__PURE__*/
+  messageDesc(file_runwright_callback_v1_tool_executor_service, 7);
+
+/**
  * Performs tool calls. You implement it next to your data; the runtime dials it.
  *
  * @generated from service runwright.callback.v1.ToolExecutorService
@@ -249,6 +346,18 @@ export const ToolExecutorService: GenService<{
     methodKind: "unary";
     input: typeof ExecuteToolRequestSchema;
     output: typeof ExecuteToolResponseSchema;
+  },
+  /**
+   * Says which tools are served here, for whoever writes a package or compares one
+   * with this host: `runwright package tools` and `package validate --tools`. The
+   * runtime does not call it; a host without it answers UNIMPLEMENTED.
+   *
+   * @generated from rpc runwright.callback.v1.ToolExecutorService.DescribeTools
+   */
+  describeTools: {
+    methodKind: "unary";
+    input: typeof DescribeToolsRequestSchema;
+    output: typeof DescribeToolsResponseSchema;
   },
 }> = /*@__PURE__*/
   serviceDesc(file_runwright_callback_v1_tool_executor_service, 0);

@@ -10,18 +10,23 @@ __all__ = (
     "CallbackRegistryServiceStub",
     "CallbackSpec",
     "CallbackTls",
+    "DescribeToolsRequest",
+    "DescribeToolsResponse",
     "ExecuteToolRequest",
     "ExecuteToolResponse",
     "ListCallbacksRequest",
     "ListCallbacksResponse",
     "RegisterCallbackRequest",
     "RegisterCallbackResponse",
+    "ToolDescription",
+    "ToolDigest",
     "ToolError",
     "ToolExecutorServiceStub",
     "ToolNotPerformed",
     "ToolResult",
     "UnregisterCallbackRequest",
     "UnregisterCallbackResponse",
+    "UnusedTool",
 )
 
 import datetime
@@ -178,6 +183,15 @@ class Callback(betterproto2.Message):
     When it was found to be so.
     """
 
+    unused_tools: "list[UnusedTool]" = betterproto2.field(
+        8, betterproto2.TYPE_MESSAGE, repeated=True
+    )
+    """
+    The tools that runs wanted of it, and were not sent, since their package has
+    another schema; by name. Counted from when the server or the registration
+    began, the later of the two, at most 128.
+    """
+
 
 default_message_pool.register_message("runwright.callback.v1", "Callback", Callback)
 
@@ -234,6 +248,15 @@ class CallbackSpec(betterproto2.Message):
     What it is for. Unspecified: a tool executor.
     """
 
+    tool_digests: "list[ToolDigest]" = betterproto2.field(
+        8, betterproto2.TYPE_MESSAGE, repeated=True
+    )
+    """
+    With which schemas it performs its tools, at most one entry a tool. Calls of a
+    tool whose package has another schema are not sent here. A tool without an
+    entry: any schema.
+    """
+
 
 default_message_pool.register_message(
     "runwright.callback.v1", "CallbackSpec", CallbackSpec
@@ -260,6 +283,39 @@ class CallbackTls(betterproto2.Message):
 
 default_message_pool.register_message(
     "runwright.callback.v1", "CallbackTls", CallbackTls
+)
+
+
+@dataclass(eq=False, repr=False)
+class DescribeToolsRequest(betterproto2.Message):
+    """
+    Request of DescribeTools.
+    """
+
+    pass
+
+
+default_message_pool.register_message(
+    "runwright.callback.v1", "DescribeToolsRequest", DescribeToolsRequest
+)
+
+
+@dataclass(eq=False, repr=False)
+class DescribeToolsResponse(betterproto2.Message):
+    """
+    Response of DescribeTools, at most 16 MiB.
+    """
+
+    tools: "list[ToolDescription]" = betterproto2.field(
+        1, betterproto2.TYPE_MESSAGE, repeated=True
+    )
+    """
+    The tools, by ascending name.
+    """
+
+
+default_message_pool.register_message(
+    "runwright.callback.v1", "DescribeToolsResponse", DescribeToolsResponse
 )
 
 
@@ -485,6 +541,76 @@ default_message_pool.register_message(
 
 
 @dataclass(eq=False, repr=False)
+class ToolDescription(betterproto2.Message):
+    """
+    A tool as its host knows it.
+    """
+
+    name: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    """
+    The tool's name.
+    """
+
+    description: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    """
+    What it does, for the model. Empty: the host does not say.
+    """
+
+    parameters_schema_json: "bytes" = betterproto2.field(3, betterproto2.TYPE_BYTES)
+    """
+    JSON Schema 2020-12 of its arguments, in RFC 8785 form. Empty: the host does
+    not say.
+    """
+
+    schema_digest: "str" = betterproto2.field(4, betterproto2.TYPE_STRING)
+    """
+    Digest of `parameters_schema_json`: `sha256:` and 64 hex digits. Empty without
+    a schema.
+    """
+
+    effect: "__v1__.EffectClass" = betterproto2.field(
+        5, betterproto2.TYPE_ENUM, default_factory=lambda: __v1__.EffectClass(0)
+    )
+    """
+    What a call can do to the world. Unspecified: the host does not say.
+    """
+
+    idempotent: "bool | None" = betterproto2.field(
+        6, betterproto2.TYPE_BOOL, optional=True
+    )
+    """
+    Whether a call with the same idempotency key may be sent again. Absent: the
+    host does not say.
+    """
+
+
+default_message_pool.register_message(
+    "runwright.callback.v1", "ToolDescription", ToolDescription
+)
+
+
+@dataclass(eq=False, repr=False)
+class ToolDigest(betterproto2.Message):
+    """
+    With which schema a host performs a tool.
+    """
+
+    tool: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    """
+    The tool's name; among `tools`, unless that is empty.
+    """
+
+    schema_digest: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    """
+    Digest of the JSON Schema of its arguments in RFC 8785 form: `sha256:` and 64
+    hex digits.
+    """
+
+
+default_message_pool.register_message("runwright.callback.v1", "ToolDigest", ToolDigest)
+
+
+@dataclass(eq=False, repr=False)
 class ToolError(betterproto2.Message):
     """
     A failure of the tool itself.
@@ -568,6 +694,46 @@ class UnregisterCallbackResponse(betterproto2.Message):
 default_message_pool.register_message(
     "runwright.callback.v1", "UnregisterCallbackResponse", UnregisterCallbackResponse
 )
+
+
+@dataclass(eq=False, repr=False)
+class UnusedTool(betterproto2.Message):
+    """
+    A tool for which a registration is not used: a package has another schema.
+    """
+
+    tool: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    """
+    The tool's name.
+    """
+
+    schema_digest: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    """
+    The digest that the registration says.
+    """
+
+    package_schema_digest: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
+    """
+    The digest of the package's schema.
+    """
+
+    package_fingerprint: "str" = betterproto2.field(4, betterproto2.TYPE_STRING)
+    """
+    The package's fingerprint.
+    """
+
+    wanted_at: "datetime.datetime | None" = betterproto2.field(
+        5,
+        betterproto2.TYPE_MESSAGE,
+        unwrap=lambda: ___google__protobuf__.Timestamp,
+        optional=True,
+    )
+    """
+    When a run with that package last wanted the tool.
+    """
+
+
+default_message_pool.register_message("runwright.callback.v1", "UnusedTool", UnusedTool)
 
 
 class CallbackRegistryServiceStub(betterproto2_grpclib.ServiceStub):
@@ -680,5 +846,32 @@ class ToolExecutorServiceStub(betterproto2_grpclib.ServiceStub):
             metadata=metadata,
         )
 
+    async def describe_tools(
+        self,
+        message: "DescribeToolsRequest | None" = None,
+        *,
+        timeout: "float | None" = None,
+        deadline: "Deadline | None" = None,
+        metadata: "MetadataLike | None" = None,
+    ) -> "DescribeToolsResponse":
+        """
+        Says which tools are served here, for whoever writes a package or compares one
+        with this host: `runwright package tools` and `package validate --tools`. The
+        runtime does not call it; a host without it answers UNIMPLEMENTED.
+        """
+
+        if message is None:
+            message = DescribeToolsRequest()
+
+        return await self._unary_unary(
+            "/runwright.callback.v1.ToolExecutorService/DescribeTools",
+            message,
+            DescribeToolsResponse,
+            timeout=timeout,
+            deadline=deadline,
+            metadata=metadata,
+        )
+
 
 from ....google import protobuf as ___google__protobuf__
+from ... import v1 as __v1__
