@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 from runwright.adapters.cel_conditions import CelConditions
@@ -124,6 +125,12 @@ class ListLog:
         return {line.fields["incident_id"] for line in self.lines if "incident_id" in line.fields}
 
 
+@cache
+def package_reader() -> DocumentReader:
+    """The one of all benches: its process is started once."""
+    return DocumentReader()
+
+
 @dataclass
 class Bench:
     """The parts of a runtime, real wherever a real one can run. `runtime` puts them together, as often as asked."""
@@ -138,7 +145,7 @@ class Bench:
     recovery: RecoveryLog | None = None
     approvers: Approvers | None = None
     package_store: PackageStore = field(default_factory=MemoryPackages)
-    package_reader: PackageReader = field(default_factory=lambda: DocumentReader(JsonSchemaChecker()))
+    package_reader: PackageReader = field(default_factory=package_reader)
     providers: Mapping[str, Provider] = field(default_factory=lambda: {"scripted": ScriptedProvider()})
     packages: tuple[RuntimePackage, ...] = field(default_factory=lambda: (one_call_package(),))
     package_namespaces: Mapping[str, Sequence[str]] = field(default_factory=dict)

@@ -16,7 +16,6 @@ from runwright.adapters.operator_policies import read_operator_policies
 from runwright.adapters.package_files import PackageFile, examine_package
 from runwright.adapters.package_rules import Rule
 from runwright.adapters.private_files import exposure
-from runwright.adapters.providers.model_parameters import parameters_problem, parameters_remedy
 from runwright.adapters.providers.models import missing_libraries
 from runwright.adapters.start_errors import extra_missing, unusable_data
 from runwright.adapters.telemetry import installed
@@ -73,8 +72,10 @@ class Examined(Struct, frozen=True):
 
 def examine(loaded: Loaded) -> Examined:
     """Looks at every setting and at the files that they name. Raises nothing."""
-    files = [examine_package(path, JsonSchemaChecker()) for path in _paths(loaded)]
     wrong = {one.key for one in loaded.findings}
+    # Of a setting that cannot be read nobody knows what it would have named.
+    models = _kinds(_known_routes(loaded)) if "providers" not in wrong else {}
+    files = [examine_package(path, JsonSchemaChecker(), models) for path in _paths(loaded)]
     findings = [
         *(Finding("configuration", one.message, one.remedy, is_missing=one.is_missing) for one in loaded.findings),
         *(Finding("configuration", one.message, one.remedy, blocks=False) for one in loaded.warnings),
@@ -86,7 +87,6 @@ def examine(loaded: Loaded) -> Examined:
         *(Finding.of("package", error) for file in files for error in file.found),
         *_among(loaded, files),
         *_approvals(loaded, files),
-        # Of a setting that cannot be read nobody knows what it would have named.
         *(_routes(files, _known_routes(loaded)) if "providers" not in wrong else ()),
         *(_executors(loaded, files) if not {"executors", "callback_allow"} & wrong else ()),
     ]
@@ -100,13 +100,17 @@ def load_packages(
 
     `known` are the real models, `more` the names of other adapters beside the built-in ones.
     """
-    files = [examine_package(path, schemas) for path in paths]
+    files = [examine_package(path, schemas, _kinds(known)) for path in paths]
     for file in files:
         if file.found:
             raise file.found[0]
     for finding in _routes(files, known, more):
         raise finding.error()
     return [file.package for file in files if file.package is not None]
+
+
+def _kinds(routes: Routes) -> dict[str, str]:
+    return {name: route.kind for name, route in routes.items()}
 
 
 def _paths(loaded: Loaded) -> tuple[Path, ...]:
@@ -253,7 +257,7 @@ def _no_package(message: str, name: str, known: Mapping[str, Path]) -> Finding:
 
 
 def _routes(files: Sequence[PackageFile], known: Routes, more: Sequence[str] = ()) -> Iterator[Finding]:
-    """Adapters that nobody provides, and parameters that a real model does not take."""
+    """Adapters that nobody provides."""
     adapters = list(dict.fromkeys((*BUILT_IN_ADAPTERS, *more, *known)))
     for file in files:
         for index, route in enumerate(file.package.routes if file.package else ()):
@@ -263,12 +267,6 @@ def _routes(files: Sequence[PackageFile], known: Routes, more: Sequence[str] = (
                 named = {"adapter": route.adapter, "known": ", ".join(adapters)}
                 missing = AgentError(ErrorReason.PROVIDER_MISSING, error.message, remedy=error.remedy, metadata=named)
                 yield Finding.of("provider", missing)
-            elif route.adapter in known:
-                kind = known[route.adapter].kind
-                problem = parameters_problem(kind, route.parameters)
-                if problem is not None:
-                    rule = Rule(problem[1], parameters_remedy(kind, problem[0]))
-                    yield Finding.of("package", file.finding([*where, "parameters", problem[0]], rule))
 
 
 def _no_adapter(adapter: str, known: Sequence[str]) -> Rule:

@@ -35,7 +35,7 @@ from tests.adapters.callback_hosts import (
     wanted,
 )
 from tests.adapters.raw_executor import RawExecutor
-from tests.builders import SECOND
+from tests.builders import SECOND, ListLog
 from tests.runtime.watching import eventually, quiet
 
 
@@ -518,3 +518,23 @@ async def test_a_call_that_waits_gets_a_host_that_comes_with_its_schema(pair: tu
         await healthy(tools, callback(pair[1], "same", details=with_schema(looking.schema_digest)))
 
         assert (await waiting).connection.name == "same"
+
+
+async def test_what_is_not_used_is_told_the_operator_once_a_package_and_listed_in_bounds(
+    pair: tuple[Host, Host],
+) -> None:
+    digests = tuple((f"tool{number:03}", "sha256:" + "b" * 64) for number in range(20))
+    other, log = callback(pair[0], "other", details=ToolExecutor((), digests)), ListLog()
+    looking = replace(wanted(NAME), schema_digest="sha256:" + "a" * 64, package="sha256:p:1")
+    async with dialling(log=log) as tools:
+        await healthy(tools, other)
+        for _ in range(3):
+            for tool, _ in digests:
+                tools.is_reachable(replace(looking, tool=tool))
+        for _ in range(3):
+            tools.is_reachable(replace(looking, tool="tool019", package="sha256:p:2"))
+        listed = [each.tool for each in tools.callbacks.unused(other)]
+
+    told = [line.fields for line in log.lines if "not used for a tool" in line.event]
+    assert listed == [f"tool{number:03}" for number in range(4, 20)]
+    assert [line["package"] for line in told if line["tool"] == "tool019"] == ["sha256:p:1", "sha256:p:2"]

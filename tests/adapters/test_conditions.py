@@ -88,7 +88,7 @@ async def test_a_condition_without_an_end_is_stopped_and_the_next_one_is_answere
     conditions: CelConditions, condition: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     inline: list[Any] = []
-    monkeypatch.setattr(cel_conditions, "evaluated", lambda *asked: inline.append(asked) or "F")
+    monkeypatch.setattr(cel_conditions, "evaluated_of_seen", lambda *asked: inline.append(asked) or "F")
 
     stopped = await conditions.evaluate([question(condition, many=list(range(400)))])
 
@@ -101,7 +101,7 @@ async def test_a_condition_without_an_end_is_stopped_and_the_next_one_is_answere
 async def test_large_arguments_are_not_made_ready_on_the_loop(
     conditions: CelConditions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cel_conditions, "evaluated", lambda *_: pytest.fail("evaluated on the loop"))
+    monkeypatch.setattr(cel_conditions, "evaluated_of_seen", lambda *_: pytest.fail("evaluated on the loop"))
 
     found = await conditions.evaluate([question("args.text.size() > 200000", text="x" * 250_000)])
 
@@ -149,6 +149,33 @@ async def test_without_the_library_conditions_fail_and_nothing_is_raised(
     monkeypatch.setattr(conditions._process, "check", lambda *_: Checked(Verdict.FAILED))
 
     assert await conditions.evaluate([question("true")]) == [(Outcome.FAILED,)]
+
+
+async def test_values_that_are_equal_here_and_not_in_the_language_are_told_apart(conditions: CelConditions) -> None:
+    """What was made ready for an earlier input is used again only where that cannot be seen."""
+    condition = 'args.k == true && tool.name == "write"'
+    asked = [question(condition, k=k) for k in (True, 1, 1.0, True, "x", True)]
+    other_tool = ConditionQuestion((condition,), {"args": {"k": True}, "tool": {"name": "look"}}, 9)
+
+    found = await conditions.evaluate([*asked, other_tool, asked[0]])
+
+    expected = [evaluated_apart(each) for each in (*asked, other_tool, asked[0])]
+    assert found == expected
+    assert found[0] == found[3] == found[5] == found[7] == (Outcome.HOLDS,) != found[6]
+
+
+def evaluated_apart(asked: ConditionQuestion) -> tuple[Outcome, ...]:
+    """What comes of conditions where nothing was made ready before."""
+    condition_worker._CONTEXTS.of.clear()
+    found = CelConditions().evaluate_at_once([asked])
+    assert found is not None
+    return found[0]
+
+
+async def test_a_value_that_cannot_be_made_ready_fails_its_own_question_alone(conditions: CelConditions) -> None:
+    found = await conditions.evaluate([question("args.k == 1", k=k) for k in (1, "\ud800", 1)])
+
+    assert found == [(Outcome.HOLDS,), (Outcome.FAILED,), (Outcome.HOLDS,)]
 
 
 async def test_of_many_costly_questions_at_once_those_beyond_the_bound_are_denied_at_once(

@@ -260,3 +260,42 @@ def test_a_keys_file_is_never_written_through_a_link_that_somebody_laid(tmp_path
 
     assert theirs.read_text() == "untouched"
     assert read_keys(tmp_path / "keys.json") == KeysFile()
+
+
+def test_what_stands_in_the_file_as_before_is_not_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is read on the event loop: of many keys a change of one must not take as long as all of them."""
+    file = tmp_path / "keys.json"
+    entries = [
+        KeyEntry(id=f"k{n}", name=f"team-{n}", roles=frozenset({Role.CALLER}), sha256=f"{n:064x}") for n in range(50)
+    ]
+    write_keys(file, KeysFile(keys=tuple(entries)))
+    known = KeyFileAuthenticator(file, ManualClock(), ListLog())
+    made: list[str] = []
+    principal = KeyEntry.principal
+    monkeypatch.setattr(KeyEntry, "principal", lambda entry: made.append(entry.id) or principal(entry))
+
+    known.reload()
+    unchanged = list(made)
+    changed_one = entries[7].model_copy(update={"name": "another"})
+    write_keys(file, KeysFile(keys=(*entries[:7], changed_one, *entries[9:])))
+    known.reload()
+
+    assert (unchanged, made) == ([], ["k7"])
+    assert [known.is_current(principal(entry)) for entry in (entries[6], entries[7], entries[8], changed_one)] == [
+        *(True, False, False, True)
+    ]
+
+
+@pytest.mark.parametrize("text", ['{"keys": [], "key": []}', '{"keys": [{"id": "a"}]}', "[]", "{", '{"keys": {}}', ""])
+def test_a_file_that_turns_bad_is_told_as_at_the_start(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "keys.json"
+    write_keys(file, KeysFile())
+    failures: list[AgentError] = []
+    known = KeyFileAuthenticator(file, ManualClock(), ListLog(), failures.append)
+    file.write_text(text)
+
+    known.reload()
+    with pytest.raises(AgentError) as at_start:
+        read_keys(file)
+
+    assert [failure.message for failure in failures] == [at_start.value.message]

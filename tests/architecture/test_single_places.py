@@ -102,5 +102,17 @@ def test_processes_are_started_by_the_schema_checker_alone() -> None:
     assert places(uses("subprocess", "multiprocessing")) == {"adapters/schema_process.py"}
 
 
+def test_texts_of_packages_are_read_in_the_process_for_them_and_as_files() -> None:
+    """What somebody sends is read nowhere else: it takes seconds that hold the interpreter's lock."""
+    assert places(lambda source: "examine_document" in calls(source)) == {
+        "adapters/package_worker.py",
+        "adapters/package_files.py",
+    }
+    assert outside(uses("yaml"), "cli") == {"adapters/yaml_documents.py"}
+    served = ("runtime/", "transport/", "wire/", "bootstrap/")
+    reading = places(lambda source: bool({"examine_package", "load_package", "read_document"} & calls(source)))
+    assert not {place for place in reading if place.startswith(served)}
+
+
 def test_print_is_not_how_anybody_is_told() -> None:
     assert outside(lambda source: "print" in calls(source), "cli") == set()

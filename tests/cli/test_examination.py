@@ -149,7 +149,7 @@ TABLE: dict[str, tuple[Spoil, Status, str, str]] = {
     "parameter of a model out of bounds": (
         packages(route("openai", temperature=9), more=REAL),
         Status.FAIL,
-        "less than or equal to 2",
+        "temperature, line 1, column",
         "leave temperature out",
     ),
     "executor without an address": (

@@ -11,11 +11,11 @@ from runwright._gen.runwright.v1 import content_pb2, error_pb2, event_pb2, run_p
 from runwright.cli import names, render
 from runwright.cli.delta_text import DeltaLines
 from runwright.cli.plain import event_line
-from runwright.cli.tree import RunTree
+from runwright.cli.tree import RunTree, State
 from runwright.cli.tree_update import update_tree
 from runwright.cli.view import view_for
 
-from tests.cli.story import START, Story, failure, one_tool, stuck
+from tests.cli.story import START, Story, failure, one_tool, ref, stuck
 
 NASTY = "\x1b[2Jowned\u202e\n" + "long " * 50
 
@@ -50,6 +50,33 @@ def test_every_event_is_one_line() -> None:
         "22:13:21.000 #11  turn completed",
         "22:13:21.100 #12  run completed in 1.1s: 2 rounds, 1 tool call, 24+16 tokens",
     ]
+
+
+def released(release: event_pb2.ResultRelease.ValueType, **said: str) -> Story:
+    """A call whose result awaited its release, and got this."""
+    story = Story().begin().model_says("m1", calls=1)
+    completed = event_pb2.ToolCompleted(tool="look", result=ref("a token"), awaits_release=True)
+    story.add("c1.1", 1, tool_completed=completed)
+    return story.add("c1.1", tool_result_released=event_pb2.ToolResultReleased(tool="look", release=release, **said))
+
+
+def test_what_the_model_is_told_of_a_result_is_said_behind_it() -> None:
+    said = {"policy_ref": "policies.1", "code": "secret", "message": "Ask for something else."}
+
+    shown = lines(released(event_pb2.RESULT_RELEASE_RELEASED), 160)
+    hidden = lines(released(event_pb2.RESULT_RELEASE_WITHHELD, **said), 160)
+
+    assert shown[-1].endswith("c1.1 look released to the model")
+    assert "withheld from the model, which is told so, by policies.1 (secret): Ask for something else." in hidden[-1]
+
+
+def test_the_tree_says_of_a_call_that_its_result_is_withheld() -> None:
+    tree = RunTree()
+    for frame in released(event_pb2.RESULT_RELEASE_WITHHELD, policy_ref="policies.1", code="secret").frames:
+        update_tree(tree, frame)
+
+    [call] = tree.calls
+    assert (call.state, call.note) == (State.DONE, "7 bytes, withheld: secret")
 
 
 def test_bad_news_is_said_in_words() -> None:

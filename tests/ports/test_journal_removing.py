@@ -198,6 +198,18 @@ async def test_removing_a_run_that_nobody_knows_is_refused(journal: AnyJournal) 
     assert caught.value.reason is ErrorReason.RUN_NOT_FOUND
 
 
+async def test_a_run_is_removed_once(journal: AnyJournal) -> None:
+    gone, _ = await ran(journal, "gone", "last")
+    await journal.remove(gone, now=LATER)
+    before = await journal.load(gone)
+
+    with pytest.raises(AgentError) as caught:
+        await journal.remove(gone, now=LATER + 1)
+
+    assert caught.value.reason is ErrorReason.RUN_NOT_FOUND
+    assert await journal.load(gone) == before
+
+
 async def test_the_newest_event_of_a_removed_run_is_hidden_and_goes_with_the_next_removal(tmp_path: Path) -> None:
     """The journal finds its own end by it."""
     first = SqliteJournal.open(tmp_path)
@@ -300,3 +312,24 @@ async def test_nobody_is_removed_behind_one_that_is_young(journal: AnyJournal) -
     assert [len(await journal.read(run, after=0, limit=9)) for run in (young, behind)] == [2, 2]
     assert [position for _, position in await all_events(journal, everything)] == list(range(horizon + 1, 8))
     assert [run for step in await removed(journal, before=LATER + 1) for run in step.runs] == [young, behind]
+
+
+@pytest.mark.parametrize("is_known", [True, False], ids=["after an append", "after a restart"])
+@pytest.mark.parametrize("by_word", [True, False], ids=["by an operator", "by age"])
+async def test_nothing_is_appended_to_a_removed_run(
+    tmp_path: Path, journal: AnyJournal, is_known: bool, by_word: bool
+) -> None:
+    (run,) = await ran(journal, "gone")
+    await begin(journal, key("last"))
+    if not is_known and isinstance(journal, SqliteJournal):
+        await journal.close()
+        journal = SqliteJournal.open(tmp_path)
+    await (journal.remove(run, now=LATER) if by_word else removed(journal))
+    outline = await journal.load(run)
+
+    with pytest.raises(AgentError) as caught:
+        await put(journal, run, r.TurnStarted(at=AT, input=()), after=2)
+
+    assert caught.value.reason is ErrorReason.JOURNAL_CONFLICT
+    assert await journal.load(run) == outline
+    await journal.close()

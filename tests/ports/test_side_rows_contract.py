@@ -253,3 +253,14 @@ async def test_a_closed_journal_tells_nothing_of_them(journal: AnyJournal) -> No
         with pytest.raises(AgentError) as refused:
             await question
         assert refused.value.reason is ErrorReason.DRAINING
+
+
+async def test_keys_are_listed_by_their_prefix_whatever_follows_it(journal: AnyJournal) -> None:
+    last = "\U0010ffff"
+    ends = ["\ud7ff", "\ue000", last, f"{last}{last}", f"{last}a"]
+    keys = ["", "p", *(f"p{end}" for end in ends), "q", *ends]
+    await append(journal, ONE, *(PutEntry("waiting", name) for name in keys[1:]))
+
+    for prefix in keys:
+        listed = [found.key for found in await entries(journal, prefix=prefix) if isinstance(found, Entry)]
+        assert listed == sorted(name for name in keys[1:] if name.startswith(prefix))

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import apsw
 import pytest
+from runwright.adapters.journal_rules import first_link
 from runwright.adapters.sqlite.opening.appended import MAX_ROWS
 from runwright.adapters.sqlite.opening.schema import limit_size, open_writer
 from runwright.adapters.sqlite.opening.transactions import Transactions
@@ -19,9 +20,9 @@ from runwright.ports.journal import Appended
 from tests.ports.journal_builders import batch, check_chain, key, large, reason
 
 RUN, OTHER, THIRD = key("run-1"), key("run-2"), key("run-3")
-FOREIGN_EVENT = (
-    "INSERT INTO events (position, run_no, seq, kind, data, previous_hash, hash) VALUES (99999, 1, 2, 2, x'', x'', x'')"
-)
+# The next append to the first run breaks a constraint after the run's row is written.
+FAULT = """CREATE TRIGGER fault BEFORE INSERT ON events WHEN NEW.run_no = 1 AND NEW.seq = 2
+    BEGIN SELECT RAISE(ABORT, 'a fault'); END"""
 
 
 @pytest.fixture
@@ -34,8 +35,7 @@ def db(tmp_path: Path) -> Iterator[apsw.Connection]:
 async def test_a_conflict_or_a_defect_fails_its_own_batch_only(db: apsw.Connection) -> None:
     group = GroupCommit(Transactions(db), 0)
     group.commit([batch(RUN, after=0)])
-    # The writer has lost count of this run: its next event breaks a constraint after the run's row is written.
-    db.execute(FOREIGN_EVENT)
+    db.execute(FAULT)
 
     outcomes = group.commit(
         [batch(OTHER, after=0), batch(THIRD, after=4, contents=(large(1),)), batch(RUN, after=1), batch(OTHER, after=1)]
@@ -103,7 +103,7 @@ async def test_a_group_beyond_one_statement_is_one_commit(db: apsw.Connection) -
 async def test_in_a_large_group_too_a_defect_fails_its_own_batch_only(db: apsw.Connection) -> None:
     group = GroupCommit(Transactions(db), 0)
     group.commit([batch(RUN, after=0)])
-    db.execute(FOREIGN_EVENT)
+    db.execute(FAULT)
     others = [key(f"other-{number}") for number in range(MAX_ROWS // 2)]
 
     outcomes = group.commit([batch(RUN, after=1), *(batch(run, after=0) for run in others)])
@@ -116,6 +116,7 @@ async def test_a_run_that_was_moved_behind_the_writer_is_a_conflict(db: apsw.Con
     group = GroupCommit(Transactions(db), 0)
     group.commit([batch(RUN, after=0)])
     db.execute("UPDATE runs SET seq = 7")
+    db.execute("UPDATE events SET seq = 7")
 
     outcomes = group.commit([batch(RUN, after=1), batch(OTHER, after=0)])
 
@@ -144,18 +145,17 @@ def test_where_the_oldest_runs_stand_is_asked_again(db: apsw.Connection, monkeyp
 
     found = known.of(db, [RUN, OTHER, THIRD])
     assert (found[OTHER], found[THIRD]) == (head[OTHER], head[THIRD])
-    assert (found[RUN].run_no, found[RUN].seq) == (0, 0)  # as the file has it: not at all
+    assert found[RUN] == RunHead(0, 0, first_link(RUN))  # as the file has it: not at all
 
 
-def test_more_runs_are_found_than_one_question_asks_for(db: apsw.Connection) -> None:
+async def test_more_runs_are_found_than_one_question_asks_for(db: apsw.Connection) -> None:
     runs = [key(f"run-{number}") for number in range(150)]
-    for number, run in enumerate(runs, start=1):
-        db.execute(
-            "INSERT INTO runs (run_no, namespace, run_id, seq, hash, last_position, open, snapshot)"
-            " VALUES (?, ?, ?, ?, x'', 1, 1, x'')",
-            (number, run.namespace, run.run_id, 1000 + number),
-        )
+    GroupCommit(Transactions(db), 0).commit(
+        [batch(run, after=0, number=number) for number, run in enumerate(runs, start=1)]
+    )
 
     found = RunHeads().of(db, runs)
 
-    assert [found[run].seq for run in runs] == list(range(1001, 1151))
+    assert [head.seq for head in found.values() if isinstance(head, RunHead)] == [
+        int(run.run_id.removeprefix("run-")) + 1 for run in found
+    ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from runwright.core.selection import EventFilter, RunFilter, Scope, ScopeKind, S
 from runwright.core.state import RunState
 from runwright.ports.journal import LoadedRun
 
-from tests.ports.journal_builders import BEGUN, check_chain, key, put, put_begun, state, turn
+from tests.ports.journal_builders import BEGUN, check_chain, key, put, put_begun, put_ended, state, turn
 
 RUN = key("run-1")
 
@@ -318,3 +319,26 @@ async def test_a_listener_that_fails_keeps_no_answer_back(tmp_path: Path) -> Non
 
     assert [type(error) for error in failed] == [ZeroDivisionError], "it is reported"
     await journal.close()
+
+
+@pytest.mark.parametrize("refused", ["runwright-journal-writer", "runwright-journal-ticker"])
+async def test_an_open_that_gets_no_thread_leaves_neither_thread_nor_lock(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refused: str
+) -> None:
+    start, before = threading.Thread.start, set(threading.enumerate())
+
+    def refuse(thread: threading.Thread) -> None:
+        if thread.name == refused:
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", refuse)
+        with pytest.raises(RuntimeError):
+            SqliteJournal.open(tmp_path)
+    left = set(threading.enumerate()) - before
+    journal = SqliteJournal.open(tmp_path)
+    await put_ended(journal, key("a"))
+    await journal.close()
+
+    assert left == set()

@@ -15,11 +15,13 @@ import pytest
 from runwright.adapters.sqlite import SqliteJournal
 from runwright.adapters.sqlite.inspecting import inspection, verification
 from runwright.adapters.sqlite.opening import anchor, anchor_keeper
-from runwright.adapters.sqlite.retention import removing
+from runwright.adapters.sqlite.retention import held, removing
 from runwright.core.content import Content
+from runwright.core.errors import AgentError, ErrorReason
 from runwright.core.ids import DEFAULT_NAMESPACE
 from runwright.core.selection import ANY_RUN
 
+from tests.builders import ListLog
 from tests.ports.journal_builders import BACK_TO_VERSION_4, key
 from tests.ports.test_journal_removing import LATER, SHARED, begin, finish, ran
 from tests.ports.test_sqlite_upgrade import DUMP
@@ -215,3 +217,35 @@ async def test_nobody_is_removed_behind_the_run_where_the_anchor_stands(tmp_path
 
     assert [run.run_id for run in step.runs] == ["first"]
     assert step.more is False
+
+
+@pytest.mark.parametrize("step", [0, 1])
+async def test_a_removal_stands_whatever_meets_the_deletion_of_its_events(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int
+) -> None:
+    log = ListLog()
+    journal = SqliteJournal.open(tmp_path, log=log)
+    gone, _ = await ran(journal, "gone", "last")
+    steps = [True] * step
+    with monkeypatch.context() as patched:
+
+        def busy(db: apsw.Connection, retained: object) -> bool:
+            if steps:
+                return steps.pop()
+            raise apsw.BusyError("another program holds the file")
+
+        patched.setattr(held, "go_on", busy)
+        await journal.remove(gone, now=LATER)
+    hidden = await journal.read(gone, after=0, limit=9)
+    left = await journal.load(gone)
+    with pytest.raises(AgentError) as again:
+        await journal.remove(gone, now=LATER)
+    await journal.remove_ended(before=0, now=LATER, limit=9)
+    await journal.close()
+
+    assert hidden == []
+    assert left is not None and left.state.removed_at == LATER
+    assert again.value.reason is ErrorReason.RUN_NOT_FOUND
+    assert [line.event for line in log.lines] == ["events of a removed run are deleted later"]
+    db = apsw.Connection(str(tmp_path / "journal.db"))
+    assert db.execute("SELECT COUNT(*) FROM events WHERE run_no = 1").fetchall() == [(0,)]

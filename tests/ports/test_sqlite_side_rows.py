@@ -23,7 +23,7 @@ from runwright.ports.journal import Appended, Entry
 from tests.ports.journal_builders import batch, key, large, reason
 from tests.ports.test_side_rows_contract import ONE, TWO, append, entries, entry
 from tests.ports.test_sqlite_damage import edit, requested
-from tests.ports.test_sqlite_groups import FOREIGN_EVENT
+from tests.ports.test_sqlite_groups import FAULT
 
 
 @pytest.fixture
@@ -117,7 +117,7 @@ async def test_a_group_beyond_one_statement_is_all_or_nothing_append_by_append(d
 async def test_beside_a_batch_at_fault_conditions_are_what_they_were(db: apsw.Connection) -> None:
     group = GroupCommit(Transactions(db), 0)
     group.commit([batch(ONE, after=0), with_rows(TWO, SetCounter("uses", 1))])
-    db.execute(FOREIGN_EVENT)  # the next append to the first run breaks a constraint
+    db.execute(FAULT)
 
     outcomes = group.commit(
         [
@@ -217,3 +217,20 @@ async def test_a_failed_condition_is_no_event_for_whoever_reads_the_file(tmp_pat
     assert outcome == FailedCondition(Spend("uses", 9), 0)
     assert requested(tmp_path, "SELECT COUNT(*) FROM events") == before
     await journal.close()
+
+
+async def test_a_key_that_is_no_text_any_more_is_told_and_hides_no_other(tmp_path: Path) -> None:
+    journal = SqliteJournal.open(tmp_path)
+    await append(journal, key("a"), *(PutEntry("waiting", name) for name in ("a", "b", "c")))
+    await journal.close()
+    db = apsw.Connection(str(tmp_path / "journal.db"))
+    db.execute("UPDATE entries SET key = CAST(x'62ff' AS TEXT) WHERE key = 'b'")
+    db.close()
+
+    journal = SqliteJournal.open(tmp_path)
+    found = await journal.entries(key().namespace, "waiting", limit=9)
+    await journal.close()
+
+    assert [each.key for each in found if isinstance(each, Entry)] == ["a", "c"]
+    [damaged] = [each for each in found if isinstance(each, AgentError)]
+    assert (damaged.reason, damaged.metadata["run_id"]) == (ErrorReason.JOURNAL_CORRUPT, "a")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
 from runwright.core import records as r
 from runwright.core.errors import AgentError, ErrorReason
 from runwright.core.ids import RunKey
@@ -137,3 +138,28 @@ async def test_a_fault_beside_a_call_that_must_not_be_repeated_names_it_as_unkno
     begun = {record.call_id for record in await records_of(bench.journal, r.ToolStarted)}
     settled = await records_of(bench.journal, r.ToolCancelled) + await records_of(bench.journal, r.ToolFailed)
     assert begun == {"c1.1", *(record.call_id for record in settled)}
+
+
+@pytest.mark.parametrize("turns", range(8))
+async def test_a_cancel_in_whatever_turn_a_driver_fails_is_not_told_that_the_server_stops(
+    bench: b.Bench, turns: int
+) -> None:
+    begun, go_on = asyncio.Event(), asyncio.Event()
+
+    async def fault(arguments: object) -> ToolOutcome:
+        begun.set()
+        await go_on.wait()
+        raise ZeroDivisionError
+
+    bench.tools = LeakyTools({"look": fault})
+    runtime = bench.runtime()
+    await runtime.start_run(b.request())
+    await begun.wait()
+
+    go_on.set()
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    cancelled = await runtime.cancel_run("run-1")
+
+    assert cancelled.snapshot.state.is_terminal
+    assert (await stood_still(runtime)).status in (RunStatus.CANCELLED, RunStatus.FAILED)

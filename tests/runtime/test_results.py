@@ -179,3 +179,18 @@ async def test_many_results_at_once_wait_for_one_another_and_none_is_withheld_fo
 
     assert {snapshot.text for snapshot in ended} == {'told "a lamp"'}
     assert conditions.most == RESULTS_AT_ONCE
+
+
+@pytest.mark.parametrize("calls", [1, 4], ids=["in memory", "from the journal"])
+async def test_what_is_withheld_takes_nothing_of_what_a_request_may_hold(calls: int) -> None:
+    journal = MemoryJournal()
+    parts, _ = bench(journal, "a secret " + "x" * 200_000, answers=True)
+    parts.conversation_memory = 400_000
+    runtime = parts.runtime(gated(b.asks(*["write"] * calls), b.says("told {results}")))
+    memory = runtime.ports.memory
+    assert memory.request_limit < 200_000 < memory.run_limit < 800_000
+
+    ended = await runtime.run_text(b.request())
+
+    assert ended.status is RunStatus.COMPLETED
+    assert ended.text is not None and ended.text.count("(secret)") == calls

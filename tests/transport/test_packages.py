@@ -326,3 +326,12 @@ async def test_packages_tags_and_request_ids_survive_a_restart(serve: Serve, tmp
 
     assert (await put(served, tag="prod", request_id="q1")) == made
     assert await answer(served, "r1", tag="prod") == ("hi", made.package.fingerprint)
+
+
+async def test_more_schemas_than_a_package_may_have_beside_it_are_refused(served: Served) -> None:
+    for sidecars in ([b"{}"] * 129, [b" " * (1024 * 1024 + 1)]):
+        refusal = await refused(
+            served.packages.ValidatePackage(pb.ValidatePackageRequest(document="x", sidecars=sidecars))
+        )
+
+        assert (refusal.info.reason, refusal.info.metadata["field"]) == ("INVALID_REQUEST", "sidecars")

@@ -63,7 +63,12 @@ async def test_a_tool_is_served(make_server: MakeServer, relay: Relay, client: C
         "name": "count_words",
         "effect": "read",
         "executor": "words",
-        "parameters": {"type": "object"},
+        "parameters": {
+            "type": "object",
+            "properties": {"text": {"type": "string"}, "longer_than": {"type": "integer", "default": 0}},
+            "required": ["text"],
+            "additionalProperties": False,
+        },
     }
     requested = asks(("count_words", {"text": "a few short words", "longer_than": 4}))
     server = make_server(package("one", [requested, says("done: {results}")], words), executors={})

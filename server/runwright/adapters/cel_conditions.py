@@ -23,7 +23,7 @@ from runwright.adapters.condition_worker import (
     FAILED,
     HOLDS,
     compiled,
-    evaluated,
+    evaluated_of_seen,
     is_compiled,
     is_loaded,
     load,
@@ -40,7 +40,7 @@ INLINE_UNITS = 10_000  # about microseconds
 INLINE_BYTES = 16 * 1024  # of variables: making them ready takes time, too
 MAX_WAITING = 64
 START_SECONDS = 20.0  # for a busy machine; it takes one
-_COMPILE_UNITS = 1_000
+_COMPILE_UNITS = 50  # for each token: 1 KiB takes up to 20 ms
 _OUTCOMES = {HOLDS: Outcome.HOLDS, DOES_NOT_HOLD: Outcome.DOES_NOT_HOLD, FAILED: Outcome.FAILED}
 # What the library has of CEL's own.
 # fmt: off
@@ -95,9 +95,12 @@ class CelConditions:
 
     def evaluate_at_once(self, questions: Sequence[ConditionQuestion]) -> list[tuple[Outcome, ...]] | None:
         """See the port."""
-        if not self._is_cheap(questions):
+        seen = _seen_if_cheap(questions)
+        if seen is None:
             return None
-        return _outcomes([evaluated(question.conditions, question.variables) for question in questions])
+        return _outcomes(
+            [evaluated_of_seen(question.conditions, own) for question, own in zip(questions, seen, strict=True)]
+        )
 
     async def evaluate(self, questions: Sequence[ConditionQuestion]) -> list[tuple[Outcome, ...]]:
         """See the port."""
@@ -124,24 +127,6 @@ class CelConditions:
         _make_ready(questions)
         return checked
 
-    def _is_cheap(self, questions: Sequence[ConditionQuestion]) -> bool:
-        if not is_loaded():
-            return False
-        units = 0
-        for question in questions:
-            if question.size > INLINE_BYTES:
-                return False
-            cost = _cost_of_all(question.conditions)
-            units += cost.to_compile()
-            if units > INLINE_UNITS:
-                return False
-            # Only macros go through values; to count these takes longer than the rest.
-            values = _count(visible(question.variables, seen_of(question.conditions))) if cost.has_macros else 0
-            more = cost.units(values, question.size)
-            if more is None or (units := units + more) > INLINE_UNITS:
-                return False
-        return True
-
     async def _evaluated_outside(self, questions: Sequence[ConditionQuestion]) -> list[str]:
         failed = [FAILED * len(question.conditions) for question in questions]
         if self._waiting >= MAX_WAITING:
@@ -155,6 +140,27 @@ class CelConditions:
             return failed
         letters = iter(checked.answer)
         return ["".join(next(letters) for _ in question.conditions) for question in questions]
+
+
+def _seen_if_cheap(questions: Sequence[ConditionQuestion]) -> list[dict[str, JsonValue]] | None:
+    """What the conditions can see of their variables; None where to evaluate them may take long."""
+    if not is_loaded():
+        return None
+    units, seen = 0, []
+    for question in questions:
+        if question.size > INLINE_BYTES:
+            return None
+        cost = _cost_of_all(question.conditions)
+        units += cost.to_compile()
+        if units > INLINE_UNITS:
+            return None
+        own = visible(question.variables, seen_of(question.conditions))
+        # Only macros go through values; to count these takes longer than the rest.
+        more = cost.units(_count(own) if cost.has_macros else 0, question.size)
+        if more is None or (units := units + more) > INLINE_UNITS:
+            return None
+        seen.append(own)
+    return seen
 
 
 def _outcomes(letters: Sequence[str]) -> list[tuple[Outcome, ...]]:
@@ -184,7 +190,7 @@ class _CostOfAll(Struct, frozen=True):
 
     def to_compile(self) -> int:
         """About how many microseconds it takes to compile those that are not compiled yet."""
-        return _COMPILE_UNITS * sum([not is_compiled(condition) for condition in self.conditions])
+        return _COMPILE_UNITS * sum([cost_of(each).tokens for each in self.conditions if not is_compiled(each)])
 
 
 @lru_cache(maxsize=1024)

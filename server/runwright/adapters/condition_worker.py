@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import signal
 import socket
+import threading
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import cache, lru_cache
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 EVALUATE = b"E"
 HOLDS, DOES_NOT_HOLD, FAILED = "H", "D", "F"
 REMEMBERED = 4096  # compiled conditions
+MAX_CONTEXTS = 64  # each may hold an argument of 16 KiB or so
 
 
 _PROGRAMS: dict[str, cel.Program] = {}
@@ -67,11 +69,48 @@ def is_compiled(condition: str) -> bool:
 
 def evaluated(conditions: Sequence[str], variables: Mapping[str, JsonValue]) -> str:
     """A letter for each condition. Whatever is wrong with one, or is neither true nor false, has failed."""
+    asked = tuple(conditions)
+    return evaluated_of_seen(asked, visible(variables, seen_of(asked)))
+
+
+def evaluated_of_seen(conditions: tuple[str, ...], variables: dict[str, JsonValue]) -> str:
+    """The same, with what they can see of the variables."""
     try:
-        context = _library().Context(visible(variables, seen_of(tuple(conditions))))
+        context = _ready(conditions, variables)
     except Exception:  # noqa: BLE001 - a value that the language does not have, such as a number of 100 digits
+        _CONTEXTS.of.pop(conditions, None)
         return FAILED * len(conditions)
     return "".join([_letter(condition, context) for condition in conditions])
+
+
+class _Contexts(threading.local):
+    """By conditions, their variables as the library has them, and what these were made of. A thread has its own."""
+
+    def __init__(self) -> None:
+        self.of: dict[tuple[str, ...], tuple[cel.Context, dict[str, JsonValue]]] = {}
+
+
+_CONTEXTS = _Contexts()
+# Variables whose fields always have the same types: equal ones are the same to a condition. Of arguments that is not
+# so: true equals 1 here, and not there.
+_STABLE = frozenset({"tool", "run", "principal"})
+
+
+def _ready(conditions: tuple[str, ...], variables: dict[str, JsonValue]) -> cel.Context:
+    """The variables, made ready; of those that stay what they are for many inputs, only once."""
+    known = _CONTEXTS.of.get(conditions)
+    if known is None or known[1].keys() != variables.keys():
+        context: cel.Context = _library().Context(variables)
+        if len(_CONTEXTS.of) >= MAX_CONTEXTS:
+            _CONTEXTS.of.clear()
+        _CONTEXTS.of[conditions] = context, variables
+        return context
+    context, before = known
+    for name, value in variables.items():
+        if name not in _STABLE or value != before[name]:
+            context.add_variable(name, value)
+    _CONTEXTS.of[conditions] = context, variables
+    return context
 
 
 @lru_cache(maxsize=1024)

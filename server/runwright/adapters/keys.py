@@ -13,11 +13,13 @@ import json
 import os
 import secrets
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
+from msgspec import MsgspecError, Raw, Struct
+from msgspec.json import Decoder
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from runwright.core.errors import AgentError, ErrorReason, invalid_request
@@ -71,6 +73,15 @@ class KeyEntry(BaseModel):
         return f"{self.id}:{shown}"
 
 
+class _Texts(Struct, forbid_unknown_fields=True):
+    """The file, its entries as they are written."""
+
+    keys: list[Raw] = []
+
+
+_TEXTS = Decoder(_Texts)
+
+
 class KeysFile(BaseModel):
     """The file as a whole."""
 
@@ -81,11 +92,20 @@ class KeysFile(BaseModel):
 
 def read_keys(path: Path) -> KeysFile:
     """Reads the file. Raises INVALID_REQUEST naming it and the place; never shows a value."""
+    return _parsed(path, _bytes_of(path))
+
+
+def _bytes_of(path: Path) -> bytes:
     try:
-        return KeysFile.model_validate_json(read_file(path, MAX_FILE_BYTES).removeprefix(codecs.BOM_UTF8))
+        return read_file(path, MAX_FILE_BYTES).removeprefix(codecs.BOM_UTF8)
     except UnreadableFileError as error:
         expected = "a keys file that can be read"
         raise invalid_request("--keys", expected, error.remedy, message=f"The keys file {error.message}.") from None
+
+
+def _parsed(path: Path, data: bytes) -> KeysFile:
+    try:
+        return KeysFile.model_validate_json(data)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         inside = ".".join(str(step) for step in first["loc"])
@@ -183,7 +203,7 @@ class KeyFileAuthenticator:
         self._seen: Stamp | None = self._stamp()
         self._failed_at = 0
         self._failure = ""  # what was said of the file that cannot be used
-        self._known = _Known(read_keys(path))
+        self._known = _read_again(path, {})
 
     def authenticate(self, credentials: Credentials) -> Principal:
         """The principal of a key, else of a certificate subject."""
@@ -243,7 +263,7 @@ class KeyFileAuthenticator:
         """Only what could be read counts as seen: anything else is tried again until it can be."""
         stamp = self._stamp()
         try:
-            known = _Known(read_keys(self._path))
+            known = _read_again(self._path, self._known.by_text)
         except AgentError as error:
             self._seen, self._failed_at = stamp, self._clock.now()
             if error.message != self._failure:
@@ -264,6 +284,43 @@ class KeyFileAuthenticator:
         return (found.st_mtime_ns, found.st_size, found.st_ino, found.st_ctime_ns)
 
 
+class _Entry(Struct, frozen=True):
+    """An entry, and what is made of it: some digests, which take the most of a reading."""
+
+    entry: KeyEntry
+    principal: Principal
+    secret_id: str
+    found: tuple[tuple[Principal, KeyEntry]]  # as it is found where nobody shares what it is found by
+
+    @classmethod
+    def of(cls, entry: KeyEntry) -> _Entry:
+        principal = entry.principal()
+        return cls(entry, principal, entry.secret_id, ((principal, entry),))
+
+
+def _read_again(path: Path, before: Mapping[bytes, _Entry]) -> _Known:
+    """The file as it is now; an entry that stands there as before is not read again. It is read on the event loop.
+
+    Raises as `read_keys` does, in whose words the fault of a file is told.
+    """
+    data = _bytes_of(path)
+    try:
+        texts = [bytes(text) for text in _TEXTS.decode(data).keys]
+        by_text = {text: before.get(text) or _Entry.of(KeyEntry.model_validate_json(text)) for text in texts}
+    except (MsgspecError, ValidationError):
+        entries = [_Entry.of(entry) for entry in _parsed(path, data).keys]
+        return _Known(entries, {})
+    return _Known([*by_text.values()], by_text)
+
+
+_Found = tuple[tuple[Principal, KeyEntry], ...]
+
+
+def _add(index: dict[str, _Found], name: str, entry: _Entry) -> None:
+    """Makes no new container for an entry that is alone: the collector would go through all of them."""
+    index[name] = (*index[name], *entry.found) if name in index else entry.found
+
+
 class _Known:
     """The entries of a file, found by what a call brings and by who it turned out to be.
 
@@ -271,22 +328,24 @@ class _Known:
     the hash of a guess at most, and nothing about a key of 256 random bits.
     """
 
-    def __init__(self, file: KeysFile) -> None:
-        self.by_principal = {entry.principal(): entry for entry in file.keys}
-        self.by_secret_id: dict[str, list[tuple[Principal, KeyEntry]]] = {}
-        self._by_hash: dict[str, list[tuple[Principal, KeyEntry]]] = {}
-        self._by_subject: dict[str, list[tuple[Principal, KeyEntry]]] = {}
-        for principal, entry in self.by_principal.items():
-            self.by_secret_id.setdefault(entry.secret_id, []).append((principal, entry))
-            if entry.sha256 is not None:
-                self._by_hash.setdefault(entry.sha256, []).append((principal, entry))
-            if entry.subject is not None:
-                self._by_subject.setdefault(entry.subject, []).append((principal, entry))
+    def __init__(self, entries: Sequence[_Entry], by_text: Mapping[bytes, _Entry]) -> None:
+        """`by_text` are the entries by what stands in the file for each."""
+        self.by_text = by_text
+        self.by_principal = {each.principal: each.entry for each in entries}
+        self.by_secret_id: dict[str, _Found] = {}
+        self._by_hash: dict[str, _Found] = {}
+        self._by_subject: dict[str, _Found] = {}
+        for each in {each.principal: each for each in entries}.values():
+            _add(self.by_secret_id, each.secret_id, each)
+            if each.entry.sha256 is not None:
+                _add(self._by_hash, each.entry.sha256, each)
+            if each.entry.subject is not None:
+                _add(self._by_subject, each.entry.subject, each)
 
-    def offered(self, credentials: Credentials) -> list[tuple[Principal, KeyEntry]]:
+    def offered(self, credentials: Credentials) -> Sequence[tuple[Principal, KeyEntry]]:
         """The entries of a key; without one those of a certificate's subjects."""
         if credentials.bearer is not None:
-            return self._by_hash.get(hashlib.sha256(credentials.bearer.encode("utf-8", "replace")).hexdigest(), [])
+            return self._by_hash.get(hashlib.sha256(credentials.bearer.encode("utf-8", "replace")).hexdigest(), ())
         return [known for subject in credentials.subjects for known in self._by_subject.get(subject, ())]
 
 

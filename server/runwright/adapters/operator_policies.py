@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -66,6 +66,12 @@ def read_operator_policies(path: Path) -> Mapping[Namespace, OperatorRules]:
     except DocumentError as error:
         where = f"line {error.line}, column {error.column}" if error.line else ""
         raise _unusable(path, where, Rule(error.rule, "Mend it there.")) from None
+    if document.value is None and not document.faults:
+        raise _unusable(path, "", Rule("rules, and it is empty", _EXAMPLE))
+    if document.faults:  # what is no JSON is left out of the value: a rule that was passed over would not be heard
+        first_fault = min(document.faults, key=lambda fault: (fault.line, fault.column))
+        where = _named(first_fault.path, first_fault.line, first_fault.column)
+        raise _unusable(path, where, Rule(first_fault.rule, "Mend it there."))
     try:
         policies = OperatorPolicies.model_validate(document.value)
     except ValidationError as error:
@@ -83,8 +89,12 @@ def _digest(chain: tuple[PolicySpec, ...]) -> str:
 
 
 def _place(document: Document, where: tuple[str | int, ...]) -> str:
-    line, column = document.place(where)
-    return f"{'.'.join(map(str, where))}, line {line}, column {column}"
+    return _named(where, *document.place(where))
+
+
+def _named(where: Sequence[str | int], line: int, column: int) -> str:
+    inside = f"{'.'.join(map(str, where))}, " if where else ""
+    return f"{inside}line {line}, column {column}"
 
 
 def _unusable(path: Path, place: str, rule: Rule) -> AgentError:

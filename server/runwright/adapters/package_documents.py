@@ -6,9 +6,12 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from msgspec import Struct
 from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 
 from runwright.adapters.cel_conditions import condition_problem
+from runwright.adapters.hidden_faults import hidden_faults
 from runwright.adapters.package_rules import Rule, explained
+from runwright.adapters.providers.model_parameters import parameter_faults
 from runwright.adapters.sidecars import NoSidecars, Sidecars
 from runwright.adapters.yaml_documents import Document, DocumentError, read_document
 from runwright.core.fingerprint import has_canonical_form
@@ -21,6 +24,9 @@ from runwright.ports.schemas import SchemaChecker
 
 MAX_DOCUMENT_BYTES = 1024 * 1024
 MAX_FINDINGS = 100
+_MOST_ROUTES = 64  # looked at; more than eight are a fault by themselves
+NO_MODELS: Mapping[str, str] = {}
+LONGEST_STEP, LONGEST_PATH, LONGEST_WORDS = 128, 512, 512  # characters, of what somebody has written
 _EXAMPLE = "Begin with format: runwright-package-v0, id, agent and provider, as examples/workspace/package.yaml does."
 _SCHEMA = "Write parameters as JSON Schema (draft 2020-12), as in {type: object, properties: {path: {type: string}}}."
 # What `_beyond_fields` says with the entry that breaks it.
@@ -55,11 +61,17 @@ class ExaminedDocument(Struct, frozen=True):
     document: Document | None = None
 
 
-def examine_document(text: str, schemas: SchemaChecker | None, sidecars: Sidecars | None = None) -> ExaminedDocument:
+def examine_document(
+    text: str,
+    schemas: SchemaChecker | None,
+    sidecars: Sidecars | None = None,
+    models: Mapping[str, str] = NO_MODELS,
+) -> ExaminedDocument:
     """The package in a text, or everything that is wrong with it, by place, up to the first hundred findings.
 
     Schemas that it names by digest are found in `sidecars`, or in the text itself. Without `schemas` neither schemas
-    nor conditions are examined. Blocks for up to some seconds, whatever the text is; of any thread.
+    nor conditions are examined. `models` are the kinds of the adapters for real models, by name: their parameters are
+    examined. Blocks for up to some seconds, whatever the text is.
     """
     if len(text.encode(errors="replace")) > MAX_DOCUMENT_BYTES:
         rule = f"at most {MAX_DOCUMENT_BYTES} bytes"
@@ -72,8 +84,8 @@ def examine_document(text: str, schemas: SchemaChecker | None, sidecars: Sidecar
         return _unread("YAML or JSON that can be read", FindingRule.SYNTAX, _MEND)
     if document.value is None and not document.faults:
         return ExaminedDocument(None, [placed(document, (), _EMPTY)], document)
-    package, found = _examined(document, schemas, sidecars or NoSidecars())
-    return ExaminedDocument(package, found[:MAX_FINDINGS], document)
+    package, found = _examined(document, schemas, sidecars or NoSidecars(), models)
+    return ExaminedDocument(package, found, document)
 
 
 def placed(document: Document, where: Sequence[str | int], rule: Rule) -> PackageFinding:
@@ -84,14 +96,20 @@ def placed(document: Document, where: Sequence[str | int], rule: Rule) -> Packag
 
 def _finding(where: Sequence[str | int], rule: Rule, line: int, column: int) -> PackageFinding:
     return PackageFinding(
-        path=".".join(str(step) for step in where) or WHOLE,
+        path=_shown(".".join(_shown(str(step), LONGEST_STEP) for step in where), LONGEST_PATH) or WHOLE,
         rule=rule.kind,
-        expected=rule.expected,
-        remedy=rule.remedy,
+        expected=_shown(rule.expected, LONGEST_WORDS),
+        remedy=_shown(rule.remedy, LONGEST_WORDS),
         line=line,
         column=column,
         meant=rule.meant,
     )
+
+
+def _shown(text: str, longest: int) -> str:
+    """As much of a text as fits into an answer; half a character is shown as `?`."""
+    whole = text.encode("utf-8", "replace").decode()
+    return whole if len(whole) <= longest else f"{whole[:longest]}…"
 
 
 def _unread(expected: str, kind: FindingRule, remedy: str, place: tuple[int, int] = (0, 0)) -> ExaminedDocument:
@@ -99,38 +117,53 @@ def _unread(expected: str, kind: FindingRule, remedy: str, place: tuple[int, int
 
 
 def _examined(
-    document: Document, schemas: SchemaChecker | None, sidecars: Sidecars
+    document: Document, schemas: SchemaChecker | None, sidecars: Sidecars, models: Mapping[str, str]
 ) -> tuple[RuntimePackage | None, list[PackageFinding]]:
-    found = [
-        _finding(fault.path, Rule(fault.rule, _MEND, FindingRule.SYNTAX), fault.line, fault.column)
-        for fault in document.faults
-    ]
+    """The package unless it is none, and the first findings by place: only those are put into words."""
     package: RuntimePackage | None = None
-    value, broken = _with_sidecars(document.value, sidecars)
-    broken += _beyond_fields(value, schemas)
+    broken: list[tuple[Sequence[str | int], Rule | ErrorDetails]] = []
+    value, of_sidecars = _with_sidecars(document.value, sidecars)
+    broken += of_sidecars
+    broken += _beyond_fields(value, schemas, models)
     try:
         package = RuntimePackage.model_validate(value)
     except ValidationError as error:
+        faults = error.errors(include_url=False)
+        fields = {one["loc"] for one in faults}
+        # What a field wants says more than that its value is no JSON.
+        broken = [each for each in broken if each[1] not in (_NUMBER, _TEXT) or tuple(each[0]) not in fields]
+        is_said = bool(broken)
         broken += [
-            (one["loc"], explained(one))
-            for one in error.errors(include_url=False)
-            if not (broken and one["type"] in _SAID_OF_ENTRIES)
+            (one["loc"], one)
+            for one in (*faults, *hidden_faults(value, faults))
+            if not (is_said and one["type"] in _SAID_OF_ENTRIES)
         ]
     except (ValueError, RecursionError):
         broken = broken or [((), _NUMBER)]
     # A part that is no JSON was left out: that it is missing, or null, is no second fault.
     faulty = {tuple(fault.path) for fault in document.faults}
-    found += [placed(document, where, rule) for where, rule in broken if tuple(where) not in faulty]
-    found.sort(key=lambda finding: (finding.line, finding.column))
-    return (None if document.faults else package), found
+    found: list[tuple[tuple[int, int], Sequence[str | int], Rule | ErrorDetails]] = [
+        ((fault.line, fault.column), fault.path, Rule(fault.rule, _MEND, FindingRule.SYNTAX))
+        for fault in document.faults
+    ]
+    found += [(document.place(where), where, what) for where, what in broken if tuple(where) not in faulty]
+    found.sort(key=lambda one: one[0])
+    findings = [
+        _finding(where, what if isinstance(what, Rule) else explained(what), *place)
+        for place, where, what in found[:MAX_FINDINGS]
+    ]
+    return (None if document.faults else package), findings
 
 
-def _beyond_fields(value: object, schemas: SchemaChecker | None) -> Iterator[tuple[Sequence[str | int], Rule]]:
-    """What no single field tells: values without a canonical form, repetitions, unusable schemas and conditions."""
+def _beyond_fields(
+    value: object, schemas: SchemaChecker | None, models: Mapping[str, str]
+) -> Iterator[tuple[Sequence[str | int], Rule]]:
+    """What no single field tells: values without a canonical form, repetitions, what others refuse."""
     yield from _inexact(value, ())
     if not isinstance(value, Mapping):
         return
     yield from _repeated_routes(value)
+    yield from _refused_parameters(value, models)
     if schemas is not None:
         yield from _unusable_conditions(value.get("policies"))
     tools = value.get("tools")
@@ -151,7 +184,8 @@ def _beyond_fields(value: object, schemas: SchemaChecker | None) -> Iterator[tup
             if schemas is not None and isinstance(schema, dict) and has_canonical_form(schema):
                 problem = schemas.schema_problem(schema)
                 if problem:
-                    words = f"the schema of tool {name} cannot be used: {problem.rstrip('.')}"
+                    which = f"tool {name[:LONGEST_STEP]}" if isinstance(name, str) else "the tool"
+                    words = f"the schema of {which} cannot be used: {problem.rstrip('.')}"
                     yield ("tools", index, field), Rule(words, _SCHEMA, FindingRule.SCHEMA)
 
 
@@ -192,17 +226,33 @@ def _with_sidecars(value: object, sidecars: Sidecars) -> tuple[object, list[tupl
     return ({**value, "sidecars": found} if found and not isinstance(held, str | list) else value), broken
 
 
-def _repeated_routes(value: Mapping[object, object]) -> Iterator[tuple[Sequence[str | int], Rule]]:
+def _routes(value: Mapping[object, object]) -> list[tuple[Sequence[str | int], object]]:
+    """The routes to models, each where it stands."""
     fallbacks = value.get("fallbacks")
+    more = fallbacks[:_MOST_ROUTES] if isinstance(fallbacks, list) else []
+    return [(("provider",), value.get("provider")), *((("fallbacks", n), route) for n, route in enumerate(more))]
+
+
+def _refused_parameters(
+    value: Mapping[object, object], models: Mapping[str, str]
+) -> Iterator[tuple[Sequence[str | int], Rule]]:
+    """Of routes over the adapters that are known. What an adapter of another name takes, nobody knows here."""
+    for where, route in _routes(value) if models else ():
+        match route:
+            case {"adapter": str(adapter), "parameters": dict(parameters)} if adapter in models:
+                for inside, rule in parameter_faults(models[adapter], parameters):
+                    yield (*where, "parameters", *inside), rule
+
+
+def _repeated_routes(value: Mapping[object, object]) -> Iterator[tuple[Sequence[str | int], Rule]]:
     seen: list[ProviderRoute] = []
-    routes = [value.get("provider"), *(fallbacks if isinstance(fallbacks, list) else ())]
-    for index, written in enumerate(routes):
+    for where, written in _routes(value):
         try:
             route = ProviderRoute.model_validate(written)
         except (ValueError, RecursionError):
             continue  # said of its fields
         if route in seen:
-            yield ("fallbacks", index - 1), _REPEATED_ROUTE
+            yield where, _REPEATED_ROUTE
         seen.append(route)
 
 

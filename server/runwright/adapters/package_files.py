@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from msgspec import Struct
 
-from runwright.adapters.package_documents import MAX_DOCUMENT_BYTES, ExaminedDocument, examine_document, placed
+from runwright.adapters.package_documents import (
+    MAX_DOCUMENT_BYTES,
+    NO_MODELS,
+    ExaminedDocument,
+    examine_document,
+    placed,
+)
 from runwright.adapters.package_rules import Rule
 from runwright.adapters.sidecars import FileSidecars
 from runwright.core.errors import AgentError, ErrorReason
@@ -56,12 +62,15 @@ def load_package(path: Path) -> RuntimePackage:
     return file.package
 
 
-def examine_package(path: Path, schemas: SchemaChecker) -> PackageFile:
-    """The package of a file, its schemas and conditions examined; what is wrong up to the first hundred findings."""
-    return _examined(path, schemas)
+def examine_package(path: Path, schemas: SchemaChecker, models: Mapping[str, str] = NO_MODELS) -> PackageFile:
+    """The package of a file, its schemas and conditions examined; what is wrong up to the first hundred findings.
+
+    `models` are the kinds of the adapters for real models, by name: the parameters for them are examined.
+    """
+    return _examined(path, schemas, models)
 
 
-def _examined(path: Path, schemas: SchemaChecker | None) -> PackageFile:
+def _examined(path: Path, schemas: SchemaChecker | None, models: Mapping[str, str] = NO_MODELS) -> PackageFile:
     try:
         text = read_text(path, MAX_DOCUMENT_BYTES)
     except UnreadableFileError as error:
@@ -72,7 +81,7 @@ def _examined(path: Path, schemas: SchemaChecker | None) -> PackageFile:
             remedy=error.remedy,
         )
         return PackageFile(path, None, [unreadable])
-    examined = examine_document(text, schemas, FileSidecars(path))
+    examined = examine_document(text, schemas, FileSidecars(path), models)
     return PackageFile(path, examined.package, [_error(path, finding) for finding in examined.findings], examined)
 
 

@@ -13,12 +13,18 @@ from runwright.core.near import nearest
 from runwright.core.package import ID_PATTERN, NAME_PATTERN, RuntimePackage
 from runwright.core.package_fields import INSTEAD, is_later, is_later_choice
 from runwright.core.package_findings import FindingRule
+from runwright.core.policy_rules import CODE_PATTERN
 from runwright.core.schema_digests import SCHEMA_DIGEST_PATTERN
 
 LONGEST_WORD = 64  # of what was written; longer ones are not suggested anew
 _ID = "an id: 1 to 128 letters, digits and . _ : @ -, the first a letter or digit"
 _NAME = "a name: 1 to 64 letters, digits, _ and -, the first a letter or _"
-_NOT_IN = {ID_PATTERN: (_ID, re.compile(r"[^A-Za-z0-9._:@-]+")), NAME_PATTERN: (_NAME, re.compile(r"[^A-Za-z0-9_-]+"))}
+_CODE = "a code: 1 to 64 lower-case letters, digits and . _ -, the first a letter"
+_NOT_IN = {
+    CODE_PATTERN: (_CODE, re.compile(r"[^a-z0-9_.-]+")),
+    ID_PATTERN: (_ID, re.compile(r"[^A-Za-z0-9._:@-]+")),
+    NAME_PATTERN: (_NAME, re.compile(r"[^A-Za-z0-9_-]+")),
+}
 _CHECK = "Write it so, and check with `runwright package validate`."
 _BELOW = "Write its keys below it, one a line, each as `key: value`."
 _LIST = "Write a list: one line for each entry, beginning with `- `."
@@ -40,6 +46,7 @@ _TYPES = {
     "int_parsing_size": Rule("a whole number", _DIGITS, FindingRule.TYPE),
     "int_from_float": Rule("a whole number", "Write a whole number.", FindingRule.TYPE),
     "finite_number": Rule("a whole number", "Write a whole number.", FindingRule.TYPE),
+    "float_type": Rule("a number", "Write a number without quotes.", FindingRule.TYPE),
     "string_type": Rule(
         "a text", "Write a text; what looks like a number, true or null is one in quotes.", FindingRule.TYPE
     ),

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import yaml
-from msgspec import Struct
+from msgspec import Struct, field
 
 _TAG = "tag:yaml.org,2002:"
 _NULL, _BOOL, _INT, _FLOAT, _STR = (f"{_TAG}{name}" for name in ("null", "bool", "int", "float", "str"))
@@ -30,17 +30,23 @@ MAX_DIGITS = 400  # a number of more is none that JSON can hold
 MAX_DEPTH = 100
 MAX_NODES = 50_000
 _READABLE = "YAML or JSON, without repeated keys and without aliases"
+_HALVES = re.compile("[\ud800-\udbff][\udc00-\udfff]")  # of one character, as JSON escapes it
 _Mark = yaml.Mark
 
 
 class DocumentError(Exception):
     """A text that is no such document: the rule it breaks, and where, counted from 1; 0 when it is not known."""
 
-    def __init__(self, rule: str, mark: _Mark | None) -> None:
+    def __init__(self, rule: str, line: int = 0, column: int = 0) -> None:
         super().__init__(rule)
         self.rule = rule
-        self.line = mark.line + 1 if mark else 0
-        self.column = mark.column + 1 if mark else 0
+        self.line = line
+        self.column = column
+
+    @classmethod
+    def at(cls, rule: str, mark: _Mark | None) -> DocumentError:
+        """With a place as the parser has it."""
+        return cls(rule, mark.line + 1, mark.column + 1) if mark else cls(rule)
 
 
 class Fault(NamedTuple):
@@ -61,17 +67,30 @@ class Document(Struct, frozen=True):
     value: object
     root: yaml.Node | None
     faults: Sequence[Fault] = ()
+    parts: dict[int, dict[str, yaml.Node]] = field(default_factory=dict)  # of mappings asked for, by the node's id
 
     def place(self, path: Sequence[str | int]) -> tuple[int, int]:
         """Line and column, from 1, of the part at a path, or of the innermost part around it that is there."""
         node = self.root
         mark = node.start_mark if node is not None else None
         for step in path:
-            node = _part(node, step)
+            node = self._part(node, step)
             if node is None:
                 break
             mark = node.start_mark
         return (mark.line + 1, mark.column + 1) if mark else (1, 1)
+
+    def _part(self, node: yaml.Node | None, step: str | int) -> yaml.Node | None:
+        match node:
+            case yaml.MappingNode():
+                if id(node) not in self.parts:  # a mapping with many faults is asked for each of them
+                    self.parts[id(node)] = {key.value: inner for key, inner in reversed(node.value)}
+                return self.parts[id(node)].get(str(step))
+            case yaml.SequenceNode() if isinstance(step, int) and step < len(node.value):
+                part: yaml.Node = node.value[step]
+                return part
+            case _:
+                return None
 
 
 def read_document(text: str) -> Document:
@@ -83,22 +102,28 @@ def read_document(text: str) -> Document:
         finally:
             loader.dispose()
     except yaml.MarkedYAMLError as error:
-        raise DocumentError(_parsers_words(error), error.problem_mark or error.context_mark) from None
+        raise DocumentError.at(_parsers_words(error), error.problem_mark or error.context_mark) from None
     except yaml.reader.ReaderError as error:
-        raise DocumentError(f"YAML or JSON without the character U+{_number(error.character):04X}", None) from None
+        rule = f"YAML or JSON without the character U+{_number(error.character):04X}"
+        before = text[: error.position]
+        raise DocumentError(rule, before.count("\n") + 1, error.position - before.rfind("\n")) from None
     except (yaml.YAMLError, RecursionError):
-        raise DocumentError(_READABLE, None) from None
+        raise DocumentError(_READABLE) from None
     reading = _Values()
     return Document(reading.value(root, ()) if root is not None else None, root, reading.faults)
 
 
 def _parsers_words(error: yaml.MarkedYAMLError) -> str:
     """What the parser says, in one line; what it was busy with, and where that begins."""
-    words = f"YAML or JSON that can be parsed: {error.problem or _READABLE}"
-    if not error.context:
-        return words
-    began = f" that begins in line {error.context_mark.line + 1}" if error.context_mark else ""
-    return f"{words} {error.context}{began}"
+    problem, context = error.problem or _READABLE, error.context or ""
+    if context and error.context_mark:
+        context += f" that begins in line {error.context_mark.line + 1}"
+    words = f"{context}, {problem}" if problem.startswith("but ") else f"{problem} {context}".strip()
+    return f"YAML or JSON that can be parsed: {words}"
+
+
+def _whole(halves: re.Match[str]) -> str:
+    return halves.group().encode("utf-16", "surrogatepass").decode("utf-16")
 
 
 def _number(character: str | int) -> int:
@@ -120,9 +145,9 @@ class _Loader(yaml.SafeLoader):
             alias = self.get_event()  # type: ignore[no-untyped-call]
             return yaml.ScalarNode(_ALIAS, "", alias.start_mark, alias.end_mark)
         if self._depth >= MAX_DEPTH:
-            raise DocumentError(f"nested at most {MAX_DEPTH} deep", mark)
+            raise DocumentError.at(f"nested at most {MAX_DEPTH} deep", mark)
         if self._nodes > MAX_NODES:
-            raise DocumentError(f"at most {MAX_NODES} values", mark)
+            raise DocumentError.at(f"at most {MAX_NODES} values", mark)
         self._depth += 1
         node = super().compose_node(parent, index)
         self._depth -= 1
@@ -173,7 +198,7 @@ class _Values:
     def _scalar(self, node: yaml.ScalarNode, path: tuple[str | int, ...]) -> object:
         text, tag = node.value, node.tag
         if tag == _STR:
-            return text
+            return _HALVES.sub(_whole, text)
         if tag not in _SCALARS or not _SCALARS[tag].match(text):
             return self._fault("YAML or JSON without tags", path, node)
         if tag == _NULL:
@@ -193,14 +218,3 @@ class _Values:
 
 def _place(node: yaml.Node) -> tuple[int, int]:
     return node.start_mark.line + 1, node.start_mark.column + 1
-
-
-def _part(node: yaml.Node | None, step: str | int) -> yaml.Node | None:
-    match node:
-        case yaml.MappingNode():
-            return next((inner for key, inner in node.value if key.value == step), None)
-        case yaml.SequenceNode() if isinstance(step, int) and step < len(node.value):
-            part: yaml.Node = node.value[step]
-            return part
-        case _:
-            return None

@@ -83,7 +83,7 @@ async def build_runtime(
         telemetry = telemetry or Telemetry()
         journal = closed_by(opened, _open_journal(settings))
         callbacks = DialledCallbacks(Dialer(AllowList.parse(settings.callback_allow), log), clock)
-        tools = closed_by(opened, _connecting(settings, clock, callbacks))
+        tools = closed_by(opened, _executors(settings, clock, callbacks))
         runtime = closed_by(
             opened,
             AgentRuntimeBuilder(
@@ -100,7 +100,7 @@ async def build_runtime(
                 providers=adapters,
                 packages=packages,
                 package_store=journal.packages(),
-                package_reader=closed_by(opened, DocumentReader(JsonSchemaChecker(limits))),
+                package_reader=closed_by(opened, _package_reader(settings, limits)),
                 default_package_id=settings.default_package,
                 package_namespaces=settings.package_namespaces,
                 traces=telemetry.traces,
@@ -121,7 +121,11 @@ async def build_runtime(
         yield runtime, registry
 
 
-def _connecting(settings: Settings, clock: Clock, callbacks: DialledCallbacks) -> DialledExecutors:
+def _package_reader(settings: Settings, limits: CheckLimits) -> DocumentReader:
+    return DocumentReader(limits, models={name: route.kind for name, route in settings.provider_routes().items()})
+
+
+def _executors(settings: Settings, clock: Clock, callbacks: DialledCallbacks) -> DialledExecutors:
     """The executors; those that are configured are dialled from now on, before runs look for them."""
     tools = DialledExecutors(settings.executors, clock, callbacks, most_calls=settings.executor_calls)
     tools.connect()

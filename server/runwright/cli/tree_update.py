@@ -69,7 +69,9 @@ def _take_run(tree: RunTree, event: event_pb2.Event, contents: Contents) -> None
             _close(tree, event, run_pb2.RunSnapshot(status=run_pb2.RUN_STATUS_COMPLETED, result=result), ended)
         case "run_failed":
             tree.end(event, State.FAILED, names.failure(event.run_failed.error))
-            _close(tree, event, run_pb2.RunSnapshot(status=run_pb2.RUN_STATUS_FAILED), event.run_failed)
+            unknown = [_unknown(tree, effect_id) for effect_id in event.run_failed.unknown_effects]
+            snapshot = run_pb2.RunSnapshot(status=run_pb2.RUN_STATUS_FAILED, open_effects=unknown)
+            _close(tree, event, snapshot, event.run_failed)
         case "run_cancelled":
             tree.end(event, State.CANCELLED)
             unknown = [_unknown(tree, effect_id) for effect_id in event.run_cancelled.unknown_effects]

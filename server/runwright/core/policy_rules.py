@@ -16,7 +16,7 @@ from runwright.core.policy import PolicyRef, PolicyStage, Verdict
 MAX_RULES = 256  # of all policies of one package, or of one namespace
 MAX_POLICIES = 64
 MAX_CONDITION_BYTES = 1024
-_CODE = r"^[a-z][a-z0-9_.-]{0,63}$"
+CODE_PATTERN = r"^[a-z][a-z0-9_.-]{0,63}$"
 
 STAGES = {
     "pre_tool": PolicyStage.PRE_TOOL,
@@ -55,7 +55,7 @@ class PolicyRule(_Frozen):
     stage: Literal["pre_tool", "run_start", "input", "post_tool", "output"] = "pre_tool"
     when: Annotated[str, Field(max_length=MAX_CONDITION_BYTES)] = ""
     then: Literal["allow", "deny", "ask", "interrupt"]
-    code: Annotated[str, Field(pattern=_CODE)] | None = None
+    code: Annotated[str, Field(pattern=CODE_PATTERN)] | None = None
     message: Annotated[str, Field(max_length=256, exclude_if=lambda value: not value)] = ""
     approval: Annotated[str | None, Field(pattern=NAME, exclude_if=lambda value: value is None)] = None
 

@@ -8,7 +8,6 @@ from typing import Protocol
 from msgspec import Struct
 
 from runwright.core.ids import Namespace
-from runwright.core.package import RuntimePackage
 from runwright.core.package_findings import PackageFinding
 from runwright.core.stored_packages import ChangeAnswer, PackageChange, StoredPackage, WantedChange
 
@@ -17,22 +16,29 @@ MOST_SIDECAR_BYTES = 1024 * 1024  # of one package
 MOST_TAGS = 1_000  # of one namespace; each can be moved as often as anybody wants
 
 
-class ReadPackage(Struct, frozen=True):
-    """The package of a text, what is to be kept of it, and its fingerprint; or everything that is wrong with it."""
+class PackageNames(Struct, frozen=True):
+    """What a package is called."""
 
-    package: RuntimePackage | None
+    package_id: str
+    agent_id: str
+    fingerprint: str
+
+
+class ReadPackage(Struct, frozen=True):
+    """The package of a text by its names, and what is to be kept of it; or everything that is wrong with it."""
+
+    names: PackageNames | None
     findings: Sequence[PackageFinding]
     stored: bytes = b""
-    fingerprint: str = ""
 
 
 class PackageReader(Protocol):
     """Reads packages as their authors write them."""
 
     async def read(self, document: str, sidecars: Sequence[bytes] = ()) -> ReadPackage:
-        """The package, its schemas examined, those among `sidecars` (JSON) that it names by digest included.
+        """The package, its conditions and schemas examined, those among `sidecars` (JSON) that it names by digest too.
 
-        The event loop goes on meanwhile, however long that takes.
+        The event loop goes on meanwhile, whatever the text is. Raises OVERLOADED while nothing can be read.
         """
 
 

@@ -105,18 +105,18 @@ class PackageRegistry:
         """Keeps a package, with its sidecars; durable on return.
 
         Raises INVALID_REQUEST, PACKAGE_INVALID for the first fault, PACKAGE_TAG_MOVED, PACKAGE_LIMIT,
-        REQUEST_ID_CONFLICT and the journal's errors.
+        REQUEST_ID_CONFLICT, OVERLOADED and the journal's errors.
         """
         _check(tagged)
         read = await self.validate(document, sidecars)
-        if read.package is None:
+        if (names := read.names) is None:
             raise _invalid(read.findings)
         now = self._ports.clock.now()
         stored = StoredPackage(
             namespace=who.namespace,
-            fingerprint=read.fingerprint,
-            package_id=read.package.id,
-            agent_id=read.package.agent.id,
+            fingerprint=names.fingerprint,
+            package_id=names.package_id,
+            agent_id=names.agent_id,
             put_by=who.name,
             put_at=now,
             canonical=read.stored,
@@ -124,7 +124,7 @@ class PackageRegistry:
         changed = await self._change(
             WantedChange(
                 namespace=who.namespace,
-                fingerprint=read.fingerprint,
+                fingerprint=names.fingerprint,
                 principal=who.name,
                 at=now,
                 package=stored,
@@ -199,9 +199,9 @@ class PackageRegistry:
         return TagHistory(moves, str(moves[-1].number) if more else "")
 
     async def validate(self, document: str, sidecars: Sequence[bytes] = ()) -> ReadPackage:
-        """The package in a text, or everything that is wrong with it.
+        """What a text is, or everything that is wrong with it.
 
-        Raises INVALID_REQUEST for no text at all, and for more sidecars than there may be.
+        Raises INVALID_REQUEST for no text at all, and for more sidecars than there may be; OVERLOADED.
         """
         if len(sidecars) > MAX_TOOLS or sum(map(len, sidecars)) > MOST_SIDECAR_BYTES:
             rule = f"at most {MAX_TOOLS} schemas, with {MOST_SIDECAR_BYTES} bytes together"

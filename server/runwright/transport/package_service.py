@@ -85,9 +85,9 @@ class PackageService:
     async def ValidatePackage(self, request: pb.ValidatePackageRequest) -> pb.ValidatePackageResponse:
         """Everything that is wrong with a package."""
         read = await self._registry.validate(request.document, request.sidecars)
-        if read.package is None:
+        if read.names is None:
             return pb.ValidatePackageResponse(findings=[wire.finding(finding) for finding in read.findings])
-        return pb.ValidatePackageResponse(package_id=read.package.id, fingerprint=read.fingerprint)
+        return pb.ValidatePackageResponse(package_id=read.names.package_id, fingerprint=read.names.fingerprint)
 
     async def ResolvePackage(self, request: pb.ResolvePackageRequest) -> pb.ResolvePackageResponse:
         """What a run of a package would be."""

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 from runwright import bootstrap
+from runwright._gen.runwright.v1 import package_service_pb2 as pb_packages
 from runwright._gen.runwright.v1 import run_pb2
 from runwright._gen.runwright.v1 import runtime_service_pb2 as pb
+from runwright._gen.runwright.v1.package_service_pb2_grpc import PackageServiceStub
 from runwright.bootstrap import parts
 from runwright.core.errors import AgentError, ErrorReason
 from runwright.settings import Settings
@@ -18,6 +21,7 @@ from runwright.settings import Settings
 from tests.adapters.models.asking import KEY, VARIABLE, base_url
 from tests.adapters.models.fake_vendor import Answer, fake_vendor
 from tests.adapters.models.wires import ANTHROPIC, OPENAI, Wire
+from tests.e2e.client import SECONDS
 from tests.e2e.executor import EXECUTOR, running_executor
 from tests.e2e.packages import LOOK, package, write
 from tests.e2e.server_process import ROOT, Server
@@ -60,12 +64,20 @@ async def test_a_run_on_a_real_server(wire: Wire, tmp_path: Path, monkeypatch: p
             await server.start()
             await server.call.start("run-1", "What is there?")
             run = await server.call.settled("run-1")
+            wrong = pb_packages.ValidatePackageRequest(
+                document=json.dumps(model_package(wire.kind, max_tokns=1, top_p=2))
+            )
+            found = await PackageServiceStub(server.call.channel).ValidatePackage(wrong, timeout=SECONDS)
             server.terminate()
             assert await server.ended() == 0
         finally:
             await server.close()
 
     assert run.status == run_pb2.RUN_STATUS_COMPLETED, run
+    assert [(finding.path, finding.did_you_mean) for finding in found.findings] == [
+        ("provider.parameters.max_tokns", "max_tokens"),
+        ("provider.parameters.top_p", ""),
+    ]
     assert [wire.key(requested) for requested in vendor.requested] == [KEY, KEY]
     assert [each["id"] for each in wire.results(vendor.requested[1])] == ["v-1"]
     assert (

@@ -93,7 +93,7 @@ class MemoryJournal:
         self._refuse_when_closed()
         encoded = rules.encode(run, records, after=after, snapshot=snapshot)
         known = self._runs.get(run) or _Run(len(self._runs) + 1, snapshot, rules.first_link(run))
-        if after != known.seq:
+        if after != known.seq or known.removed:
             raise rules.conflict(run)
         if side_rows and (failed := self._side_rows.take(run.namespace, run, side_rows)):
             return _done(failed)
@@ -289,7 +289,7 @@ class MemoryJournal:
         """See the port."""
         self._refuse_when_closed()
         known = self._runs.get(run)
-        if known is None:
+        if known is None or known.removed:
             raise rules.unknown(run)
         if known.open:
             ended = replace(known.snapshot, phase=RunPhase.CANCELLED, stop=StopReason.CANCELLED, ended_at=now)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, Strict, ValidationError
+from pydantic_core import ErrorDetails
 
-from runwright.core.near import did_you_mean
+from runwright.adapters.package_rules import Rule, explained
+from runwright.core.near import nearest
+from runwright.core.package_findings import FindingRule
 
 _Whole = Annotated[int, Strict()]
 _Stop = Annotated[list[Annotated[str, Field(min_length=1)]], Field(min_length=1, max_length=16)]
@@ -38,26 +41,31 @@ class _Anthropic(_Common):
 _FORMS: Mapping[str, type[_Common]] = {"openai": _OpenAI, "ollama": _OpenAI, "anthropic": _Anthropic}
 
 
-def parameters_problem(kind: str, parameters: Mapping[str, JsonValue]) -> tuple[str, str] | None:
-    """The first parameter that cannot be used, as its name and what is wrong; None if all can."""
+def parameter_faults(kind: str, parameters: Mapping[str, JsonValue]) -> list[tuple[Sequence[str | int], Rule]]:
+    """Every parameter that cannot be used: where it stands among them, and which rule it breaks."""
     form = _FORMS[kind]
     try:
         form.model_validate(dict(parameters))
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False, include_context=False)[0]
-        name = str(first["loc"][0])
-        if first["type"] == "extra_forbidden":
-            return name, f"is not known to {kind}; the parameters are: {', '.join(form.model_fields)}"
-        return name, f"cannot be used: {first['msg'][:1].lower()}{first['msg'][1:]}"
-    return None
+        return [(one["loc"], _rule(kind, one)) for one in error.errors(include_url=False)]
+    return []
 
 
-def parameters_remedy(kind: str, name: str) -> str:
-    """What to do about a parameter that has a problem."""
-    known = _FORMS[kind].model_fields
-    if name in known:
-        return f"Give another value, or leave {name} out for the model's own."
-    return did_you_mean(name, known).strip() or f"Leave {name} out."
+def parameters_problem(kind: str, parameters: Mapping[str, JsonValue]) -> str | None:
+    """What is wrong with the first parameter that cannot be used, by its name; None if all can."""
+    faults = parameter_faults(kind, parameters)
+    return f"{faults[0][0][0]} is not {faults[0][1].expected}" if faults else None
+
+
+def _rule(kind: str, found: ErrorDetails) -> Rule:
+    name, known = str(found["loc"][0]), _FORMS[kind].model_fields
+    if found["type"] != "extra_forbidden":
+        rule = explained(found, _FORMS[kind])
+        return rule._replace(remedy=f"{rule.remedy} Or leave {name} out for the model's own.")
+    expected = f"a parameter that {kind} takes: {', '.join(known)}"
+    meant = nearest(name, known)
+    remedy = f"Did you mean {meant}?" if meant else "Leave it out."
+    return Rule(expected, remedy, FindingRule.UNKNOWN_FIELD, meant)
 
 
 def read_parameters(kind: str, parameters: Mapping[str, JsonValue]) -> dict[str, Any]:

@@ -31,7 +31,7 @@ class ModelsProvider:
         if problem:
             raise AgentError(
                 ErrorReason.PROVIDER_REFUSED,
-                f"The package's provider.parameters.{problem[0]} {problem[1]}.",
+                f"The package's provider.parameters.{problem}.",
                 metadata={"adapter": self.route.adapter, "class": "bad_request"},
             )
         vendor = self._vendor or await self._load()

@@ -21,6 +21,8 @@ CHECK_SECONDS = 2.0
 # How often one that is well is asked, and one that is not.
 WELL_US = 5_000_000
 ILL_US = 1_000_000
+MOST_UNUSED = 16  # tools that a registration is remembered not to be used for
+MOST_TOLD = 256  # lines in the log of one registration
 REFUSED_US = 15_000_000  # seldom: a name that does not resolve keeps a thread busy
 _READY = grpc.ChannelConnectivity.READY
 # Codes of a server that has nothing to say of its health.
@@ -45,7 +47,8 @@ class CallbackConnection:
         self._failed_dials = 0
         self._pause = ILL_US
         self._is_missed = False  # somebody looked while it was well but not connected, and may wait
-        self.unused: dict[str, UnusedTool] = {}  # by tool, as many as the registration says digests
+        self.unused: dict[str, UnusedTool] = {}  # by tool, those that were wanted last
+        self._told: set[tuple[str, str]] = set()  # for which tools and packages the operator knows it
         self._calls: dict[grpc.aio.Channel, int] = {}
         self._closing: set[asyncio.Task[None]] = set()
         self._watching = asyncio.create_task(self._watch(), name=f"callback {callback.callback_id}")
@@ -99,6 +102,23 @@ class CallbackConnection:
         """Says that a call to it was lost: it is not ready before it was found well again."""
         self._note("A call to it was lost.")
         self._kick.set()
+
+    def note_unused(self, unused: UnusedTool) -> None:
+        """Remembers for which tool it is not used, for lists of registrations; tells the operator once a package."""
+        self.unused.pop(unused.tool, None)  # the newest goes to the end
+        self.unused[unused.tool] = unused
+        if len(self.unused) > MOST_UNUSED:
+            del self.unused[next(iter(self.unused))]
+        told = (unused.tool, unused.package_fingerprint)
+        if told not in self._told and len(self._told) < MOST_TOLD:
+            self._told.add(told)
+            self.log.warning(
+                "a callback is not used for a tool: the package has another schema",
+                namespace=self.callback.namespace,
+                callback_id=unused.callback_id,
+                tool=unused.tool,
+                package=unused.package_fingerprint,
+            )
 
     def renew(self, callback: Callback) -> None:
         """A longer lease, and a look at how it is if that was not well."""

@@ -139,7 +139,7 @@ class RegisteredConnection:
             package_fingerprint=wanted.package,
             wanted_at=now,
         )
-        self.connection.unused[wanted.tool] = unused
+        self.connection.note_unused(unused)
         return unused
 
     @property

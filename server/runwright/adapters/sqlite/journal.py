@@ -74,7 +74,11 @@ class SqliteJournal:
         self._log = opened.log
         self._wal = opened.wal
         self._writer = Writer(opened.transactions, identity, self._moved)
-        self._ticker = Ticker(opened.keeper.catch_up, lambda _: self._wal.tend(self._writer.hand_over))
+        try:
+            self._ticker = Ticker(opened.keeper.catch_up, lambda _: self._wal.tend(self._writer.hand_over))
+        except BaseException:
+            self._writer.abandon()
+            raise
         self._seen = 0
         self._closing: asyncio.Task[None] | None = None
 
@@ -95,7 +99,12 @@ class SqliteJournal:
         anchor, and OSError when the directory cannot be used. `max_bytes`: see
         `set_max_bytes`.
         """
-        return cls(open_directory(directory, busy_timeout_ms=busy_timeout_ms, max_bytes=max_bytes, log=log))
+        opened = open_directory(directory, busy_timeout_ms=busy_timeout_ms, max_bytes=max_bytes, log=log)
+        try:
+            return cls(opened)
+        except BaseException:  # a thread that the system does not give
+            opened.undo.close()
+            raise
 
     @property
     def head(self) -> int:
@@ -281,7 +290,9 @@ class SqliteJournal:
                 return Removed((), 0, False)
             self._remove_more(db)
             retained = self._keeper.held | {self.head}
-            return removing.step(db, removing.Wanted(before, now, retained), limit)
+            step = removing.step(db, removing.Wanted(before, now, retained), limit)
+            self._writer.group.removed(step.runs)
+            return step
 
         removed = await self._writer.transact(act)
         if removed.events:
@@ -289,13 +300,26 @@ class SqliteJournal:
         return removed
 
     async def remove(self, run: RunKey, *, now: int) -> int:
-        """See the port. The newest event, and what the anchor stands at, are only hidden."""
+        """See the port. The newest event, and what the anchor stands at, are only hidden.
+
+        Once the outline stands the run is removed: events that cannot be deleted now go with the next removal.
+        """
         self._refuse_when_closed()
-        horizon = await self._writer.transact(partial(held.begin_removal, run=run, now=now))
+
+        def act(db: apsw.Connection) -> int:
+            self._writer.group.removed([run])
+            return held.begin_removal(db, run=run, now=now)
+
+        horizon = await self._writer.transact(act)
         if not horizon:
             raise rules.unknown(run)
-        while await self._writer.transact(self._remove_more):
-            pass
+        try:
+            while await self._writer.transact(self._remove_more):
+                pass
+        except AgentError as error:
+            if self._log:
+                message = "events of a removed run are deleted later"
+                self._log.warning(message, namespace=run.namespace, run_id=run.run_id, reason=error.reason.name)
         self._forget_wal()
         return horizon
 

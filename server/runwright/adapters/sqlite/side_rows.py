@@ -22,10 +22,10 @@ from runwright.ports.journal import Entry
 
 _ENTRY_TAG, _COUNTER_TAG = "runwright-entry-v1", "runwright-counter-v1"
 _CHECKED = Encoder()
-_LAST = "\U0010ffff"  # behind every key that begins with a prefix
 _ENTRY = "SELECT run_no, value, expires_at, row_check FROM entries WHERE namespace = ? AND index_name = ? AND key = ?"
 _COUNTER = "SELECT run_no, remaining, row_check FROM counters WHERE namespace = ? AND counter = ?"
-_PAGE = """SELECT e.key, e.run_no, e.value, e.expires_at, e.row_check, r.run_id
+# The key as its bytes: one that is no text any more is told, and hides no other.
+_PAGE = """SELECT CAST(e.key AS BLOB), e.run_no, e.value, e.expires_at, e.row_check, r.run_id
     FROM entries e LEFT JOIN runs r ON r.run_no = e.run_no AND r.namespace = e.namespace
     WHERE e.namespace = ? AND e.index_name = ? AND e.key > ? AND e.key >= ? AND e.key < ? ORDER BY e.key LIMIT ?"""
 _RUN = "SELECT run_id FROM runs WHERE run_no = ? AND namespace = ?"
@@ -65,12 +65,23 @@ def entries(
 ) -> list[Entry | AgentError]:
     """See the port."""
     found: list[Entry | AgentError] = []
-    for key, *row in fetch(db, _PAGE, namespace, index, after, prefix, prefix + _LAST, limit):
+    for key, *row in fetch(db, _PAGE, namespace, index, after, prefix, _behind(prefix), limit):
         try:
-            found.append(_read((namespace, index, key), row))
+            found.append(_read((namespace, index, key.decode()), row))
+        except UnicodeDecodeError:
+            found.append(_damaged(f"An entry of index {index}", row[-1] or ""))
         except AgentError as error:
             found.append(error)
     return found
+
+
+def _behind(prefix: str) -> str | bytes:
+    """What comes behind every key with a prefix, and before all others that do: by code points, as SQLite compares."""
+    begins = prefix.rstrip("\U0010ffff")
+    if not begins:
+        return b""  # to SQLite every text is less than any bytes
+    following = ord(begins[-1]) + 1
+    return begins[:-1] + chr(0xE000 if following == 0xD800 else following)
 
 
 def counter(db: apsw.Connection, namespace: Namespace, name: str) -> int | None:

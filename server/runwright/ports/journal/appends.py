@@ -54,7 +54,7 @@ class Appender(Protocol):
         """Appends the records, stores the contents, replaces the snapshot row and works off side rows, atomically.
 
         `after` is the run's last sequence number (0 for a new run), else
-        JOURNAL_CONFLICT and nothing is written. `snapshot` is the state after
+        JOURNAL_CONFLICT and nothing is written, as for a removed run. `snapshot` is the state after
         the records. Content that the records refer to is handed over also when it
         is stored already: what else referred to it may be removed meanwhile.
         Once the answer is there all of it is durable. A cancelled caller does

@@ -43,5 +43,5 @@ class Remover(Protocol):
 
         As `remove_ended` leaves it: an outline, which has ended as cancelled if the run
         had not ended. An event that the store needs to find its own end again is
-        hidden and goes with a later removal. Raises RUN_NOT_FOUND.
+        hidden and goes with a later removal. Raises RUN_NOT_FOUND, for a removed run too.
         """

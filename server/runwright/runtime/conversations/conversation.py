@@ -27,6 +27,7 @@ from runwright.runtime.conversations.conversation_memory import ConversationMemo
 RECORD_BYTES = 512  # a record with its references and texts, roughly
 READ_BYTES = 4 * 1024 * 1024  # of contents, at a time
 READ_INLINE_BYTES = 1024 * 1024  # turned into text on the loop
+_OUTCOMES = (r.ToolCompleted, r.ToolFailed)
 _SHOWING = (r.TurnStarted, r.ContextAssembled)  # a tool's result is text, whatever it is called
 _BEARING = frozenset(record for record, kind in KINDS.items() if kind in MESSAGE_BEARING)
 
@@ -44,11 +45,22 @@ class Said(Struct):
         """Takes in one more record, whose contents are there or on their way; returns which they are."""
         wanted = refs(record)
         message_bytes, images = _weights(record, wanted)
+        if isinstance(record, r.ToolResultReleased) and record.release is ResultRelease.WITHHELD:
+            self._withhold(record.call_id)
         self.records.append(record)
         self.message_bytes += message_bytes
         self.images += images
         self.size += RECORD_BYTES + message_bytes + images
         return wanted
+
+    def _withhold(self, call_id: EffectId) -> None:
+        """What came of a call is not told: it takes nothing of what a request may hold."""
+        for index in range(len(self.records) - 1, -1, -1):
+            record = self.records[index]
+            if isinstance(record, _OUTCOMES) and record.call_id == call_id:
+                self.message_bytes -= _weights(record, refs(record))[0]
+                del self.records[index]
+                return
 
 
 class ConversationRequest:
@@ -125,7 +137,7 @@ class Conversation:
         That is the whole conversation only for a request to a model. `sends` is a call that may be sent at once.
         """
         if state.model_attempt:
-            records = await self._journal.messages(self._run)
+            records = _told(await self._journal.messages(self._run))
             wanted = [ref for record in records for ref in refs(record)]
             message_bytes, images = _weight_of(records)
             if message_bytes <= self._memory.request_limit and images <= self._memory.image_limit:
@@ -169,7 +181,7 @@ class Conversation:
         if said is not None:
             await enter(said.message_bytes, said.images)
         else:
-            records = await self._journal.messages(self._run)
+            records = _told(await self._journal.messages(self._run))
             wanted = [ref for record in records for ref in refs(record)]
             await enter(*_weight_of(records))
             said = await self._read(records, wanted)
@@ -256,6 +268,18 @@ def messages_of(records: Sequence[r.Record], contents: Mapping[str, bytes], rout
             case _:
                 pass
     return tuple(messages)
+
+
+def _told(records: list[r.Record]) -> list[r.Record]:
+    """The records without those of which the model is not told."""
+    withheld = {
+        record.call_id
+        for record in records
+        if isinstance(record, r.ToolResultReleased) and record.release is ResultRelease.WITHHELD
+    }
+    if not withheld:
+        return records
+    return [record for record in records if not (isinstance(record, _OUTCOMES) and record.call_id in withheld)]
 
 
 def _results(records: Sequence[r.Record]) -> dict[EffectId, _Result]:

@@ -74,10 +74,13 @@ class RunDriver:
         """The adapter that the run has to ask and this server does not have; empty while there is none."""
         return self._performer.missing_provider
 
-    def submit(self, input: i.Input, settles: e.Effect | None = None) -> asyncio.Future[list[Record]]:
-        """Hands in an input. The future is done once its records are durable; [] means nothing changed."""
+    def submit(self, input: i.Input, settles: e.Effect | None = None) -> asyncio.Future[list[Record] | None]:
+        """Hands in an input. The future is done once its records are durable; [] means nothing changed.
+
+        None: the driver left before it came to the input. Whoever asks again, once it is gone, finds the run as it is.
+        """
         assert not self.closed, "a run is revived before anything is submitted"
-        answer: asyncio.Future[list[Record]] = asyncio.get_running_loop().create_future()
+        answer: asyncio.Future[list[Record] | None] = asyncio.get_running_loop().create_future()
         blocked_by = self.on_record.blocked_by
         if blocked_by is not None and settles is None:
             answer.set_exception(held_up(blocked_by))
@@ -96,7 +99,7 @@ class RunDriver:
             self._effects.woken(wake)
             self.submit(wake.outcome, settles=wake.effect)
 
-    def begin(self, input: i.StartRequested, launch: Callable[[], None]) -> asyncio.Future[list[Record]]:
+    def begin(self, input: i.StartRequested, launch: Callable[[], None]) -> asyncio.Future[list[Record] | None]:
         """Appends how the run begins, at once, and launches the loop when that is durable or has failed. As `submit`.
 
         A start would otherwise wait for its turn of the event loop twice more.
@@ -154,7 +157,7 @@ class RunDriver:
             if not is_left_waiting:
                 self._waits.drop(self.state.key)
             self.on_record.let_go()
-            turn_away(self._inbox, is_terminal=self.state.is_terminal)
+            turn_away(self._inbox, is_terminal=self.state.is_terminal, is_draining=self._draining)
 
     def _take_first(self, group: asyncio.TaskGroup) -> None:
         """Goes on from the append that began the run, if one did. Raises what it failed with."""

@@ -87,7 +87,7 @@ class HeldRunActions:
                 return None
             on_record = await self._cancelled(run, hold, replace(requested, grace_us=0))
             self._supervisor.stored.ends.put(run, on_record.stored)
-            await self._supervisor.let_go(run)
+            await self._supervisor.let_go(run, is_over=True)
             self._note(AuditKind.HELD_RUN_CANCELLED, run, requested.requested_by, requested.reason)
             return on_record.state
 
@@ -97,7 +97,7 @@ class HeldRunActions:
                 raise run_not_held(run)
             horizon = await self._ports.journal.remove(run, now=self._ports.clock.now())
             self._removed([run], horizon)
-            await self._supervisor.let_go(run)
+            await self._supervisor.let_go(run, is_over=True)
             self._note(AuditKind.HELD_RUN_REMOVED, run, principal, reason)
 
     def _note(self, kind: AuditKind, run: RunKey, principal: str, reason: str) -> None:

@@ -17,10 +17,13 @@ T = TypeVar("T")
 
 
 class Delivery(Struct, frozen=True):
-    """An input, whom to tell what it made true, and the effect it settles, if any."""
+    """An input, whom to tell what it made true, and the effect it settles, if any.
+
+    None is the answer to what the driver has not come to before it left: nothing was decided on it.
+    """
 
     input: Input
-    answer: asyncio.Future[list[Record]]
+    answer: asyncio.Future[list[Record] | None]
     settles: Effect | None = None
 
     def refuse(self, error: AgentError) -> None:
@@ -66,12 +69,17 @@ class Inbox(Generic[T]):
         return arrived
 
 
-def turn_away(inbox: Inbox[Delivery | None], *, is_terminal: bool) -> None:
-    """Answers whoever came too late: an ended run is not changed, one that nobody drives any more cannot be."""
+def turn_away(inbox: Inbox[Delivery | None], *, is_terminal: bool, is_draining: bool) -> None:
+    """Answers whoever came too late: an ended run is not changed, nor is any by a server that stops.
+
+    Else the driver failed, or parks: what becomes of the run is another driver's to say.
+    """
     for late in inbox.taken():
         if late is None or late.answer.done():
             continue
         if is_terminal:
             late.answer.set_result([])
-        else:
+        elif is_draining:
             late.refuse(draining())
+        else:
+            late.answer.set_result(None)

@@ -37,6 +37,9 @@ class ParkedRuns:
         """It is parked no longer, if it was."""
         self._runs.pop(run, None)
 
+    def __contains__(self, run: object) -> bool:
+        return run in self._runs
+
     def __len__(self) -> int:
         return len(self._runs)
 

@@ -119,11 +119,11 @@ class Supervisor:
             driver = self._live.get(run) or await self._revived(run)
             if isinstance(driver, RunState):
                 return [], driver
-            if not driver.closed:
-                return await driver.submit(input_), driver.state
+            if not driver.closed and (made_true := await driver.submit(input_)) is not None:
+                return made_true, driver.state
             if driver.state.is_terminal:
                 return [], driver.state
-            await self._live.gone(run)  # it is parking: what comes now revives it
+            await self._live.gone(run)  # it parks, or has failed: what comes now finds what is left of the run
 
     async def state(self, run: RunKey) -> tuple[RunState, int] | None:
         """A run as it stands, with the position of its last event; None when there is no such run.
@@ -180,9 +180,12 @@ class Supervisor:
             if isinstance(loaded, AgentError):
                 raise loaded
             state = loaded.state
-            if state.is_terminal or run in self._live:
+            if state.is_terminal or self._is_taken_up(run):
                 return  # listed as open by what is damaged only, or taken up already
-            if missing := await self.stored.missing_provider(run, state, self._ports.providers):
+            missing = await self.stored.missing_provider(run, state, self._ports.providers)
+            if self._is_taken_up(run):
+                return  # somebody was faster, while it was read
+            if missing:
                 self._parking.add_without(state, missing)
             else:
                 wanted = pending(state).values()
@@ -191,13 +194,17 @@ class Supervisor:
                     await self._live.revive(run)
                     return
                 package = await self.stored.package(run, state)
-                if run in self._live or self.stored.ends.get(run) is not None:
-                    return  # somebody was faster, while it was read
+                if self._is_taken_up(run):
+                    return
                 self._parking.add_stored(state, waits, package)
             self._recovery.settled(run)
         except Exception as error:  # noqa: BLE001 - one poisoned run must not keep the others down
             if run not in self.held and not self.draining:
                 self.hold(run, cause_of(error, run), error)
+
+    def _is_taken_up(self, run: RunKey) -> bool:
+        """True when what a start has read of a run may be old: it has a driver, is parked, or has ended meanwhile."""
+        return run in self._live or run in self._parking.runs or self.stored.ends.get(run) is not None
 
     def quarantine(self, suspect: Suspect) -> None:
         """Holds a run that seems to end the server, without reading it."""
@@ -208,9 +215,20 @@ class Supervisor:
         driver = self._live.get(run)
         return driver is not None and status(driver.state) is not RunStatus.WAITING and not driver.missing_provider
 
-    async def let_go(self, run: RunKey) -> None:
-        """Holds a run no longer; nothing speaks against it any more. Whoever waits for it looks again."""
-        await self._recovery.release(run)
+    async def let_go(self, run: RunKey, *, is_over: bool = False) -> None:
+        """Holds a run no longer; nothing speaks against it any more. Whoever waits for it looks again.
+
+        `is_over`: it has ended or is removed, and that stands whatever the journal takes now. Of what is not open
+        the next start counts nothing.
+        """
+        try:
+            await self._recovery.release(run)
+        except AgentError as error:
+            if not is_over:
+                raise
+            self._ports.log.warning(
+                "the count of a run that is over stays", run_id=run.run_id, reason=error.reason.name
+            )
         self.held.drop(run)
         self._failed.failures.forget(run)
         self._tails.of(run).wake()

@@ -1917,8 +1917,7 @@ type ToolFailed struct {
 	// Who got the last attempt; absent when none was sent, and in events of older
 	// servers.
 	ExecutorIdentity *ExecutorIdentity `protobuf:"bytes,4,opt,name=executor_identity,json=executorIdentity,proto3" json:"executor_identity,omitempty"`
-	// As in ToolCompleted: of a call that was sent, and whose `message` is not the
-	// server's own.
+	// As in ToolCompleted, of a call that was sent and has a `message`.
 	AwaitsRelease bool `protobuf:"varint,5,opt,name=awaits_release,json=awaitsRelease,proto3" json:"awaits_release,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -985,9 +985,7 @@ class ToolFailed(message.Message):
     reason: error_pb2.ErrorReason.ValueType
     """Why."""
     awaits_release: builtins.bool
-    """As in ToolCompleted: of a call that was sent, and whose `message` is not the
-    server's own.
-    """
+    """As in ToolCompleted, of a call that was sent and has a `message`."""
     @builtins.property
     def message(self) -> content_pb2.ContentRef:
         """What the model is told."""

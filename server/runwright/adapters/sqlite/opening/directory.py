@@ -24,7 +24,10 @@ BUSY_TIMEOUT_MS = 5_000  # longer than a checkpoint or a copy of the file takes,
 
 
 class Opened(Struct, frozen=True, kw_only=True):
-    """A data directory that is open: where it is and how large its journal may be, what writes it and what reads it."""
+    """A data directory that is open: where it is and how large its journal may be, what writes it and what reads it.
+
+    `undo` closes all of it, for whoever cannot go on from here.
+    """
 
     directory: Path
     max_bytes: int | None
@@ -36,6 +39,7 @@ class Opened(Struct, frozen=True, kw_only=True):
     keeper: AnchorKeeper
     reader: ReadingThread
     log: OperatorLog | None
+    undo: ExitStack
 
 
 def open_directory(directory: Path, *, busy_timeout_ms: int, max_bytes: int | None, log: OperatorLog | None) -> Opened:
@@ -72,11 +76,12 @@ def _open(directory: Path, busy_timeout_ms: int, max_bytes: int | None, log: Ope
             raise with_space(error, directory) from error.__cause__
         reached = anchor.Anchor(identity.incarnation, identity.head, identity.head_hash)
         keeper = AnchorKeeper(directory, reached, log)
-        undo.pop_all()
-    if log:
-        past.tell(log)
-        if scrubbing.is_wanted(db):
-            log.warning("removed contents may stand in free room of journal.db", remedy=scrubbing.REMEDY)
+        undo.callback(keeper.close)
+        if log:
+            past.tell(log)
+            if scrubbing.is_wanted(db):
+                log.warning("removed contents may stand in free room of journal.db", remedy=scrubbing.REMEDY)
+        whole = undo.pop_all()
     return Opened(
         directory=directory,
         max_bytes=max_bytes,
@@ -88,4 +93,5 @@ def _open(directory: Path, busy_timeout_ms: int, max_bytes: int | None, log: Ope
         keeper=keeper,
         reader=ReadingThread(reading),
         log=log,
+        undo=whole,
     )

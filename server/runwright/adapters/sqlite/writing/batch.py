@@ -60,13 +60,14 @@ def as_rows(
     group: Sequence[Batch],
     position: int,
     last_run: int,
-    run_heads: Mapping[RunKey, RunHead],
+    run_heads: Mapping[RunKey, RunHead | AgentError],
     beside: SideRowState[int],
 ) -> Group:
     """What there is to write behind `position`, with its runs where they stand and `last_run` the last one's number.
 
     A batch whose caller did not know the run's last event is a JOURNAL_CONFLICT,
-    one with a condition that does not hold its answer; both leave nothing.
+    one with a condition that does not hold its answer, one of a run that nothing
+    can follow the error that says so; all of these leave nothing.
     """
     moved: dict[RunKey, _Moved] = {}
     outcomes: list[Outcome] = []
@@ -75,6 +76,9 @@ def as_rows(
     for batch in group:
         run = moved.get(batch.run)
         head = run.after if run else run_heads[batch.run]
+        if isinstance(head, AgentError):
+            outcomes.append(head)
+            continue
         run_no = head.run_no or last_run + 1
         refused = _refused(batch, head, run_no, beside)
         if refused is not None:

@@ -67,6 +67,10 @@ class GroupCommit:
             self._run_heads.forget()
             raise
 
+    def removed(self, runs: Sequence[RunKey]) -> None:
+        """Forgets where runs stand whose removal begins, for `act` of `alone` to say."""
+        self._run_heads.removed(runs)
+
     def _commit(self, group: Sequence[Batch]) -> list[Outcome]:
         try:
             return self._transactions.single(lambda _: self._together(group))

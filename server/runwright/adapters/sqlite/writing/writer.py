@@ -96,6 +96,12 @@ class Writer:
         await self._queue(self._close, is_last=True)
         self._thread.join()
 
+    def abandon(self) -> None:
+        """Ends the thread and closes nothing, for a journal that could not be opened as a whole."""
+        self._closing.set()
+        self._incoming.put(_Job(lambda _: None, None, is_last=True))
+        self._thread.join()
+
     def _queue(self, act: Callable[[apsw.Connection], Any], *, is_last: bool) -> asyncio.Future[Any]:
         answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         if self._closing.is_set() and not is_last:

@@ -462,8 +462,8 @@ type Callback struct {
 	// When it was found to be so.
 	HealthSince *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=health_since,json=healthSince,proto3" json:"health_since,omitempty"`
 	// The tools that runs wanted of it, and were not sent, since their package has
-	// another schema; by name. Counted from when the server or the registration
-	// began, the later of the two, at most 128.
+	// another schema; by name. The sixteen wanted last, since the server or the
+	// registration began.
 	UnusedTools   []*UnusedTool `protobuf:"bytes,8,rep,name=unused_tools,json=unusedTools,proto3" json:"unused_tools,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

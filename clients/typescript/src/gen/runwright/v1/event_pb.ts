@@ -946,8 +946,7 @@ export type ToolFailed = Message<"runwright.v1.ToolFailed"> & {
   executorIdentity?: ExecutorIdentity | undefined;
 
   /**
-   * As in ToolCompleted: of a call that was sent, and whose `message` is not the
-   * server's own.
+   * As in ToolCompleted, of a call that was sent and has a `message`.
    *
    * @generated from field: bool awaits_release = 5;
    */

@@ -271,8 +271,8 @@ class Callback(message.Message):
     @builtins.property
     def unused_tools(self) -> containers.RepeatedCompositeFieldContainer[UnusedTool]:
         """The tools that runs wanted of it, and were not sent, since their package has
-        another schema; by name. Counted from when the server or the registration
-        began, the later of the two, at most 128.
+        another schema; by name. The sixteen wanted last, since the server or the
+        registration began.
         """
 
     def __init__(

@@ -7142,8 +7142,7 @@ class ToolFailed(betterproto2.Message):
 
     awaits_release: "bool" = betterproto2.field(5, betterproto2.TYPE_BOOL)
     """
-    As in ToolCompleted: of a call that was sent, and whose `message` is not the
-    server's own.
+    As in ToolCompleted, of a call that was sent and has a `message`.
     """
 
 

@@ -257,8 +257,8 @@ export type Callback = Message<"runwright.callback.v1.Callback"> & {
 
   /**
    * The tools that runs wanted of it, and were not sent, since their package has
-   * another schema; by name. Counted from when the server or the registration
-   * began, the later of the two, at most 128.
+   * another schema; by name. The sixteen wanted last, since the server or the
+   * registration began.
    *
    * @generated from field: repeated runwright.callback.v1.UnusedTool unused_tools = 8;
    */
