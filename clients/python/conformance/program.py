@@ -11,7 +11,6 @@ from typing import Any
 
 import betterproto2
 
-from runwright_client import Budget as RunBudget
 from runwright_client import (
     ApprovalState,
     ApprovalVerdict,
@@ -34,6 +33,7 @@ from runwright_client import (
     ToolServer,
     package_fingerprint,
 )
+from runwright_client import Budget as RunBudget
 
 Args = dict[str, Any]
 READ_SECONDS = 20.0
@@ -216,7 +216,8 @@ class Program:
 
     async def list_approvals(self, args: Args) -> Args:
         """Lists approvals, over all pages."""
-        named = {name: args[name] for name in ("mine", "agent_id", "tool", "risk", "run_id", "page_size") if name in args}
+        filters = ("mine", "agent_id", "tool", "risk", "run_id", "page_size")
+        named = {name: args[name] for name in filters if name in args}
         states = [ApprovalState[name.removeprefix("APPROVAL_STATE_")] for name in args.get("states", ())]
         async with contextlib.aclosing(self.client.list_approvals(states=states, **named)) as listed:
             return {"approvals": [shown(approval) async for approval in listed]}

@@ -28,7 +28,7 @@ from .errors import RunwrightError
 
 @dataclass(frozen=True, slots=True)
 class Decided:
-    """What a decision came to: the approval as it stands; `decided` is False when the same request had decided before."""
+    """What a decision came to: the approval as it stands; `decided` is False when this request had decided before."""
 
     approval: Approval
     decided: bool
@@ -51,7 +51,7 @@ class ApprovalCalls:
     def _open_approvals(self, connection: Connection) -> None:
         self._approvals = ApprovalServiceStub(connection.channel)
 
-    async def list_approvals(  # noqa: PLR0913  # the filters, by name
+    async def list_approvals(  # the filters, by name
         self,
         *,
         states: Iterable[ApprovalState] = (),
@@ -92,7 +92,7 @@ class ApprovalCalls:
         )
         return answer.approval or Approval()
 
-    async def decide_approval(  # noqa: PLR0913  # the fields of a decision, by name
+    async def decide_approval(  # the fields of a decision, by name
         self,
         approval_id: str,
         digest: str,
@@ -106,8 +106,8 @@ class ApprovalCalls:
     ) -> Decided:
         """Decides, once, on what has this `digest`: `Approval.digest` of what was looked at.
 
-        `message` is what the model is told of a DENY, and the result that a RESPOND is. The request id is made here when
-        there is none, so that a lost answer never decides twice.
+        `message` is what the model is told of a DENY, and the result that a RESPOND is. The request id is made here
+        when there is none, so that a lost answer never decides twice.
         """
         request = DecideApprovalRequest(
             decision=DecisionRequest(
@@ -142,8 +142,8 @@ class ApprovalCalls:
     async def watch_approvals(self, *, after: str = "", mine: bool = False) -> AsyncGenerator[ApprovalUpdate]:
         """What is pending, then each approval as it stands after something has become of it, for ever.
 
-        Comes back by itself over disconnects and restarts, from the last cursor. `after` is that of the last update that
-        was seen: then what is pending does not come first. `mine` are those of whose approver sets this key is in one.
+        Comes back by itself over disconnects and restarts, from the last cursor. `after` is that of the last update
+        that was seen: then what is pending does not come first. `mine`: those that this key may decide on.
         """
         updates: asyncio.Queue[ApprovalUpdate] = asyncio.Queue(1)
         request = WatchApprovalsRequest(after_cursor=after, mine=mine)
