@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import ClassVar
 
 import pytest
 from runwright.adapters.memory.journal import MemoryJournal
@@ -17,6 +18,7 @@ from runwright.core.outcomes import RunStatus, StopReason, WaitKind
 from runwright.core.policy_chain import OperatorRules
 from runwright.core.policy_rules import PolicySpec
 from runwright.core.principal import Role
+from runwright.ports.tools import Place, PlaceRequest, ToolOutcome, ToolOutcomeKind
 
 from tests import builders as b
 from tests.runtime.approving import (
@@ -35,6 +37,7 @@ from tests.runtime.approving import (
     shown,
     waiting,
 )
+from tests.runtime.parts import PlayedTools
 from tests.runtime.watching import abandoned, eventually, kinds, quiet, reached, records_of, stood_still
 
 PENDING = ApprovalFilter()
@@ -302,6 +305,27 @@ async def test_of_fifty_contradicting_decisions_at_once_one_stands(bench: b.Benc
     await stood_still(runtime)
     [decided] = await records_of(bench.journal, r.ApprovalDecided)
     assert len(sent.calls) == (decided.verdict is APPROVE)
+
+
+async def test_no_place_is_asked_for_at_whoever_approved(bench: b.Bench) -> None:
+    class Noted(PlayedTools):
+        asked: ClassVar[list[str]] = []
+
+        def take_place(self, wanted: PlaceRequest) -> Place:
+            self.asked.append(wanted.not_by)
+            return super().take_place(wanted)
+
+    bench = separated(bench)
+    bench.packages, bench.tools = (asking(),), Noted(lambda call: ToolOutcome(ToolOutcomeKind.RESULT, b"1"))
+    runtime = bench.runtime()
+    await runtime.start_run(b.request())
+    await reached(runtime, EventKind.APPROVAL_REQUESTED)
+    Noted.asked.clear()
+
+    await decide(runtime)
+    await stood_still(runtime)
+
+    assert set(Noted.asked) == {"bob"}
 
 
 async def test_a_restart_changes_no_deadline_and_no_question(bench: b.Bench) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from weakref import WeakValueDictionary
 
 from msgspec import DecodeError
 
@@ -44,7 +43,6 @@ class Approvals:
     def __init__(self, ports: Ports, supervisor: Supervisor) -> None:
         self._ports = ports
         self._supervisor = supervisor
-        self._deciding: WeakValueDictionary[tuple[Namespace, str], asyncio.Lock] = WeakValueDictionary()
 
     def sees(self, who: Principal, asked: RequestedApproval) -> bool:
         """True for observers and admins, and for whoever is in one of its approver sets."""
@@ -76,12 +74,7 @@ class Approvals:
         Raises INVALID_REQUEST, APPROVAL_NOT_FOUND, APPROVAL_ALREADY_DECIDED, APPROVAL_EXPIRED, APPROVAL_WITHDRAWN,
         APPROVAL_DIGEST_MISMATCH, APPROVER_NOT_ALLOWED, REQUEST_ID_CONFLICT, RUN_HELD, DRAINING and the journal's.
         """
-        name, key = request.check(), (who.namespace, request.approval_id)
-        lock = self._deciding.get(key)
-        if lock is None:
-            lock = self._deciding[key] = asyncio.Lock()
-        async with lock:  # one after the other, so that each hears of the decision before
-            is_first = await self._decided(who, request, name)
+        is_first = await self._decided(who, request, request.check())
         return await self._required(who.namespace, request.approval_id), is_first
 
     async def _decided(self, who: Principal, request: DecisionRequest, name: ApprovalName) -> bool:
