@@ -175,4 +175,4 @@ async def test_of_many_contradicting_decisions_one_counts_and_all_others_hear_wh
     finally:
         for caller in callers:
             await caller.channel.close()
-    assert len(executor.requested) == approved == APPROVALS // 2
+    assert len(executor.requested) == approved
