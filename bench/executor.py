@@ -35,6 +35,10 @@ class Executor(ToolExecutorServiceServicer):
             await self.held.wait()
         return _ANSWER
 
+    async def ReconcileTool(self, request: pb.ReconcileToolRequest, context: Any) -> pb.ReconcileToolResponse:
+        """Never asked: no tool of the benchmarks is reconcilable."""
+        raise NotImplementedError
+
     async def DescribeTools(self, request: pb.DescribeToolsRequest, context: Any) -> pb.DescribeToolsResponse:
         """Nothing: nobody writes a package by it."""
         return pb.DescribeToolsResponse()

@@ -27,6 +27,7 @@ from runwright.ports.journal import Journal
 from runwright.ports.packages import PackageReader, PackageStore
 from runwright.ports.provider import Provider
 from runwright.ports.recovery import RecoveryLog
+from runwright.ports.remote_policies import RemotePolicies
 from runwright.ports.schemas import SchemaChecker
 from runwright.ports.tools import ToolExecutors
 from runwright.runtime import AgentRuntime, AgentRuntimeBuilder
@@ -144,6 +145,7 @@ class Bench:
     audit: Audit | None = None
     recovery: RecoveryLog | None = None
     approvers: Approvers | None = None
+    remote_policies: RemotePolicies | None = None
     package_store: PackageStore = field(default_factory=MemoryPackages)
     package_reader: PackageReader = field(default_factory=package_reader)
     providers: Mapping[str, Provider] = field(default_factory=lambda: {"scripted": ScriptedProvider()})
@@ -167,6 +169,7 @@ class Bench:
             audit=self.audit,
             recovery=self.recovery,
             approvers=self.approvers,
+            remote_policies=self.remote_policies,
             package_store=self.package_store,
             package_reader=self.package_reader,
             providers=self.providers,

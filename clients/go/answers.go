@@ -36,16 +36,21 @@ func (s *ToolServer) answer(ctx context.Context, perform handler, call *ToolCall
 		s.note("tool failed", call, err)
 		return failedAnswer(toolFailed), nil
 	}
-	// The effect has happened: whatever is wrong with its result, the model must not be told that it has not.
+	return s.made(value, call), nil
+}
+
+// made is the answer of a call whose effect has happened: whatever is wrong with its result, the model must not be told
+// that it has not.
+func (s *ToolServer) made(value any, call *ToolCall) *callbackv1.ExecuteToolResponse {
 	result, err := guarded(func() (*callbackv1.ToolResult, error) { return encoded(value) })
 	if err != nil {
 		s.note("the result of a tool cannot be encoded", call, err)
-		return failedAnswer("The call was made; its result cannot be encoded."), nil
+		return failedAnswer("The call was made; its result cannot be encoded.")
 	}
 	if size := len(result.GetData()); size > maxResultBytes {
-		return failedAnswer(fmt.Sprintf("The call was made; its result of %d bytes is above %d.", size, maxResultBytes)), nil
+		return failedAnswer(fmt.Sprintf("The call was made; its result of %d bytes is above %d.", size, maxResultBytes))
 	}
-	return &callbackv1.ExecuteToolResponse{Outcome: &callbackv1.ExecuteToolResponse_Result{Result: result}}, nil
+	return &callbackv1.ExecuteToolResponse{Outcome: &callbackv1.ExecuteToolResponse_Result{Result: result}}
 }
 
 // guarded runs what an author wrote in a goroutine of its own: a panic, and runtime.Goexit, which ends a goroutine

@@ -36,6 +36,22 @@ func (s *ToolServer) checkHandler(tool string, hasHandler bool) {
 	}
 }
 
+// checkReconciler notes what cannot be asked about calls of this server.
+func (s *ToolServer) checkReconciler(tool string, hasFunction bool) {
+	if !hasFunction {
+		s.mistakes.add("what says what became of calls of tool %s is nil", tool)
+	}
+	if _, known := s.handlers[tool]; !known {
+		s.mistakes.add("tool %s is not handled here: Handle comes before Reconcile", tool)
+	}
+	if _, known := s.reconcilers[tool]; known {
+		s.mistakes.add("two functions say what became of calls of tool %s", tool)
+	}
+	if s.server != nil {
+		s.mistakes.add("Reconcile of tool %s comes after Start: nobody would ask it", tool)
+	}
+}
+
 // checkRegistration says what the runtime would refuse, in the author's words.
 func (s *ToolServer) checkRegistration(executor, callbackID string) error {
 	const rule = "which has 1 to 128 letters, digits and . _ : @ -, the first a letter or digit"
@@ -44,7 +60,7 @@ func (s *ToolServer) checkRegistration(executor, callbackID string) error {
 		return errors.New("runwright: start the tool server before it is registered")
 	case s.mistakes.err() != nil:
 		return s.mistakes.err()
-	case len(s.handlers) == 0:
+	case len(s.handlers) == 0 && s.decide == nil:
 		return errors.New("runwright: there is no tool to register: Handle comes first")
 	case !idName.MatchString(executor):
 		return fmt.Errorf("runwright: %q cannot be the name of an executor, %s", executor, rule)

@@ -13,6 +13,9 @@ import (
 	runwrightv1 "github.com/runwright/runwright/clients/go/gen/runwright/v1"
 )
 
+// errStands says that all events of a run that stands still were given out.
+var errStands = errors.New("the run stands still")
+
 // SubscribeOption is a setting of [Client.Subscribe].
 type SubscribeOption interface{ forStream(*Subscription) }
 
@@ -85,7 +88,7 @@ type Subscription struct {
 	notice  func(error)
 	contact *contact // of the last loop
 
-	untilDone bool
+	untilDone, throughRepair bool
 
 	mutex      sync.Mutex
 	cursor     string
@@ -117,8 +120,8 @@ func (s *Subscription) Reconnects() int {
 }
 
 // Frames gives frames in order, each event exactly once, through disconnects, restarts and drains
-// of the server. It ends after a run's terminal event; while the run is HELD or needs repair only with
-// [WithUntilDone] ([Client.Wait] returns then). It also ends with an error that does not pass by waiting. A server that has never answered is given up after the client's deadline. Leaving the
+// of the server. It ends after a run's terminal event, and with [RepairNeeded] when the run needs repair; with
+// [WithUntilDone] it just ends then, also when the run is HELD. It also ends with an error that does not pass by waiting. A server that has never answered is given up after the client's deadline. Leaving the
 // loop ends the call; another loop goes on after the last frame. One goroutine at a time.
 func (s *Subscription) Frames() iter.Seq2[*Frame, error] {
 	return func(yield func(*Frame, error) bool) {
@@ -126,20 +129,22 @@ func (s *Subscription) Frames() iter.Seq2[*Frame, error] {
 			s.contact = newContact(s.client)
 		}
 		contact := s.contact
-		var end end
-		if runID := s.request.GetScope().GetRunId(); s.untilDone {
-			if runID == "" || s.request.GetFilter() != nil {
-				yield(nil, errors.New("runwright: WithUntilDone: only of one run, and without a filter"))
-				return
-			}
-			ctx, stop := context.WithCancel(s.ctx)
-			defer stop()
-			end.cursor = s.Cursor()
-			go end.watch(ctx, s.client, runID)
+		end := end{cursor: s.Cursor()}
+		ctx, stop := context.WithCancel(s.ctx)
+		defer stop()
+		if err := s.watch(ctx, &end); err != nil {
+			yield(nil, err)
+			return
 		}
 		for {
 			left, err := s.read(contact, &end, yield)
-			if left || err == nil || (end.isReached() && s.ctx.Err() == nil) {
+			if left || err == nil {
+				return
+			}
+			if end.isReached() && s.ctx.Err() == nil {
+				if err := end.told(); err != nil {
+					yield(nil, err)
+				}
 				return
 			}
 			failure := s.client.failure(s.ctx, err)
@@ -155,6 +160,26 @@ func (s *Subscription) Frames() iter.Seq2[*Frame, error] {
 			s.mutex.Unlock()
 		}
 	}
+}
+
+// watch begins to find out whether the run that is followed, if it is one, stands still.
+func (s *Subscription) watch(ctx context.Context, end *end) error {
+	runID := s.request.GetScope().GetRunId()
+	isOne := runID != "" && s.request.GetFilter() == nil
+	switch {
+	case s.untilDone && (!isOne || s.throughRepair):
+		return errors.New("runwright: WithUntilDone: only of one run, without a filter, and not WithThroughRepair")
+	case s.untilDone:
+		go end.watch(ctx, s.client, runID)
+	case isOne && !s.throughRepair:
+		end.tell(ctx, s.client, runID)
+		if end.cursor != "" || s.request.LiveOnly { // what says so may have come before
+			end.mutex.Lock()
+			end.look()
+			end.mutex.Unlock()
+		}
+	}
+	return nil
 }
 
 // read gives out one stream until it ends (nil), fails, or the loop is left.
@@ -184,9 +209,11 @@ func (s *Subscription) read(contact *contact, end *end, yield func(*Frame, error
 			s.cursor = frame.GetCursor()
 			s.mutex.Unlock()
 			s.request.LiveOnly = false // from here on there is a cursor
-			s.noteRepair(frame.GetEvent())
-			if !yield(frame, nil) || end.passed(frame) {
+			if !yield(frame, nil) {
 				return true, nil
+			}
+			if end.passed(frame) {
+				return false, errStands
 			}
 		}
 	}

@@ -85,13 +85,17 @@ type ToolServer struct {
 	credential string
 	log        *slog.Logger
 	handlers   map[string]handler
+	decide     PolicyFunc // of a policy, which has no tools
 	declared   map[string]*declaration
 	mistakes   mistakes
 	attempts   attempts
+	underWay   underWay
 	health     *health.Server
 	server     *grpc.Server
 	listener   net.Listener
 	served     chan struct{}
+
+	reconcilers map[string]reconciler
 
 	stopping      atomic.Bool
 	hasEnded      atomic.Bool
@@ -180,7 +184,11 @@ func (s *ToolServer) Start(address string) error {
 		return fmt.Errorf("runwright: %w", err)
 	}
 	s.listener, s.server, s.served = listener, grpc.NewServer(options...), make(chan struct{})
-	callbackv1.RegisterToolExecutorServiceServer(s.server, s)
+	if s.decide != nil {
+		callbackv1.RegisterPolicyServiceServer(s.server, &policyService{host: s})
+	} else {
+		callbackv1.RegisterToolExecutorServiceServer(s.server, s)
+	}
 	grpc_health_v1.RegisterHealthServer(s.server, s.health)
 	go func() {
 		defer close(s.served)
@@ -260,6 +268,7 @@ func (s *ToolServer) ExecuteTool(ctx context.Context, request *callbackv1.Execut
 		putOff := &callbackv1.ToolNotPerformed{Message: "This host is stopping."}
 		return &callbackv1.ExecuteToolResponse{Outcome: &callbackv1.ExecuteToolResponse_NotPerformed{NotPerformed: putOff}}, nil
 	}
+	defer s.underWay.begin(request.GetIdempotencyKey())()
 	if seen := s.attempts.begin(request.GetIdempotencyKey(), request.GetAttempt()); seen > request.GetAttempt() {
 		return nil, status.Errorf(codes.FailedPrecondition, "Attempt %d comes after attempt %d.", request.GetAttempt(), seen)
 	}

@@ -36,6 +36,7 @@ class Host(pb_grpc.ToolExecutorServiceServicer):
 
     def __init__(self, *, accepts: str | None = None, health: health_pb2_grpc.HealthServicer | None = None) -> None:
         self.requested: list[pb.ExecuteToolRequest] = []
+        self.asked: list[pb.ReconcileToolRequest] = []
         self.shown: list[str] = []
         self.begun = asyncio.Event()
         self.gave_up = asyncio.Event()
@@ -96,6 +97,16 @@ class Host(pb_grpc.ToolExecutorServiceServicer):
         if self.is_stopping:
             return pb.ExecuteToolResponse(not_performed=pb.ToolNotPerformed(message="It is stopping."))
         return pb.ExecuteToolResponse(result=pb.ToolResult(data=str(self.port).encode()))
+
+    async def ReconcileTool(self, request: pb.ReconcileToolRequest, context: Any) -> pb.ReconcileToolResponse:
+        """Says that it has performed everything."""
+        self.asked.append(request)
+        return pb.ReconcileToolResponse(
+            idempotency_key=request.idempotency_key,
+            attempt=request.attempt,
+            arguments_digest=request.arguments_digest,
+            performed=pb.ToolResult(data=str(self.port).encode()),
+        )
 
 
 class _Guard(grpc.aio.ServerInterceptor):

@@ -62,8 +62,8 @@ def test_a_digest_is_that_of_what_is_said_not_of_how_it_is_written(tmp_path: Pat
         ("format: runwright-policies-v0\nnamespaces: {a: [{builtin: read-only, rules: [{then: deny}]}]}", "either"),
         ("format: runwright-policies-v0\nnamespaces: {a: [{rules: [{stage: input, then: ask}]}]}", "another verdict"),
         ("format: runwright-policies-v0\nnamespaces: {a: [{rules: [{then: ask, approval: w}]}]}", "no `approval` here"),
-        ("format: runwright-policies-v0\nnamespaces: {a: [{remote: compliance}]}", "Say it in `rules`"),
-        ("format: runwright-policies-v0\nnamespaces: {a: [{rules: [{then: defer}]}]}", "Deny it"),
+        ("format: runwright-policies-v0\nnamespaces: {a: [{remote: compliance, on_failure: allow}]}", "Remove it"),
+        ("format: runwright-policies-v0\nnamespaces: {a: [{rules: [{then: defer}]}]}", "Have a remote policy say so"),
     ],
 )
 def test_what_is_wrong_is_said_with_its_place(tmp_path: Path, wrong: str, said: str) -> None:

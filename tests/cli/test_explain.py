@@ -138,6 +138,36 @@ def test_a_run_that_needs_repair_says_what_is_unknown_and_what_to_do() -> None:
     assert f"runwright cancel {RUN}" in text or f"cancel {RUN}" in text
 
 
+def asked(answer: event_pb2.ReconcileAnswer.ValueType, ask: int = 2) -> event_pb2.Event:
+    """The event that says what an ask about the call came to."""
+    ended = event_pb2.ReconcileEnded(ask=ask, answer=answer, reason=error_pb2.ERROR_REASON_EXECUTOR_LOST)
+    return Story().add("c1.1", 1, reconcile_ended=ended).frames[0].event
+
+
+def test_a_call_whose_executor_is_asked_says_so_and_that_nobody_has_to_wait_for_that() -> None:
+    run = waiting_run()
+    run.open_effects[0].state = run_pb2.EFFECT_STATE_RECONCILING
+
+    text = message(run, asked(event_pb2.RECONCILE_ANSWER_CANNOT_SAY))
+
+    assert "open       c1.1 book, attempt 1, RECONCILING, idempotency key k1" in text
+    assert "last error #1 c1.1, attempt 1, RECONCILE_ENDED: ask 2: CANNOT_SAY" in text
+    assert "effects resolve run-1 c1.1 --attempt 1 --as happened --tell RESULT" in text
+
+
+def test_an_ask_that_was_answered_is_no_trouble(program: Program) -> None:
+    story = stuck()
+    for number, answer in enumerate((event_pb2.RECONCILE_ANSWER_NO_ANSWER, event_pb2.RECONCILE_ANSWER_PERFORMED)):
+        ended = event_pb2.ReconcileEnded(ask=number + 1, answer=answer)
+        story.add("c1.1", 1, reconcile_ended=ended)
+    with serving_both(FakeRegistry(), FakeRuntime(story, run=waiting_run())) as server:
+        code, out, _ = program("--server", server, "explain", RUN)
+
+    assert code == 0
+    assert "RECONCILE_ENDED: ask 1: NO_ANSWER" in out
+    assert "PERFORMED" not in out
+
+
 @pytest.mark.parametrize(
     ("run", "why"),
     [

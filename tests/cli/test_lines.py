@@ -234,3 +234,25 @@ def test_a_call_that_failed_says_what_to_do() -> None:
     (line,) = lines(Story().add("c1.1", 1, tool_failed=failed), width=None)
 
     assert line.endswith("failed: TOOL_TIMED_OUT. Raise the tool's timeout_ms or make the tool faster.")
+
+
+def test_asking_what_became_of_a_call_is_told_ask_by_ask() -> None:
+    story = stuck()
+    ended = event_pb2.ReconcileEnded(reason=error_pb2.ERROR_REASON_EXECUTOR_LOST)
+    ended.give_up_at.FromSeconds(START + 600)
+    story.add("c1.1", 1, reconcile_ended=ended)
+    story.add("c1.1", 1, reconcile_started=event_pb2.ReconcileStarted(executor="desk", ask=1))
+    said = event_pb2.ReconcileEnded(ask=1, answer=event_pb2.RECONCILE_ANSWER_CANNOT_SAY)
+    said.next_ask_at.FromSeconds(START + 9)
+    story.add("c1.1", 1, reconcile_ended=said)
+    done = event_pb2.ReconcileEnded(ask=2, answer=event_pb2.RECONCILE_ANSWER_PERFORMED)
+    story.add("c1.1", 1, reconcile_ended=done)
+
+    told = [line.partition("c1.1 send ")[2] for line in lines(story, None)[-4:]]
+
+    assert told == [
+        "attempt 1 is lost: EXECUTOR_LOST; its executor is asked what became of it, until 2023-11-14 22:23:20Z",
+        "executor desk is asked what became of attempt 1, ask 1",
+        "ask 1: CANNOT_SAY; asked again in 8.0s",
+        "ask 2: PERFORMED",
+    ]

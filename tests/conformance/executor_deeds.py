@@ -73,6 +73,22 @@ async def execute_tool(_: Stage, args: Mapping[str, Any]) -> Any:
     return {"result": answer.result.data.decode(), "media_type": answer.result.media_type}
 
 
+async def reconcile_tool(_: Stage, args: Mapping[str, Any]) -> Any:
+    """Asks a program's tools what became of a call, as the server does: the answer, or the status of a failed ask."""
+    fields = {key: args[key] for key in ("tool", "call_id", "attempt", "idempotency_key", "ask") if key in args}
+    digest = args.get("arguments_digest", "sha256:00")
+    request = tool_pb.ReconcileToolRequest(arguments_json=b"{}", arguments_digest=digest, **fields)
+    async with grpc.aio.insecure_channel(args["address"]) as channel:
+        try:
+            answer = await ToolExecutorServiceStub(channel).ReconcileTool(request, timeout=CALL_SECONDS)
+        except grpc.aio.AioRpcError as error:
+            return {"code": error.code().name, "details": error.details()}
+    about = {name: getattr(answer, name) for name in ("idempotency_key", "attempt", "arguments_digest")}
+    outcome = answer.WhichOneof("outcome")
+    said = answer.performed.data.decode() if outcome == "performed" else getattr(answer, outcome).message
+    return {**about, "outcome": outcome, "said": said}
+
+
 async def describe_tools(_: Stage, args: Mapping[str, Any]) -> Any:
     """What a program's tools say of themselves, their schemas as they came."""
     async with grpc.aio.insecure_channel(args["address"]) as channel:

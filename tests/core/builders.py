@@ -25,13 +25,15 @@ from runwright.core.outcomes import (
     CallPhase,
     ExecutorIdentity,
     FinishReason,
+    ReconcileAnswer,
     Resolution,
     ResultRelease,
     StopReason,
     Usage,
 )
 from runwright.core.package import RuntimePackage
-from runwright.core.policy import Decision, PolicyFindings, PolicyOpinion, PolicyStage, Verdict
+from runwright.core.policy import Decision, PolicyFindings, PolicyOpinion, PolicyStage, RemotePolicy, Verdict
+from runwright.core.policy_walk import PolicyAnswer
 from runwright.core.request import Budget, RunRequest
 from runwright.core.state import CallState, RunState
 
@@ -301,7 +303,14 @@ def _run_examples() -> list[r.Record]:
         r.RunCancelRequested(at=now, reason="not needed", requested_by="local", deadline=at(9.999999)),
         r.TurnCompleted(at=now),
         r.TurnFailed(at=now, error=_failure()),
-        r.RunCompleted(at=now, stop=StopReason.END_TURN, result=text("Sunny."), usage=usage, tainted=True),
+        r.RunCompleted(
+            at=now,
+            stop=StopReason.END_TURN,
+            result=text("Sunny."),
+            usage=usage,
+            tainted=True,
+            input=(text("Hello, mended"),),
+        ),
         r.RunFailed(at=now, stop=StopReason.MAX_ROUNDS, error=_failure(), usage=usage, unknown_effects=(FIRST_CALL,)),
         r.RunCancelled(at=now, error=_failure(), unknown_effects=(FIRST_CALL, SECOND_CALL), usage=usage),
     ]
@@ -324,6 +333,36 @@ def _model_examples() -> list[r.Record]:
             route=1,
         ),
         r.ModelAttemptFailed(at=now, round=1, attempt=1, error=_failure()),
+    ]
+
+
+def remote_policy(name: str = "compliance", **fields: Any) -> RemotePolicy:
+    """A remote policy, as it is asked."""
+    value = {"policy_ref": "policies.0", "decider": "package", "timeout_ms": 10_000, "max_attempts": 3}
+    return RemotePolicy(name, **{"unavailable_timeout_ms": 60_000, "cache": True, **value, **fields})
+
+
+def _policy_examples(now: int, call: EffectId) -> list[r.Record]:
+    question, digest = {"effect_id": EffectId("p1.1.1"), "attempt": 1}, {"subject_digest": json_text("{}").digest}
+    remote, other = {"remote": remote_policy()}, json_text('{"city":"Bern"}')
+    limits = Budget(rounds=1, tool_calls=2, parallel_calls=1)
+    answer = PolicyAnswer(Verdict.MODIFY, "too_far", "Nearer.", other, limits, at(9))
+    return [
+        r.PolicyAsked(at=now, stage=PolicyStage.PRE_TOOL, deadline=at(11), **question, **remote, **digest),
+        r.PolicyAnswered(at=now, answer=answer, error=_failure(), cached_from="p1.1.1", **question, **remote, **digest),
+        r.PolicyResumed(
+            at=now, effect_id=EffectId("p1.1.1"), resumed_by="ann", reason="it is over", request_id="resume-1"
+        ),
+        r.SubjectReplaced(
+            at=now,
+            subject=call,
+            stage=PolicyStage.PRE_TOOL,
+            policy_ref="policies.0",
+            decider="package",
+            replaced_digest=json_text("{}").digest,
+            replacement=other,
+            budget=limits,
+        ),
     ]
 
 
@@ -360,6 +399,7 @@ def _call_examples() -> list[r.Record]:
             shadow=(PolicyOpinion(Verdict.ASK, "policies.1", "policies.1.rules.0", "risky", "operator", "Ask.", "w"),),
             approval="writes",
         ),
+        *_policy_examples(now, call),
         r.ToolStarted(
             at=now,
             call_id=call,
@@ -405,6 +445,19 @@ def _call_examples() -> list[r.Record]:
             request_digest=arguments.digest,
             **first,
             **name,
+        ),
+        r.ReconcileStarted(at=now, call_id=call, ask=2, deadline=at(31), **first, **name, **where, **sent),
+        r.ReconcileEnded(
+            at=now,
+            call_id=call,
+            ask=2,
+            answer=ReconcileAnswer.CANNOT_SAY,
+            reason=lost_reason,
+            give_up_at=at(601),
+            next_ask_at=at(3),
+            **first,
+            **name,
+            **by,
         ),
         r.RetryScheduled(at=now, effect_id=call, reason=unreachable, not_before=at(2), give_up_at=at(3), **first, **by),
     ]

@@ -27,8 +27,14 @@ EFFECTS: dict[str, e.Effect] = {
     "write": call(idempotent=False),
     "executor": e.AwaitExecutor(CALL, 4, "tools", 0, 0),
     "approval": e.AwaitApproval(CALL, "a3.2.1", 0, 9, 1),
+    "ask": e.ReconcileTool(CALL, "look", 4, 2, ContentRef("0" * 64, 2, "application/json"), "key"),
+    "asking": e.AwaitReconcile(CALL, 4, 2, 0, 9),
     "result": e.EvaluateResult(CALL, 4),
     "deadline": e.WaitForCancelDeadline(9),
+    "policy": e.AskPolicy(EffectId("p3.1.1"), 1),
+    "policies": e.HearPolicies(CALL, 1),
+    "deferral": e.AwaitDeferral(EffectId("p3.1.1"), 9, 0),
+    "policy host": e.AwaitPolicy(EffectId("p3.1.1"), 1, "compliance", 0, 9, 0),
 }
 
 
@@ -44,7 +50,7 @@ def test_every_effect_is_looked_at_here() -> None:
 
 
 def test_what_only_has_to_be_waited_for_parks() -> None:
-    assert saying("parks") == {"retry", "executor", "approval", "deadline"}
+    assert saying("parks") == {"retry", "executor", "approval", "asking", "deadline", "policy host", "deferral"}
 
 
 def test_what_must_not_be_repeated_is_settled_while_the_server_stops_and_so_is_a_cancel() -> None:
@@ -53,11 +59,12 @@ def test_what_must_not_be_repeated_is_settled_while_the_server_stops_and_so_is_a
 
 
 def test_an_answer_that_would_begin_something_new_is_left_to_the_next_start() -> None:
-    assert saying("is_left_to_restart") == {"model", "retry", "executor", "approval", "result"}
+    of_policies = {"result", "policy", "policies", "policy host", "deferral"}
+    assert saying("is_left_to_restart") == {"model", "retry", "executor", "approval", "ask", "asking"} | of_policies
 
 
 def test_what_is_sent_to_somebody_needs_an_intent() -> None:
-    assert saying("needs_intent") == {"model", "read", "write"}
+    assert saying("needs_intent") == {"model", "read", "write", "ask", "policy"}
 
 
 def test_effects_have_keys_of_their_own_and_attempts_too() -> None:
@@ -68,11 +75,23 @@ def test_effects_have_keys_of_their_own_and_attempts_too() -> None:
     assert e.CallModel(3, 4).key == e.CallModel(3, 4, route=1).key
 
 
-@pytest.mark.parametrize("effect", [EFFECTS["model"], EFFECTS["write"]])
+@pytest.mark.parametrize("effect", [EFFECTS["model"], EFFECTS["write"], EFFECTS["ask"]])
 def test_an_intent_has_the_key_of_its_effect(effect: e.RunningEffect) -> None:
     record: r.Record
     if isinstance(effect, e.CallModel):
         record = r.ModelAttemptStarted(at=1, round=3, attempt=4, provider="p", model="m", route=0)
+    elif isinstance(effect, e.ReconcileTool):
+        record = r.ReconcileStarted(
+            at=1,
+            call_id=CALL,
+            attempt=4,
+            tool="look",
+            executor="tools",
+            ask=2,
+            idempotency_key="key",
+            arguments_digest="0" * 64,
+            deadline=9,
+        )
     else:
         record = r.ToolStarted(
             at=1,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from msgspec import structs
 from runwright.core import records as r
-from runwright.core.ids import CALL_EFFECT, MODEL_EFFECT, parse_effect_id
+from runwright.core.ids import CALL_EFFECT, MODEL_EFFECT, POLICY_EFFECT, parse_effect_id
 from runwright.core.kinds import (
     INTENTS,
     KINDS,
@@ -63,14 +63,14 @@ def test_a_record_says_what_it_is_about(row: Row) -> None:
 
     kind = parse_effect_id(effect).kind if effect else None
     expected = {Family.RUN: {None}, Family.MODEL: {MODEL_EFFECT}, Family.CALL: {CALL_EFFECT}}
-    assert kind in expected.get(row.family, {MODEL_EFFECT, CALL_EFFECT})
+    assert kind in expected.get(row.family, {MODEL_EFFECT, CALL_EFFECT, POLICY_EFFECT})
     assert (round_number, attempt) == (1 if effect else 0, getattr(record, "attempt", 0))
 
 
 def test_what_intends_is_counted_and_what_ends_an_effect_is_not_intent() -> None:
     intended = {record.__name__ for record in INTENTS}
 
-    assert intended == {"ModelAttemptStarted", "ToolStarted"}
+    assert intended == {"ModelAttemptStarted", "ToolStarted", "ReconcileStarted", "PolicyAsked"}
     assert not set(INTENTS) & set(OUTCOMES)
     assert all("attempt" in record.__struct_fields__ for record in INTENTS)
 
@@ -86,6 +86,7 @@ def test_a_conversation_is_made_of_turns_answers_and_what_calls_came_to() -> Non
         "TOOL_COMPLETED",
         "TOOL_FAILED",
         "TOOL_DENIED",
+        "SUBJECT_REPLACED",
         "TOOL_RESULT_RELEASED",
     }
 

@@ -395,3 +395,19 @@ def test_what_to_do_instead_is_said_of_what_is_not_there_yet_and_of_nothing_else
 
     assert choices <= INSTEAD.keys() <= later | choices
     assert not {value for values in LATER_CHOICES.values() for value in values} & {*STAGES, *VERDICTS}
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"effect": "read", "reconcilable": True}, "reconcilable only where idempotent is false"),
+        ({"effect": "write", "idempotent": True, "reconcilable": True}, "reconcilable only where idempotent is false"),
+        ({"effect": "write", "reconcile_for": "2h"}, "reconcile_for only beside"),
+        ({"effect": "write", "reconcilable": True, "reconcile_for": "31d"}, "at most 30d"),
+        ({"effect": "write", "reconcilable": True, "reconcile_for": "soon"}, "reconcile_for"),
+        ({"effect": "write", "reconcilable": True, "reconcile_for": "0s"}, "reconcile_for"),
+    ],
+)
+def test_a_tool_is_asked_about_only_where_that_can_mean_something(fields: dict[str, Any], said: str) -> None:
+    with pytest.raises(ValidationError, match=said):
+        RuntimePackage.model_validate(b.package_fields(b.tool(**fields)))

@@ -27,7 +27,7 @@ from runwright.core.errors import ErrorReason, Failure
 from runwright.core.ids import EffectId, RunId
 from runwright.core.kinds import about, kind_of
 from runwright.core.machine import decide, pending, status, waiting_on
-from runwright.core.outcomes import FinishReason, Resolution, RunPhase, Usage
+from runwright.core.outcomes import FinishReason, ReconcileAnswer, Resolution, RunPhase, Usage
 from runwright.core.package import RuntimePackage
 from runwright.core.policy import Decision, PolicyFindings, PolicyOpinion, PolicyStage, Verdict
 from runwright.core.request import Budget
@@ -36,11 +36,11 @@ from runwright.core.state import RunState
 from tests.core import builders as b
 
 SCENARIOS = sorted((Path(__file__).parent / "scenarios").glob("*.txt"))
-_TIMES = {"deadline", "not_before", "give_up_at", "due", "since", "expires_at", "until"}
+_TIMES = {"deadline", "not_before", "give_up_at", "next_ask_at", "due", "since", "expires_at", "until"}
 _WHEN_SET = _TIMES | {"principal_roles", "tainted", "untrusted", "message", "rule", "operator_digest", "shadow"}
 _WHEN_SET |= {"approval", "approval_id", "approved_by", "note", "on_behalf_of", "risk"}
 _WHEN_SET |= {"current_set", "four_eyes"}
-_WHEN_SET |= {"awaits_release", "policy_ref", "code", "unknown_effects"}
+_WHEN_SET |= {"awaits_release", "policy_ref", "code", "unknown_effects", "input"}
 # Constant in a run, or nothing to a reader of a transcript; test_machine.py holds them.
 _IDS = {
     "trace_parent",
@@ -218,7 +218,10 @@ def _read_route(line: str) -> dict[str, Any]:
 
 def _read_tool(line: str) -> dict[str, Any]:
     name, effect, *fields = line.removeprefix("tool ").split(", ")
-    return b.tool(name, effect=effect, **dict(field.split(" ") for field in fields))
+    said: dict[str, Any] = dict(field.split(" ") for field in fields)
+    if "reconcilable" in said:
+        said["reconcilable"] = said["reconcilable"] == "yes"
+    return b.tool(name, effect=effect, **said)
 
 
 def _read_input(scenario: Scenario, at: int, what: str) -> i.Input:
@@ -389,6 +392,30 @@ def _resolve(scenario: Scenario, at: int, found: re.Match[str]) -> i.Input:
     )
 
 
+def _may_ask(scenario: Scenario, at: int, found: re.Match[str]) -> i.Input:
+    call_id, attempt = _call_of(scenario, found)
+    known = scenario.state.call(call_id)
+    ask = known.reconciling.asks if known and known.reconciling else 0
+    return i.ReconcileAwaited(
+        at=at, call_id=call_id, attempt=attempt, ask=ask, has_place=found["how"] == "can be asked"
+    )
+
+
+def _reconciled(scenario: Scenario, at: int, found: re.Match[str]) -> i.Input:
+    call_id, attempt = _call_of(scenario, found)
+    known, words = scenario.state.call(call_id), found["words"]
+    asked = known.reconciling.asks if known and known.reconciling else 1
+    return i.Reconciled(
+        at=at,
+        call_id=call_id,
+        attempt=attempt,
+        ask=int(found["ask"] or asked),
+        answer=ReconcileAnswer[found["answer"]],
+        result=None if words is None else scenario.text(words),
+        failure=ErrorReason.TOOL_RESULT_TOO_LARGE if found["large"] else None,
+    )
+
+
 def _cancel(_: Scenario, at: int, found: re.Match[str]) -> i.Input:
     grace = int(found["grace"]) * b.SECOND
     return i.CancelRequested(at=at, reason=found["reason"], requested_by="local", grace_us=grace)
@@ -419,6 +446,10 @@ _READERS: dict[str, Callable[[Scenario, int, re.Match[str]], i.Input]] = {
     _CALL + r' (?P<how>returns|fails with) "(?P<words>.*)"': _tool_returns,
     _CALL + r" (?P<how>is not sent|is lost|times out|is answered unreadably)": _tool_is,
     r"executor of " + _CALL + r" (?P<how>has a place|is given up|is away)": _executor_is,
+    r"executor of " + _CALL + r" (?P<how>can be asked|is asked no more)": _may_ask,
+    r"executor says of "
+    + _CALL
+    + r'(?: to ask (?P<ask>\d+))? (?P<answer>[A-Z_]+)(?P<large> too large)?(?: "(?P<words>.*)")?': _reconciled,
     r"(?P<who>[a-z]+) resolves "
     + _CALL
     + r' as (?P<resolution>[A-Z_]+)(?: "(?P<words>.*?)")?(?: because "(?P<reason>.*)")?': _resolve,

@@ -9,7 +9,7 @@ import pytest
 from msgspec import structs
 from runwright.core import records as r
 from runwright.core.apply import apply, fold
-from runwright.core.ids import CALL_EFFECT, parse_effect_id
+from runwright.core.ids import CALL_EFFECT, POLICY_EFFECT, parse_effect_id, question_subject
 from runwright.core.kinds import ROWS, TERMINAL, EventKind, Family, about, kind_of
 from runwright.core.machine import decide, pending, waiting_on
 from runwright.core.outcomes import CallPhase, RunPhase
@@ -18,6 +18,7 @@ from runwright.core.state import RunState
 from runwright.core.transitions import CALL_TRANSITIONS, RUN_TRANSITIONS, IllegalTransition
 
 from tests.core import builders as b
+from tests.core import policy_builders
 from tests.core.test_scenarios import SCENARIOS, Scenario
 
 RunPair: TypeAlias = tuple[RunPhase, EventKind]
@@ -55,6 +56,7 @@ def _histories() -> Iterator[list[r.Record]]:
         yield scenario.records
     yield from _incidents()
     yield from _of_older_versions()
+    yield from policy_builders.histories()
 
 
 def _taken(histories: Sequence[list[r.Record]]) -> tuple[dict[RunPair, RunPhase], dict[CallPair, CallPhase]]:
@@ -67,6 +69,8 @@ def _taken(histories: Sequence[list[r.Record]]) -> tuple[dict[RunPair, RunPhase]
             before, state = state, apply(state, record)
             runs[before.phase, kind_of(record)] = state.phase
             _, effect, _ = about(record)
+            if effect and parse_effect_id(effect).kind == POLICY_EFFECT:
+                effect = None if isinstance(record, r.RetryScheduled) else question_subject(effect)
             if effect and parse_effect_id(effect).kind == CALL_EFFECT:
                 known, now = before.call(effect), state.call(effect)
                 assert now is not None

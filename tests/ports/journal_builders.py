@@ -15,8 +15,19 @@ from runwright.core.context import Context, Omission, OmittedRun, SessionTurn
 from runwright.core.errors import AgentError, ErrorReason, Failure
 from runwright.core.ids import EffectId, Namespace, RunId, RunKey
 from runwright.core.kinds import EventKind
-from runwright.core.outcomes import CallPhase, FinishReason, Resolution, ResultRelease, RunPhase, StopReason, Usage
-from runwright.core.policy import Decision, PolicyStage, Verdict
+from runwright.core.outcomes import (
+    CallPhase,
+    ExecutorIdentity,
+    FinishReason,
+    ReconcileAnswer,
+    Resolution,
+    ResultRelease,
+    RunPhase,
+    StopReason,
+    Usage,
+)
+from runwright.core.policy import Decision, PolicyStage, RemotePolicy, Verdict
+from runwright.core.policy_walk import PolicyAnswer
 from runwright.core.request import Budget
 from runwright.core.state import CallState, RunState
 from runwright.ports.journal import Appending, Journal, StoredEvent
@@ -198,6 +209,30 @@ def _call_records() -> list[r.Record]:
             at=AT, call_id=CALL, tool="search", release=ResultRelease.WITHHELD, policy_ref="policies.0", code="secret"
         ),
         unknown,
+        *_of_remote_policies(),
+        r.ReconcileStarted(
+            at=AT,
+            call_id=CALL,
+            attempt=1,
+            tool="search",
+            executor="tools",
+            ask=1,
+            idempotency_key="journal/run/c1.1",
+            arguments_digest=REF.digest,
+            deadline=AT + 9,
+        ),
+        r.ReconcileEnded(
+            at=AT,
+            call_id=CALL,
+            attempt=1,
+            tool="search",
+            ask=1,
+            answer=ReconcileAnswer.CANNOT_SAY,
+            reason=ErrorReason.EXECUTOR_LOST,
+            give_up_at=AT + 99,
+            next_ask_at=AT + 10,
+            executor_identity=ExecutorIdentity(callback_id="desk.1", principal="team", address="127.0.0.1:1"),
+        ),
         r.EffectResolved(
             at=AT,
             call_id=CALL,
@@ -208,6 +243,38 @@ def _call_records() -> list[r.Record]:
             reason="seen",
             request_id="decision-1",
             request_digest=REF.digest,
+        ),
+    ]
+
+
+def _of_remote_policies() -> list[r.Record]:
+    question, policy = (
+        EffectId("p1.1.1"),
+        RemotePolicy("compliance", "policies.0", "package", 500, 3, 9_000, cache=True),
+    )
+    answer = PolicyAnswer(Verdict.MODIFY, "shorter", "Not all of it.", replacement=REF)
+    return [
+        r.PolicyAsked(
+            at=AT,
+            effect_id=question,
+            attempt=1,
+            remote=policy,
+            stage=PolicyStage.PRE_TOOL,
+            subject_digest=REF.digest,
+            deadline=AT + 9,
+        ),
+        r.PolicyAnswered(
+            at=AT, effect_id=question, attempt=1, remote=policy, subject_digest=REF.digest, answer=answer, error=FAILURE
+        ),
+        r.PolicyResumed(at=AT, effect_id=question, resumed_by="ann", reason="it is over", request_id="resume-1"),
+        r.SubjectReplaced(
+            at=AT,
+            subject=CALL,
+            stage=PolicyStage.PRE_TOOL,
+            policy_ref="policies.0",
+            decider="package",
+            replaced_digest=REF.digest,
+            replacement=REF,
         ),
     ]
 

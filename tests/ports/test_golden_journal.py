@@ -26,7 +26,7 @@ from runwright.core.errors import MEANINGS, ErrorReason
 from runwright.core.ids import Namespace, RunId, RunKey
 from runwright.core.kinds import KINDS, ROWS, EventKind
 from runwright.core.machine import status
-from runwright.core.outcomes import Resolution, ResultRelease, RunPhase, RunStatus
+from runwright.core.outcomes import ReconcileAnswer, Resolution, ResultRelease, RunPhase, RunStatus
 from runwright.core.side_rows import FailedCondition, Spend
 from runwright.core.state import RunState
 from runwright.ports.journal import LoadedRun, StoredEvent
@@ -47,6 +47,7 @@ OPINION = ("verdict", "policy_ref", "rule", "code", "decider", "message")
 RELEASED = pb.ToolResultReleased.DESCRIPTOR
 UNRELEASED = ("ToolCompleted.awaits_release", "ToolFailed.awaits_release", "RunFailed.unknown_effects")
 YOUNG = ("ToolRequested.untrusted", "ToolDenied.message", "RunStarted.principal_roles")
+_PREFIXES = ("", "EVENT_KIND_")
 # What came with policies beyond the two built-in ones.
 POLICIES = frozenset(
     {
@@ -104,6 +105,48 @@ APPROVALS = frozenset(
         ),
     }
 )
+# What came with policies that are asked over the network.
+_REMOTE = ("PolicyAsked", "PolicyAnswered", "PolicyResumed", "SubjectReplaced", "RemotePolicy", "PolicyAnswer")
+_REMOTE_KINDS = ("policy_asked", "policy_answered", "policy_resumed", "subject_replaced")
+REMOTE_POLICIES = frozenset(
+    {
+        *(f"{prefix}{kind.upper()}" for kind in _REMOTE_KINDS for prefix in _PREFIXES),
+        *(f"runwright.v1.Event.{kind}" for kind in _REMOTE_KINDS),
+        *(name for name in _REMOTE),
+        *(
+            f"runwright.v1.{name}.{field}"
+            for name in _REMOTE
+            for field in pb.DESCRIPTOR.message_types_by_name[name].fields_by_name
+        ),
+        *(
+            "POLICY",
+            "MODIFY",
+            "POLICY_VERDICT_MODIFY",
+            "DEFER",
+            "POLICY_VERDICT_DEFER",
+            "RunCompleted.input",
+            "runwright.v1.RunCompleted.input",
+        ),
+        *(f"RunState.{name}" for name in ("walk", "cached_answers", "input")),
+        *(f"ERROR_REASON_POLICY_{name}" for name in ("UNAVAILABLE", "TIMED_OUT", "LOST", "ANSWER_INVALID")),
+    }
+)
+# No executor could be asked what became of a call.
+RECONCILING = frozenset(
+    {
+        "CallState.reconciling",
+        *(f"RECONCILE_{what}" for what in ("STARTED", "ENDED")),
+        *(f"EVENT_KIND_RECONCILE_{what}" for what in ("STARTED", "ENDED")),
+        *(f"RECONCILE_ANSWER_{each.name}" for each in ReconcileAnswer),
+        *("ReconcileStarted", "ReconcileEnded"),
+        *(f"runwright.v1.Event.reconcile_{what}" for what in ("started", "ended")),
+        *(
+            f"{message.DESCRIPTOR.full_name}.{name}"
+            for message in (pb.ReconcileStarted, pb.ReconcileEnded)
+            for name in message.DESCRIPTOR.fields_by_name
+        ),
+    }
+)
 # By golden, the oldest first: fields and values that are younger than it and not younger than the next, as
 # `Struct.field`, `runwright.v1.Message.field`, `VALUE`; ` unset` behind what is there, but never without a value.
 LATER: Mapping[str, frozenset[str]] = {
@@ -124,6 +167,8 @@ LATER: Mapping[str, frozenset[str]] = {
             *("STOP_REASON_EFFECT_UNKNOWN", *(f"ERROR_REASON_{name}" for name in REPAIR_REASONS), *REPAIR_REASONS),
             *POLICIES,
             *APPROVALS,
+            *REMOTE_POLICIES,
+            *RECONCILING,
         }
     ),
 }

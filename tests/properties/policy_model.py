@@ -61,13 +61,63 @@ RESULTS: Mapping[str, tuple[str, Callable[[Came], bool | None]]] = {
     "of a path": ('args.path.startsWith("/etc")', lambda came: came.call.path and came.call.path.startswith("/etc")),
     "is no JSON": ("result.json == 1", lambda _: None),
 }
-SEVERITY = {"allow": 0, "ask": 1, "deny": 2, "interrupt": 3}
+SEVERITY = {"allow": 0, "ask": 1, "defer": 2, "deny": 3, "interrupt": 4}
 
 
 def verdict(call: Call, *owners: Sequence[Mapping[str, Any]]) -> str:
     """The strictest of everything that is said about a call by the policies of all owners; nobody's allow is a deny."""
-    said = [word for policies in owners for policy in policies if "mode" not in policy for word in _said(call, policy)]
-    return max(said, key=SEVERITY.__getitem__, default="deny")
+    return max(rules(call, *owners), key=SEVERITY.__getitem__, default="deny")
+
+
+MOST_REPLACEMENTS, MOST_DEFERS = 3, 10
+FINAL = ("deny", "interrupt")
+
+
+@dataclass(frozen=True)
+class Replaced:
+    """A remote policy puts another call in the place of this one."""
+
+    call: Call
+
+
+Answer = str | Replaced
+Says = Callable[[str, Call], Answer]  # what a remote policy says of a call, by its name; "deny" where nobody knows
+
+
+def outcome(
+    call: Call, replacements: int, answered: Sequence[str], says: Says, *owners: Sequence[Mapping[str, Any]]
+) -> Answer:
+    """What becomes of a call, or of what stands in its place, once every remote policy that is asked has answered.
+
+    `answered` are those that have: what rules deny by then is not asked about any further.
+    """
+    local = rules(call, *owners)
+    answers: list[Answer] = []
+    if any(word in FINAL for word in local):
+        answers = [says(name, call) for name in answered]
+        words = [*local, *(answer for answer in answers if isinstance(answer, str))]
+        return max(words, key=SEVERITY.__getitem__)
+    for name in remotes(*owners):
+        answer = says(name, call)
+        if answer in FINAL:
+            return answer
+        answers.append(answer)
+    changed = [answer for answer in answers if isinstance(answer, Replaced)]
+    if changed:
+        return changed[0] if replacements < MOST_REPLACEMENTS else "deny"
+    words = [*local, *(answer for answer in answers if isinstance(answer, str))]
+    return max(words, key=SEVERITY.__getitem__, default="deny")
+
+
+def remotes(*owners: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The remote policies in the order in which they are asked."""
+    return [policy["remote"] for policies in owners for policy in policies if "remote" in policy]
+
+
+def rules(call: Call, *owners: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What is said without asking anybody."""
+    here = [policy for policies in owners for policy in policies if "mode" not in policy and "remote" not in policy]
+    return [word for policy in here for word in _said(call, policy)]
 
 
 def are_results_heard(*owners: Sequence[Mapping[str, Any]]) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from random import Random
 from typing import Any
@@ -20,14 +21,16 @@ from runwright.core import records as r
 from runwright.core.apply import fold
 from runwright.core.approvals import ApprovalVerdict, Decider
 from runwright.core.content import JSON, Content, ContentRef
-from runwright.core.errors import ErrorReason
-from runwright.core.ids import EffectId, call_effect_id
+from runwright.core.errors import ErrorReason, Failure
+from runwright.core.ids import EffectId, call_effect_id, question_subject
 from runwright.core.machine import decide, pending
+from runwright.core.machine.holds import walks_of
 from runwright.core.outcomes import CallPhase, FinishReason, Resolution, ResultRelease, StopReason
 from runwright.core.package import RuntimePackage
 from runwright.core.policy import PolicyFindings, PolicyStage, Verdict
 from runwright.core.policy_chain import OperatorRules, Outcome
 from runwright.core.policy_rules import PolicySpec
+from runwright.core.policy_walk import PolicyAnswer
 from runwright.core.references import refs
 from runwright.core.state import CallState, RunState
 from runwright.ports.provider import ToolResultMessage
@@ -38,9 +41,21 @@ from tests.core import builders as b
 from tests.properties import policy_model as model
 
 _OUTCOMES = {"H": Outcome.HOLDS, "D": Outcome.DOES_NOT_HOLD, "F": Outcome.FAILED}
-_WORDS = {Verdict.ALLOW: "allow", Verdict.ASK: "ask", Verdict.DENY: "deny", Verdict.INTERRUPT: "interrupt"}
+_WORDS = {
+    Verdict.DEFER: "defer",
+    Verdict.ALLOW: "allow",
+    Verdict.ASK: "ask",
+    Verdict.DENY: "deny",
+    Verdict.INTERRUPT: "interrupt",
+}
 _TEXT = b.text("words")
 _STOP = [{"rules": [{"if": "always", "then": "interrupt"}]}]
+# What a remote policy does with a call. The last three come to no answer, and so to a denial.
+_ANSWERS = (
+    ("allow",) * 5 + ("replaces",) * 3 + ("deny", "ask", "interrupt", "defer", "defer", "lost", "away", "unusable")
+)
+_NO_ANSWER = {"lost": ErrorReason.POLICY_LOST, "away": ErrorReason.POLICY_UNAVAILABLE}
+_VERDICTS = {word: verdict for verdict, word in _WORDS.items()}
 _EFFECTS = ("read", "write", "network", "process")
 
 
@@ -70,6 +85,12 @@ class PolicyRun:
     def __init__(self, seed: int) -> None:
         rng = self.rng = Random(seed)
         self.policies = random_policies(rng, 3) or [{"builtin": "allow-declared"}]
+        self.seed = seed
+        if rng.random() < 0.5:
+            self.policies += [
+                {"remote": name, "max_attempts": 2, **({"cache": True} if rng.random() < 0.3 else {})}
+                for name in ("first", "second")[: rng.randint(1, 2)]
+            ]
         self.operator = random_policies(rng, 1)
         self.package = self._random_package()
         self.state: RunState = b.NEW
@@ -82,6 +103,10 @@ class PolicyRun:
         self.lies: set[EffectId] = set()  # calls whose findings are another one's
         self.approved: set[EffectId] = set()  # by somebody who was asked
         self.performed: list[EffectId] = []  # what an executor has got
+        self.replacements: Counter[EffectId] = Counter()
+        self.defers: Counter[EffectId] = Counter()
+        self.deferred: Counter[tuple[str, model.Call]] = Counter()
+        self.answered: dict[EffectId, list[str]] = {}  # which remote policies have, about a call as it is
         self.came: dict[EffectId, model.Came] = {}  # to what a call came, as the world knows
         self.released: dict[EffectId, str] = {}  # what must be decided on that, by the rules when they are looked at
         self.held: set[EffectId] = set()  # the calls of which the model must hear nothing yet
@@ -101,8 +126,12 @@ class PolicyRun:
                 continue
             if not wanted:
                 break
-            if self.rng.random() < 0.3:
+            self.now += b.SECOND
+            if self.rng.random() < 0.3 and self.seed % 5 != 1:
                 self.operator = _STOP if self.rng.random() < 0.3 else random_policies(self.rng, 2)
+            if self.rng.random() < 0.02:
+                self._give(i.Recovered(at=self.now))
+                continue
             self._give(self._outcome(self.rng.choice(wanted)))
         self._check_whole()
 
@@ -157,6 +186,23 @@ class PolicyRun:
                 return self._place(effect)
             case e.AwaitApproval():
                 return self._approval(effect)
+            case e.AskPolicy():
+                return self._answer(effect)
+            case e.HearPolicies():
+                said = (self._found_again(effect.subject),)
+                return i.PoliciesHeard(at=self.now, subject=effect.subject, step=effect.step, policies=said)
+            case e.AwaitDeferral():
+                self.now = max(self.now, effect.due) if rng.random() < 0.5 else self.now
+                by = {} if self.now >= effect.due else {"resumed_by": "ann", "request_id": f"resume-{self.now}"}
+                return i.ResumeRequested(at=self.now, effect_id=effect.effect_id, **by)
+            case e.AwaitPolicy():
+                is_there = (
+                    rng.random() < 0.6 or self._word(effect.policy, self._asked_about(effect.effect_id)) != "away"
+                )
+                self.now = max(self.now, effect.not_before if is_there else effect.give_up_at)
+                return i.PolicyAwaited(
+                    at=self.now, effect_id=effect.effect_id, attempt=effect.attempt, is_there=is_there
+                )
             case e.EvaluateResult():
                 said = (self._found_of_result(effect.call_id),)
                 return i.ResultEvaluated(at=self.now, call_id=effect.call_id, attempt=effect.attempt, policies=said)
@@ -184,7 +230,7 @@ class PolicyRun:
         said: tuple[PolicyFindings, ...] = ()
         if verdict is ApprovalVerdict.APPROVE:
             self.approved.add(effect.call_id)
-            said = self._found_again(effect.call_id)
+            said = self._found_if_changed(effect.call_id)
         return i.ApprovalDecisionRequested(
             digest=call.approval.digest,
             verdict=verdict,
@@ -236,13 +282,12 @@ class PolicyRun:
     def _call(self, call_id: EffectId, index: int) -> i.RequestedCall:
         rng, tool = self.rng, self.rng.choice(self.package.tools)
         path, size = rng.choice([None, "/srv/out/a", "/etc/passwd"]), rng.choice([0, 1, 5, 11, 2**53 - 1])
-        arguments = {"size": size, **({"path": path} if path else {})}
-        content = self.arguments[call_id] = Content.of(json.dumps(arguments, separators=(",", ":")).encode(), JSON)
         self.calls[call_id] = model.Call(
             tool.name, tool.effect.value, tool.risk or "", path, size, self.is_tainted, self.state.usage.rounds
         )
+        content = self.arguments[call_id] = _content(self.calls[call_id])
         found = self._found(call_id, index, self.is_tainted)
-        self.expected[call_id] = model.verdict(self.calls[call_id], self.policies, self.operator)
+        self.expected[call_id] = self._verdict(self.calls[call_id])
         if rng.random() < 0.03:
             self.lies.add(call_id)
             self.expected[call_id] = "deny"
@@ -251,9 +296,74 @@ class PolicyRun:
         findings = i.Findings(availability=available, policies=(found,))
         return i.RequestedCall(tool.name, f"p-{call_id}", content.ref, findings)
 
+    def _word(self, policy: str, call: model.Call) -> str:
+        """What a remote policy does with a call: always the same with the same."""
+        if self.seed % 5 < 2:  # a policy that is never content, or never done
+            return "replaces" if self.seed % 5 == 0 else "defer"
+        return Random(f"{self.seed} {policy} {call.tool} {call.path} {call.size}").choice(_ANSWERS)
+
+    def _says(self, policy: str, call: model.Call) -> model.Answer:
+        """The same in the words of the model. A policy that defers says something else at some time, or never."""
+        word = self._word(policy, call)
+        if word == "defer":
+            patience = 99 if self.seed % 5 == 1 else self.seed % 4
+            return "defer" if self.deferred[policy, call] < patience else "allow"
+        if word != "replaces":
+            return word if word in model.SEVERITY else "deny"
+        return model.Replaced(model.Call(**{**call.__dict__, "size": (call.size + 3) % 2**53}))
+
+    def _asked_about(self, question: EffectId) -> model.Call:
+        subject = question_subject(question)
+        assert subject is not None
+        return self.calls[subject]
+
+    def _answer(self, effect: e.AskPolicy) -> i.Input:
+        """What a host says, or does not."""
+        subject = question_subject(effect.effect_id)
+        assert subject is not None
+        walk = self.state.walk_of(subject)
+        assert walk is not None and walk.question is not None
+        name, call = walk.question.remote.policy, self.calls[subject]
+        ids = {"at": self.now, "effect_id": effect.effect_id, "attempt": effect.attempt}
+        if effect.attempt > 1:
+            late = i.PolicyReplied(**{**ids, "attempt": effect.attempt - 1}, answer=PolicyAnswer(Verdict.ALLOW, "late"))
+            assert decide(self.package, self.state, late) == [], "the answer to an attempt that was given up is none"
+        said, word = (self._found_again(subject),), self._word(name, call)
+        if word not in model.SEVERITY and word != "replaces":
+            reason = _NO_ANSWER.get(word, ErrorReason.POLICY_ANSWER_INVALID)
+            return i.PolicyReplied(error=Failure(reason, "It does not say."), policies=said, **ids)
+        if effect.attempt == 1 and self.rng.random() < 0.2:  # and then it answers after all
+            return i.PolicyReplied(error=Failure(ErrorReason.POLICY_TIMED_OUT, "Late."), policies=said, **ids)
+        answer = self._says(name, call)
+        if answer == "defer":
+            made = PolicyAnswer(Verdict.DEFER, "later", defer_until=self.now + b.SECOND)
+            return i.PolicyReplied(answer=made, policies=said, **ids)
+        if isinstance(answer, model.Replaced):
+            replacement = _content(answer.call)
+            made = PolicyAnswer(Verdict.MODIFY, "other", "", replacement.ref)
+            return i.PolicyReplied(answer=made, contents=(replacement,), **ids)
+        return i.PolicyReplied(answer=PolicyAnswer(_VERDICTS[answer], "said"), policies=said, **ids)
+
+    def _found_again(self, subject: EffectId) -> PolicyFindings:
+        return self._found(subject, int(subject.rpartition(".")[2]), self.calls[subject].tainted)
+
+    def _verdict(self, call: model.Call) -> str:
+        """What must become of a call; where remote policies are asked that is said when all have answered."""
+        is_asked = bool(model.remotes(self.policies, self.operator))
+        return "asked" if is_asked else model.verdict(call, self.policies, self.operator)
+
+    def _outcome_of(self, call_id: EffectId) -> model.Answer:
+        """What the model says of a call, as it stands now."""
+        if call_id in self.lies:
+            return "deny"
+        replaced = self.replacements[call_id]
+        answered = self.answered.get(call_id, [])
+        answer = model.outcome(self.calls[call_id], replaced, answered, self._says, self.policies, self.operator)
+        return "deny" if answer == "defer" and self.defers[call_id] > model.MOST_DEFERS else answer
+
     def _place(self, effect: e.AwaitExecutor) -> i.Input:
         self.now = max(self.now, effect.not_before)
-        said = self._found_again(effect.call_id)
+        said = self._found_if_changed(effect.call_id)
         return i.ExecutorAwaited(
             at=self.now,
             call_id=effect.call_id,
@@ -263,7 +373,7 @@ class PolicyRun:
             policies=said,
         )
 
-    def _found_again(self, call_id: EffectId) -> tuple[PolicyFindings, ...]:
+    def _found_if_changed(self, call_id: EffectId) -> tuple[PolicyFindings, ...]:
         """What the edge finds of a call that is about to be sent; nothing where the rules are those on record."""
         call, on_record = self.state.call(call_id), ""
         assert call is not None
@@ -273,7 +383,7 @@ class PolicyRun:
             return ()
         facts = self.calls[call_id]
         self.calls[call_id] = facts = model.Call(**{**facts.__dict__, "rounds": self.state.usage.rounds})
-        self.expected[call_id] = model.verdict(facts, self.policies, self.operator)
+        self.expected[call_id] = self._verdict(facts)
         return (self._found(call_id, int(call_id.rpartition(".")[2]), facts.tainted),)
 
     def _found(self, call_id: EffectId, index: int, tainted: bool) -> PolicyFindings:
@@ -322,6 +432,13 @@ class PolicyRun:
             case r.ToolRequested():
                 assert record.tainted == self.is_tainted, "taint is that of what the model has seen"
             case r.PolicyDecided(subject=str() as call_id):
+                if model.remotes(self.policies, self.operator):
+                    answer = self._outcome_of(call_id)
+                    assert isinstance(answer, str), f"{call_id} is decided and must be replaced"
+                    self.expected[call_id] = answer
+                    self.answered[call_id] = []
+                    self.defers[call_id] = 0
+                    self.replacements[call_id] = 0  # should it be looked at again, the walk is another one
                 word, expected = _WORDS[record.decision.verdict], self.expected[call_id]
                 assert word == expected, f"{call_id} is decided {word} and must be {expected}"
                 assert record.subject_digest == self.arguments[call_id].ref.digest
@@ -345,6 +462,7 @@ class PolicyRun:
                     self.held.add(record.call_id)
                 else:
                     self._tells(record.tool)
+        self._check_question(record)
         self._checked = [*self._all_records(), record]
 
     def _check_release(self, record: r.ToolResultReleased) -> None:
@@ -378,6 +496,39 @@ class PolicyRun:
                 assert not (is_hidden and came and came.text in message.content), f"{message.call_id} is withheld"
                 assert not is_hidden or "is withheld by policy" in message.content, "and the model is told so"
 
+    def _check_question(self, record: r.Record) -> None:
+        """One record about remote policies against the model."""
+        match record:
+            case r.PolicyAsked():
+                subject = question_subject(record.effect_id)
+                assert subject is not None
+                said = model.rules(self.calls[subject], self.policies, self.operator)
+                is_first = record.attempt == 1
+                assert not (is_first and any(word in model.FINAL for word in said)), "what is denied is not asked about"
+                assert record.subject_digest == self.arguments[subject].ref.digest
+            case r.PolicyAnswered() if record.answer is not None:
+                subject = question_subject(record.effect_id)
+                assert subject is not None
+                self.answered.setdefault(subject, []).append(record.remote.policy)
+                self.defers[subject] += record.answer.verdict is Verdict.DEFER
+            case r.PolicyResumed():
+                subject = question_subject(record.effect_id)
+                assert subject is not None
+                policy = next(
+                    each.remote.policy
+                    for each in self._all_records()
+                    if isinstance(each, r.PolicyAnswered) and each.effect_id == record.effect_id and each.answer
+                )
+                self.answered[subject].remove(policy)
+                self.deferred[policy, self.calls[subject]] += 1
+            case r.SubjectReplaced(subject=str() as call_id):
+                changed = self._outcome_of(call_id)
+                assert isinstance(changed, model.Replaced), f"{call_id} is replaced and must be {changed}"
+                self.replacements[call_id] += 1
+                self.answered[call_id] = []
+                self.calls[call_id], self.arguments[call_id] = changed.call, _content(changed.call)
+                assert record.replacement == self.arguments[call_id].ref
+
     def _all_records(self) -> Sequence[r.Record]:
         return getattr(self, "_checked", [])
 
@@ -385,9 +536,16 @@ class PolicyRun:
         """What must be true of the run once it is over."""
         decided = {record.subject for record in self.records if isinstance(record, r.PolicyDecided)}
         requested = {record.call_id for record in self.records if isinstance(record, r.ToolRequested)}
-        assert requested <= decided, "each decision is on record"
+        interrupts = [record for record in self.records if isinstance(record, r.PolicyDecided)]
+        if not model.remotes(self.policies, self.operator):
+            assert requested <= decided, "each decision is on record"
+        elif not any(record.decision.verdict is Verdict.INTERRUPT for record in interrupts):
+            held = {subject for subject, _ in walks_of(self.state)}
+            assert requested <= decided | held, "each decision is on record, but of what a policy holds"
+        self._check_questions()
         denied = {record.call_id for record in self.records if isinstance(record, r.ToolDenied)}
-        refused = {call for call in self.expected if not self._may_run(call) and call in requested}
+        said = {call for call, word in self.expected.items() if word != "asked" and call in requested}
+        refused = {call for call in said if not self._may_run(call)}
         refused -= {call.call_id for call in self.state.calls if call.is_pending}
         settled_otherwise = (r.ToolFailed, r.ToolCompleted, r.ToolCancelled, r.ToolRecoveryRequired)
         ended_otherwise = {record.call_id for record in self.records if isinstance(record, settled_otherwise)}
@@ -410,6 +568,24 @@ class PolicyRun:
         }
         assert opened <= settled | retried, "an interrupt leaves no open effect"
         assert not pending(self.state)
+
+    def _check_questions(self) -> None:
+        """No question is left open at an end, and none is asked more often than it may be."""
+        asked = {record.effect_id for record in self.records if isinstance(record, r.PolicyAsked)}
+        settled = {
+            record.effect_id
+            for record in self.records
+            if isinstance(record, r.PolicyAnswered) and (record.answer is not None or self.state.is_terminal)
+        }
+        open_now = {walk.question.effect_id for _, walk in walks_of(self.state) if walk.question is not None}
+        assert asked <= settled | open_now, "a question has a result"
+        assert not (self.state.is_terminal and open_now)
+
+
+def _content(call: model.Call) -> Content:
+    """The arguments of a call."""
+    arguments = {"size": call.size, **({"path": call.path} if call.path else {})}
+    return Content.of(json.dumps(arguments, separators=(",", ":")).encode(), JSON)
 
 
 def check_run(seed: int) -> PolicyRun:

@@ -15,7 +15,7 @@ from runwright.core.context import Context
 from runwright.core.errors import ErrorReason, Failure
 from runwright.core.ids import EffectId
 from runwright.core.machine import decide, pending
-from runwright.core.outcomes import CallPhase, FinishReason, Resolution
+from runwright.core.outcomes import CallPhase, FinishReason, ReconcileAnswer, Resolution
 from runwright.core.package import RuntimePackage
 from runwright.core.policy import PolicyFindings, PolicyOpinion, PolicyStage, Verdict
 from runwright.core.request import Budget
@@ -70,16 +70,18 @@ def _worlds() -> list[tuple[RuntimePackage, i.StartRequested]]:
 
 def random_package(rng: Random) -> RuntimePackage:
     """A package with a mixture of effects, of what may be repeated, and of tight budgets."""
+    idempotent = [rng.random() < 0.5 for _ in range(rng.randint(1, 4))]
     tools = [
         b.tool(
             f"tool_{index}",
             effect=rng.choice(["read", "write", "process", "network"]),
-            idempotent=rng.random() < 0.5,
+            idempotent=may_repeat,
+            reconcilable=not may_repeat and rng.random() < 0.6,
             max_attempts=rng.randint(1, 3),
             timeout_ms=rng.choice([1, 1000, 60_000]),
             unavailable_timeout_ms=rng.choice([1, 1000, 60_000]),
         )
-        for index in range(rng.randint(1, 4))
+        for index, may_repeat in enumerate(idempotent)
     ]
     policy = rng.choice(["builtin:read-only", "builtin:allow-declared", "builtin:allow-declared"])
     budget = {"rounds": rng.randint(1, 8), "tool_calls": rng.randint(0, 24), "parallel_calls": rng.randint(1, 4)}
@@ -124,6 +126,9 @@ class RandomRun:
         if dice < 0.18:
             return i.CancelDeadlinePassed(at=self.now)
         unknown = [call for call in self.state.calls if call.phase is CallPhase.UNKNOWN]
+        asked = [call for call in self.state.calls if call.phase is CallPhase.RECONCILING]
+        if asked and dice < 0.22:
+            return self._altered(self._resolution(self.rng.choice(asked)))
         if unknown and dice < 0.4:
             return self._altered(self._resolution(self.rng.choice(unknown)))
         approved = [call for call in self.state.calls if call.passed and call.approval and not call.attempt]
@@ -172,10 +177,28 @@ class RandomRun:
                 )
             case e.AwaitApproval():
                 return self._approval(effect)
+            case e.AwaitReconcile():
+                has_place = self.rng.random() < 0.9
+                self.now = max(self.now, effect.not_before - self.rng.choice([0, 0, 0, 1]))
+                return _may_ask(effect, self.now, has_place)
+            case e.ReconcileTool():
+                return self._reconciled(effect, self.rng.choice(list(ReconcileAnswer)))
             case e.EvaluateResult():
                 return self._evaluated(effect, self.rng.choice([*Verdict, *[Verdict.ALLOW] * 4]))
             case e.WaitForCancelDeadline():
                 return i.CancelDeadlinePassed(at=self.now)
+
+    def _reconciled(self, effect: e.ReconcileTool, answer: ReconcileAnswer) -> i.Input:
+        performed = answer is ReconcileAnswer.PERFORMED
+        return i.Reconciled(
+            at=self.now,
+            call_id=effect.call_id,
+            attempt=effect.attempt,
+            ask=effect.ask,
+            answer=answer,
+            result=_TEXT if performed else None,
+            failure=self.rng.choice([None, None, ErrorReason.TOOL_RESULT_TOO_LARGE]) if performed else None,
+        )
 
     def _evaluated(self, effect: e.EvaluateResult, verdict: Verdict) -> i.Input:
         said = (b.said_of(_TEXT, verdict),)
@@ -275,6 +298,8 @@ class RandomRun:
         dice = self.rng.random()
         if dice < 0.06 and hasattr(input_, "attempt"):
             return structs.replace(input_, attempt=input_.attempt + self.rng.choice([-1, 1]))
+        if dice < 0.08 and hasattr(input_, "ask"):
+            return structs.replace(input_, ask=input_.ask + self.rng.choice([-1, 1]))
         if dice < 0.10 and hasattr(input_, "call_id"):
             return structs.replace(input_, call_id=self.rng.choice(_FOREIGN))
         if dice < 0.10 and hasattr(input_, "round"):
@@ -300,7 +325,18 @@ class RandomRun:
             case e.AwaitApproval():
                 self.now = max(self.now, effect.due)
                 return i.ApprovalDue(at=self.now, call_id=effect.call_id, approval_id=effect.approval_id)
+            case e.AwaitReconcile():
+                self.now = max(self.now, effect.not_before)
+                return _may_ask(effect, self.now, has_place=True)
+            case e.ReconcileTool():
+                return self._reconciled(effect, ReconcileAnswer.PERFORMED)
             case e.EvaluateResult():
                 return self._evaluated(effect, Verdict.ALLOW)
             case e.WaitForCancelDeadline():
                 return i.CancelDeadlinePassed(at=self.now)
+
+
+def _may_ask(effect: e.AwaitReconcile, at: int, has_place: bool) -> i.Input:
+    return i.ReconcileAwaited(
+        at=at, call_id=effect.call_id, attempt=effect.attempt, ask=effect.ask, has_place=has_place
+    )

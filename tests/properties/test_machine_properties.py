@@ -21,8 +21,9 @@ from runwright.core.ids import EffectId
 from runwright.core.kinds import TERMINAL, kind_of
 from runwright.core.machine import decide, pending, status, waiting_on
 from runwright.core.machine.rounds import MAX_LOSSES
-from runwright.core.outcomes import CallPhase, Resolution, RunPhase, RunStatus
+from runwright.core.outcomes import CallPhase, ReconcileAnswer, Resolution, RunPhase, RunStatus
 from runwright.core.package import RuntimePackage
+from runwright.core.places_held import places_held
 from runwright.core.policy import Decision, PolicyStage, Verdict
 from runwright.core.state import CallState, RunState, may_start_call
 
@@ -52,13 +53,16 @@ class Ledger:
         self._passed: set[EffectId] = set()  # calls that policy allowed
         self._unknown = set[EffectId]()  # the calls whose outcome is unknown
         self._approvals = ApprovalLedger("local")
+        self._asking: dict[EffectId, tuple[int, bool]] = {}  # calls asked about: the last ask, and whether it is open
+        self._next_ask: dict[EffectId, int] = {}
         self._unreleased = set[EffectId]()  # the calls of which the model has not been told
 
     def check(self, record: r.Record) -> None:
         """Takes in one more record."""
         assert not self.ended, "nothing follows the end"
         assert record.at >= self.time, "times never decrease"
-        self._approvals.check(record)
+        self._check_asking(record)
+        self._check_approval(record)
         match record:
             case r.ModelAttemptStarted():
                 self._start_model(record)
@@ -83,11 +87,6 @@ class Ledger:
                 self._unreleased.remove(record.call_id)
             case r.ToolFailed() | r.ToolDenied() | r.ApprovalSuperseded():
                 self._passed.discard(record.call_id)
-            case r.ApprovalRequested() | r.ApprovalEscalated():
-                current = record.current_set if isinstance(record, r.ApprovalEscalated) else 0
-                self.intents.add((EffectId(record.approval_id), "approval", current + 1))
-            case r.ApprovalDecided(verdict=ApprovalVerdict.APPROVE):
-                self._passed.add(record.call_id)
             case r.ToolRecoveryRequired():
                 self._unknown.add(record.call_id)
             case r.EffectResolved():
@@ -106,11 +105,53 @@ class Ledger:
                 self._end(record)
         self.time, self._previous = record.at, record
 
+    def _check_approval(self, record: r.Record) -> None:
+        """Who is asked, and what they let pass."""
+        self._approvals.check(record)
+        match record:
+            case r.ApprovalRequested() | r.ApprovalEscalated():
+                current = record.current_set if isinstance(record, r.ApprovalEscalated) else 0
+                self.intents.add((EffectId(record.approval_id), "approval", current + 1))
+            case r.ApprovalDecided(verdict=ApprovalVerdict.APPROVE):
+                self._passed.add(record.call_id)
+
+    def _check_asking(self, record: r.Record) -> None:
+        """What settles a call comes behind the result of every ask about it, and settles the asking."""
+        call_id = getattr(record, "call_id", None) or getattr(record, "effect_id", None) or EffectId("")
+        if isinstance(record, r.ReconcileStarted):
+            self._ask(record)
+        elif isinstance(record, r.ReconcileEnded):
+            self._end_ask(record)
+        if isinstance(record, r.ReconcileStarted | r.ReconcileEnded) or call_id not in self._asking:
+            return
+        assert not self._asking[call_id][1], "no ask is left without a result"
+        if not isinstance(record, r.EffectResolved):
+            del self._asking[call_id]
+
+    def _ask(self, record: r.ReconcileStarted) -> None:
+        last, is_open = self._asking[record.call_id]
+        assert not self.cancelled and not is_open, "one ask at a time, and none after a cancel"
+        assert record.ask == last + 1 and record.at >= self._next_ask[record.call_id], "each ask has its time"
+        self._asking[record.call_id] = record.ask, True
+        self.intents.add((record.call_id, "reconcile", record.ask))
+
+    def _end_ask(self, record: r.ReconcileEnded) -> None:
+        last, is_open = self._asking.get(record.call_id, (0, False))
+        assert record.ask == last and is_open is (record.ask > 0), "each ask has one result"
+        self._asking[record.call_id] = record.ask, False
+        if record.next_ask_at is not None:
+            assert record.ask == 0 or record.next_ask_at <= record.give_up_at or record.at == record.next_ask_at
+            self._next_ask[record.call_id] = record.next_ask_at
+            self.intents.add((record.call_id, "await reconcile", record.ask))
+        if record.answer is ReconcileAnswer.NOT_PERFORMED:
+            self._sent_for_good.discard(record.call_id)
+
     def _resolve(self, record: r.EffectResolved) -> None:
         assert not self.cancelled, "nothing is decided about a call after a cancel"
-        assert record.call_id in self._unknown, "only what is unknown is decided about"
+        asked = record.call_id in self._asking
+        assert asked or record.call_id in self._unknown, "only what is unknown is decided about"
         if record.resolution is not Resolution.END_RUN:
-            self._unknown.remove(record.call_id)
+            self._unknown.discard(record.call_id)
         if record.resolution is Resolution.TRY_AGAIN:
             self._sent_for_good.discard(record.call_id)
 
@@ -170,9 +211,11 @@ def _step(run: RandomRun, ledger: Ledger, input_: i.Input) -> None:
     new = run.give(input_)
     assert not (ended and new), "an ended run accepts nothing"
     assert not (late and new), "news of what is not under way change nothing"
-    places = {*i.places_held(input_)}
+    places = {*places_held(input_)}
     for record in new:
         ledger.check(record)
+        if isinstance(record, r.ReconcileStarted):
+            assert record.call_id in places, "no ask is begun without a place"
         if isinstance(record, r.ToolStarted):
             assert record.call_id in places, "no intent is written for a call that has no place"
             waited = before.call(record.call_id)
@@ -192,6 +235,10 @@ def _is_awaited(input_: i.Input, state: RunState) -> bool:
             return (f"m{input_.round}", "retry", input_.attempt) in pending(state)
         case i.ToolReturned() | i.ToolNotSent() | i.ToolOutcomeUnknown():
             return (input_.call_id, "call", input_.attempt) in pending(state)
+        case i.ReconcileAwaited():
+            return (input_.call_id, "await reconcile", input_.ask) in pending(state)
+        case i.Reconciled():
+            return (input_.call_id, "reconcile", input_.ask) in pending(state)
         case i.ExecutorAwaited():
             # While as many calls run as may, a call waits on without being wanted; giving it up still counts.
             call = state.call(input_.call_id)
@@ -263,7 +310,9 @@ def _is_spent(package: RuntimePackage, call: CallState) -> bool:
 
 
 def _without_attempts(state: RunState) -> RunState:
-    calls = tuple(structs.replace(call, attempt=0, deadline=0, since=0, losses=0) for call in state.calls)
+    calls = tuple(
+        structs.replace(call, attempt=0, deadline=0, since=0, losses=0, reconciling=None) for call in state.calls
+    )
     requested = structs.replace(state.model_request, attempt=min(state.model_request.attempt, 1), losses=0)
     return structs.replace(state, calls=calls, model_request=requested, seq=0, updated_at=0)
 

@@ -38,12 +38,13 @@ FULL: dict[str, Any] = {
             "parameters": {"type": "object", "properties": {"path": {"type": "string"}}, "additionalProperties": False},
             "executor": "desk",
             "effect": "write",
-            "idempotent": True,
+            "idempotent": name == "look",
             "timeout_ms": 100,
             "unavailable_timeout_ms": 200,
             "max_attempts": 2,
             "risk": "high",
             "untrusted": True,
+            **({"reconcilable": True, "reconcile_for": "90s"} if name == "write" else {}),
         }
         for name in ("look", "write")
     ]
@@ -62,6 +63,10 @@ RULE = {"stage": "run_start", "when": "run.session_id == 'a'", "then": "deny", "
 ASKING = {"stage": "pre_tool", "then": "ask", "approval": "writes"}
 APPROVERS = [{"roles": ["approver"], "principals": ["ann"], "for": "1h"}, {"principals": ["bob"]}]
 APPROVAL = {"sets": APPROVERS, "expires": "8h", "on_expiry": "abort_run", "four_eyes": True}
+REMOTE = {
+    **{"remote": "compliance", "stages": ["input", "pre_tool"], "cache": True},
+    **{"timeout_ms": 20, "max_attempts": 2, "unavailable_timeout_ms": 30},
+}
 # `policy` and `policies` exclude each other: no package sets both.
 WITH_RULES: dict[str, Any] = {
     **{name: value for name, value in FULL.items() if name != "policy"},
@@ -69,6 +74,7 @@ WITH_RULES: dict[str, Any] = {
         {"rules": [RULE, {**RULE, "then": "interrupt"}], "mode": "shadow"},
         {"rules": [ASKING]},
         {"builtin": "allow-declared"},
+        REMOTE,
     ],
     "approvals": {"writes": APPROVAL, "sends": {**APPROVAL, "expires": "30h"}},
 }
@@ -78,7 +84,6 @@ OTHER: dict[str, Any] = {
     "write": "process",
     "object": None,  # what must be so is no leaf that can be changed
     "ask": None,  # beside an approval
-    "pre_tool": None,
     "writes": "sends",
     "approver": "admin",
     "1h": "90m",
@@ -87,11 +92,18 @@ OTHER: dict[str, Any] = {
     "abort_run": "deny",
     "high": "low",
     "run_start": "output",
+    "input": "run_start",
+    "pre_tool": "output",
     "deny": "ask",
     "interrupt": "allow",
     "shadow": "enforce",
+    "90s": "91s",
     "allow-declared": "read-only",
 }
+
+
+# What cannot stand beside the other value of a field.
+WITHOUT = {"stage": ("approval",), "idempotent": ("reconcilable", "reconcile_for"), "reconcilable": ("reconcile_for",)}
 
 
 def leaves(value: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
@@ -155,7 +167,10 @@ def test_every_leaf_of_a_package_changes_its_fingerprint(of: dict[str, Any], for
 
     for path in paths:
         other = other_than(at(full, path)) if path[-1] != "name" or path[0] == "agent" else f"{at(full, path)}_x"
-        seen.add(RuntimePackage.model_validate(changed(full, path, other)).fingerprint())
+        altered = changed(full, path, other)
+        for name in WITHOUT.get(str(path[-1]), ()):
+            at(altered, path[:-1]).pop(name, None)
+        seen.add(RuntimePackage.model_validate(altered).fingerprint())
 
     assert len(seen) == len(paths) + 1
     assert len({RuntimePackage.model_validate({**full, "format": one}).fingerprint() for one in FORMATS}) == len(

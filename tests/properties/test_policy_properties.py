@@ -11,11 +11,15 @@ from importlib import import_module
 
 import pytest
 from msgspec.structs import replace
-from runwright.core import apply, policy, policy_chain, state
+from runwright.core import apply, apply_policies, policy, policy_chain, policy_walk, state
 from runwright.core import records as r
-from runwright.core.machine import endings, gates, policies, repairs
+from runwright.core.ids import EffectId, question_subject
+from runwright.core.machine import endings, gates, policies, questions, remote_policies, repairs
+from runwright.core.machine.step import Step
 from runwright.core.outcomes import CallPhase, ResultRelease
-from runwright.core.policy import PolicyFindings, Verdict
+from runwright.core.policy import PolicyFindings, PolicyOpinion, Verdict
+from runwright.core.records import PolicyAsked, PolicyResumed, SubjectReplaced
+from runwright.core.state import RunState
 from runwright.runtime.conversations import conversation
 
 from tests.e2e.conftest import SOAK
@@ -23,6 +27,7 @@ from tests.properties.policy_runs import check_run
 
 RUNS = 10_000 if SOAK else 400
 _SLICE = 200
+_ALLOWED = PolicyOpinion(Verdict.ALLOW, "policies.0", "", "wrong", "package")
 _ENOUGH = 400  # runs in which each bug below is found
 
 
@@ -158,7 +163,7 @@ def _nothing_is_ever_tainted(patch: pytest.MonkeyPatch) -> None:
 
 @bug
 def _an_interrupt_is_only_a_denial(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(apply, "_ended_by_policy", lambda state, _: state)
+    patch.setattr(apply_policies, "_ended_by_policy", lambda state, _: state)
 
 
 @bug
@@ -189,6 +194,141 @@ def _what_passed_starts_before_an_interrupt(patch: pytest.MonkeyPatch) -> None:
 @bug
 def _a_denied_call_is_started(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(policies, "allow_call", lambda step, call, _: bool(policies.calls.start(step, call)) or True)
+
+
+@bug
+def _a_remote_policy_that_denies_is_not_heard(patch: pytest.MonkeyPatch) -> None:
+    right = policy_walk.SettledAnswer.opinion
+
+    def wrong(settled: policy_walk.SettledAnswer) -> policy.PolicyOpinion:
+        opinion = right(settled)
+        return replace(opinion, verdict=Verdict.ALLOW) if opinion.verdict is Verdict.DENY else opinion
+
+    patch.setattr(policy_walk.SettledAnswer, "opinion", wrong)
+
+
+@bug
+def _a_question_without_an_answer_is_an_allow(patch: pytest.MonkeyPatch) -> None:
+    right = questions.PolicyAnswer
+    patch.setattr(questions, "PolicyAnswer", lambda _, *given: right(Verdict.ALLOW, *given))
+
+
+@bug
+def _what_was_said_of_old_arguments_counts_for_new_ones(patch: pytest.MonkeyPatch) -> None:
+    right = apply_policies.replaced
+
+    def wrong(state: RunState, record: SubjectReplaced) -> RunState:
+        before = state.walk_of(record.subject)
+        after = right(state, record)
+        assert before is not None
+        kept = [each for each in before.answers if each.answer.verdict is not Verdict.MODIFY]
+        walk = after.walk_of(record.subject)
+        assert walk is not None
+        return apply_policies._with_walk(after, record.subject, walk.__replace__(answers=tuple(kept)))
+
+    patch.setattr(apply_policies, "replaced", wrong)
+
+
+@bug
+def _new_arguments_are_not_decided_on_anew(patch: pytest.MonkeyPatch) -> None:
+    right = remote_policies._replace
+
+    def wrong(step: Step, subject: EffectId, found: PolicyFindings, changed: policy_walk.SettledAnswer) -> None:
+        right(step, subject, found, changed)
+        call = step.call(subject)
+        assert call.arguments is not None
+        said = replace(found, subject_digest=call.arguments.digest, remotes=(), opinions=(_ALLOWED,))
+        policies.allow_call(step, call, said)
+
+    patch.setattr(remote_policies, "_replace", wrong)
+
+
+@bug
+def _arguments_are_replaced_without_end(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(remote_policies, "MAX_REPLACEMENTS", 99)
+
+
+@bug
+def _what_is_deferred_is_let_go(patch: pytest.MonkeyPatch) -> None:
+    right = remote_policies._decided_or_held
+
+    def wrong(*given: object) -> policy.PolicyOpinion:
+        return right(*given) or _ALLOWED  # type: ignore[arg-type]
+
+    patch.setattr(remote_policies, "_decided_or_held", wrong)
+
+
+@bug
+def _what_is_deferred_waits_without_end(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(remote_policies, "MAX_DEFERS", 99)
+
+
+@bug
+def _a_policy_that_deferred_is_not_asked_again(patch: pytest.MonkeyPatch) -> None:
+    right = apply_policies.resumed
+
+    def wrong(state: RunState, record: PolicyResumed) -> RunState:
+        subject = question_subject(record.effect_id)
+        before, after = state.walk_of(subject), right(state, record)
+        walk = after.walk_of(subject)
+        assert before is not None and walk is not None
+        [held] = [each for each in before.answers if each.question == record.effect_id]
+        allowed = replace(held, answer=replace(held.answer, verdict=Verdict.ALLOW))
+        return apply_policies._with_walk(after, subject, walk.__replace__(answers=(*walk.answers, allowed)))
+
+    patch.setattr(apply_policies, "resumed", wrong)
+
+
+@bug
+def _only_the_first_remote_policy_is_asked(patch: pytest.MonkeyPatch) -> None:
+    right = remote_policies.heard
+    patch.setattr(
+        remote_policies, "heard", lambda step, who, found: right(step, who, replace(found, remotes=found.remotes[:1]))
+    )
+
+
+@bug
+def _what_rules_deny_is_asked_about(patch: pytest.MonkeyPatch) -> None:
+    right = remote_policies.heard
+
+    def wrong(step: Step, subject: EffectId, found: PolicyFindings) -> policy.PolicyOpinion | None:
+        milder = [each for each in found.opinions if each.verdict not in (Verdict.DENY, Verdict.INTERRUPT)]
+        opinion = right(step, subject, replace(found, opinions=tuple(milder)))
+        return opinion and policy.decided(found.stage, [*found.opinions, opinion])
+
+    patch.setattr(remote_policies, "heard", wrong)
+
+
+@bug
+def _an_interrupt_leaves_questions_open(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(endings, "_close_questions", lambda _: None)
+
+
+@bug
+def _the_answer_to_an_attempt_that_was_given_up_counts(patch: pytest.MonkeyPatch) -> None:
+    right = questions._of
+
+    def wrong(step: Step, effect_id: EffectId, attempt: int) -> object:
+        walk = step.state.walk_of(question_subject(effect_id))
+        now = walk.question.attempt if walk is not None and walk.question is not None else attempt
+        return right(step, effect_id, max(attempt, now))
+
+    patch.setattr(questions, "_of", wrong)
+
+
+@bug
+def _what_is_asked_about_again_has_passed_still(patch: pytest.MonkeyPatch) -> None:
+    right = apply_policies.asked
+
+    def wrong(state: RunState, record: PolicyAsked) -> RunState:
+        subject = question_subject(record.effect_id)
+        before, after = state.call(subject) if subject else None, right(state, record)
+        call = after.call(subject) if subject else None
+        if before is None or call is None:
+            return after
+        return apply_policies.with_call(after, call.__replace__(passed=before.passed))
+
+    patch.setattr(apply_policies, "asked", wrong)
 
 
 @bug
@@ -267,12 +407,12 @@ def _a_failure_in_the_words_of_its_tool_is_not_held(patch: pytest.MonkeyPatch) -
 
 @bug
 def _an_interrupt_over_a_result_goes_on(patch: pytest.MonkeyPatch) -> None:
-    right = apply._ended_by_policy
+    right = apply_policies._ended_by_policy
 
     def wrong(before: object, record: r.PolicyDecided) -> object:
         return before if record.stage is policy.PolicyStage.POST_TOOL else right(before, record)  # type: ignore[arg-type]
 
-    patch.setattr(apply, "_ended_by_policy", wrong)
+    patch.setattr(apply_policies, "_ended_by_policy", wrong)
 
 
 @pytest.mark.parametrize("plant", BUGS.values(), ids=BUGS)

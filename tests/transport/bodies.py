@@ -58,6 +58,9 @@ GOOD: Mapping[str, Message] = {
         result=pb.ResolvedResult(data=b"1", media_type="text/plain"),
         reason="seen",
     ),
+    SERVICE + "Resume": pb.ResumeRequest(
+        run_id="run-1", effect_id="p1.1.1", request_id="resume-1", reason="it is over"
+    ),
     SERVICE + "ReleaseRun": pb.ReleaseRunRequest(run_id="run-1", reason="the disk was exchanged"),
     SERVICE + "RemoveRun": pb.RemoveRunRequest(run_id="run-1", reason="nobody needs it"),
     SERVICE + "Snapshot": pb.SnapshotRequest(run_id="run-1"),

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from runwright._gen.runwright.v1 import run_pb2
+from runwright._gen.runwright.v1 import error_pb2, run_pb2
 from runwright._gen.runwright.v1 import runtime_service_pb2 as pb
 from runwright.core.errors import AgentError
+from runwright.ports.remote_policies import PolicyReplyKind
 from runwright.ports.tools import ToolOutcome, ToolOutcomeKind
 from runwright.testing import FunctionTools
 
@@ -18,6 +19,7 @@ from tests.runtime.parts import HeldTool
 from tests.runtime.watching import quiet
 from tests.transport.pending_approvals import ABORT, asking_bench, waiting
 from tests.transport.pending_approvals import decide as decide_approval
+from tests.transport.policy_hosts import NoAnswer
 from tests.transport.refused_calls import Stage
 from tests.transport.serving import CALL_SECONDS, Served
 from tests.transport.unknown_calls import decision, in_repair, losing
@@ -196,3 +198,13 @@ def unbuildable(bench: b.Bench) -> AgentError:
     except AgentError as error:
         return error
     raise AssertionError("it was built")
+
+
+async def unanswered(stage: Stage, kind: PolicyReplyKind) -> error_pb2.AgentError:
+    """What is on record of a question to a remote policy that comes to this."""
+    remote = {"remote": "compliance", "max_attempts": 1, "unavailable_timeout_ms": 1}
+    package = b.package(b.asks("look"), b.says("no"), tools=(b.tool(),), policy="builtin:read-only", policies=[remote])
+    served = await stage.serve(b.real_time_bench(packages=(package,), remote_policies=NoAnswer(kind)))
+    await served.ended()
+    answered = [frame.event.policy_answered for frame in await served.frames()]
+    return next(each.error for each in answered if each.HasField("error"))

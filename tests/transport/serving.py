@@ -19,6 +19,7 @@ from runwright.adapters.memory import MemoryCallbacks
 from runwright.adapters.remote.dialer import Dialer
 from runwright.adapters.remote.dialled_callbacks import DialledCallbacks
 from runwright.adapters.remote.executors import DialledExecutors
+from runwright.adapters.remote.policies import DialledPolicies
 from runwright.adapters.sqlite import SqliteJournal
 from runwright.core.allow_list import LOOPBACK, AllowList
 from runwright.core.callback_kinds import CallbackKind
@@ -94,6 +95,8 @@ class Served:
         await self.server.stop(0)
         await self.registry.close()
         await self.dialer.close()
+        if self.bench.remote_policies is not None:
+            await self.bench.remote_policies.close()
 
 
 async def serve(
@@ -108,8 +111,10 @@ async def serve(
     names: ExecutorNames | None = None,
 ) -> Served:
     """Serves the bench's runtime on a free port."""
-    runtime = bench.runtime(journal=journal)
     dialer = bench.tools if isinstance(bench.tools, DialledExecutors) else dialling(bench)
+    if bench.remote_policies is None and dialer.callbacks is not None:
+        bench.remote_policies = DialledPolicies(dialer.callbacks, bench.clock)
+    runtime = bench.runtime(journal=journal)
     store = bench.journal.callbacks() if isinstance(bench.journal, SqliteJournal) else MemoryCallbacks()
     rules = RegistrationRules({CallbackKind.TOOL_EXECUTOR: names or ExecutorNames()}, authenticator)
     registry = CallbackRegistry(

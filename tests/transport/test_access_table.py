@@ -13,13 +13,14 @@ from tests.transport.conftest import Serve
 from tests.transport.known import authenticator, bearer, keys_for
 from tests.transport.serving import CALL_SECONDS, refusal_of
 
-EVERYBODY = {"author", "caller", "observer", "approver", "executor", "repairer", "admin"}
+EVERYBODY = {"author", "caller", "observer", "approver", "executor", "policy", "repairer", "admin"}
 PACKAGES, APPROVALS = "/runwright.v1.PackageService", "/runwright.v1.ApprovalService"
 READERS = {"caller", "observer", "approver", "repairer", "admin"}
 TABLE = {
     "/runwright.v1.RuntimeService/StartRun": {"caller", "admin"},
     "/runwright.v1.RuntimeService/Cancel": {"caller", "admin"},
     "/runwright.v1.RuntimeService/ResolveEffect": {"repairer", "admin"},
+    "/runwright.v1.RuntimeService/Resume": {"caller", "admin"},
     "/runwright.v1.RuntimeService/ReleaseRun": {"admin"},
     "/runwright.v1.RuntimeService/RemoveRun": {"admin"},
     "/runwright.v1.RuntimeService/Snapshot": READERS,
@@ -42,8 +43,8 @@ TABLE = {
     f"{APPROVALS}/WatchApprovals": {"approver", "observer", "admin"},
     f"{APPROVALS}/DecideApproval": {"approver", "admin"},
     f"{APPROVALS}/BatchDecide": {"approver", "admin"},
-    "/runwright.callback.v1.CallbackRegistryService/RegisterCallback": {"executor", "admin"},
-    "/runwright.callback.v1.CallbackRegistryService/UnregisterCallback": {"executor", "admin"},
+    "/runwright.callback.v1.CallbackRegistryService/RegisterCallback": {"executor", "policy", "admin"},
+    "/runwright.callback.v1.CallbackRegistryService/UnregisterCallback": {"executor", "policy", "admin"},
     "/runwright.callback.v1.CallbackRegistryService/ListCallbacks": EVERYBODY - {"approver", "author"},
     "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo": EVERYBODY,
     "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo": EVERYBODY,

@@ -161,8 +161,9 @@ async def test_roles(serve: Serve, tmp_path: Path, role: Role) -> None:
     key = add_key(tmp_path / "keys.json", role.value)
     served = await serve(authenticator=authenticator(tmp_path / "keys.json"))
     ending = pb.UnregisterCallbackRequest(callback_id="one")
+    kind = pb.CALLBACK_KIND_POLICY if role is Role.POLICY else pb.CALLBACK_KIND_UNSPECIFIED
     calls = {
-        "register": lambda: register(served, registration(), key),
+        "register": lambda: register(served, registration(kind=kind), key),
         "list": lambda: listed(served, key),
         "unregister": lambda: served.callbacks.UnregisterCallback(ending, timeout=CALL_SECONDS, metadata=bearer(key)),
     }
@@ -175,9 +176,21 @@ async def test_roles(serve: Serve, tmp_path: Path, role: Role) -> None:
         except grpc.aio.AioRpcError as error:
             assert error.code() is grpc.StatusCode.PERMISSION_DENIED
 
-    changes = {"register", "unregister"} if role in (Role.EXECUTOR, Role.ADMIN) else set()
-    lists = role in (Role.CALLER, Role.OBSERVER, Role.EXECUTOR, Role.REPAIRER, Role.ADMIN)
+    changes = {"register", "unregister"} if role in (Role.EXECUTOR, Role.POLICY, Role.ADMIN) else set()
+    lists = role not in (Role.AUTHOR, Role.APPROVER)
     assert allowed == changes | ({"list"} if lists else set())
+
+
+@pytest.mark.parametrize(("role", "kind"), [("executor", pb.CALLBACK_KIND_POLICY), ("policy", 0)])
+async def test_a_key_registers_what_its_role_is_for_and_nothing_else(
+    serve: Serve, tmp_path: Path, role: str, kind: pb.CallbackKind.ValueType
+) -> None:
+    key = add_key(tmp_path / "keys.json", role)
+    served = await serve(authenticator=authenticator(tmp_path / "keys.json"))
+
+    refusal = await refused(register(served, registration(kind=kind), key))
+
+    assert (refusal.code, refusal.info.reason) == (grpc.StatusCode.PERMISSION_DENIED, "ROLE_MISSING")
 
 
 async def test_namespaces_do_not_see_or_end_each_others(serve: Serve, tmp_path: Path) -> None:

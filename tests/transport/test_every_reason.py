@@ -10,6 +10,7 @@ import grpc
 import pytest
 from runwright._gen.runwright.v1 import error_pb2
 from runwright.core.errors import MEANINGS, AgentError, ErrorReason
+from runwright.ports.remote_policies import PolicyReplyKind
 from runwright.transport.status import STATUS
 
 from tests.transport import failed_runs as runs
@@ -93,6 +94,12 @@ FAILED_TOOL_CALLS: dict[ErrorReason, Scenario] = {
     R.TOOL_RESULT_TOO_LARGE: runs.tool_result_too_large,
     R.TOOL_ANSWER_INVALID: runs.tool_answer_invalid,
 }
+QUESTIONS: dict[ErrorReason, PolicyReplyKind] = {
+    R.POLICY_UNAVAILABLE: PolicyReplyKind.NOT_SENT,
+    R.POLICY_LOST: PolicyReplyKind.LOST,
+    R.POLICY_TIMED_OUT: PolicyReplyKind.TIMED_OUT,
+    R.POLICY_ANSWER_INVALID: PolicyReplyKind.UNREADABLE,
+}
 LIBRARY: dict[ErrorReason, Scenario] = {R.PACKAGE_INVALID: runs.package_invalid, R.PORT_MISSING: runs.port_missing}
 
 
@@ -108,7 +115,7 @@ def named(reason: ErrorReason) -> str:
 
 
 def test_every_reason_has_a_scenario() -> None:
-    provoked = [*REFUSED_CALLS, *FAILED_RUNS, *FAILED_TOOL_CALLS, *LIBRARY]
+    provoked = [*REFUSED_CALLS, *FAILED_RUNS, *FAILED_TOOL_CALLS, *QUESTIONS, *LIBRARY]
 
     assert sorted(named(reason) for reason in provoked) == sorted(named(reason) for reason in ErrorReason)
 
@@ -149,6 +156,14 @@ async def test_a_failed_run_says_why(stage: calls.Stage, reason: ErrorReason) ->
 
     assert ErrorReason(ending.reason) is reason
     assert set(MEANINGS[reason].keys) <= set(ending.metadata)
+
+
+@pytest.mark.parametrize("reason", QUESTIONS, ids=named)
+async def test_a_question_without_an_answer_says_why(stage: calls.Stage, reason: ErrorReason) -> None:
+    error = await runs.unanswered(stage, QUESTIONS[reason])
+
+    assert ErrorReason(error.reason) is reason
+    assert set(MEANINGS[reason].keys) <= set(error.metadata)
 
 
 @pytest.mark.parametrize("reason", FAILED_TOOL_CALLS, ids=named)

@@ -18,11 +18,12 @@ PACKAGES, APPROVALS = "/runwright.v1.PackageService/", "/runwright.v1.ApprovalSe
 RUNTIME, CALLBACKS = "/runwright.v1.RuntimeService/", "/runwright.callback.v1.CallbackRegistryService/"
 HEALTH = "/grpc.health.v1.Health/"
 STREAMING = ("Subscribe", "ExportRun", "Watch", "WatchApprovals", "ServerReflectionInfo")
-EVERYBODY = "admin approver author caller executor observer repairer"
+EVERYBODY = "admin approver author caller executor observer policy repairer"
 MAY = {
     RUNTIME + "StartRun": "admin caller",
     RUNTIME + "Cancel": "admin caller",
     RUNTIME + "ResolveEffect": "admin repairer",
+    RUNTIME + "Resume": "admin caller",
     RUNTIME + "ReleaseRun": "admin",
     RUNTIME + "RemoveRun": "admin",
     RUNTIME + "Snapshot": "admin approver caller observer repairer",
@@ -45,9 +46,9 @@ MAY = {
     APPROVALS + "WatchApprovals": "admin approver observer",
     APPROVALS + "DecideApproval": "admin approver",
     APPROVALS + "BatchDecide": "admin approver",
-    CALLBACKS + "RegisterCallback": "admin executor",
-    CALLBACKS + "UnregisterCallback": "admin executor",
-    CALLBACKS + "ListCallbacks": "admin caller executor observer repairer",
+    CALLBACKS + "RegisterCallback": "admin executor policy",
+    CALLBACKS + "UnregisterCallback": "admin executor policy",
+    CALLBACKS + "ListCallbacks": "admin caller executor observer policy repairer",
     "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo": EVERYBODY,
     "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo": EVERYBODY,
 }

@@ -59,6 +59,7 @@ OWN: Mapping[str, Message] = {
     "ResolveEffect": pb.ResolveEffectRequest(
         run_id="run-b", effect_id="c1.1", attempt=1, request_id="decision-1", resolution=run_pb2.RESOLUTION_TRY_AGAIN
     ),
+    "Resume": pb.ResumeRequest(run_id="run-b", effect_id="p1.1.1", request_id="resume-1"),
     "ReleaseRun": pb.ReleaseRunRequest(run_id="run-b", reason="enough"),
     "RemoveRun": pb.RemoveRunRequest(run_id="run-b", reason="enough"),
     "Snapshot": pb.SnapshotRequest(run_id="run-b"),

@@ -31,15 +31,16 @@ type request struct {
 }
 
 type program struct {
-	mutex   sync.Mutex
-	client  *runwright.Client
-	streams map[string]*stream
-	tools   map[string]*tools
-	output  sync.Mutex
+	mutex    sync.Mutex
+	client   *runwright.Client
+	streams  map[string]*stream
+	tools    map[string]*tools
+	policies map[string]*runwright.PolicyServer
+	output   sync.Mutex
 }
 
 func main() {
-	p := &program{streams: map[string]*stream{}, tools: map[string]*tools{}}
+	p := &program{streams: map[string]*stream{}, tools: map[string]*tools{}, policies: map[string]*runwright.PolicyServer{}}
 	lines := bufio.NewScanner(os.Stdin)
 	lines.Buffer(nil, longestLine)
 	for lines.Scan() {
@@ -75,6 +76,7 @@ func (p *program) perform(asked request) (result any, err error) {
 		"put_package": p.putPackage, "get_package": p.getPackage, "list_packages": p.listPackages,
 		"tag_package": p.tagPackage, "tag_history": p.tagHistory, "validate_package": p.validatePackage,
 		"resolve_package": p.resolvePackage, "package_fingerprint": p.packageFingerprint,
+		"serve_policy": p.servePolicy, "stop_policy": p.stopPolicy, "resume": p.resume,
 		"serve_tools": p.serveTools, "calls": p.calls, "release": p.release, "stop_tools": p.stopTools,
 	}[asked.Op]
 	if !known {
@@ -135,6 +137,7 @@ type arguments struct {
 	IncludeDeltas    bool                       `json:"include_deltas"`
 	Deltas           bool                       `json:"deltas"`
 	UntilDone        bool                       `json:"until_done"`
+	ThroughRepair    bool                       `json:"through_repair"`
 	Count            int                        `json:"count"`
 	UntilEnd         bool                       `json:"until_end"`
 	UntilKind        string                     `json:"until_kind"`
@@ -158,6 +161,9 @@ type arguments struct {
 	Result           *string                    `json:"result"`
 	Message          string                     `json:"message"`
 	Budget           json.RawMessage            `json:"budget"`
+	Policy           string                     `json:"policy"`
+	CallbackID       string                     `json:"callback_id"`
+	Answers          map[string]verdict         `json:"answers"`
 }
 
 type keepalive struct {

@@ -71,6 +71,9 @@ func (p *program) subscribe(ctx context.Context, args arguments) (any, error) {
 	if args.LiveOnly {
 		all = append(all, runwright.WithLiveOnly())
 	}
+	if args.ThroughRepair {
+		all = append(all, runwright.WithThroughRepair())
+	}
 	if args.UntilDone {
 		all = append(all, runwright.WithUntilDone())
 	}

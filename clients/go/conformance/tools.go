@@ -30,6 +30,7 @@ type behaviour struct {
 	Unencodable bool    `json:"unencodable"`
 	Waits       bool    `json:"waits"`
 	Echo        bool    `json:"echo"`
+	Reconcile   string  `json:"reconcile"`
 
 	Declared *struct {
 		Description string           `json:"description"`
@@ -73,6 +74,7 @@ type call struct {
 	IdempotencyKey string          `json:"idempotency_key"`
 	Arguments      json.RawMessage `json:"arguments"`
 	Cancelled      bool            `json:"cancelled"`
+	Asked          bool            `json:"asked,omitempty"`
 }
 
 func (p *program) serveTools(ctx context.Context, args arguments) (any, error) {
@@ -94,6 +96,9 @@ func (p *program) serveTools(ctx context.Context, args arguments) (any, error) {
 			return nil, err
 		}
 		runwright.Handle(t.server, name, t.perform(does), does.options()...)
+		if does.Reconcile != "" {
+			runwright.Reconcile(t.server, name, t.look(does))
+		}
 	}
 	if args.Listen == "" {
 		args.Listen = "127.0.0.1:0"
@@ -132,6 +137,29 @@ func (t *tools) register(ctx context.Context, client *runwright.Client, asked *r
 	}
 	_, err := t.server.Register(ctx, client, asked.Executor, options...)
 	return err
+}
+
+// look notes what it is asked about, and says what it is told to.
+func (t *tools) look(does behaviour) func(context.Context, *runwright.ToolCall, json.RawMessage) (runwright.Reconciled, error) {
+	return func(_ context.Context, asked *runwright.ToolCall, given json.RawMessage) (runwright.Reconciled, error) {
+		t.mutex.Lock()
+		t.calls = append(t.calls, &call{
+			Tool: asked.Tool, CallID: asked.CallID, RunID: asked.RunID, Attempt: asked.Attempt,
+			IdempotencyKey: asked.IdempotencyKey, Arguments: given, Asked: true,
+		})
+		t.mutex.Unlock()
+		switch does.Reconcile {
+		case "performed":
+			return runwright.Performed(does.Returns), nil
+		case "not_performed":
+			return runwright.NotPerformed("It is not in the ledger."), nil
+		case "cannot_say":
+			return runwright.CannotSay("The ledger is away."), nil
+		case "odd":
+			runtime.Goexit()
+		}
+		return runwright.Reconciled{}, errors.New("a secret of the tool")
+	}
 }
 
 // perform notes the call and behaves as asked.

@@ -14,6 +14,7 @@ import betterproto2
 from runwright_client import (
     ApprovalState,
     ApprovalVerdict,
+    CannotSay,
     Client,
     DecisionRequest,
     EventFilter,
@@ -21,7 +22,12 @@ from runwright_client import (
     EventView,
     InputPart,
     Keepalive,
+    NotPerformed,
     OnBusy,
+    Performed,
+    PolicyDecision,
+    PolicyQuestion,
+    PolicyServer,
     Resolution,
     RunFilter,
     RunwrightError,
@@ -31,7 +37,12 @@ from runwright_client import (
     ToolCall,
     ToolError,
     ToolServer,
+    allow,
+    defer,
+    deny,
+    interrupt,
     package_fingerprint,
+    replace_arguments,
 )
 from runwright_client import Budget as RunBudget
 
@@ -85,9 +96,9 @@ class Tools:
         self.registration: Client | None = None
         for name, behaviour in behaviours.items():
             is_odd = behaviour.get("raises") == "odd"
-            self.server.add(
-                name, self._stopping if is_odd else self._handler(behaviour), **behaviour.get("declared", {})
-            )
+            handler = self._stopping if is_odd else self._handler(behaviour)
+            reconcile = self._reconciler(behaviour) if "reconcile" in behaviour else None
+            self.server.add(name, handler, reconcile=reconcile, **behaviour.get("declared", {}))
 
     def release(self) -> None:
         """Lets the calls that wait, and all later ones, go on."""
@@ -96,6 +107,25 @@ class Tools:
     def _stopping(self, arguments: Any, call: ToolCall) -> Any:
         """Raises what a future does not take, in a thread."""
         raise StopIteration("a secret that must not leave this process")
+
+    def _reconciler(self, behaviour: Args) -> Callable[[Any, ToolCall], Any]:
+        def look(arguments: Any, call: ToolCall) -> Any:
+            context = {"tool": call.tool, "call_id": call.call_id, "attempt": call.attempt}
+            noted = {**context, "idempotency_key": call.idempotency_key, "arguments": arguments}
+            self.calls.append({**noted, "cancelled": False, "asked": True})
+            match behaviour["reconcile"]:
+                case "performed":
+                    return Performed(behaviour.get("returns"))
+                case "not_performed":
+                    return NotPerformed("It is not in the ledger.")
+                case "cannot_say":
+                    return CannotSay("The ledger is away.")
+                case "odd":
+                    return behaviour.get("returns")
+                case _:
+                    raise RuntimeError("a secret that must not leave this process")
+
+        return look
 
     def _handler(self, behaviour: Args) -> Callable[[Any, ToolCall], Awaitable[Any]]:
         async def perform(arguments: Any, call: ToolCall) -> Any:
@@ -140,6 +170,7 @@ class Program:
         self._client: Client | None = None
         self._subscriptions: dict[str, Subscription] = {}
         self._tools: dict[str, Tools] = {}
+        self._policies: dict[str, PolicyServer] = {}
 
     @property
     def client(self) -> Client:
@@ -328,6 +359,7 @@ class Program:
             filter=EventFilter.from_dict(args["filter"]) if "filter" in args else None,
             view=view_of(args),
             deltas=bool(args.get("deltas") or args.get("include_deltas")),
+            through_repair=bool(args.get("through_repair")),
             until_done=bool(args.get("until_done")),
         )
         self._subscriptions[args["name"]] = await subscription.__aenter__()
@@ -380,6 +412,44 @@ class Program:
         """Ends a tool server."""
         await self._tools.pop(args["name"]).server.stop(grace=float(args.get("grace_seconds", 0)))
         return {}
+
+    async def serve_policy(self, args: Args) -> Args:
+        """Serves a policy that answers by the step of the call, and registers it."""
+        answers = args.get("answers", {})
+
+        def decide(question: PolicyQuestion) -> PolicyDecision:
+            assert question.call is not None
+            says = answers.get(str(json.loads(question.call.arguments_json).get("step")), {"verdict": "allow"})
+            code, message = says.get("code", ""), says.get("message", "")
+            match says["verdict"]:
+                case "deny":
+                    return deny(code, message)
+                case "interrupt":
+                    return interrupt(code, message)
+                case "replace":
+                    return replace_arguments(says["arguments"], code)
+                case "defer" if question.effect_id.endswith(".1"):
+                    return defer(float(says["seconds"]), code)
+                case "fail":
+                    raise RuntimeError("as the case has it")
+            return allow(code)
+
+        server = PolicyServer(decide)
+        await server.start()
+        await server.register(self.client, args["policy"], callback_id=args.get("callback_id", ""))
+        self._policies[args["name"]] = server
+        return {"address": server.address}
+
+    async def stop_policy(self, args: Args) -> Args:
+        """Ends a policy server."""
+        await self._policies.pop(args["name"]).stop(grace=0)
+        return {}
+
+    async def resume(self, args: Args) -> Args:
+        """Has what a policy has deferred go on."""
+        asked = {name: args[name] for name in ("reason", "request_id") if name in args}
+        resumed = await self.client.resume(args["run_id"], args["effect_id"], **asked)
+        return {"run": shown(resumed.run), "resumed": resumed.resumed}
 
     async def answer(self, request: Args) -> Args:
         """The answer to one request."""

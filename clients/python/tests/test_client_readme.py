@@ -39,8 +39,8 @@ async def started(tmp_path: Path, program: str, address: str) -> asyncio.subproc
     )
 
 
-def test_there_are_three_programs() -> None:
-    assert len(PROGRAMS) == 3
+def test_there_are_four_programs() -> None:
+    assert len(PROGRAMS) == 4
 
 
 @pytest.mark.parametrize("number", [0, 1], ids=["async", "sync"])
@@ -91,3 +91,24 @@ async def test_a_tool_is_served(make_server: MakeServer, relay: Relay, client: C
     assert registered.startswith(message)
     assert unregistered.startswith("runwright: unregistered words.")
     assert ended == f"runwright: the tool server at {registered.rpartition(' ')[2]} has ended"
+
+
+async def test_a_policy_is_served(make_server: MakeServer, relay: Relay, client: Client, tmp_path: Path) -> None:
+    requested = [asks(("look", {"url": url})) for url in ("https://example.com/", "https://example.org/")]
+    spec = package("one", [*requested, says("done: {results}")], LOOK)
+    spec |= {"policy": "builtin:read-only", "policies": [{"remote": "compliance"}]}
+    server = make_server(spec)
+    await server.start()
+    relay.to = server.address
+    process = await started(tmp_path, PROGRAMS[3], server.address)
+
+    begun = await client.start("hello")
+    async with asyncio.timeout(SECONDS):
+        run = await client.wait(begun.run.run_id)
+    process.send_signal(signal.SIGTERM)
+    async with asyncio.timeout(SECONDS):
+        await process.communicate()
+
+    assert run.result is not None and run.result.text is not None
+    assert "foreign_host" in run.result.text and "https://example.com/" in run.result.text
+    assert process.returncode == 0

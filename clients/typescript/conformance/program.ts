@@ -6,11 +6,18 @@ import { fromJson, type JsonValue } from "@bufbuild/protobuf";
 import {
   ApprovalState,
   ApprovalVerdict,
+  allow,
+  cannotSay,
   Client,
+  defer,
+  deny,
   type EventFrame,
   EventKind,
+  notPerformed,
   packageFingerprint,
   type Part,
+  performed,
+  type Reconciler,
   Resolution,
   RunwrightError,
   type Subscription,
@@ -18,6 +25,11 @@ import {
   ToolError,
   type ToolDeclaration,
   ToolServer,
+  interrupt,
+  type PolicyDecision,
+  type PolicyQuestion,
+  PolicyServer,
+  replaceArguments,
 } from "@runwright/client";
 import {
   ApprovalSchema,
@@ -106,12 +118,31 @@ class Tools {
     this.#released.setMaxListeners(0);
     for (const [tool, behaviour] of Object.entries(behaviours)) {
       this.server.add<Call>(tool, (args, call) => this.#perform(behaviour, args, call), declared(behaviour));
+      if (behaviour["reconcile"] !== undefined) this.server.reconcile<Call>(tool, this.#look(behaviour));
     }
   }
 
   release(): void {
     this.#isReleased = true;
     this.#released.emit("released");
+  }
+
+  #look(behaviour: Args): Reconciler<Call> {
+    return (args, { tool, callId: call_id, attempt, idempotencyKey: idempotency_key, signal }) => {
+      this.calls.push({ call: { tool, call_id, attempt, idempotency_key, arguments: args, asked: true }, signal });
+      switch (behaviour["reconcile"]) {
+        case "performed":
+          return performed(behaviour["returns"] ?? null);
+        case "not_performed":
+          return notPerformed("It is not in the ledger.");
+        case "cannot_say":
+          return cannotSay("The ledger is away.");
+        case "odd":
+          return behaviour["returns"] as never;
+        default:
+          throw new Error("a secret that must not leave this process");
+      }
+    };
   }
 
   async #perform(behaviour: Args, args: Call, told: ToolCall): Promise<unknown> {
@@ -146,6 +177,7 @@ function declared(behaviour: Args): ToolDeclaration {
 let client: Client | undefined;
 const streams = new Map<string, Stream>();
 const tools = new Map<string, Tools>();
+const policies = new Map<string, PolicyServer>();
 const served: Tools[] = []; // also those whose name was given away
 
 const operations: Record<string, (args: Args) => JsonValue | Promise<JsonValue>> = {
@@ -319,6 +351,23 @@ const operations: Record<string, (args: Args) => JsonValue | Promise<JsonValue>>
     }
     return { updates };
   },
+  async resume(args) {
+    const { run, resumed } = await connected().resume(text(args["run_id"]), text(args["effect_id"]), {
+      ...(args["reason"] !== undefined && { reason: text(args["reason"]) }),
+      ...(args["request_id"] !== undefined && { requestId: text(args["request_id"]) }),
+    });
+    return { run: json(RunSnapshotSchema, run), resumed };
+  },
+  async serve_policy({ name, policy, callback_id: callbackId, answers }) {
+    const made = new PolicyServer((question) => decision(question, answers as Record<string, Args>));
+    policies.set(text(name), made);
+    await made.serveFor(connected(), { policy: text(policy), callbackId: text(callbackId) });
+    return { address: made.address };
+  },
+  async stop_policy(args) {
+    await named(policies, args).close(1_000);
+    return {};
+  },
   async wait({ run_id: runId, timeout_seconds: timeout }) {
     const { run, done } = await connected().wait(text(runId), { timeoutMs: milliseconds(timeout) });
     return { run: json(RunSnapshotSchema, run), done };
@@ -349,6 +398,7 @@ const operations: Record<string, (args: Args) => JsonValue | Promise<JsonValue>>
       liveOnly: Boolean(args["live_only"]),
       deltas: Boolean(args["include_deltas"] ?? args["deltas"]),
       untilDone: Boolean(args["until_done"]),
+      throughRepair: Boolean(args["through_repair"]),
     });
     streams.set(text(args["name"]), new Stream(subscription));
     return {};
@@ -392,6 +442,26 @@ const operations: Record<string, (args: Args) => JsonValue | Promise<JsonValue>>
     return {};
   },
 };
+
+/** What a policy of a case says of a call, by its step. */
+function decision({ call, effectId }: PolicyQuestion, answers: Record<string, Args>): PolicyDecision {
+  const { step } = JSON.parse(new TextDecoder().decode(call?.argumentsJson)) as { step?: number };
+  const says = answers[String(step)] ?? { verdict: "allow" };
+  const [code, message] = [text(says["code"] ?? ""), text(says["message"] ?? "")];
+  switch (says["verdict"]) {
+    case "deny":
+      return deny(code, message);
+    case "interrupt":
+      return interrupt(code, message);
+    case "replace":
+      return replaceArguments(says["arguments"] as Record<string, unknown>, code);
+    case "fail":
+      throw new Error("as the case has it");
+    case "defer":
+      if (effectId.endsWith(".1")) return defer(1000 * Number(says["seconds"]), code);
+  }
+  return allow(code);
+}
 
 function connected(): Client {
   if (!client) throw new Error("connect comes first");

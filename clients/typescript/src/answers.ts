@@ -84,10 +84,15 @@ export async function answer(
   }
   const told = declared(result);
   if (told !== undefined) return failed(told);
-  // The effect has happened: whatever is wrong with its result, the model must not be told that it has not.
+  return made(result, call, onError);
+}
+
+/** The effect has happened: whatever is wrong with its result, the model must not be told that it has not. */
+export function made(result: unknown, call: ToolCall, onError: OnError): ExecuteToolResponse {
   try {
     return completed(result);
   } catch (thrown) {
+    const where = `call ${call.callId} of run ${call.runId}`;
     note(onError, `the result of tool ${call.tool} cannot be encoded, ${where}`, thrown);
     return failed("The call was made; its result cannot be encoded.");
   }
@@ -102,7 +107,8 @@ function declared(given: unknown): string | undefined {
   }
 }
 
-function note(onError: OnError, message: string, thrown: unknown): void {
+/** Tells the log. */
+export function note(onError: OnError, message: string, thrown: unknown): void {
   try {
     // Of an async log, too, nothing may come back: a rejection that nobody handles ends the process.
     const log: (message: string, error: unknown) => unknown = onError;

@@ -124,6 +124,22 @@ export class Client extends ApprovalCalls implements AsyncDisposable {
     return { run: present(answer.run), decision: answer.resolution, resolved: answer.resolved };
   }
 
+  /**
+   * Has what a policy has deferred go on; for whoever started the run, and admins. `effectId` is the question's, as
+   * `run.waitingOn` names it; `resumed` is false when nothing was deferred by it (any more).
+   */
+  async resume(
+    runId: string,
+    effectId: string,
+    options: CallOptions & { readonly reason?: string; readonly requestId?: string } = {},
+  ): Promise<{ readonly run: RunSnapshot; readonly resumed: boolean }> {
+    const { reason = "", requestId = randomUUID(), ...rest } = options;
+    check("resume", options);
+    const request = { runId, effectId, requestId, reason };
+    const answer = await this.call(rest, (call) => this.runtime.resume(request, call));
+    return { run: present(answer.run), resumed: answer.resumed };
+  }
+
   /** The calls whose outcome is unknown, of the newest runs first: what {@link Client.resolveEffect} is for. */
   async *unknownEffects(options?: CallOptions): AsyncGenerator<UnknownEffect, void, undefined> {
     for await (const run of this.list({ statuses: [RunStatus.REPAIR_NEEDED] }, options)) {
@@ -296,7 +312,7 @@ export class Client extends ApprovalCalls implements AsyncDisposable {
 
   /**
    * Follows the events of a scope: each exactly once and in order, over disconnects and restarts of the server. Ends by
-   * itself with the run; while that is HELD or needs repair only with `untilDone`. Streams of many runs do not end.
+   * itself with the run, and with {@link RepairNeeded} when that needs repair. Streams of many runs do not end.
    */
   subscribe(scope: Scope, options: SubscribeOptions = {}): Subscription {
     check("subscribe", options);
@@ -308,6 +324,7 @@ export class Client extends ApprovalCalls implements AsyncDisposable {
       {
         openMs: this.deadlineMs,
         peer: this.connection.peer,
+        snapshot: (runId, signal) => this.snapshot(runId, { signal }),
         wait: async (runId, signal) => (await this.wait(runId, { signal })).run,
       },
     );

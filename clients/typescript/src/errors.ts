@@ -3,6 +3,7 @@
 import { Code, ConnectError } from "@connectrpc/connect";
 import { durationMs } from "@bufbuild/protobuf/wkt";
 import { ErrorInfoSchema } from "./gen/google/rpc/error_details_pb.js";
+import { EffectState, type OpenEffect, type RunSnapshot } from "./gen/runwright/v1/run_pb.js";
 import { AgentErrorSchema, RetryClass } from "./gen/runwright/v1/error_pb.js";
 
 /** What a {@link RunwrightError} is made of. */
@@ -48,6 +49,36 @@ export class RunwrightError extends Error {
     this.retryable = fields.retryable ?? false;
     this.retryAfterMs = fields.retryAfterMs ?? 0;
     this.isBare = fields.isBare ?? false;
+  }
+}
+
+/**
+ * How a loop over the events of a run ends that goes on only once somebody says what became of a call: see
+ * {@link Client.resolveEffect}. All events so far have been handed out, and `subscribe` goes on with `after`. Its reason is
+ * `REPAIR_NEEDED`.
+ */
+export class RepairNeeded extends RunwrightError {
+  /** The run as it stands. */
+  readonly run: RunSnapshot;
+  /** The calls whose outcome is unknown. */
+  readonly effects: readonly OpenEffect[];
+
+  /** Made by a subscription. */
+  constructor(run: RunSnapshot) {
+    const effects = run.openEffects.filter((effect) => effect.state === EffectState.UNKNOWN);
+    const { effectId = "", tool = "", attempt = 0 } = effects[0] ?? {};
+    const of = `${effectId} ${tool}, attempt ${String(attempt)}`;
+    const words = `runwright effects resolve ${run.runId} ${effectId} --attempt ${String(attempt)} --as …`;
+    super({
+      reason: "REPAIR_NEEDED",
+      code: "FAILED_PRECONDITION",
+      message: `The run ${run.runId} needs repair: nobody knows what became of ${of}.`,
+      remedy: `Say what became of it, with resolveEffect or \`${words}\`, then go on after the cursor.`,
+      metadata: { run_id: run.runId, effect_id: effectId, attempt: String(attempt) },
+    });
+    this.name = "RepairNeeded";
+    this.run = run;
+    this.effects = effects;
   }
 }
 

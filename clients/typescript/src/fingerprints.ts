@@ -65,11 +65,12 @@ export function schemaCanonical(schema: object): string {
 /** A part with all its defaults, lists without a meaningful order sorted. */
 function spelled(value: Json, part: string): Json {
   if (!isObject(value)) return value;
-  const found = Object.fromEntries(Object.entries(value).filter(([, inner]) => inner !== null));
-  for (const [name, form] of Object.entries(TABLE.parts[part] ?? {})) {
-    if (form.beside) delete found[name];
-    const inner = form.beside ? undefined : (found[name] ?? usual(form, found));
-    if (inner === undefined) continue;
+  const forms = TABLE.parts[part] ?? {};
+  const isHere = ([name, inner]: [string, Json]): boolean => inner !== null && !forms[name]?.beside;
+  const found = Object.fromEntries(Object.entries(value).filter(isHere));
+  for (const [name, form] of Object.entries(forms)) {
+    const inner = found[name] ?? usual(form, found);
+    if (form.beside || inner === undefined) continue;
     if (form.part !== undefined) found[name] = spelled(inner, form.part);
     else if (form.list_of !== undefined && Array.isArray(inner)) {
       const of = form.list_of;

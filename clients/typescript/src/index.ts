@@ -22,8 +22,20 @@ export type {
 } from "./calls.js";
 export { Client } from "./client.js";
 export type { ConnectOptions, Keepalive, Tls } from "./connection.js";
+export {
+  allow,
+  defer,
+  deny,
+  interrupt,
+  lowerBudget,
+  type PolicyDecision,
+  type PolicyHandler,
+  type PolicyQuestion,
+  replaceArguments,
+  replaceText,
+} from "./decisions.js";
 export { asRunwrightError, type Peer } from "./diagnosis.js";
-export { type ErrorFields, RunwrightError } from "./errors.js";
+export { type ErrorFields, RepairNeeded, RunwrightError } from "./errors.js";
 export type { Effect, ToolDeclaration } from "./describing.js";
 export { packageCanonical, packageFingerprint, schemaDigest } from "./fingerprints.js";
 export { type Approval, ApprovalState, ApprovalVerdict } from "./gen/runwright/v1/approval_pb.js";
@@ -33,6 +45,8 @@ export type { PackageFinding, PackageSummary, TagMove } from "./gen/runwright/v1
 export { OnBusy, Resolution, type RunSnapshot, RunStatus } from "./gen/runwright/v1/run_pb.js";
 export { EventView } from "./gen/runwright/v1/runtime_service_pb.js";
 export { type Lease, type RegisterOptions } from "./lease.js";
+export { PolicyServer } from "./policies.js";
+export { cannotSay, notPerformed, performed, Reconciled, type Reconciler } from "./reconciling.js";
 export { type SubscribeOptions, Subscription } from "./subscription.js";
 export { ToolServer, type ToolServerOptions } from "./tools.js";
 export { deltaText, type Part, resultText, type Scope, toolText } from "./words.js";

@@ -15,6 +15,7 @@ export const OPTIONS = {
   snapshot: CALL,
   cancel: [...CALL, "reason", "graceMs"],
   resolveEffect: CALL,
+  resume: [...CALL, "reason", "requestId"],
   decision: [
     ...["runId", "effectId", "attempt", "resolution", "result", "mediaType", "message", "reason", "requestId"],
   ],
@@ -36,7 +37,7 @@ export const OPTIONS = {
   tagHistory: [...CALL, "pageSize"],
   validatePackage: [...CALL, "sidecars"],
   resolvePackage: [...CALL, "budget"],
-  subscribe: [...READ, "liveOnly", "deltas", "untilDone", "signal", "onReconnect"],
+  subscribe: [...READ, "liveOnly", "deltas", "untilDone", "throughRepair", "signal", "onReconnect"],
   ToolServer: ["tls", "credential", "onError", "onNote"],
   register: ["callbackId", "address", "leaseMs", "maxCalls", "tls", "schemaDigests"],
   serveFor: ["callbackId", "address", "leaseMs", "maxCalls", "tls", "schemaDigests", "executor", "listen"],

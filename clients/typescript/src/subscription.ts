@@ -2,7 +2,7 @@
 
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import { asRunwrightError, type Peer } from "./diagnosis.js";
-import { RunwrightError } from "./errors.js";
+import { RepairNeeded, RunwrightError } from "./errors.js";
 import { type Event, type EventFrame, EventKind } from "./gen/runwright/v1/event_pb.js";
 import { type RunSnapshot, RunStatus } from "./gen/runwright/v1/run_pb.js";
 import type {
@@ -31,6 +31,11 @@ export interface SubscribeOptions {
    * needs repair or is HELD.
    */
   readonly untilDone?: boolean;
+  /**
+   * Goes on while a run needs repair, for whoever waits until somebody else has settled it. Absent: the stream of one run,
+   * read without a filter, ends with {@link RepairNeeded} then.
+   */
+  readonly throughRepair?: boolean;
   /** Leaves the stream; reading then rejects with the signal's reason. */
   readonly signal?: AbortSignal;
   /** Told of each connection that broke or could not be made. */
@@ -43,6 +48,8 @@ type Request = MessageInitShape<typeof SubscribeRequestSchema>;
 export interface Served {
   readonly openMs: number;
   readonly peer: Peer;
+  /** As {@link Client.snapshot}. */
+  readonly snapshot: (runId: string, signal: AbortSignal) => Promise<RunSnapshot>;
   /** As {@link Client.wait}. */
   readonly wait: (runId: string, signal: AbortSignal) => Promise<RunSnapshot>;
 }
@@ -61,12 +68,15 @@ export class Subscription implements AsyncIterableIterator<EventFrame>, AsyncDis
   #reconnects = 0;
   #seq = 0n; // of the last event that was handed out
   #standing: RunSnapshot | undefined;
+  #isAsked = false; // how the run stands
+  #isToAsk = false;
+  #isStanding = false; // and its reader has had everything: the stream was left for that
 
   /** Made by {@link Client.subscribe}. */
   constructor(open: OpenStream, operations: Operations, scope: StreamScope, options: SubscribeOptions, server: Served) {
     this.#cursor = options.after ?? "";
-    if (options.untilDone && (scope.scope.case !== "runId" || options.filter !== undefined)) {
-      throw new TypeError("untilDone: only of one run, and without a filter.");
+    if (options.untilDone && (scope.scope.case !== "runId" || options.filter !== undefined || options.throughRepair)) {
+      throw new TypeError("untilDone: only of one run, without a filter, and not throughRepair.");
     }
     this.#frames = this.#follow(open, operations, scope, options, server);
   }
@@ -130,13 +140,38 @@ export class Subscription implements AsyncIterableIterator<EventFrame>, AsyncDis
     return run !== undefined && (this.#seq >= run.lastSeq || this.#cursor === run.lastCursor);
   }
 
-  #noteRepair({ item }: EventFrame, { untilDone }: SubscribeOptions): void {
-    if (untilDone || item.case !== "event" || item.value.kind !== EventKind.TOOL_RECOVERY_REQUIRED) return;
-    const { runId, effectId, attempt } = item.value;
-    process.emitWarning(`The run ${runId} needs repair; its stream stays open.`, {
-      code: "RUNWRIGHT_REPAIR_NEEDED",
-      detail: `Client.resolveEffect settles ${effectId}, attempt ${String(attempt)}; \`untilDone\` ends the stream.`,
-    });
+  /** Asks how the run stands, where a reader is told that it needs repair, unless it is being asked. */
+  async #look(server: Served, runId: string, signal: AbortSignal): Promise<void> {
+    if (this.#isAsked) return;
+    this.#isAsked = true;
+    this.#isToAsk = false;
+    try {
+      const run = await server.snapshot(runId, signal);
+      const stands = run.status === RunStatus.REPAIR_NEEDED;
+      if (stands && this.#seq > run.lastSeq)
+        this.#isToAsk = true; // it has gone on since it was asked
+      else if (stands) this.#standing = run;
+      if (this.#isOver()) {
+        this.#isStanding = true;
+        this.#left.abort();
+      }
+    } catch {
+      this.#isToAsk = true; // the stream meets the same, and says so
+    } finally {
+      this.#isAsked = false;
+    }
+  }
+
+  /** What an event says of repair, where a reader is told of it. */
+  #noteRepair({ item }: EventFrame, look: () => void): void {
+    if (item.case === "event") {
+      if (item.value.kind === EventKind.TOOL_RECOVERY_REQUIRED) this.#isToAsk = true;
+      if (this.#standing !== undefined && item.value.seq > this.#standing.lastSeq) {
+        this.#standing = undefined; // it has gone on since it was asked
+        this.#isToAsk = true;
+      }
+    }
+    if (this.#isToAsk) look();
   }
 
   async *#follow(
@@ -154,7 +189,12 @@ export class Subscription implements AsyncIterableIterator<EventFrame>, AsyncDis
     const request: Request = { scope, afterCursor, liveOnly, filter, view, includeDeltas };
     const { openMs, peer } = server;
     const contact = new Contact(openMs);
-    if (options.untilDone) void this.#awaitDone(server, scope.scope.value as string, operation.signal);
+    const isOne = scope.scope.case === "runId" && filter === undefined;
+    const tells = isOne && !options.untilDone && !options.throughRepair;
+    const runId = scope.scope.case === "runId" ? scope.scope.value : "";
+    const look = (): void => void this.#look(server, runId, operation.signal);
+    if (options.untilDone) void this.#awaitDone(server, runId, operation.signal);
+    if (tells && (afterCursor !== undefined || liveOnly)) look(); // what says so may have come before
     let isKnown = false;
     try {
       for (;;) {
@@ -169,13 +209,17 @@ export class Subscription implements AsyncIterableIterator<EventFrame>, AsyncDis
             request.liveOnly = false;
             // A stream that was opened again begins with a bookmark of the place that is known.
             if (!isKnownAgain) yield frame;
-            this.#noteRepair(frame, options);
-            if (this.#isOver(frame)) return;
+            if (tells) this.#noteRepair(frame, look);
+            if (this.#isOver(frame)) {
+              if (tells && this.#standing !== undefined) throw new RepairNeeded(this.#standing);
+              return;
+            }
           }
           if (scope.scope.case === "runId") return;
           throw away(`${peer.address} ended a stream that has no end.`);
         } catch (thrown) {
           operation.signal.throwIfAborted();
+          if (thrown instanceof RepairNeeded) throw thrown;
           const error = asRunwrightError(thrown, peer);
           const delay = contact.lost(error);
           this.#reconnects++;
@@ -185,8 +229,9 @@ export class Subscription implements AsyncIterableIterator<EventFrame>, AsyncDis
       }
     } catch (thrown) {
       if (!this.#left.signal.aborted) throw thrown;
+      if (this.#isStanding && this.#standing !== undefined) throw new RepairNeeded(this.#standing);
     } finally {
-      if (options.untilDone) operation.controller.abort(); // or the waiting would outlive the stream
+      operation.controller.abort(); // or what is asked beside it would outlive the stream
       operation.done();
     }
   }

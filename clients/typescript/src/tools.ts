@@ -7,19 +7,29 @@ import { create } from "@bufbuild/protobuf";
 import { timestampDate } from "@bufbuild/protobuf/wkt";
 import { Code, ConnectError, type HandlerContext } from "@connectrpc/connect";
 import { connectNodeAdapter } from "@connectrpc/connect-node";
+import { decided, type PolicyHandler } from "./decisions.js";
 import { answer, type ToolCall, type ToolHandler } from "./answers.js";
-import { checkRegistration, checkTool } from "./authored.js";
+import { checkReconciler, checkRegistration, checkTool } from "./authored.js";
 import type { Client } from "./client.js";
+import { CallbackKind } from "./gen/runwright/callback/v1/callback_registry_service_pb.js";
+import {
+  type DecideRequest,
+  type DecideResponse,
+  PolicyService,
+} from "./gen/runwright/callback/v1/policy_service_pb.js";
 import { checkDeclaration, described, digests, type ToolDeclaration } from "./describing.js";
 import {
   type ExecuteToolRequest,
   type ExecuteToolResponse,
   ExecuteToolResponseSchema,
+  type ReconcileToolRequest,
+  type ReconcileToolResponse,
   ToolExecutorService,
   ToolNotPerformedSchema,
 } from "./gen/runwright/callback/v1/tool_executor_service_pb.js";
 import { Lease, type RegisterOptions } from "./lease.js";
 import { check } from "./options.js";
+import { about, cannotSay, type Reconciler, reconciled } from "./reconciling.js";
 
 const MOST_KEYS = 65_536;
 
@@ -40,8 +50,10 @@ export class ToolServer implements AsyncDisposable {
   readonly #options: ToolServerOptions;
   readonly #server: http2.Http2Server;
   readonly #tools = new Map<string, ToolHandler<never>>();
+  readonly #reconcilers = new Map<string, Reconciler<never>>();
   readonly #declared = new Map<string, ToolDeclaration>();
   readonly #attempts = new Map<string, number>();
+  readonly #underWay = new Map<string, number>(); // idempotency keys of calls that are being performed here
   readonly #sessions = new Set<http2.ServerHttp2Session>();
   readonly #sockets = new Set<Socket>();
   readonly #leases: Lease[] = [];
@@ -49,10 +61,13 @@ export class ToolServer implements AsyncDisposable {
   readonly #onError: (message: string, error: unknown) => void;
   readonly #onNote: (message: string) => void;
 
-  /** A server without tools, which does not listen yet. */
-  constructor(options: ToolServerOptions = {}) {
+  readonly #decide: PolicyHandler | undefined;
+
+  /** A server without tools, which does not listen yet. `decide` is for {@link PolicyServer}: then it has none. */
+  constructor(options: ToolServerOptions = {}, decide?: PolicyHandler) {
     check("ToolServer", options);
     this.#options = options;
+    this.#decide = decide;
     this.#onNote =
       options.onNote ??
       ((message) => {
@@ -68,13 +83,16 @@ export class ToolServer implements AsyncDisposable {
       grpcWeb: false,
       readMaxBytes: 4 * 1024 * 1024,
       routes: (router) =>
-        router.service(ToolExecutorService, {
-          executeTool: (request, context) => this.#execute(request, context),
-          describeTools: (_, context) => {
-            this.#authorize(context);
-            return described(this.#declared);
-          },
-        }),
+        decide
+          ? router.service(PolicyService, { decide: (question, context) => this.#answer(decide, question, context) })
+          : router.service(ToolExecutorService, {
+              executeTool: (request, context) => this.#execute(request, context),
+              reconcileTool: (request, context) => this.#reconcile(request, context),
+              describeTools: (_, context) => {
+                this.#authorize(context);
+                return described(this.#declared);
+              },
+            }),
       fallback: (_, response) => {
         // There is no health service: UNIMPLEMENTED is taken for being well. A status without a message has to come
         // with the first headers and end the stream, which `writeHead` and `end` do not do.
@@ -117,6 +135,16 @@ export class ToolServer implements AsyncDisposable {
     return this;
   }
 
+  /**
+   * Has a function say, of a tool that was added, what became of a call that the runtime has lost sight of. The package
+   * declares such a tool `reconcilable`. While the call is still under way in this process the function is not asked.
+   */
+  reconcile<Arguments = Record<string, unknown>>(tool: string, look: Reconciler<Arguments>): this {
+    checkReconciler(tool, look, this.#tools, this.#reconcilers);
+    this.#reconcilers.set(tool, look);
+    return this;
+  }
+
   /** Begins to listen at `host:port`; port 0 lets the system choose. Returns the address. */
   async listen(address = "127.0.0.1:0"): Promise<string> {
     const colon = address.lastIndexOf(":");
@@ -144,15 +172,16 @@ export class ToolServer implements AsyncDisposable {
    */
   async register(client: Client, executor: string, options: RegisterOptions = {}): Promise<Lease> {
     check("register", options);
+    const kind = this.#decide ? CallbackKind.POLICY : CallbackKind.TOOL_EXECUTOR;
     const { address = this.address, schemaDigests = true } = options;
     const toolDigests = schemaDigests ? digests(this.#declared) : [];
-    const spec = { executor, address, tools: [...this.#tools.keys()], toolDigests };
-    checkRegistration(executor, options.callbackId, spec.address, this.#tools);
+    const spec = { executor, address, tools: [...this.#tools.keys()], toolDigests, kind };
+    checkRegistration(executor, options.callbackId, spec.address, this.#decide ? undefined : this.#tools);
     const lease = new Lease(client, spec, { credential: this.#options.credential, ...options }, this.#onError);
     await lease.begin();
     this.#leases.push(lease);
-    const tools = spec.tools.join(", ");
-    this.#onNote(`registered with ${client.address} as executor ${executor}: ${tools}; called at ${spec.address}`);
+    const what = this.#decide ? `policy ${executor}` : `executor ${executor}: ${spec.tools.join(", ")}`;
+    this.#onNote(`registered with ${client.address} as ${what}; called at ${spec.address}`);
     return lease;
   }
 
@@ -163,7 +192,12 @@ export class ToolServer implements AsyncDisposable {
   ): Promise<Lease> {
     check("serveFor", options);
     const { executor, listen, ...rest } = options;
-    checkRegistration(executor, rest.callbackId, rest.address ?? listen ?? "127.0.0.1:0", this.#tools);
+    checkRegistration(
+      executor,
+      rest.callbackId,
+      rest.address ?? listen ?? "127.0.0.1:0",
+      this.#decide ? undefined : this.#tools,
+    );
     if (this.address === "") await this.listen(listen);
     return this.register(client, executor, rest);
   }
@@ -207,17 +241,59 @@ export class ToolServer implements AsyncDisposable {
       const value = create(ToolNotPerformedSchema, { message: "This host is stopping." });
       return create(ExecuteToolResponseSchema, { outcome: { case: "notPerformed", value } });
     }
-    this.#admit(request);
+    const { idempotencyKey: key, attempt } = request;
+    const seen = this.#seen(key, attempt);
+    if (attempt < seen) {
+      const told = `Attempt ${String(attempt)} comes after attempt ${String(seen)} of the same call.`;
+      throw new ConnectError(told, Code.FailedPrecondition);
+    }
+    this.#underWay.set(key, (this.#underWay.get(key) ?? 0) + 1);
+    try {
+      return await this.#performing(context, (signal) =>
+        answer(handler, request.argumentsJson, toolCall(request, context, signal), this.#onError),
+      );
+    } finally {
+      const left = (this.#underWay.get(key) ?? 1) - 1;
+      if (left > 0) this.#underWay.set(key, left);
+      else this.#underWay.delete(key);
+    }
+  }
+
+  async #reconcile(request: ReconcileToolRequest, context: HandlerContext): Promise<ReconcileToolResponse> {
+    this.#authorize(context);
+    const look = this.#reconcilers.get(request.tool);
+    if (!look) {
+      const told = `Nobody here says what became of calls of ${JSON.stringify(request.tool)}.`;
+      throw new ConnectError(told, Code.Unimplemented);
+    }
+    // The runtime has given the attempt up: should it still arrive, it comes too late.
+    this.#seen(request.idempotencyKey, request.attempt + 1);
+    return this.#performing(context, async (signal) => {
+      const call = toolCall(request, context, signal);
+      const why = this.#isStopping ? "This host is stopping." : "The call is still under way here.";
+      return this.#isStopping || this.#underWay.has(request.idempotencyKey)
+        ? about(request, cannotSay(why), call, this.#onError)
+        : reconciled(look, request, call, this.#onError);
+    });
+  }
+
+  /** Works for as long as somebody waits for it. */
+  async #performing<Answer>(context: HandlerContext, work: (signal: AbortSignal) => Promise<Answer>): Promise<Answer> {
     const running = new AbortController();
     const abort = (): void => {
       running.abort(context.signal.reason);
     };
     context.signal.addEventListener("abort", abort, { once: true });
     try {
-      return await answer(handler, request.argumentsJson, toolCall(request, context, running.signal), this.#onError);
+      return await work(running.signal);
     } finally {
       context.signal.removeEventListener("abort", abort);
     }
+  }
+
+  async #answer(decide: PolicyHandler, question: DecideRequest, context: HandlerContext): Promise<DecideResponse> {
+    this.#authorize(context);
+    return decided(decide, question, context.signal, this.#onError);
   }
 
   #authorize(context: HandlerContext): void {
@@ -230,20 +306,21 @@ export class ToolServer implements AsyncDisposable {
     }
   }
 
-  /** Refuses an attempt that was overtaken: its answer would go nowhere. */
-  #admit({ idempotencyKey: key, attempt }: ExecuteToolRequest): void {
-    const seen = this.#attempts.get(key) ?? 0;
-    if (attempt < seen) {
-      const told = `Attempt ${String(attempt)} comes after attempt ${String(seen)} of the same call.`;
-      throw new ConnectError(told, Code.FailedPrecondition);
-    }
+  /** Takes note of an attempt, and tells the highest one of its call: the answer of a lower one would go nowhere. */
+  #seen(key: string, attempt: number): number {
+    const highest = Math.max(this.#attempts.get(key) ?? 0, attempt);
     this.#attempts.delete(key); // the newest goes to the end
-    this.#attempts.set(key, attempt);
+    this.#attempts.set(key, highest);
     if (this.#attempts.size > MOST_KEYS) this.#attempts.delete(this.#attempts.keys().next().value ?? "");
+    return highest;
   }
 }
 
-function toolCall(request: ExecuteToolRequest, context: HandlerContext, signal: AbortSignal): ToolCall {
+function toolCall(
+  request: ExecuteToolRequest | ReconcileToolRequest,
+  context: HandlerContext,
+  signal: AbortSignal,
+): ToolCall {
   const { runId, turnId, round, callId, attempt, idempotencyKey, tool, packageFingerprint } = request;
   const deadline = request.deadline && timestampDate(request.deadline);
   const traceParent = context.requestHeader.get("traceparent") ?? "";

@@ -30,6 +30,7 @@ _FIELDS: dict[str, Any] = {
     "effect": "read",
     "then": "deny",
     "builtin": "read-only",
+    "remote": "x",
     "rules": [{"then": "deny"}],
 }
 _ENTRIES: dict[str, dict[str, Any]] = {
@@ -79,7 +80,7 @@ def _mend(value: Any, where: Sequence[str | int], unique: str) -> None:
                 parent[last] = copy.deepcopy(_FIELDS[last])
             case dict(), str():
                 parent.pop(last, None)
-                if outer[-2:-1] == ["policies"] and not {"builtin", "rules"} & parent.keys():
+                if outer[-2:-1] == ["policies"] and not {"builtin", "rules", "remote"} & parent.keys():
                     parent["builtin"] = "read-only"  # what was meant by the key that is gone may be either
             case list(), int() if outer and outer[-1] in _ENTRIES:
                 of, unlike = str(outer[-1]), _UNLIKE.get(str(outer[-1]))

@@ -21,6 +21,7 @@ from runwright.adapters.providers.scripted import ScriptedProvider
 from runwright.adapters.remote.dialer import Dialer
 from runwright.adapters.remote.dialled_callbacks import DialledCallbacks
 from runwright.adapters.remote.executors import DialledExecutors
+from runwright.adapters.remote.policies import DialledPolicies
 from runwright.adapters.schema_process import CheckLimits
 from runwright.adapters.sqlite import SqliteJournal
 from runwright.adapters.start_errors import extra_missing, unusable_data
@@ -80,20 +81,20 @@ async def build_runtime(
             packages = load_packages(settings.packages, schemas, settings.provider_routes(), list(adapters))
         # Refuses before the journal is locked.
         PackageCatalogue(packages, settings.default_package, settings.package_namespaces)
-        telemetry = telemetry or Telemetry()
         journal = closed_by(opened, _open_journal(settings))
         callbacks = DialledCallbacks(Dialer(AllowList.parse(settings.callback_allow), log), clock)
         tools = closed_by(opened, _executors(settings, clock, callbacks))
         runtime = closed_by(
             opened,
             AgentRuntimeBuilder(
-                journal=telemetry.watched(journal),
+                journal=(telemetry := telemetry or Telemetry()).watched(journal),
                 audit=journal.audit(clock),
                 recovery=journal.recovery(),
                 approvers=_approvers(settings, authenticator),
                 clock=clock,
                 ids=RandomIds(),
                 tools=tools,
+                remote_policies=closed_by(opened, DialledPolicies(callbacks, clock)),
                 schemas=schemas,
                 conditions=closed_by(opened, CelConditions()),
                 log=log,

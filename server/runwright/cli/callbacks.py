@@ -30,6 +30,7 @@ IdArgument = Annotated[str, typer.Argument(metavar="ID", help="Id of the registr
 def ls(
     context: typer.Context,
     executor: Annotated[str, typer.Option(metavar="NAME", help="Of this executor.")] = "",
+    policy: Annotated[str, typer.Option(metavar="NAME", help="Of this policy.")] = "",
     output: ListFormatOption = ListFormat.TABLE,
 ) -> None:
     """Lists registrations, by id; what is wrong with one comes below it.
@@ -41,7 +42,10 @@ def ls(
       runwright callbacks ls
       runwright callbacks ls --executor workspace -o json
     """
-    listed = Client.of(context).callbacks(executor)
+    if executor and policy:
+        raise typer.BadParameter("either --executor or --policy", param_hint="--policy")
+    kind = pb.CALLBACK_KIND_POLICY if policy else pb.CALLBACK_KIND_UNSPECIFIED
+    listed = Client.of(context).callbacks(executor or policy, kind)
     match output:
         case ListFormat.JSON:
             print_json(listed)
@@ -140,7 +144,8 @@ def unused_text(unused: pb.UnusedTool) -> str:
 def _cells(callback: pb.Callback) -> tuple[str, ...]:
     spec = callback.spec
     address = f"{spec.address} (TLS)" if spec.HasField("tls") else spec.address
-    expires, tools = names.clock(callback.expires_at), ", ".join(spec.tools) or "any"
+    none = "-" if spec.kind == pb.CALLBACK_KIND_POLICY else "any"
+    expires, tools = names.clock(callback.expires_at), ", ".join(spec.tools) or none
     kind, health = names.callback_kind(spec.kind), names.health(callback.health)
     row = (spec.callback_id, kind, spec.executor, address, health, expires, callback.owner, tools)
     return tuple(sanitize.line(cell) for cell in row)

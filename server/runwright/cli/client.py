@@ -34,6 +34,7 @@ TROUBLES = (
     event_pb2.EVENT_KIND_TOOL_DENIED,
     event_pb2.EVENT_KIND_TOOL_RECOVERY_REQUIRED,
     event_pb2.EVENT_KIND_RETRY_SCHEDULED,
+    event_pb2.EVENT_KIND_RECONCILE_ENDED,
     event_pb2.EVENT_KIND_TOOL_RESULT_RELEASED,  # one that is withheld
 )
 _OPTIONS = [
@@ -116,6 +117,10 @@ class Client:
         """Approvals as they come and as something becomes of them."""
         return self._stream(self._approvals.WatchApprovals, request)
 
+    def resume(self, request: pb.ResumeRequest) -> pb.ResumeResponse:
+        """Has what a policy has deferred go on."""
+        return self._call(self._stub.Resume, request)
+
     def release(self, run_id: str, reason: str) -> pb.ReleaseRunResponse:
         """Takes a held run up again."""
         return self._call(self._stub.ReleaseRun, pb.ReleaseRunRequest(run_id=run_id, reason=reason))
@@ -174,9 +179,11 @@ class Client:
             found.next_page_token = page.next_page_token
         return found
 
-    def callbacks(self, executor: str = "") -> callback_pb.ListCallbacksResponse:
-        """Every registration of the namespace, or of one executor in it."""
-        request = callback_pb.ListCallbacksRequest(executor=executor)
+    def callbacks(
+        self, name: str = "", kind: callback_pb.CallbackKind.ValueType = callback_pb.CALLBACK_KIND_UNSPECIFIED
+    ) -> callback_pb.ListCallbacksResponse:
+        """Every registration of the namespace, or of one name in it: an executor's, unless the kind says otherwise."""
+        request = callback_pb.ListCallbacksRequest(executor=name, kind=kind)
         listed = callback_pb.ListCallbacksResponse()
         while True:
             page = self._call(self._callbacks.ListCallbacks, request)

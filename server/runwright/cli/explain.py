@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 import typer
 
 from runwright._gen.runwright.callback.v1 import callback_registry_service_pb2 as callback_pb
-from runwright._gen.runwright.v1 import run_pb2
+from runwright._gen.runwright.v1 import event_pb2, run_pb2
 from runwright.cli.client import Client
 from runwright.cli.errors import Problem
 from runwright.cli.explain_text import Found, explain_lines, explanation
@@ -35,15 +35,23 @@ def explain(context: typer.Context, run_id: RunArgument, output: FormatOption = 
     run = client.snapshot(run_id).run
     waited = {wait.subject for wait in run.waiting_on if wait.kind == run_pb2.WAIT_KIND_EXECUTOR}
     callbacks = {executor: _callbacks(client, executor) for executor in sorted(waited)}
-    frames = list(client.troubles(run_id))
+    asked = {wait.subject for wait in run.waiting_on if wait.kind == run_pb2.WAIT_KIND_POLICY}
+    hosts = {policy: _callbacks(client, policy, callback_pb.CALLBACK_KIND_POLICY) for policy in sorted(asked)}
+    frames = [frame for frame in client.troubles(run_id) if not _is_settled(frame.event)]
     contents = {content.ref.digest: content for frame in frames for content in frame.contents}
     found = Found(
-        run, [frame.event for frame in frames], callbacks, time.time(), contents, _registered(client, callbacks)
+        run, [frame.event for frame in frames], callbacks, time.time(), contents, _registered(client, callbacks), hosts
     )
     if output is Format.JSON:
         print(json.dumps(explanation(found, client.options), indent=2))
     else:
         print("\n".join(explain_lines(found, client.options)))
+
+
+def _is_settled(event: event_pb2.Event) -> bool:
+    """True for an ask about a lost call that was answered: nothing is wrong with that."""
+    answered = (event_pb2.RECONCILE_ANSWER_PERFORMED, event_pb2.RECONCILE_ANSWER_NOT_PERFORMED)
+    return event.HasField("reconcile_ended") and event.reconcile_ended.answer in answered
 
 
 def _registered(client: Client, callbacks: Mapping[str, Sequence[callback_pb.Callback] | None]) -> frozenset[str]:
@@ -54,9 +62,11 @@ def _registered(client: Client, callbacks: Mapping[str, Sequence[callback_pb.Cal
     return frozenset(one.spec.executor for one in client.callbacks().callbacks if one.spec.kind in kinds)
 
 
-def _callbacks(client: Client, executor: str) -> Sequence[callback_pb.Callback] | None:
+def _callbacks(
+    client: Client, name: str, kind: callback_pb.CallbackKind.ValueType = callback_pb.CALLBACK_KIND_UNSPECIFIED
+) -> Sequence[callback_pb.Callback] | None:
     try:
-        return client.callbacks(executor).callbacks
+        return client.callbacks(name, kind).callbacks
     except Problem as problem:
         if problem.reason not in _NOT_SHOWN:
             raise

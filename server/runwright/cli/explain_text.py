@@ -36,6 +36,7 @@ class Found(Struct, frozen=True):
     now: float
     contents: Mapping[str, content_pb2.InlineContent] = {}  # what came with the troubles, by digest
     registered: Collection[str] = ()  # names of executors, if none is registered under one that is waited for
+    hosts: Mapping[str, Sequence[callback_pb.Callback] | None] = {}  # of policies, by their names; as `callbacks`
 
 
 def explain_lines(found: Found, options: Options) -> list[str]:
@@ -126,6 +127,10 @@ def _to_do(found: Found, options: Options) -> Iterator[tuple[str, str]]:
         yield TO_DO, f"start executor {executor} where the server looks for it, or register it:"
         words = ("callbacks", "register", f"{executor}-1", "--executor", executor, "--address", "HOST:PORT")
         yield "", command(options, *words)
+    for effect in run.open_effects:
+        if effect.state == run_pb2.EFFECT_STATE_RECONCILING:
+            yield TO_DO, "or, if you know what became of the call, do not wait for that and say so:"
+            yield from _verbs(run, effect, options)
     providers = sorted({wait.subject for wait in run.waiting_on if wait.kind == run_pb2.WAIT_KIND_PROVIDER})
     for provider in providers:
         yield TO_DO, f"start the server with a provider that is called {provider}, such as --provider {provider}=KEYENV"
@@ -133,7 +138,10 @@ def _to_do(found: Found, options: Options) -> Iterator[tuple[str, str]]:
         yield TO_DO, f"have somebody of {approvers(pending.approvers)} look at {pending.approval_id} and decide:"
         for word in ("show", "approve", "deny"):
             yield "", command(options, "approvals", word, pending.approval_id)
-    if not executors and not providers and not run.pending_approvals:
+    policies = sorted({wait.subject for wait in run.waiting_on if wait.kind == run_pb2.WAIT_KIND_POLICY})
+    for policy in policies:
+        yield TO_DO, f"see that a host of policy {policy} is registered and answers; what it defers goes on by itself"
+    if not executors and not providers and not policies and not run.pending_approvals:
         yield TO_DO, f"nothing; to see how it goes on: `{command(options, 'watch', run.run_id)}`"
 
 
@@ -163,6 +171,8 @@ def _wait(found: Found, wait: run_pb2.WaitingOn) -> Iterator[tuple[str, str]]:
         f"{wait.effect_id} for {names.wait_kind(wait.kind)} {wait.subject} since {names.clock(wait.since)} ({waited})",
     )
     yield "  ends by", wait.unblocked_by
+    if wait.kind == run_pb2.WAIT_KIND_POLICY:
+        yield from _hosts(found.hosts.get(wait.subject), wait.subject)
     if wait.kind != run_pb2.WAIT_KIND_EXECUTOR:
         return
     for event in reversed(found.troubles):
@@ -189,9 +199,21 @@ def _wait(found: Found, wait: run_pb2.WaitingOn) -> Iterator[tuple[str, str]]:
         yield "", f"and {len(callbacks) - MOST_CALLBACKS} more: `runwright callbacks ls --executor {wait.subject}`"
 
 
+def _hosts(hosts: Sequence[callback_pb.Callback] | None, policy: str) -> Iterator[tuple[str, str]]:
+    """Who is registered for a policy."""
+    if hosts is None:
+        yield "  callback", "they cannot be listed with this key"
+    elif not hosts:
+        yield "  callback", f"none is registered for policy {policy}"
+    for callback in (hosts or ())[:MOST_CALLBACKS]:
+        yield "  callback", _callback(callback)
+
+
 def _callback(callback: callback_pb.Callback) -> str:
     spec = callback.spec
     tools = f"tools {', '.join(spec.tools)}" if spec.tools else "any tool"
+    if spec.kind == callback_pb.CALLBACK_KIND_POLICY:
+        tools = "a policy"
     detail = f": {callback.health_detail}" if callback.health_detail else ""
     leased = f"leased until {names.clock(callback.expires_at)}"
     return f"{spec.callback_id} at {spec.address}, {tools}, {leased}, {names.health(callback.health)}{detail}"
@@ -243,6 +265,12 @@ def _said(found: Found, event: event_pb2.Event) -> tuple[str, str]:
             return f"its result is withheld from the model by {said.policy_ref} ({said.code})", remedy
         case "tool_recovery_required":
             return _by(event.tool_recovery_required), names.remedy(event.tool_recovery_required.reason)
+        case "reconcile_ended":
+            ended = event.reconcile_ended
+            who = names.executor_identity(ended.executor_identity)
+            answer = names.reconcile_answer(ended.answer) if ended.ask else names.reason(ended.reason)
+            asked = f"ask {ended.ask}: {answer}" if ended.ask else answer
+            return asked + (f" ({who})" if who else ""), ""
         case "retry_scheduled":
             return _by(event.retry_scheduled), names.remedy(event.retry_scheduled.reason)
         case _:

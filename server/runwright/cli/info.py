@@ -67,5 +67,8 @@ def _policies(package: package_pb2.RuntimePackage) -> str:
     """What decides: built-in policies by name, rules by their number."""
     if not package.policies:
         return package.policy
-    said = [each.builtin or names.counted(len(each.rules), "rule") for each in package.policies]
+    said = [
+        each.builtin or (f"remote {each.remote}" if each.remote else "") or names.counted(len(each.rules), "rule")
+        for each in package.policies
+    ]
     return ", ".join(said)

@@ -51,6 +51,11 @@ def resolution(value: int) -> str:
     return _name(run_pb2.Resolution.DESCRIPTOR, "RESOLUTION_", value)
 
 
+def reconcile_answer(value: int) -> str:
+    """Name of a ReconcileAnswer."""
+    return _name(event_pb2.ReconcileAnswer.DESCRIPTOR, "RECONCILE_ANSWER_", value)
+
+
 def wait_kind(value: int) -> str:
     """Name of a WaitKind."""
     return _name(run_pb2.WaitKind.DESCRIPTOR, "WAIT_KIND_", value)

@@ -127,11 +127,28 @@ def _call(event: event_pb2.Event, contents: Contents, step: Step) -> str:
         case "effect_resolved":
             said = event.effect_resolved
             return f"resolved as {names.resolution(said.resolution)} by {said.resolved_by}{_because(said.reason)}"
+        case "reconcile_started":
+            asked = event.reconcile_started
+            return f"executor {asked.executor} is asked what became of attempt {event.attempt}, ask {asked.ask}"
+        case "reconcile_ended":
+            return _reconciled(event)
         case "tool_recovery_required":
             lost = event.tool_recovery_required
             return f"UNKNOWN outcome, not repeated: {names.reason(lost.reason)}{_by(lost.executor_identity)}"
         case _:
             return _unknown(event)
+
+
+def _reconciled(event: event_pb2.Event) -> str:
+    ended = event.reconcile_ended
+    if not ended.ask:
+        lost = f"attempt {event.attempt} is lost: {names.reason(ended.reason)}{_by(ended.executor_identity)}"
+        return f"{lost}; its executor is asked what became of it, until {names.clock(ended.give_up_at)}"
+    again = ""
+    if ended.HasField("next_ask_at"):
+        wait = names.seconds(ended.next_ask_at) - names.seconds(event.time)
+        again = f"; asked again in {names.elapsed(wait)}"
+    return f"ask {ended.ask}: {names.reconcile_answer(ended.answer)}{_by(ended.executor_identity)}{again}"
 
 
 def _released(said: event_pb2.ToolResultReleased) -> str:

@@ -35,6 +35,8 @@ from runwright.runtime.policies import (
 )
 from runwright.wire.records import decode_event
 
+_FINAL = (Verdict.DENY, Verdict.INTERRUPT)
+
 
 class Walked(Struct, frozen=True):
     """What a walk comes to: of what, the decision, what would be said in shadow mode, and what was decided then."""
@@ -111,7 +113,7 @@ class Walk:
         asked = _asked(run, tool, call)
         found = self._find(stage, asked) if self._policies.is_used(self._package, self._namespace, stage) else None
         decision = decided_for_call(found, self._package.builtin_policies, tool.effect.value)
-        return Walked(stage, subject, decision, found.shadow if found else ())
+        return _walked(stage, subject, decision, found)
 
     def _result(self, run: RunFacts, call: _Call, result: Result) -> Walked:
         stage, tool = PolicyStage.POST_TOOL, self._package.tool(call.tool)
@@ -126,7 +128,7 @@ class Walk:
         if not self._policies.is_used(self._package, self._namespace, stage):
             return Walked(stage, "", None, before=before)
         found = self._find(stage, subject)
-        return Walked(stage, "", decided(stage, found.opinions), found.shadow, before)
+        return _walked(stage, "", decided(stage, found.opinions), found).__replace__(before=before)
 
     def _find(self, stage: PolicyStage, subject: PolicySubject) -> PolicyFindings:
         return asyncio.run(self._policies.find(self._package, self._namespace, stage, [subject]))[0]
@@ -136,6 +138,17 @@ class Walk:
 
     def __exit__(self, *_: object) -> None:
         asyncio.run(self._policies.conditions.close())
+
+
+def _walked(stage: PolicyStage, subject: str, decision: PolicyOpinion, found: PolicyFindings | None) -> Walked:
+    """A walk; it comes to no decision where a remote policy would be asked, which nobody does here."""
+    shadow = found.shadow if found else ()
+    if found is None or not found.remotes or any(each.verdict in _FINAL for each in found.opinions):
+        return Walked(stage, subject, decision, shadow)
+    asked = ", ".join(f"{remote.policy} ({remote.policy_ref})" for remote in found.remotes)
+    allowed = next((each for each in found.opinions if each.verdict is Verdict.ALLOW), None)
+    rules = f"; allowed so far by {allowed.rule or allowed.policy_ref} ({allowed.code})" if allowed else ""
+    return Walked(stage, subject, None, shadow, note=f"remote policies would be asked: {asked}{rules}")
 
 
 class _Call(Struct, frozen=True):

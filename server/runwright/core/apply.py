@@ -8,20 +8,19 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any, TypeAlias, TypeVar
 
+from runwright.core import apply_policies as policies
 from runwright.core import records as r
 from runwright.core.apply_approvals import APPLY_APPROVALS
-from runwright.core.approvals import ApprovalPhase, CallApproval
 from runwright.core.call_changes import call_of as _call
 from runwright.core.call_changes import require as _require
-from runwright.core.call_changes import with_call as _with_call
+from runwright.core.call_changes import with_call
 from runwright.core.content import ContentRef
 from runwright.core.errors import ErrorReason
-from runwright.core.ids import MODEL_EFFECT, EffectId, effect_kind, model_effect_id
+from runwright.core.ids import MODEL_EFFECT, POLICY_EFFECT, EffectId, effect_kind, model_effect_id, question_subject
 from runwright.core.kinds import ROWS, TERMINAL, kind_of
 from runwright.core.outcomes import CallPhase, Resolution, ResultRelease, RunPhase, StopReason
-from runwright.core.policy import PolicyStage, Verdict
-from runwright.core.policy_failures import policy_failure
-from runwright.core.state import NO_POLICY, CallPolicy, CallState, ModelState, RunState
+from runwright.core.policy import PolicyStage
+from runwright.core.state import NO_POLICY, CallPolicy, CallState, ModelState, Reconciling, RunState
 from runwright.core.transitions import RUN_TRANSITIONS, IllegalTransition
 
 _R = TypeVar("_R", bound=r.Record)
@@ -180,6 +179,8 @@ def _retry_scheduled(state: RunState, record: r.RetryScheduled) -> RunState:
         return state.__replace__(
             model_request=state.model_request.__replace__(retry_at=record.not_before, since=record.at)
         )
+    if effect_kind(record.effect_id) == POLICY_EFFECT:
+        return policies.wait_for_policy(state, record)
     before, phase = _call(state, record, record.effect_id)
     # Of a call that waits only its first wait is written down: it has made no attempt that could fail.
     _require(before.phase is not CallPhase.REQUESTED or not (before.attempt or before.give_up_at), record, state)
@@ -191,8 +192,9 @@ def _retry_scheduled(state: RunState, record: r.RetryScheduled) -> RunState:
         losses=before.losses + (record.reason is not ErrorReason.EXECUTOR_UNAVAILABLE),
         since=record.at,
         executor_identity=None,
+        reconciling=None,
     )
-    return _with_call(state, after)
+    return with_call(state, after)
 
 
 @_applies(r.ToolRequested)
@@ -212,34 +214,35 @@ def _tool_requested(state: RunState, record: r.ToolRequested) -> RunState:
 
 @_applies(r.PolicyDecided)
 def _policy_decided(state: RunState, record: r.PolicyDecided) -> RunState:
-    if record.subject is None or record.decision.verdict is Verdict.INTERRUPT:
-        state = _ended_by_policy(state, record)
-    if record.subject is None:
-        return state
-    before, _ = _call(state, record, record.subject)
-    _require((record.stage is PolicyStage.POST_TOOL) == before.awaits_release, record, state)
-    heard = (before.policy or NO_POLICY).__replace__(operator_digest=record.operator_digest)
-    after = before.__replace__(policy=heard if heard != NO_POLICY else None)
-    if record.decision.verdict is Verdict.ALLOW:
-        return _with_call(state, after.__replace__(passed=record.stage))
-    if record.decision.verdict is not Verdict.ASK:
-        return _with_call(state, after.__replace__(passed=None))
-    approval = before.approval
-    if approval is not None and approval.covers(record.approval, record.subject_digest):
-        return _with_call(state, after.__replace__(passed=record.stage))  # it is asked for what was given
-    number = approval.number if approval else 0
-    asked = CallApproval(ApprovalPhase.ASKED, record.approval, number)
-    return _with_call(state, after.__replace__(passed=None, approval=asked))
+    if record.subject is not None:
+        before, _ = _call(state, record, record.subject)
+        _require((record.stage is PolicyStage.POST_TOOL) == before.awaits_release, record, state)
+    return policies.decided(state, record)
 
 
-def _ended_by_policy(state: RunState, record: r.PolicyDecided) -> RunState:
-    """The run is to end, unless it may go on: what is open is closed by the same decision or after it."""
-    if record.decision.verdict is Verdict.ALLOW:
-        return state
-    is_interrupt = record.decision.verdict is Verdict.INTERRUPT
-    stop = StopReason.POLICY_INTERRUPT if is_interrupt else StopReason.POLICY_DENIED
-    failure = policy_failure(record.stage, record.decision, record.policy_ref)
-    return state.__replace__(stop=stop, policy_failure=failure)
+@_applies(r.PolicyAsked)
+def _policy_asked(state: RunState, record: r.PolicyAsked) -> RunState:
+    _about_call(state, record, record.effect_id)
+    return policies.asked(state, record)
+
+
+@_applies(r.PolicyAnswered)
+def _policy_answered(state: RunState, record: r.PolicyAnswered) -> RunState:
+    _about_call(state, record, record.effect_id)
+    return policies.answered(state, record)
+
+
+@_applies(r.PolicyResumed)
+def _policy_resumed(state: RunState, record: r.PolicyResumed) -> RunState:
+    _about_call(state, record, record.effect_id)
+    return policies.resumed(state, record)
+
+
+@_applies(r.SubjectReplaced)
+def _subject_replaced(state: RunState, record: r.SubjectReplaced) -> RunState:
+    if record.subject is not None:
+        _call(state, record, record.subject)
+    return policies.replaced(state, record)
 
 
 @_applies(r.ToolStarted)
@@ -261,7 +264,7 @@ def _tool_started(state: RunState, record: r.ToolStarted) -> RunState:
         since=record.at,
     )
     usage = state.usage if before.attempt else state.usage.__replace__(tool_calls=state.usage.tool_calls + 1)
-    return _with_call(state, after).__replace__(usage=usage)
+    return with_call(state, after).__replace__(usage=usage)
 
 
 @_applies(r.ToolCompleted)
@@ -280,7 +283,7 @@ def _tool_denied(state: RunState, record: r.ToolDenied) -> RunState:
 def _tool_result_released(state: RunState, record: r.ToolResultReleased) -> RunState:
     before, phase = _call(state, record, record.call_id)
     _require(before.awaits_release, record, state)
-    after = _with_call(state, CallState(before.call_id, before.tool, phase))
+    after = with_call(state, CallState(before.call_id, before.tool, phase))
     return _told(after, before) if record.release is ResultRelease.RELEASED else after
 
 
@@ -300,8 +303,39 @@ def _tool_failed(state: RunState, record: r.ToolFailed) -> RunState:
 @_applies(r.ToolRecoveryRequired)
 def _tool_recovery_required(state: RunState, record: r.ToolRecoveryRequired) -> RunState:
     before, phase = _call(state, record, record.call_id)
-    after = before.__replace__(phase=phase, since=record.at, executor_identity=record.executor_identity)
-    return _with_call(state, after)
+    after = before.__replace__(
+        phase=phase, since=record.at, executor_identity=record.executor_identity, reconciling=None
+    )
+    return with_call(state, after)
+
+
+@_applies(r.ReconcileStarted)
+def _reconcile_started(state: RunState, record: r.ReconcileStarted) -> RunState:
+    before, phase = _call(state, record, record.call_id)
+    asking = before.reconciling
+    fits = asking is not None and not asking.is_asked and record.ask == asking.asks + 1
+    _require(fits and record.attempt == before.attempt, record, state)
+    assert asking is not None, "it fits"
+    return with_call(
+        state, before.__replace__(phase=phase, reconciling=asking.__replace__(asks=record.ask, is_asked=True))
+    )
+
+
+@_applies(r.ReconcileEnded)
+def _reconcile_ended(state: RunState, record: r.ReconcileEnded) -> RunState:
+    before, phase = _call(state, record, record.call_id)
+    asking = before.reconciling
+    # Ask 0 is the beginning, and no ask has more than one result.
+    fits = record.ask == 0 if asking is None else (asking.is_asked and record.ask == asking.asks)
+    _require(fits and record.attempt == before.attempt, record, state)
+    begins = asking is None
+    after = before.__replace__(
+        phase=phase,
+        since=record.at if begins else before.since,
+        executor_identity=record.executor_identity if begins else before.executor_identity,
+        reconciling=Reconciling(record.reason, record.give_up_at, record.next_ask_at or 0, record.ask),
+    )
+    return with_call(state, after)
 
 
 @_applies(r.EffectResolved)
@@ -312,14 +346,21 @@ def _effect_resolved(state: RunState, record: r.EffectResolved) -> RunState:
     return state.__replace__(stop=StopReason.EFFECT_UNKNOWN) if ends else state
 
 
+def _about_call(state: RunState, record: r.Record, question: EffectId) -> None:
+    """Raises IllegalTransition unless the call that a question is about is held; the run may be asked about, too."""
+    subject = question_subject(question)
+    if subject is not None:
+        _call(state, record, subject)
+
+
 def _closed(state: RunState, record: r.Record, call_id: EffectId) -> RunState:
     before, phase = _call(state, record, call_id)
     outcome = _awaiting_release(record)
     if outcome is not None:
         _require(before.attempt > 0, record, state)
         policy = (before.policy or NO_POLICY).__replace__(outcome=outcome)
-        return _with_call(state, before.__replace__(phase=phase, passed=None, policy=policy, since=record.at))
-    after = _with_call(state, CallState(before.call_id, before.tool, phase))
+        return with_call(state, before.__replace__(phase=phase, passed=None, policy=policy, since=record.at))
+    after = with_call(state, CallState(before.call_id, before.tool, phase))
     is_answer = before.attempt > 0 and not isinstance(record, r.ToolDenied | r.ToolCancelled)
     return _told(after, before) if is_answer else after
 

@@ -21,6 +21,7 @@ class CallbackKind(Enum):
     """What a callback is for. The numbers are those of `runwright.callback.v1.CallbackKind`."""
 
     TOOL_EXECUTOR = 1
+    POLICY = 2
 
 
 class KindRow(Struct, frozen=True):
@@ -37,6 +38,7 @@ class KindRow(Struct, frozen=True):
 
 KINDS: Mapping[CallbackKind, KindRow] = {
     CallbackKind.TOOL_EXECUTOR: KindRow("runwright.callback.v1.ToolExecutorService", Role.EXECUTOR, "executor"),
+    CallbackKind.POLICY: KindRow("runwright.callback.v1.PolicyService", Role.POLICY, "policy"),
 }
 
 
@@ -87,5 +89,14 @@ class ToolExecutor(Struct, frozen=True):
                 raise invalid_request(f"spec.tool_digests[{index}].schema_digest", "sha256: and 64 hex digits", remedy)
 
 
+class PolicyHost(Struct, frozen=True):
+    """What a policy's host says of itself beside its name: nothing."""
+
+    kind: ClassVar[CallbackKind] = CallbackKind.POLICY
+
+    def check(self) -> None:
+        """Whatever it says is right."""
+
+
 # One struct for each kind.
-Details: TypeAlias = ToolExecutor
+Details: TypeAlias = ToolExecutor | PolicyHost

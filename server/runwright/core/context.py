@@ -9,6 +9,7 @@ from msgspec import Struct
 
 from runwright.core.content import ContentRef
 from runwright.core.ids import RunId
+from runwright.core.images import IMAGE_TYPES
 from runwright.core.outcomes import RunStatus
 from runwright.core.package import ContextPolicy
 
@@ -25,6 +26,11 @@ class Omission(Enum):
     CANCELLED = 5
     OTHER_AGENT = 6
     UNREADABLE = 7
+
+
+def input_seen(said: tuple[ContentRef, ...], replaced: tuple[ContentRef, ...]) -> tuple[ContentRef, ...]:
+    """What a model sees of an input: as it was said, or the text that a policy put there, with the images as sent."""
+    return (*replaced, *(ref for ref in said if ref.media_type in IMAGE_TYPES)) if replaced else said
 
 
 class SessionTurn(Struct, frozen=True):

@@ -24,6 +24,11 @@ from runwright.core.units import Micros
 EffectKey: TypeAlias = tuple[EffectId, str, int]
 
 
+def ask_key(effect_id: EffectId, ask: int) -> EffectKey:
+    """The key of asking, for the `ask`-th time, what became of the call's attempt; its intent is on record."""
+    return (effect_id, "reconcile", ask)
+
+
 def attempt_key(effect_id: EffectId, attempt: int) -> EffectKey:
     """The key of one attempt at what has an intent on record: a model request or a tool call."""
     return (effect_id, "call", attempt)
@@ -120,6 +125,50 @@ class AwaitExecutor(Struct, frozen=True):
         return (self.call_id, "await", self.attempt)
 
 
+class ReconcileTool(Struct, frozen=True):
+    """Ask an executor what became of an attempt; the intent of the ask is recorded."""
+
+    call_id: EffectId
+    tool: str
+    attempt: int
+    ask: int
+    arguments: ContentRef
+    idempotency_key: str
+    may_be_repeated: ClassVar[bool] = True
+    is_left_to_restart: ClassVar[bool] = True
+    settles_while_draining: ClassVar[bool] = False
+    parks: ClassVar[Literal[False]] = False
+    needs_intent: ClassVar[bool] = True
+
+    @property
+    def key(self) -> EffectKey:
+        """See the module."""
+        return ask_key(self.call_id, self.ask)
+
+
+class AwaitReconcile(Struct, frozen=True):
+    """Wait until `not_before` has passed and an executor has a place for the next ask, or until `give_up_at`.
+
+    `ask` is the last one; 0 when nobody was asked yet.
+    """
+
+    call_id: EffectId
+    attempt: int
+    ask: int
+    not_before: Micros
+    give_up_at: Micros
+    may_be_repeated: ClassVar[bool] = True
+    is_left_to_restart: ClassVar[bool] = True
+    settles_while_draining: ClassVar[bool] = False
+    parks: ClassVar[Literal[True]] = True
+    needs_intent: ClassVar[bool] = False
+
+    @property
+    def key(self) -> EffectKey:
+        """See the module."""
+        return (self.call_id, "await reconcile", self.ask)
+
+
 class EvaluateResult(Struct, frozen=True):
     """Find out what policies say of what came of a call, which is on record, so that it can be released."""
 
@@ -153,6 +202,82 @@ class WaitForCancelDeadline(Struct, frozen=True):
         return (EffectId("cancel"), "deadline", 1)
 
 
+class AskPolicy(Struct, frozen=True):
+    """Ask a remote policy; the intent is recorded."""
+
+    effect_id: EffectId
+    attempt: int
+    may_be_repeated: ClassVar[bool] = True
+    is_left_to_restart: ClassVar[bool] = True
+    settles_while_draining: ClassVar[bool] = False
+    parks: ClassVar[Literal[False]] = False
+    needs_intent: ClassVar[bool] = True
+
+    @property
+    def key(self) -> EffectKey:
+        """See the module."""
+        return attempt_key(self.effect_id, self.attempt)
+
+
+class HearPolicies(Struct, frozen=True):
+    """Find out what policies say of a subject whose walk goes on: a call's id, or an empty one for the run.
+
+    `step` counts what has happened to the walk.
+    """
+
+    subject: EffectId
+    step: int
+    may_be_repeated: ClassVar[bool] = True
+    is_left_to_restart: ClassVar[bool] = True
+    settles_while_draining: ClassVar[bool] = False
+    parks: ClassVar[Literal[False]] = False
+    needs_intent: ClassVar[bool] = False
+
+    @property
+    def key(self) -> EffectKey:
+        """See the module."""
+        return (self.subject, "hear", self.step)
+
+
+class AwaitPolicy(Struct, frozen=True):
+    """Wait until `not_before` has passed and a host of the policy can be asked, or until `give_up_at`."""
+
+    effect_id: EffectId
+    attempt: int
+    policy: str
+    not_before: Micros
+    give_up_at: Micros
+    since: Micros
+    may_be_repeated: ClassVar[bool] = True
+    is_left_to_restart: ClassVar[bool] = True
+    settles_while_draining: ClassVar[bool] = False
+    parks: ClassVar[Literal[True]] = True
+    needs_intent: ClassVar[bool] = False
+
+    @property
+    def key(self) -> EffectKey:
+        """See the module."""
+        return (self.effect_id, "await", self.attempt)
+
+
+class AwaitDeferral(Struct, frozen=True):
+    """Wait until what the answer to a question has deferred goes on."""
+
+    effect_id: EffectId
+    due: Micros
+    since: Micros
+    may_be_repeated: ClassVar[bool] = True
+    is_left_to_restart: ClassVar[bool] = True
+    settles_while_draining: ClassVar[bool] = False
+    parks: ClassVar[Literal[True]] = True
+    needs_intent: ClassVar[bool] = False
+
+    @property
+    def key(self) -> EffectKey:
+        """See the module."""
+        return (self.effect_id, "defer", 1)
+
+
 class AwaitApproval(Struct, frozen=True):
     """Wait for somebody to decide, until the turn of the present approver set or the whole time is over."""
 
@@ -174,6 +299,7 @@ class AwaitApproval(Struct, frozen=True):
 
 
 # What has to run until it is answered, and what only has to be waited for.
-RunningEffect: TypeAlias = CallModel | CallTool | EvaluateResult
-ParkingEffect: TypeAlias = AwaitRetry | AwaitExecutor | AwaitApproval | WaitForCancelDeadline
+RunningEffect: TypeAlias = CallModel | CallTool | ReconcileTool | EvaluateResult | AskPolicy | HearPolicies
+HoldingEffect: TypeAlias = AwaitRetry | AwaitExecutor | AwaitReconcile | AwaitPolicy | AwaitDeferral | AwaitApproval
+ParkingEffect: TypeAlias = HoldingEffect | WaitForCancelDeadline
 Effect: TypeAlias = RunningEffect | ParkingEffect

@@ -286,6 +286,21 @@ MEANINGS: Mapping[ErrorReason, Meaning] = {
         "Look at the run's POLICY_DECIDED event for the rule; start another run once that, or the request, is changed.",
         ("policy", "code"),
     ),
+    ErrorReason.POLICY_UNAVAILABLE: Meaning(
+        _K.POLICY_DENIAL,
+        _R.RETRYABLE,
+        "`runwright callbacks` shows whether a host of the policy is there.",
+        ("policy",),
+    ),
+    ErrorReason.POLICY_LOST: Meaning(
+        _K.POLICY_DENIAL, _R.RETRYABLE, "Look at the log of the policy's host for how it failed.", ("policy",)
+    ),
+    ErrorReason.POLICY_TIMED_OUT: Meaning(
+        _K.TIMEOUT, _R.RETRYABLE, "Have the policy answer sooner, or give it a longer `timeout_ms`.", ("policy",)
+    ),
+    ErrorReason.POLICY_ANSWER_INVALID: Meaning(
+        _K.POLICY_DENIAL, _R.NOT_RETRYABLE, "Mend the policy's host by the rule that is named.", ("policy", "rule")
+    ),
     ErrorReason.RUN_HELD: Meaning(
         _K.RECOVERY_REPAIR_NEEDED,
         _R.REPAIR_NEEDED,

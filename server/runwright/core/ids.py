@@ -24,7 +24,9 @@ _CALLER_ID = re.compile(rf"[A-Za-z0-9][A-Za-z0-9._:@-]{{0,{MAX_ID_LENGTH - 1}}}\
 # The kinds of effects.
 MODEL_EFFECT = "m"
 CALL_EFFECT = "c"
-_EFFECT_ID = re.compile(r"[a-z][1-9][0-9]*(?:\.[1-9][0-9]*)*\Z")
+POLICY_EFFECT = "p"
+# A run is asked about before its first round, too.
+_EFFECT_ID = re.compile(r"(?:p0|[a-z][1-9][0-9]*)(?:\.[1-9][0-9]*)*\Z")
 _UNFIT = re.compile(r"[^A-Za-z0-9._:@-]+")
 
 
@@ -50,7 +52,10 @@ def check_caller_id(field: str, value: str) -> str:
 
 
 class EffectParts(Struct, frozen=True):
-    """What an effect's id says: a letter for its kind, and numbers that count it, from 1; the first is its round."""
+    """What an effect's id says: a letter for its kind, and numbers that count it, from 1; the first is its round.
+
+    Questions about a run that has not begun a round are of round 0.
+    """
 
     kind: str
     numbers: tuple[int, ...]
@@ -83,6 +88,18 @@ def model_effect_id(round_number: int) -> EffectId:
 def call_effect_id(round_number: int, index: int) -> EffectId:
     """The id of the `index`-th tool call (from 1) of a round."""
     return effect_id(CALL_EFFECT, round_number, index)
+
+
+def question_effect_id(round_number: int, subject: EffectId | None, number: int) -> EffectId:
+    """The id of the `number`-th question (from 1) to a remote policy: about a call, or about the run in that round."""
+    numbers = parse_effect_id(subject).numbers if subject else (round_number,)
+    return effect_id(POLICY_EFFECT, *numbers, number)
+
+
+def question_subject(question: EffectId) -> EffectId | None:
+    """What a question is about: a call; None: the run."""
+    numbers = parse_effect_id(question).numbers
+    return call_effect_id(*numbers[:2]) if len(numbers) == 3 else None
 
 
 def derived_turn_id(run_id: RunId) -> str:

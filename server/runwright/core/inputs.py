@@ -15,9 +15,10 @@ from runwright.core.approvals import ApprovalVerdict, Decider
 from runwright.core.content import Content, ContentRef
 from runwright.core.context import Context
 from runwright.core.errors import ErrorReason, Failure
-from runwright.core.ids import EffectId, call_effect_id
-from runwright.core.outcomes import ExecutorIdentity, FinishReason, Resolution
+from runwright.core.ids import EffectId
+from runwright.core.outcomes import ExecutorIdentity, FinishReason, ReconcileAnswer, Resolution
 from runwright.core.policy import PolicyFindings, PolicyStage
+from runwright.core.policy_walk import PolicyAnswer
 from runwright.core.request import RunRequest
 from runwright.core.side_rows import Condition
 from runwright.core.units import Micros
@@ -174,6 +175,85 @@ class ExecutorAwaited(Struct, frozen=True, kw_only=True):
     contents: tuple[Content, ...] = ()
 
 
+class PolicyReplied(Struct, frozen=True, kw_only=True):
+    """What came of an attempt at a question: the policy's `answer`, or why there is none.
+
+    That is POLICY_UNAVAILABLE when no host of the policy has got it. `policies` is what is said of the subject beside
+    the answer.
+    """
+
+    at: Micros
+    effect_id: EffectId
+    attempt: int
+    answer: PolicyAnswer | None = None
+    error: Failure | None = None
+    policies: tuple[PolicyFindings, ...] = ()
+    contents: tuple[Content, ...] = ()
+
+
+class PolicyAwaited(Struct, frozen=True, kw_only=True):
+    """Waiting for a host of a remote policy is over: one can be asked, or none came in time."""
+
+    at: Micros
+    effect_id: EffectId
+    attempt: int
+    is_there: bool
+    contents: tuple[Content, ...] = ()
+
+
+class ResumeRequested(Struct, frozen=True, kw_only=True):
+    """What the answer to a question has deferred is to go on: its time has come, or somebody, who is named, says so."""
+
+    at: Micros
+    effect_id: EffectId
+    resumed_by: str = ""
+    reason: str = ""
+    request_id: str = ""
+    contents: tuple[Content, ...] = ()
+
+
+class PoliciesHeard(Struct, frozen=True, kw_only=True):
+    """What policies say of a subject whose walk goes on; `step` as in `HearPolicies`."""
+
+    at: Micros
+    subject: EffectId
+    step: int
+    policies: tuple[PolicyFindings, ...]
+    contents: tuple[Content, ...] = ()
+
+
+class ReconcileAwaited(Struct, frozen=True, kw_only=True):
+    """Waiting to ask about a lost attempt is over: a place is held for the ask, or it is waited for no more.
+
+    `ask` is the last one; 0 when nobody was asked yet.
+    """
+
+    at: Micros
+    call_id: EffectId
+    attempt: int
+    ask: int
+    has_place: bool
+    contents: tuple[Content, ...] = ()
+
+
+class Reconciled(Struct, frozen=True, kw_only=True):
+    """What asking about a lost attempt came to. PERFORMED has a `result`.
+
+    `failure` is there when the result cannot be the call's: it was performed, and the model is told so in `result`.
+    """
+
+    at: Micros
+    call_id: EffectId
+    attempt: int
+    ask: int
+    answer: ReconcileAnswer
+    result: ContentRef | None = None
+    failure: ErrorReason | None = None
+    is_gated: bool = False  # policies of the operator are heard of results
+    executor_identity: ExecutorIdentity | None = None
+    contents: tuple[Content, ...] = ()
+
+
 class ResolutionRequested(Struct, frozen=True, kw_only=True):
     """Somebody says what became of an attempt whose outcome is unknown.
 
@@ -291,6 +371,12 @@ Input: TypeAlias = (
     | ToolNotSent
     | ToolOutcomeUnknown
     | ExecutorAwaited
+    | PolicyReplied
+    | PolicyAwaited
+    | PoliciesHeard
+    | ResumeRequested
+    | ReconcileAwaited
+    | Reconciled
     | ResultEvaluated
     | ResolutionRequested
     | ApprovalDecisionRequested
@@ -300,22 +386,3 @@ Input: TypeAlias = (
     | Recovered
     | ConditionFailed
 )
-
-
-def places_held(input_: Input) -> list[EffectId]:
-    """The calls for which a place is held while this input is decided on."""
-    match input_:
-        case ModelReplied():
-            return [
-                call_effect_id(input_.round, index)
-                for index, call in enumerate(input_.calls, start=1)
-                if call.findings.availability is Availability.HELD
-            ]
-        case ExecutorAwaited(has_place=True) | ApprovalDecisionRequested(availability=Availability.HELD):
-            return [input_.call_id]
-        case Recovered():
-            return list(input_.places)
-        case ConditionFailed():
-            return places_held(input_.of)
-        case _:
-            return []

@@ -54,6 +54,12 @@ class EventKind(Enum):
     RETRY_SCHEDULED = 20
     CONTEXT_ASSEMBLED = 21
     EFFECT_RESOLVED = 30
+    RECONCILE_STARTED = 31
+    RECONCILE_ENDED = 32
+    POLICY_ASKED = 33
+    POLICY_ANSWERED = 34
+    POLICY_RESUMED = 35
+    SUBJECT_REPLACED = 36
     TOOL_RESULT_RELEASED = 37
     APPROVAL_REQUESTED = 40
     APPROVAL_DECIDED = 41
@@ -105,18 +111,21 @@ _RUNNING = {_P.RUNNING: _P.RUNNING}
 _TO_CLOSE = {_P.RUNNING: _P.RUNNING, _P.CANCELLING: _P.CANCELLING}  # also after a cancel: what is open gets its result
 _CANCELLING = {_P.CANCELLING: _P.CANCELLING}
 # Phases of the call.
+_HELD = {_C.REQUESTED: _C.REQUESTED}  # at its gate
 _STARTED = {_C.REQUESTED: _C.RUNNING, _C.RUNNING: _C.RUNNING}
-# What is unknown is only left by what stands behind an EFFECT_RESOLVED.
-_AGAIN = {_C.REQUESTED: _C.REQUESTED, _C.RUNNING: _C.REQUESTED, _C.UNKNOWN: _C.REQUESTED}
+# What is unknown is only left by what stands behind an EFFECT_RESOLVED, RECONCILING only behind a RECONCILE_ENDED too.
+_SETTLED = (_C.RUNNING, _C.UNKNOWN, _C.RECONCILING)
+_AGAIN = {_C.REQUESTED: _C.REQUESTED, **dict.fromkeys(_SETTLED, _C.REQUESTED)}
 # Without an attempt: somebody who was asked to approve it answered in place of the tool.
-_COMPLETED = {_C.REQUESTED: _C.COMPLETED, _C.RUNNING: _C.COMPLETED, _C.UNKNOWN: _C.COMPLETED}
-_FAILED = {_C.REQUESTED: _C.FAILED, _C.RUNNING: _C.FAILED, _C.UNKNOWN: _C.FAILED}
+_COMPLETED = {_C.REQUESTED: _C.COMPLETED, **dict.fromkeys(_SETTLED, _C.COMPLETED)}
+_FAILED = {_C.REQUESTED: _C.FAILED, **dict.fromkeys(_SETTLED, _C.FAILED)}
 _DENIED = {_C.REQUESTED: _C.DENIED}
+_CANCELLED = dict.fromkeys((_C.REQUESTED, _C.RUNNING, _C.RECONCILING), _C.CANCELLED)
+_UNKNOWN = {_C.RUNNING: _C.UNKNOWN, _C.RECONCILING: _C.UNKNOWN}
+_RECONCILING = {_C.RECONCILING: _C.RECONCILING}
 # A call is decided on before it is sent, and when what came of it awaits its release.
 _RELEASED = {_C.COMPLETED: _C.COMPLETED, _C.FAILED: _C.FAILED}
 _DECIDED = {_C.REQUESTED: _C.REQUESTED, **_RELEASED}
-_CANCELLED = {_C.REQUESTED: _C.CANCELLED, _C.RUNNING: _C.CANCELLED}
-_HELD = {_C.REQUESTED: _C.REQUESTED}  # what is decided about it stands right behind
 
 ROWS = (
     Row(_K.RUN_STARTED, r.RunStarted, _RUN, {_P.NEW: _P.RUNNING}),
@@ -127,14 +136,34 @@ ROWS = (
     Row(_K.MODEL_ATTEMPT_FAILED, r.ModelAttemptFailed, _MODEL, _TO_CLOSE, role=_OUTCOME),
     Row(_K.TOOL_REQUESTED, r.ToolRequested, _CALL, _RUNNING, {_C.NONE: _C.REQUESTED}, bears_message=True),
     Row(_K.POLICY_DECIDED, r.PolicyDecided, _EFFECT, _RUNNING, _DECIDED),
+    Row(_K.POLICY_ASKED, r.PolicyAsked, _EFFECT, _RUNNING, _HELD, role=_INTENT),
+    Row(_K.POLICY_ANSWERED, r.PolicyAnswered, _EFFECT, _TO_CLOSE, _HELD, role=_OUTCOME),
+    Row(_K.POLICY_RESUMED, r.PolicyResumed, _EFFECT, _RUNNING, _HELD),
+    Row(
+        _K.SUBJECT_REPLACED,
+        r.SubjectReplaced,
+        _EFFECT,
+        _RUNNING,
+        _HELD,
+        bears_message=True,  # the model sees the input that is there now
+    ),
     Row(_K.TOOL_STARTED, r.ToolStarted, _CALL, _RUNNING, _STARTED, role=_INTENT),
     Row(_K.TOOL_COMPLETED, r.ToolCompleted, _CALL, _TO_CLOSE, _COMPLETED, role=_OUTCOME, bears_message=True),
     Row(_K.TOOL_FAILED, r.ToolFailed, _CALL, _TO_CLOSE, _FAILED, role=_OUTCOME, bears_message=True),
     Row(_K.TOOL_DENIED, r.ToolDenied, _CALL, _RUNNING, _DENIED, role=_OUTCOME, bears_message=True),
     Row(_K.TOOL_RESULT_RELEASED, r.ToolResultReleased, _CALL, _RUNNING, _RELEASED, bears_message=True),
     Row(_K.TOOL_CANCELLED, r.ToolCancelled, _CALL, _CANCELLING, _CANCELLED, role=_OUTCOME),
-    Row(_K.TOOL_RECOVERY_REQUIRED, r.ToolRecoveryRequired, _CALL, _TO_CLOSE, {_C.RUNNING: _C.UNKNOWN}, role=_OUTCOME),
-    Row(_K.EFFECT_RESOLVED, r.EffectResolved, _CALL, _RUNNING, {_C.UNKNOWN: _C.UNKNOWN}),
+    Row(_K.TOOL_RECOVERY_REQUIRED, r.ToolRecoveryRequired, _CALL, _TO_CLOSE, _UNKNOWN, role=_OUTCOME),
+    Row(_K.RECONCILE_STARTED, r.ReconcileStarted, _CALL, _RUNNING, _RECONCILING, role=_INTENT),
+    Row(
+        _K.RECONCILE_ENDED,
+        r.ReconcileEnded,
+        _CALL,
+        _TO_CLOSE,
+        {_C.RUNNING: _C.RECONCILING, **_RECONCILING},
+        role=_OUTCOME,
+    ),
+    Row(_K.EFFECT_RESOLVED, r.EffectResolved, _CALL, _RUNNING, {_C.UNKNOWN: _C.UNKNOWN, **_RECONCILING}),
     Row(_K.APPROVAL_REQUESTED, r.ApprovalRequested, _CALL, _RUNNING, _HELD, side_rows=rows_of_request),
     Row(_K.APPROVAL_DECIDED, r.ApprovalDecided, _CALL, _RUNNING, _HELD, side_rows=rows_of_decision),
     Row(_K.APPROVAL_EXPIRED, r.ApprovalExpired, _CALL, _RUNNING, _HELD, side_rows=rows_of_expiry),

@@ -67,13 +67,17 @@ class CallPhase(Enum):
     DENIED = 5
     CANCELLED = 6
     UNKNOWN = 7
+    RECONCILING = 8
 
     @property
     def is_open(self) -> bool:
-        """True when the call still needs a result."""
-        return self in (CallPhase.REQUESTED, CallPhase.RUNNING)
+        """True when the call still needs a result, and gets one without a person."""
+        return self in OPEN_PHASES
 
     __hash__ = object.__hash__
+
+
+OPEN_PHASES = (CallPhase.REQUESTED, CallPhase.RUNNING, CallPhase.RECONCILING)
 
 
 class StopReason(Enum):
@@ -103,6 +107,17 @@ class Resolution(Enum):
     END_RUN = 4  # it stays unknown, and the run ends
 
 
+class ReconcileAnswer(Enum):
+    """What is known of a call once its executor was asked. The numbers are those of `runwright.v1.ReconcileAnswer`."""
+
+    NOT_ASKED = 1  # nobody was asked: no executor was there, or none got the request
+    PERFORMED = 2
+    NOT_PERFORMED = 3
+    CANNOT_SAY = 4
+    NO_ANSWER = 5
+    UNREADABLE = 6  # an answer that is not used: it cannot be read, or is about another call
+
+
 class ResultRelease(Enum):
     """What the model is told of a call that awaits its release. The numbers are those of `runwright.v1`."""
 
@@ -126,6 +141,7 @@ class WaitKind(Enum):
     REPAIR = 2
     PROVIDER = 3
     RELEASE = 4
+    POLICY = 5
     APPROVAL = 8
 
 

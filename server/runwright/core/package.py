@@ -9,35 +9,36 @@ from functools import cached_property
 from types import MappingProxyType
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from runwright.core.approval_rules import MAX_APPROVALS, ApprovalSpec
 from runwright.core.fingerprint import PACKAGE_TAG, PACKAGE_TAG_V1, canonical_json, fingerprint, has_canonical_form
 from runwright.core.policy import PolicyRef, PolicyStage
 from runwright.core.policy_chain import NO_OPERATOR, OperatorRules, PolicyChain
-from runwright.core.policy_rules import MAX_POLICIES, MAX_RULES, PolicySpec, too_many_rules
+from runwright.core.policy_rules import (
+    MAX_POLICIES,
+    MAX_RULES,
+    Milliseconds,
+    PolicySpec,
+    Whole,
+    too_many_rules,
+)
 from runwright.core.schema_digests import SCHEMA_DIGEST_PATTERN, schema_digest
+from runwright.core.units import span_us
 
 ID_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._:@-]{0,127}$"
 NAME_PATTERN = r"^[A-Za-z_][A-Za-z0-9_-]{0,63}$"
 DEFAULT_MODEL_ATTEMPTS = 3
+DEFAULT_RECONCILE_FOR = "10m"
+LONGEST_RECONCILE_FOR = "30d"
 MAX_TOOLS = 128
 NO_ARGUMENTS: Mapping[str, JsonValue] = MappingProxyType({"type": "object", "additionalProperties": False})
 
 
-def _not_a_switch(value: object) -> object:
-    # YAML's yes and true would otherwise count as 1.
-    if isinstance(value, bool):
-        raise ValueError("a whole number, not true or false")
-    return value
-
-
 Id = Annotated[str, Field(pattern=ID_PATTERN)]
-Whole = Annotated[int, BeforeValidator(_not_a_switch)]
 PackageFormat = Literal["runwright-package-v0", "runwright-package-v1-draft"]
 FORMATS = (PACKAGE_TAG, PACKAGE_TAG_V1)
-Milliseconds = Annotated[Whole, Field(ge=1, le=86_400_000)]
 
 
 class _Frozen(BaseModel):
@@ -111,6 +112,11 @@ class ToolSpec(_Frozen):
         Literal["low", "medium", "high", "critical"] | None, Field(exclude_if=lambda value: value is None)
     ] = None
     untrusted: Annotated[bool, Field(strict=True, exclude_if=lambda value: not value)] = False
+    # Whether the executor can be asked what became of a call, and for how long it is; left out like those above.
+    reconcilable: Annotated[bool, Field(strict=True, exclude_if=lambda value: not value)] = False
+    reconcile_for: Annotated[
+        str, Field(pattern=r"^[1-9][0-9]{0,6}[smhd]$", exclude_if=lambda value: value == DEFAULT_RECONCILE_FOR)
+    ] = DEFAULT_RECONCILE_FOR
     # In place of `parameters`: the schema is kept beside the package, among its `sidecars`.
     schema_digest: Annotated[
         str | None, Field(pattern=SCHEMA_DIGEST_PATTERN, exclude_if=lambda value: value is None)
@@ -129,6 +135,21 @@ class ToolSpec(_Frozen):
         if isinstance(value, dict) and value.get("idempotent") is None:
             return {**value, "idempotent": value.get("effect") in ("read", EffectClass.READ)}
         return value
+
+    @field_validator("reconcile_for")
+    @classmethod
+    def _not_for_ever(cls, value: str) -> str:
+        if span_us(value) > span_us(LONGEST_RECONCILE_FOR):
+            raise ValueError(f"at most {LONGEST_RECONCILE_FOR}")
+        return value
+
+    @model_validator(mode="after")
+    def _reconciles_what_is_not_repeated(self) -> ToolSpec:
+        if self.reconcilable and self.idempotent:
+            raise ValueError("reconcilable only where idempotent is false: what may be repeated is sent again")
+        if self.reconcile_for != DEFAULT_RECONCILE_FOR and not self.reconcilable:
+            raise ValueError("reconcile_for only beside `reconcilable: true`")
+        return self
 
 
 _NAMED = {ref: (PolicySpec.model_validate({"builtin": ref.value.partition(":")[2]}),) for ref in PolicyRef}

@@ -16,14 +16,12 @@ LATER_FIELDS: Mapping[str, frozenset[str]] = {
             "reversible",
             "summary",
             "grantable",
-            "reconcilable",
-            "reconcile_for",
             "result",
             "on_failure",
             "max_concurrency",
         }
     ),
-    "policies": frozenset({"remote", "stages", "on_failure"}),
+    "policies": frozenset({"on_failure"}),
 }
 # By the path of the field that they are values of.
 LATER_CHOICES: Mapping[str, frozenset[str]] = {
@@ -32,11 +30,10 @@ LATER_CHOICES: Mapping[str, frozenset[str]] = {
 }
 # What to do instead, where something is there for it.
 INSTEAD: Mapping[str, str] = {
-    "policies.remote": "Say it in `rules`, with conditions in CEL.",
-    "policies.stages": "Say it in `rules`, each of which names its `stage`.",
+    "policies.on_failure": "Remove it: a remote policy that does not answer denies.",
     "policies.rules.stage.model_request": "Decide on what goes into a request: at input, post_tool or pre_tool.",
-    "policies.rules.then.modify": "Deny it, with a `message` that tells the model what to ask for instead.",
-    "policies.rules.then.defer": "Deny it, with a `message` that tells the model when to ask again.",
+    "policies.rules.then.modify": "Have a remote policy say so, or deny it with a `message`.",
+    "policies.rules.then.defer": "Have a remote policy say so, or deny it with a `message`.",
 }
 
 

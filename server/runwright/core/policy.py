@@ -39,11 +39,13 @@ class Verdict(Enum):
     DENY = 2
     ASK = 3
     INTERRUPT = 4
+    MODIFY = 5  # this and the next one are of remote policies alone
+    DEFER = 6
 
     __hash__ = object.__hash__
 
 
-_STRICTNESS = (Verdict.ALLOW, Verdict.ASK, Verdict.DENY, Verdict.INTERRUPT)
+_STRICTNESS = (Verdict.ALLOW, Verdict.MODIFY, Verdict.ASK, Verdict.DEFER, Verdict.DENY, Verdict.INTERRUPT)
 PACKAGE, OPERATOR, SERVER = "package", "operator", "server"  # whose policy it is
 ALL_POLICIES = "policies"  # the policy of a decision that none of them gave
 CONDITION_FAILED = "policy.condition_failed"
@@ -72,11 +74,23 @@ class PolicyOpinion(Struct, frozen=True):
     approval: str = ""  # of an ask: which of the package's approvals; empty for the built-in one
 
 
+class RemotePolicy(Struct, frozen=True):
+    """A policy that is asked over the network: its name, its place, whose it is, and how it is asked."""
+
+    policy: str
+    policy_ref: str
+    decider: str
+    timeout_ms: int
+    max_attempts: int
+    unavailable_timeout_ms: int
+    cache: bool = False
+
+
 class PolicyFindings(Struct, frozen=True):
     """What all policies say about one subject, found at the edge: conditions need its bytes.
 
     `subject_digest` is the digest of what was looked at: the opinions count for nothing else. `operator_digest` is
-    that of the operator's rules that were heard, empty without any.
+    that of the operator's rules that were heard, empty without any. `remotes` are to be asked beside that.
     """
 
     stage: PolicyStage
@@ -84,6 +98,7 @@ class PolicyFindings(Struct, frozen=True):
     operator_digest: str = ""
     opinions: tuple[PolicyOpinion, ...] = ()
     shadow: tuple[PolicyOpinion, ...] = ()
+    remotes: tuple[RemotePolicy, ...] = ()
 
 
 def builtin_opinion(policy: PolicyRef, effect: str, decider: str = PACKAGE) -> PolicyOpinion | None:

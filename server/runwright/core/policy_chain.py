@@ -16,6 +16,7 @@ from runwright.core.policy import (
     PolicyOpinion,
     PolicyRef,
     PolicyStage,
+    RemotePolicy,
     Verdict,
     builtin_opinion,
 )
@@ -75,8 +76,32 @@ class PolicyChain(Struct, frozen=True, dict=True):
 
         An operator who wrote rules is heard even where they say nothing at this stage: that is on record.
         """
-        own = any(policy.rules or policy.mode is PolicyMode.SHADOW for policy in self.package)
+        own = any(policy.rules or policy.remote or policy.mode is PolicyMode.SHADOW for policy in self.package)
         return own or bool(self.operator.policies)
+
+    @cached_property
+    def remotes(self) -> tuple[RemotePolicy, ...]:
+        """The remote policies to ask at the stage, in their order."""
+        found = []
+        for policies, decider, owner in self._owners():
+            for index, policy in enumerate(policies):
+                if policy.remote is not None and policy.is_heard_at(self.stage):
+                    found.append(
+                        RemotePolicy(
+                            policy.remote,
+                            f"{owner}policies.{index}",
+                            decider,
+                            policy.timeout_ms,
+                            policy.max_attempts,
+                            policy.unavailable_timeout_ms,
+                            policy.cache,
+                        )
+                    )
+        return tuple(found)
+
+    def _owners(self) -> tuple[tuple[tuple[PolicySpec, ...], str, str], ...]:
+        """Whose policies they are: the policies, the owner's word on record, and what their places begin with."""
+        return (self.package, PACKAGE, ""), (self.operator.policies, OPERATOR, "operator.")
 
     @cached_property
     def conditions(self) -> tuple[str, ...]:
@@ -100,13 +125,14 @@ class PolicyChain(Struct, frozen=True, dict=True):
                 outcome = Outcome.HOLDS if rule.condition is None else outcomes[rule.condition]
                 if outcome is not Outcome.DOES_NOT_HOLD:
                     said.append(rule.holds if outcome is Outcome.HOLDS else rule.failed)
-        return PolicyFindings(self.stage, subject_digest, self.operator.digest, tuple(enforced), tuple(shadow))
+        said_by_all = (tuple(enforced), tuple(shadow), self.remotes)
+        return PolicyFindings(self.stage, subject_digest, self.operator.digest, *said_by_all)
 
     @cached_property
     def _heard(self) -> tuple[_Heard, ...]:
         places = {condition: place for place, condition in enumerate(self.conditions)}
         heard: list[_Heard] = []
-        for policies, decider, owner in ((self.package, PACKAGE, ""), (self.operator.policies, OPERATOR, "operator.")):
+        for policies, decider, owner in self._owners():
             for index, policy in enumerate(policies):
                 if not policy.is_heard_at(self.stage):
                     continue

@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Annotated, Literal
 
 from msgspec import Struct
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from runwright.core.approval_rules import NAME
 from runwright.core.policy import PolicyRef, PolicyStage, Verdict
@@ -31,7 +31,27 @@ VERDICTS = {
     "ask": Verdict.ASK,
     "interrupt": Verdict.INTERRUPT,
 }
+_NAME = r"^[A-Za-z0-9][A-Za-z0-9._:@-]{0,127}$"  # of callbacks, as `core/ids.py` has it
+_PRE_TOOL: tuple[Literal["pre_tool", "run_start", "input", "output"], ...] = ("pre_tool",)
+_IN_ORDER = ("run_start", "input", "pre_tool", "output")
+_IN_ORDER_TEXT = ", ".join(_IN_ORDER)
+_OF_REMOTE = frozenset({"stages", "timeout_ms", "max_attempts", "unavailable_timeout_ms", "cache"})
+# What a remote policy has where nothing is said.
+TIMEOUT_MS = 10_000
+MAX_ATTEMPTS = 3
+UNAVAILABLE_TIMEOUT_MS = 60_000
 _MAY_ASK = ("pre_tool", "run_start", "output")
+
+
+def _not_a_switch(value: object) -> object:
+    # YAML's yes and true would otherwise count as 1.
+    if isinstance(value, bool):
+        raise ValueError("a whole number, not true or false")
+    return value
+
+
+Whole = Annotated[int, BeforeValidator(_not_a_switch)]
+Milliseconds = Annotated[Whole, Field(ge=1, le=86_400_000)]
 
 
 class PolicyMode(Enum):
@@ -97,16 +117,46 @@ class HeardRule(Struct, frozen=True):
 
 
 class PolicySpec(_Frozen):
-    """One policy: `builtin` or `rules`."""
+    """One policy: `builtin`, `rules` or `remote`. What only a remote one has is left out of the canonical form else.
+
+    A remote policy is asked at `stages`. An attempt at it has `timeout_ms`; without an answer there are `max_attempts`.
+    A host that is not there is waited for as long as `unavailable_timeout_ms`. With `cache` an allow or a deny counts
+    for the same subject of the same run again.
+    """
 
     builtin: Literal["read-only", "allow-declared"] | None = None
     rules: Annotated[tuple[PolicyRule, ...], Field(max_length=MAX_RULES)] = ()
     mode: PolicyMode = PolicyMode.ENFORCE
+    remote: Annotated[str | None, Field(pattern=_NAME, exclude_if=lambda value: value is None)] = None
+    stages: Annotated[
+        tuple[Literal["pre_tool", "run_start", "input", "output"], ...],
+        Field(max_length=4, exclude_if=lambda value: value == _PRE_TOOL),
+    ] = _PRE_TOOL
+    timeout_ms: Annotated[Milliseconds, Field(exclude_if=lambda value: value == TIMEOUT_MS)] = TIMEOUT_MS
+    max_attempts: Annotated[Whole, Field(ge=1, le=10, exclude_if=lambda value: value == MAX_ATTEMPTS)] = MAX_ATTEMPTS
+    unavailable_timeout_ms: Annotated[Milliseconds, Field(exclude_if=lambda value: value == UNAVAILABLE_TIMEOUT_MS)] = (
+        UNAVAILABLE_TIMEOUT_MS
+    )
+    cache: Annotated[bool, Field(strict=True, exclude_if=lambda value: not value)] = False
+
+    @field_validator("stages")
+    @classmethod
+    def _in_their_order(cls, stages: tuple[str, ...]) -> tuple[str, ...]:
+        # One way to say it, so that one fingerprint: nobody has to sort them.
+        if not stages or stages != tuple(stage for stage in _IN_ORDER if stage in stages):
+            raise ValueError(
+                f"at least one stage, each once, in the order in which a run comes to them: {_IN_ORDER_TEXT}"
+            )
+        return stages
 
     @model_validator(mode="after")
     def _is_one_thing(self) -> PolicySpec:
-        if (self.builtin is None) == (not self.rules):
-            raise ValueError("either `builtin: NAME` or `rules: [...]` with at least one rule")
+        if sum((self.builtin is not None, bool(self.rules), self.remote is not None)) != 1:
+            raise ValueError("either `builtin: NAME`, `rules: [...]` with at least one rule, or `remote: NAME`")
+        if self.remote is None and self.model_fields_set & _OF_REMOTE:
+            raise ValueError(f"{', '.join(sorted(_OF_REMOTE))} only beside `remote: NAME`")
+        if self.remote is not None and self.mode is PolicyMode.SHADOW:
+            raise ValueError("`mode: enforce` beside `remote`: a remote policy in shadow mode is not there yet")
         return self
 
     @property
@@ -126,7 +176,14 @@ class PolicySpec(_Frozen):
 
     def is_heard_at(self, stage: PolicyStage) -> bool:
         """True when it may say something there: a built-in policy decides on calls alone."""
+        if self.remote is not None:
+            return stage in self.asked_at
         return stage is PolicyStage.PRE_TOOL if self.builtin else stage in self.heard
+
+    @cached_property
+    def asked_at(self) -> frozenset[PolicyStage]:
+        """The stages of a remote policy."""
+        return frozenset(STAGES[stage] for stage in self.stages)
 
 
 def too_many_rules(policies: tuple[PolicySpec, ...]) -> bool:

@@ -15,6 +15,7 @@ class Role(Enum):
     CALLER = "caller"  # starts and cancels runs
     OBSERVER = "observer"  # reads runs and their events
     EXECUTOR = "executor"  # registers the services that perform tool calls
+    POLICY = "policy"  # registers the services that are asked as remote policies
     AUTHOR = "author"  # puts packages and moves their tags
     APPROVER = "approver"  # decides on approvals
     REPAIRER = "repairer"  # reads runs, and resolves calls of unknown outcome

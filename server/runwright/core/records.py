@@ -6,29 +6,32 @@ says what is irregular.
 
 from __future__ import annotations
 
-from msgspec import Struct, field
+from msgspec import field
 
-from runwright.core.approvals import (
-    ApprovalExpiry,
-    ApprovalKind,
-    ApprovalSeparation,
-    ApprovalVerdict,
-    ApproverSet,
-)
+from runwright.core.approval_records import ApprovalDecided as ApprovalDecided  # noqa: PLC0414  # a record like the others
+from runwright.core.approval_records import ApprovalEscalated as ApprovalEscalated  # noqa: PLC0414  # a record like the others
+from runwright.core.approval_records import ApprovalExpired as ApprovalExpired  # noqa: PLC0414  # a record like the others
+from runwright.core.approval_records import ApprovalRequested as ApprovalRequested  # noqa: PLC0414  # a record like the others
+from runwright.core.approval_records import ApprovalSuperseded as ApprovalSuperseded  # noqa: PLC0414  # a record like the others
+from runwright.core.approval_records import ApprovalWithdrawn as ApprovalWithdrawn  # noqa: PLC0414  # a record like the others
 from runwright.core.content import ContentRef
 from runwright.core.context import Context
 from runwright.core.errors import ErrorReason, Failure
 from runwright.core.ids import EffectId
-from runwright.core.outcomes import ExecutorIdentity, FinishReason, Resolution, ResultRelease, StopReason, Usage
-from runwright.core.policy import Decision, PolicyOpinion, PolicyStage
+from runwright.core.outcomes import (
+    ExecutorIdentity,
+    FinishReason,
+    ReconcileAnswer,
+    Resolution,
+    ResultRelease,
+    StopReason,
+    Usage,
+)
+from runwright.core.policy import Decision, PolicyOpinion, PolicyStage, RemotePolicy
+from runwright.core.policy_walk import PolicyAnswer
+from runwright.core.record import Record as Record  # noqa: PLC0414  # a record like the others
 from runwright.core.request import Budget
 from runwright.core.units import Micros
-
-
-class Record(Struct, frozen=True):
-    """What every record says: when it happened. Times on record never decrease within a run."""
-
-    at: Micros
 
 
 class RunStarted(Record, frozen=True):
@@ -133,6 +136,56 @@ class PolicyDecided(Record, frozen=True):
     approval: str = ""
 
 
+class PolicyAsked(Record, frozen=True):
+    """Intent of one attempt at a question to a remote policy. Whom it is about: `question_subject(effect_id)`."""
+
+    effect_id: EffectId
+    attempt: int
+    remote: RemotePolicy
+    stage: PolicyStage
+    subject_digest: str
+    deadline: Micros
+
+
+class PolicyAnswered(Record, frozen=True):
+    """Result of a question. With an `answer` it is settled; with an `error` alone, another attempt is planned.
+
+    `cached_from` is the question whose answer was taken again; then there was no attempt.
+    """
+
+    effect_id: EffectId
+    attempt: int
+    remote: RemotePolicy
+    subject_digest: str
+    answer: PolicyAnswer | None = None
+    error: Failure | None = None
+    cached_from: str = ""
+
+
+class PolicyResumed(Record, frozen=True):
+    """What the answer to a question deferred goes on: its time has come, or somebody resumed it."""
+
+    effect_id: EffectId
+    resumed_by: str = ""
+    reason: str = ""
+    request_id: str = ""
+
+
+class SubjectReplaced(Record, frozen=True):
+    """A remote policy put something else in the place of what it was asked about: of a call, or of the run.
+
+    One of `replacement` (arguments, or a text) and `budget` (at RUN_START) is there.
+    """
+
+    subject: EffectId | None
+    stage: PolicyStage
+    policy_ref: str
+    decider: str
+    replaced_digest: str
+    replacement: ContentRef | None = None
+    budget: Budget | None = None
+
+
 class ToolStarted(Record, frozen=True):
     """Intent of one attempt of a tool call. The first one spends the approval, if somebody was asked."""
 
@@ -231,86 +284,35 @@ class EffectResolved(Record, frozen=True):
     request_digest: str
 
 
-class ApprovalRequested(Record, frozen=True):
-    """Somebody is asked to decide on a call. Everything a decision rests on is here."""
+class ReconcileStarted(Record, frozen=True):
+    """Intent of one ask: an executor is about to be asked what became of the attempt. Asks count from 1."""
 
     call_id: EffectId
-    approval_id: str
-    kind: ApprovalKind
+    attempt: int
     tool: str
     executor: str
-    risk: str
-    arguments: ContentRef
-    digest: str
-    schema_digest: str
-    approval: str
-    policy_ref: str
-    rule: str
-    code: str
-    decider: str
-    message: str
-    tainted: bool
-    sets: tuple[ApproverSet, ...]
-    expires_at: Micros
-    on_expiry: ApprovalExpiry
-    four_eyes: bool
+    ask: int
+    idempotency_key: str
+    arguments_digest: str
+    deadline: Micros
 
 
-class ApprovalDecided(Record, frozen=True):
-    """Somebody decided. What follows from it stands right after it, in the same append."""
+class ReconcileEnded(Record, frozen=True):
+    """What an ask came to; what follows from it stands right after it, in the same append.
+
+    Ask 0: the attempt has just been lost, and `executor_identity` got it. `reason` is why, also later. Without
+    `next_ask_at` nobody is asked any more.
+    """
 
     call_id: EffectId
-    approval_id: str
+    attempt: int
     tool: str
-    requested_at: Micros
-    digest: str
-    verdict: ApprovalVerdict
-    decided_by: str
-    message: str
-    note: str
-    on_behalf_of: str
-    request_id: str
-    request_digest: str
-    separation: ApprovalSeparation
-
-
-class ApprovalExpired(Record, frozen=True):
-    """Nobody decided in time. What follows from it stands right after it, in the same append."""
-
-    call_id: EffectId
-    approval_id: str
-    tool: str
-    requested_at: Micros
-    expires_at: Micros
-    on_expiry: ApprovalExpiry
-
-
-class ApprovalWithdrawn(Record, frozen=True):
-    """There is nothing to decide any more, because the run is ending."""
-
-    call_id: EffectId
-    approval_id: str
-    tool: str
-    requested_at: Micros
-
-
-class ApprovalSuperseded(Record, frozen=True):
-    """An approval that was given and not used counts no more: the policies ask for another one."""
-
-    call_id: EffectId
-    approval_id: str
-    tool: str
-    requested_at: Micros
-
-
-class ApprovalEscalated(Record, frozen=True):
-    """It is the turn of the next approver set; `current_set` counts them from 0."""
-
-    call_id: EffectId
-    approval_id: str
-    tool: str
-    requested_at: Micros
-    current_set: int
+    ask: int
+    answer: ReconcileAnswer
+    reason: ErrorReason
+    give_up_at: Micros
+    next_ask_at: Micros | None = None
+    executor_identity: ExecutorIdentity | None = None
 
 
 class RetryScheduled(Record, frozen=True):
@@ -347,12 +349,13 @@ class TurnFailed(Record, frozen=True):
 
 
 class RunCompleted(Record, frozen=True):
-    """Terminal: the run completed."""
+    """Terminal: the run completed. `input` is what the user said, where a policy has replaced it."""
 
     stop: StopReason
     result: ContentRef
     usage: Usage
     tainted: bool = False
+    input: tuple[ContentRef, ...] = ()
 
 
 class RunFailed(Record, frozen=True):

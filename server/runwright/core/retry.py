@@ -11,6 +11,7 @@ from runwright.core.units import Micros
 _FIRST_US = 200_000
 _LONGEST_US = 10_000_000
 _SECOND_US = 1_000_000
+_LONGEST_ASK_US = 60 * _SECOND_US
 _FIRST_MODEL_US = _SECOND_US
 _LONGEST_MODEL_US = 60 * _SECOND_US
 # What a vendor may ask for at most.
@@ -25,6 +26,11 @@ def backoff_us(attempt: int) -> Micros:
     come back in step.
     """
     return int(min(_FIRST_US * 2 ** min(attempt - 1, 16), _LONGEST_US))
+
+
+def ask_wait_us(ask: int) -> Micros:
+    """Microseconds after ask number `ask` (from 1) of what became of a call: 0.2 s doubling up to 60 s."""
+    return int(min(_FIRST_US * 2 ** min(ask - 1, 16), _LONGEST_ASK_US))
 
 
 def model_wait_us(name: str, failures: int, requested_us: Micros = 0) -> Micros:

@@ -6,10 +6,11 @@ from msgspec import Struct, field
 
 from runwright.core.approvals import ApprovalPhase, ApprovalSeparation, CallApproval
 from runwright.core.content import ContentRef
-from runwright.core.errors import Failure
+from runwright.core.errors import ErrorReason, Failure
 from runwright.core.ids import EffectId, RunKey
 from runwright.core.outcomes import CallPhase, ExecutorIdentity, RunPhase, StopReason, Usage
 from runwright.core.policy import PolicyStage
+from runwright.core.policy_walk import CachedAnswer, PolicyWalk
 from runwright.core.request import Budget
 from runwright.core.trace import trace_id
 from runwright.core.units import Micros, Seq
@@ -21,10 +22,21 @@ class CallPolicy(Struct, frozen=True):
     tainted: bool = False  # see `RunState.tainted`, when it was requested
     untrusted: bool = False  # the tool is marked so: what it answers taints what is requested later
     operator_digest: str = ""  # of the operator's rules that were heard last
+    walk: PolicyWalk | None = None  # None: no remote policy was asked about it
     outcome: ContentRef | None = None  # what came of it, while the model has not been told: it awaits its release
 
 
 NO_POLICY = CallPolicy()
+
+
+class Reconciling(Struct, frozen=True):
+    """How far asking about a lost attempt has come. Times are microseconds."""
+
+    reason: ErrorReason  # why the outcome is unknown
+    give_up_at: Micros  # when a person is needed
+    next_ask_at: Micros
+    asks: int = 0  # begun so far
+    is_asked: bool = False  # the last one has no result yet
 
 
 class CallState(Struct, frozen=True):
@@ -49,6 +61,7 @@ class CallState(Struct, frozen=True):
     since: Micros = 0
     executor_identity: ExecutorIdentity | None = None  # who got the attempt whose outcome is unknown
     policy: CallPolicy | None = None  # None: nothing that is not the default
+    reconciling: Reconciling | None = None  # there while the executor is asked what became of the attempt
     approval: CallApproval | None = None  # None: nobody is asked
 
     @property
@@ -126,6 +139,9 @@ class RunState(Struct, frozen=True, kw_only=True):
     principal_roles: tuple[str, ...] = ()
     tainted: bool = False  # the model has seen, or is about to see, what a tool marked `untrusted` answered
     policy_failure: Failure | None = None  # why a policy, or whoever was asked to approve, ends the run
+    walk: PolicyWalk | None = None  # of the run itself; None: no remote policy was asked about it
+    cached_answers: tuple[CachedAnswer, ...] = ()  # of remote policies that may be cached, the newest last
+    input: tuple[ContentRef, ...] = ()  # what the user said, where a policy has replaced it
 
     @property
     def is_terminal(self) -> bool:
@@ -142,6 +158,13 @@ class RunState(Struct, frozen=True, kw_only=True):
         """The trace the run belongs to; empty without one."""
         return trace_id(self.trace_parent)
 
+    def walk_of(self, subject: EffectId | None) -> PolicyWalk | None:
+        """How far a call's walk through its policies has come, or the run's; None before anybody was asked."""
+        if not subject:
+            return self.walk
+        call = self.call(subject)
+        return call.policy.walk if call is not None and call.policy is not None else None
+
     def call(self, call_id: EffectId) -> CallState | None:
         """The call of that id in the current round."""
         return next((call for call in self.calls if call.call_id == call_id), None)
@@ -156,8 +179,8 @@ def needs_repair(state: RunState) -> bool:
 
 
 def may_start_call(state: RunState) -> bool:
-    """True when another tool call may be started beside those that run."""
+    """True when another tool call may be started beside those that run, or may still run unseen."""
     if state.phase is not RunPhase.RUNNING or needs_repair(state):
         return False
-    running = sum(call.phase is CallPhase.RUNNING for call in state.calls)
+    running = sum(call.phase in (CallPhase.RUNNING, CallPhase.RECONCILING) for call in state.calls)
     return running < state.budget.parallel_calls

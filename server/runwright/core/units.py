@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from typing import TypeAlias
 
 # Microseconds: a moment counted from 1970-01-01 UTC, or a length of time.
@@ -10,6 +12,16 @@ Micros: TypeAlias = int
 Seq: TypeAlias = int
 # The place of an event in the whole journal, counted from 1; 0: before the first.
 Position: TypeAlias = int
+
+
+_SPAN = re.compile(r"([1-9][0-9]{0,6})([smhd])")
+_UNITS: Mapping[str, Micros] = {"s": 1_000_000, "m": 60_000_000, "h": 3_600_000_000, "d": 86_400_000_000}
+
+
+def span_us(text: str) -> Micros:
+    """The microseconds of a length of time such as `90s`, `10m`, `2h` or `1d`; 0 for any other text."""
+    found = _SPAN.fullmatch(text)
+    return int(found[1]) * _UNITS[found[2]] if found else 0
 
 
 def time_text(at: Micros) -> str:

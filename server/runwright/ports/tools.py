@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from runwright.core.callbacks import UnusedTool
 from runwright.core.ids import Namespace, RunKey
-from runwright.core.outcomes import ExecutorIdentity
+from runwright.core.outcomes import ExecutorIdentity, ReconcileAnswer
 from runwright.core.units import Micros
 
 
@@ -19,8 +19,9 @@ def _always() -> bool:
 
 
 class PlaceRequest(Struct, frozen=True):
-    """What a place is wanted for: the next attempt of a call.
+    """What a place is wanted for: the next attempt of a call, or to ask about the last one.
 
+    `first` is the executor that is taken if it has room, by its callback id or address: whoever got the attempt.
     `schema_digest` is that of the tool's schema in the package, whose fingerprint is `package`.
     `not_by` is the principal that must not perform it, because it approved it; empty for none.
     """
@@ -31,6 +32,7 @@ class PlaceRequest(Struct, frozen=True):
     tool: str
     schema_digest: str = ""
     package: str = ""
+    first: str = ""
     not_by: str = ""
 
 
@@ -100,6 +102,18 @@ class ToolOutcome(Struct, frozen=True):
     executor_identity: ExecutorIdentity | None = None
 
 
+class ReconcileOutcome(Struct, frozen=True):
+    """What asking about an attempt came to; `data` and `media_type` are its result if it was performed.
+
+    `executor_identity` says who was asked; nobody was where it is absent.
+    """
+
+    answer: ReconcileAnswer
+    data: bytes = b""
+    media_type: str = ""
+    executor_identity: ExecutorIdentity | None = None
+
+
 class ToolExecutors(Protocol):
     """The executors a server knows, by the names packages use.
 
@@ -136,6 +150,13 @@ class ToolExecutors(Protocol):
 
         Cancelling this coroutine tells the executor. Never raises for a failed
         call. The place stays the caller's to release.
+        """
+
+    async def reconcile(self, place: Place, call: ToolInvocation, ask: int) -> ReconcileOutcome:
+        """Asks an executor, for the `ask`-th time, what became of an attempt that was lost. As `execute` otherwise.
+
+        It has no effect on the world, and never raises for an executor that does not answer. What is not beyond
+        doubt about this very attempt is UNREADABLE.
         """
 
     async def close(self) -> None:

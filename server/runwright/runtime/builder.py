@@ -18,6 +18,7 @@ from runwright.ports.log import OperatorLog
 from runwright.ports.packages import PackageReader, PackageStore
 from runwright.ports.provider import Provider
 from runwright.ports.recovery import RecoveryLog
+from runwright.ports.remote_policies import NoRemotePolicies, RemotePolicies
 from runwright.ports.schemas import SchemaChecker
 from runwright.ports.tools import ToolExecutors
 from runwright.runtime.conversations.conversation_memory import DEFAULT_MEMORY_BYTES, ConversationMemory
@@ -30,9 +31,10 @@ from runwright.runtime.runtime import AgentRuntime
 class AgentRuntimeBuilder(Struct, kw_only=True):
     """What a runtime is made of. A port that is left out is named by `build`.
 
-    Only `audit`, `recovery`, `conditions` and the two about packages may be left out: what belongs
-    to no run is then not written down, starts that a run has ended are not counted, a package with
-    conditions is refused, and there are only the packages it is built with. A package belongs to
+    Only `audit`, `recovery`, `conditions`, `remote_policies` and the two about packages may be left
+    out: what belongs to no run is then not written down, starts that a run has ended are not counted,
+    a package with conditions is refused, remote policies deny, and there are only the packages it is
+    built with. A package belongs to
     every namespace, unless `package_namespaces` names those that see it, by its id.
     """
 
@@ -48,6 +50,7 @@ class AgentRuntimeBuilder(Struct, kw_only=True):
     approvers: Approvers | None = None
     package_store: PackageStore | None = None
     package_reader: PackageReader | None = None
+    remote_policies: RemotePolicies | None = None
     providers: Mapping[str, Provider] = field(default_factory=dict)
     packages: Sequence[RuntimePackage] = ()
     default_package_id: str | None = None
@@ -93,6 +96,7 @@ class AgentRuntimeBuilder(Struct, kw_only=True):
             recovery=self.recovery,
             approvers=self.approvers or NoSeparation(),
             policies=Policies(self.conditions or NoConditions()),
+            remote_policies=self.remote_policies or NoRemotePolicies(),
             package_store=self.package_store,
             package_reader=self.package_reader,
         )

@@ -17,6 +17,7 @@ from runwright.ports.log import OperatorLog
 from runwright.ports.packages import PackageReader, PackageStore
 from runwright.ports.provider import ClosableProvider, PreparableProvider, Provider
 from runwright.ports.recovery import RecoveryLog
+from runwright.ports.remote_policies import NoRemotePolicies, RemotePolicies
 from runwright.ports.schemas import SchemaChecker
 from runwright.ports.tools import ToolExecutors
 from runwright.runtime.conversations.conversation_memory import ConversationMemory
@@ -37,6 +38,7 @@ class Ports(Struct, frozen=True, kw_only=True):
     audit: Audit = field(default_factory=NoAudit)
     memory: ConversationMemory = field(default_factory=ConversationMemory)
     policies: Policies
+    remote_policies: RemotePolicies = field(default_factory=NoRemotePolicies)
     package_store: PackageStore | None = None  # without one, no packages are put
     package_reader: PackageReader | None = None
     approvers: Approvers = field(default_factory=NoSeparation)

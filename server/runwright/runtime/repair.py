@@ -10,17 +10,29 @@ from weakref import WeakValueDictionary
 from runwright.core import inputs as i
 from runwright.core.content import Content
 from runwright.core.errors import AgentError, ErrorReason, invalid_request
-from runwright.core.ids import DEFAULT_NAMESPACE, LOCAL_PRINCIPAL, Namespace, RunId, RunKey, check_caller_id
+from runwright.core.ids import (
+    DEFAULT_NAMESPACE,
+    LOCAL_PRINCIPAL,
+    POLICY_EFFECT,
+    EffectId,
+    Namespace,
+    RunId,
+    RunKey,
+    check_caller_id,
+    parse_effect_id,
+    question_subject,
+)
 from runwright.core.kinds import EventKind
 from runwright.core.outcomes import Resolution
-from runwright.core.records import EffectResolved
+from runwright.core.principal import Principal, Role
+from runwright.core.records import EffectResolved, Record
 from runwright.core.resolution import EffectResolution, ResolutionRequest
 from runwright.core.state import RunState
 from runwright.core.units import time_text
 from runwright.runtime.ports import Ports
-from runwright.runtime.runs.performer import tool_content
 from runwright.runtime.runs.stored_runs import removed
 from runwright.runtime.runs.supervisor import Supervisor
+from runwright.runtime.runs.tool_contents import tool_content
 from runwright.runtime.snapshot import Resolved, RunSnapshot
 
 NOT_PERFORMED = "The call was not performed."
@@ -63,6 +75,35 @@ class Repair:
         decision, is_first = await self._decided(run, request, principal)
         return Resolved(await self._runs.run_snapshot(run_id, namespace=namespace), decision, is_first)
 
+    async def resume(
+        self, run_id: str, effect_id: str, *, request_id: str, reason: str, principal: Principal
+    ) -> tuple[RunSnapshot, bool]:
+        """Has what a policy has deferred go on; durable on return. False when nothing is deferred by that question.
+
+        For whoever started the run, and admins. Raises INVALID_REQUEST, RUN_NOT_FOUND, ROLE_MISSING, RUN_HELD,
+        DRAINING and the journal's errors.
+        """
+        namespace = principal.namespace
+        run = RunKey(namespace, RunId(check_caller_id("run_id", run_id)))
+        check_caller_id("request_id", request_id)
+        question = _question(effect_id)
+        state = (await self._runs.run_snapshot(run_id, namespace=namespace)).state
+        if state.principal != principal.name and Role.ADMIN not in principal.roles:
+            message = f"Run {run_id} was started by {state.principal}, and is resumed by them or an admin."
+            raise AgentError(ErrorReason.ROLE_MISSING, message, metadata={"role": Role.ADMIN.value})
+        walk = state.walk_of(question_subject(question))
+        records: Sequence[Record] = ()
+        if not state.is_terminal and walk is not None and any(each.question == question for each in walk.deferred):
+            requested = i.ResumeRequested(
+                at=self._ports.clock.now(),
+                effect_id=question,
+                resumed_by=principal.name,
+                reason=reason,
+                request_id=request_id,
+            )
+            records, _ = await self._supervisor.submit(run, requested)
+        return await self._runs.run_snapshot(run_id, namespace=namespace), bool(records)
+
     async def _decided(self, run: RunKey, request: ResolutionRequest, principal: str) -> tuple[EffectResolution, bool]:
         """The decision, and whether this request made it."""
         lock = self._deciding.get(run)
@@ -101,6 +142,17 @@ class Repair:
         """Every decision about a call of the run, in order."""
         found = await self._ports.journal.records(run, (EventKind.EFFECT_RESOLVED,))
         return [record for record in found if isinstance(record, EffectResolved)]
+
+
+def _question(effect_id: str) -> EffectId:
+    """The id of a question. Raises INVALID_REQUEST for any other."""
+    try:
+        if parse_effect_id(EffectId(effect_id)).kind == POLICY_EFFECT:
+            return EffectId(effect_id)
+    except ValueError:
+        pass
+    remedy = "Take it from the run's `waiting_on`; `runwright explain RUN` shows it."
+    raise invalid_request("effect_id", "the id of a question to a policy, such as p3.2.1", remedy)
 
 
 def _content(request: ResolutionRequest) -> Content | None:

@@ -16,11 +16,23 @@ from runwright.adapters.waiting_calls import WaitingCalls
 from runwright.core.callbacks import UnusedTool
 from runwright.core.content import JSON
 from runwright.core.ids import Namespace
-from runwright.ports.tools import Granted, Place, PlaceRequest, PlaceWait, ToolInvocation, ToolOutcome, ToolOutcomeKind
+from runwright.core.outcomes import ReconcileAnswer
+from runwright.ports.tools import (
+    Granted,
+    Place,
+    PlaceRequest,
+    PlaceWait,
+    ReconcileOutcome,
+    ToolInvocation,
+    ToolOutcome,
+    ToolOutcomeKind,
+)
 
 _log = logging.getLogger("runwright.testing")
 
 Tool = Callable[[dict[str, JsonValue]], Awaitable[JsonValue | ToolOutcome] | JsonValue | ToolOutcome]
+
+Reconciler = Callable[[ToolInvocation], Awaitable[ReconcileOutcome] | ReconcileOutcome]
 
 
 class Performed(Struct, frozen=True):
@@ -56,7 +68,8 @@ class FunctionTools(Struct):
     play a failure. Whatever it raises fails its call alone, and is logged as of
     `runwright.testing`. `ledger` lists every attempt that began, `cancelled` every one whose
     caller gave up. Executors in `unreachable` cannot be reached until `reach`.
-    Each executor takes `most_calls` at once; `held` says how many it has.
+    Each executor takes `most_calls` at once; `held` says how many it has. `reconcilers` say of tools that
+    their package declares reconcilable what became of a lost attempt; `asks` lists what they were asked.
     """
 
     tools: Mapping[str, Tool]
@@ -66,6 +79,8 @@ class FunctionTools(Struct):
     cancelled: list[Performed] = field(default_factory=list)
     most_calls: int = 1_000
     held: Counter[str] = field(default_factory=Counter)
+    reconcilers: Mapping[str, Reconciler] = field(default_factory=dict)
+    asks: list[ToolInvocation] = field(default_factory=list)
     _waiting: WaitingCalls = field(default_factory=WaitingCalls)
 
     def knows(self, namespace: Namespace, executor: str) -> bool:
@@ -122,6 +137,21 @@ class FunctionTools(Struct):
             _log.error("tool %s failed in call %s of run %s", call.tool, call.call_id, call.run_id, exc_info=error)
             return ToolOutcome(ToolOutcomeKind.ERROR, b"The tool failed.")
         return answer if isinstance(answer, ToolOutcome) else _made(answer)
+
+    async def reconcile(self, place: Place, call: ToolInvocation, ask: int) -> ReconcileOutcome:
+        """What the tool's function in `reconcilers` says; without one, or if it raises, nobody can say."""
+        assert isinstance(place, FunctionPlace) and place.is_held, "an ask has a place of its own"
+        if place.executor in self.unreachable:
+            return ReconcileOutcome(ReconcileAnswer.NOT_ASKED)
+        if (reconciler := self.reconcilers.get(call.tool)) is None:
+            return ReconcileOutcome(ReconcileAnswer.CANNOT_SAY)
+        self.asks.append(call)
+        try:
+            answer = reconciler(call)
+            return await answer if inspect.isawaitable(answer) else answer
+        except Exception as error:  # noqa: BLE001 - it ends the ask alone
+            _log.error("reconciling call %s of run %s failed", call.call_id, call.run_id, exc_info=error)
+            return ReconcileOutcome(ReconcileAnswer.CANNOT_SAY)
 
     async def close(self) -> None:
         """Nothing to let go of."""

@@ -26,7 +26,7 @@ PUTS_PACKAGES = frozenset({Role.AUTHOR})
 READS_PACKAGES = frozenset({Role.CALLER, Role.AUTHOR})  # whole: observers see no instructions
 SEES_APPROVALS = frozenset({Role.APPROVER, Role.OBSERVER})
 DECIDES = frozenset({Role.APPROVER})
-CALLS_TOOLS = frozenset({Role.EXECUTOR})
+SERVES_CALLBACKS = frozenset({Role.EXECUTOR, Role.POLICY})
 EVERY_ROLE = frozenset(Role)
 
 Metadata = Sequence[tuple[str, str | bytes]]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from runwright._gen.runwright.callback.v1 import callback_registry_service_pb2 as pb
-from runwright.core.callback_kinds import CallbackKind
 from runwright.core.errors import AgentError
 from runwright.core.ids import check_caller_id
 from runwright.ports.audit import Audit, refused_registration
@@ -47,7 +46,7 @@ class CallbackRegistryService:
                 check_caller_id(name, value)
         listed, more = self._registry.page(
             principal().namespace,
-            named=(CallbackKind.TOOL_EXECUTOR, request.executor) if request.executor else None,
+            named=(wire.kind_of(request), request.executor) if request.executor else None,
             after=request.page_token,
             limit=page_size(request.page_size),
         )

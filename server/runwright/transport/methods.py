@@ -20,13 +20,13 @@ from runwright._gen.runwright.v1 import runtime_service_pb2 as pb
 from runwright.core.principal import Role
 from runwright.transport import health, reflection, usage
 from runwright.transport.access import (
-    CALLS_TOOLS,
     DECIDES,
     EVERY_ROLE,
     PUTS_PACKAGES,
     READS_PACKAGES,
     READS_RUNS,
     SEES_APPROVALS,
+    SERVES_CALLBACKS,
     STARTS_RUNS,
 )
 from runwright.transport.approval_service import ApprovalService
@@ -64,6 +64,7 @@ METHODS: Sequence[Method] = (
         roles=frozenset({Role.REPAIRER}),
         request_bytes=MAX_RESOLUTION_BYTES,
     ),
+    Method(path=f"/{RUNTIME}/Resume", handler=unary(RuntimeService.Resume, pb.ResumeRequest), roles=STARTS_RUNS),
     Method(
         path=f"/{RUNTIME}/ReleaseRun", handler=unary(RuntimeService.ReleaseRun, pb.ReleaseRunRequest), roles=_ADMINS
     ),
@@ -182,17 +183,17 @@ METHODS: Sequence[Method] = (
     Method(
         path=f"/{CALLBACKS}/RegisterCallback",
         handler=unary(CallbackRegistryService.RegisterCallback, callback_pb.RegisterCallbackRequest),
-        roles=CALLS_TOOLS,
+        roles=SERVES_CALLBACKS,
     ),
     Method(
         path=f"/{CALLBACKS}/UnregisterCallback",
         handler=unary(CallbackRegistryService.UnregisterCallback, callback_pb.UnregisterCallbackRequest),
-        roles=CALLS_TOOLS,
+        roles=SERVES_CALLBACKS,
     ),
     Method(
         path=f"/{CALLBACKS}/ListCallbacks",
         handler=unary(CallbackRegistryService.ListCallbacks, callback_pb.ListCallbacksRequest),
-        roles=frozenset({Role.CALLER, Role.OBSERVER, Role.EXECUTOR, Role.REPAIRER}),
+        roles=frozenset({Role.CALLER, Role.OBSERVER, Role.EXECUTOR, Role.POLICY, Role.REPAIRER}),
         answer_bytes=PAGE_BYTES,
     ),
     # Without credentials, because load balancers and probes have none.

@@ -90,6 +90,20 @@ class RuntimeService:
         _put(response.run, resolved.snapshot)
         return response
 
+    async def Resume(self, request: pb.ResumeRequest) -> pb.ResumeResponse:
+        """Has what a policy has deferred go on."""
+        _check_reason(request.reason)
+        run, resumed = await self._runtime.repair.resume(
+            request.run_id,
+            request.effect_id,
+            request_id=request.request_id,
+            reason=request.reason,
+            principal=principal(),
+        )
+        response = pb.ResumeResponse(resumed=resumed)
+        _put(response.run, run)
+        return response
+
     async def ReleaseRun(self, request: pb.ReleaseRunRequest) -> pb.ReleaseRunResponse:
         """Takes a held run up again."""
         _check_reason(request.reason)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from google.protobuf.duration_pb2 import Duration
 
 from runwright._gen.runwright.callback.v1 import callback_registry_service_pb2 as pb
-from runwright.core.callback_kinds import CallbackKind, Details, ToolExecutor
+from runwright.core.callback_kinds import CallbackKind, Details, PolicyHost, ToolExecutor
 from runwright.core.callbacks import (
     DEFAULT_LEASE_US,
     LEAST_LEASE_SECONDS,
@@ -91,7 +91,7 @@ def callback(value: Callback, health: Health, unused: Sequence[UnusedTool] = ())
     return message
 
 
-def kind_of(spec: pb.CallbackSpec) -> CallbackKind:
+def kind_of(spec: pb.CallbackSpec | pb.ListCallbacksRequest) -> CallbackKind:
     """What a registration is for. Raises INVALID_REQUEST for a number that is no kind of this server's."""
     if spec.kind == pb.CALLBACK_KIND_UNSPECIFIED:
         return CallbackKind.TOOL_EXECUTOR
@@ -100,7 +100,8 @@ def kind_of(spec: pb.CallbackSpec) -> CallbackKind:
     except ValueError:
         taken = ", ".join(f"CALLBACK_KIND_{kind.name}" for kind in CallbackKind)
         remedy = "Register it with a server that takes its kind; leave the kind out for a tool executor."
-        raise invalid_request("spec.kind", f"a kind that this server takes: {taken}", remedy) from None
+        field = "spec.kind" if isinstance(spec, pb.CallbackSpec) else "kind"
+        raise invalid_request(field, f"a kind that this server takes: {taken}", remedy) from None
 
 
 def _details(spec: pb.CallbackSpec) -> Details:
@@ -108,6 +109,10 @@ def _details(spec: pb.CallbackSpec) -> Details:
         case CallbackKind.TOOL_EXECUTOR:
             digests = sorted((each.tool, each.schema_digest) for each in spec.tool_digests)
             return ToolExecutor(tuple(dict.fromkeys(spec.tools)), tuple(digests))
+        case CallbackKind.POLICY:
+            if spec.tools or spec.tool_digests:
+                raise invalid_request("spec.tools", "empty for a policy", "Leave it out: a policy performs no tools.")
+            return PolicyHost()
 
 
 def _put_details(details: Details, spec: pb.CallbackSpec) -> None:
@@ -115,6 +120,8 @@ def _put_details(details: Details, spec: pb.CallbackSpec) -> None:
         case ToolExecutor():
             spec.tools.extend(details.tools)
             spec.tool_digests.extend(pb.ToolDigest(tool=tool, schema_digest=digest) for tool, digest in details.digests)
+        case PolicyHost():
+            pass
 
 
 _HEALTH = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import cast
+from typing import Any, cast
 
 from runwright._gen.runwright.v1 import approval_pb2, policy_pb2
 from runwright._gen.runwright.v1 import package_pb2 as pb
@@ -12,6 +12,7 @@ from runwright.core.approval_rules import EXPIRIES, ApprovalSpec
 from runwright.core.fingerprint import PACKAGE_TAG, canonical_json
 from runwright.core.package import (
     DEFAULT_MODEL_ATTEMPTS,
+    DEFAULT_RECONCILE_FOR,
     NO_ARGUMENTS,
     AgentSpec,
     BudgetSpec,
@@ -88,6 +89,8 @@ def to_package(message: pb.RuntimePackage) -> RuntimePackage:
                 max_attempts=tool.max_attempts,
                 risk=tool.risk or None,  # type: ignore[arg-type] # one of the words that the package has
                 untrusted=tool.untrusted,
+                reconcilable=tool.reconcilable,
+                reconcile_for=tool.reconcile_for or DEFAULT_RECONCILE_FOR,
                 schema_digest=tool.schema_digest or None,
                 model_view=json.loads(tool.model_view_json) if tool.model_view_json else None,
             )
@@ -133,6 +136,8 @@ def _tool(package: RuntimePackage, tool: ToolSpec) -> pb.Tool:
         max_attempts=tool.max_attempts,
         risk=tool.risk or "",
         untrusted=tool.untrusted,
+        reconcilable=tool.reconcilable,
+        reconcile_for=tool.reconcile_for,
         schema_digest=tool.schema_digest or "",
         model_view_json=b"" if tool.model_view is None else canonical_json(tool.model_view),
     )
@@ -180,13 +185,28 @@ def _policy(policy: PolicySpec) -> policy_pb2.Policy:
             for rule in policy.rules
         ],
         shadow=policy.mode is PolicyMode.SHADOW,
+        **_remote(policy),
     )
+
+
+def _remote(policy: PolicySpec) -> dict[str, Any]:
+    """What only a remote policy has."""
+    if policy.remote is None:
+        return {}
+    return {
+        "remote": policy.remote,
+        "stages": [policy_pb2.PolicyStage.ValueType(STAGES[stage].value) for stage in policy.stages],
+        "timeout_ms": policy.timeout_ms,
+        "max_attempts": policy.max_attempts,
+        "unavailable_timeout_ms": policy.unavailable_timeout_ms,
+        "cache": policy.cache,
+    }
 
 
 def _to_policy(message: policy_pb2.Policy) -> PolicySpec:
     stages = {stage.value: name for name, stage in STAGES.items()}
     verdicts = {verdict.value: name for name, verdict in VERDICTS.items()}
-    fields = {
+    fields: dict[str, Any] = {
         "builtin": message.builtin.partition(":")[2] or None,
         "rules": [
             {
@@ -201,4 +221,13 @@ def _to_policy(message: policy_pb2.Policy) -> PolicySpec:
         ],
         "mode": PolicyMode.SHADOW if message.shadow else PolicyMode.ENFORCE,
     }
+    if message.remote:
+        fields |= {
+            "remote": message.remote,
+            "stages": [stages[stage] for stage in message.stages],
+            "timeout_ms": message.timeout_ms,
+            "max_attempts": message.max_attempts,
+            "unavailable_timeout_ms": message.unavailable_timeout_ms,
+            "cache": message.cache,
+        }
     return PolicySpec.model_validate(fields)

@@ -25,7 +25,10 @@ from runwright.core.state import RunState
 VERSION = 2
 # Fields that are younger than this version, by their path in the row, as in `usage.cost` or `calls.approval`.
 ADDED: frozenset[str] = frozenset(
-    {"principal_roles", "tainted", "policy_failure", "calls.policy", "calls.policy.outcome", "calls.approval"}
+    {
+        *("principal_roles", "tainted", "policy_failure", "walk", "cached_answers", "input"),
+        *("calls.policy", "calls.policy.outcome", "calls.policy.walk", "calls.reconciling", "calls.approval"),
+    }
 )
 _ENCODER = Encoder()
 _DECODER = Decoder(RunState)

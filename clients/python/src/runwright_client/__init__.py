@@ -26,6 +26,7 @@ from ._gen.runwright.v1 import (
     OpenEffect,
     PackageFinding,
     PackageSummary,
+    PolicyStage,
     Resolution,
     RunFilter,
     RunSnapshot,
@@ -33,11 +34,25 @@ from ._gen.runwright.v1 import (
     StreamScope,
 )
 from .approvals import ApprovalUpdate, Decided
-from .client import Cancelled, Client, Resolved, Started, UnknownEffect
+from .client import Cancelled, Client, Resolved, Resumed, Started, UnknownEffect
 from .connection import Keepalive, Tls
 from .errors import RunwrightError
 from .fingerprints import package_canonical, package_fingerprint, schema_digest
+from .policies import (
+    PolicyDecision,
+    PolicyQuestion,
+    PolicyServer,
+    allow,
+    defer,
+    deny,
+    interrupt,
+    lower_budget,
+    replace_arguments,
+    replace_text,
+)
+from .reconciling import CannotSay, NotPerformed, Performed
 from .serving import ToolServer
+from .standing import RepairNeeded
 from .subscription import Subscription
 from .sync import SyncClient, SyncSubscription
 from .text import delta_text, result_text, tool_text
@@ -53,6 +68,7 @@ __all__ = [
     "Bookmark",
     "Budget",
     "Cancelled",
+    "CannotSay",
     "Client",
     "Content",
     "Decided",
@@ -69,12 +85,20 @@ __all__ = [
     "InputData",
     "InputPart",
     "Keepalive",
+    "NotPerformed",
     "OnBusy",
     "OpenEffect",
     "PackageFinding",
     "PackageSummary",
+    "Performed",
+    "PolicyDecision",
+    "PolicyQuestion",
+    "PolicyServer",
+    "PolicyStage",
+    "RepairNeeded",
     "Resolution",
     "Resolved",
+    "Resumed",
     "RunFilter",
     "RunSnapshot",
     "RunStatus",
@@ -90,9 +114,16 @@ __all__ = [
     "ToolError",
     "ToolServer",
     "UnknownEffect",
+    "allow",
+    "defer",
     "delta_text",
+    "deny",
+    "interrupt",
+    "lower_budget",
     "package_canonical",
     "package_fingerprint",
+    "replace_arguments",
+    "replace_text",
     "result_text",
     "schema_digest",
     "tool",

@@ -89,12 +89,38 @@ FORM = r"""{
    "builtin": {
     "default": null
    },
+   "cache": {
+    "default": false,
+    "younger": true
+   },
+   "max_attempts": {
+    "default": 3,
+    "younger": true
+   },
    "mode": {
     "default": "enforce"
+   },
+   "remote": {
+    "default": null,
+    "younger": true
    },
    "rules": {
     "default": [],
     "list_of": "PolicyRule"
+   },
+   "stages": {
+    "default": [
+     "pre_tool"
+    ],
+    "younger": true
+   },
+   "timeout_ms": {
+    "default": 10000,
+    "younger": true
+   },
+   "unavailable_timeout_ms": {
+    "default": 60000,
+    "younger": true
    }
   },
   "ProviderRoute": {
@@ -186,6 +212,14 @@ FORM = r"""{
      "additionalProperties": false,
      "type": "object"
     }
+   },
+   "reconcilable": {
+    "default": false,
+    "younger": true
+   },
+   "reconcile_for": {
+    "default": "10m",
+    "younger": true
    },
    "risk": {
     "default": null,

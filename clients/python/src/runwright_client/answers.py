@@ -66,6 +66,15 @@ async def _value(tool: Tool[..., Any] | Handler, arguments: bytes, call: ToolCal
     return await outcome(lambda: handler(parsed, call), is_async(handler), threads)
 
 
+def encoded_result(value: object, call: ToolCall) -> pb.ToolResult:
+    """The result of a call that was performed, found later: what cannot be sent is said in words."""
+    made = _made(value, call)
+    if made.result is not None:
+        return made.result
+    assert made.error is not None, "one of the two"
+    return pb.ToolResult(data=made.error.message.encode(), media_type="text/plain; charset=utf-8")
+
+
 def _made(value: object, call: ToolCall) -> pb.ExecuteToolResponse:
     """The effect has happened: whatever is wrong with its result, the model must not be told that it has not."""
     try:

@@ -37,6 +37,7 @@ from ._gen.runwright.v1 import (
     Resolution,
     ResolvedResult,
     ResolveEffectRequest,
+    ResumeRequest,
     RunFilter,
     RunRequest,
     RunSnapshot,
@@ -53,6 +54,7 @@ from .connection import Connection, Keepalive, Tls
 from .contact import Contact
 from .errors import RunwrightError
 from .packages import PackageCalls, selector
+from .standing import End
 from .subscription import OnReconnect, Subscription
 
 _WAIT_SECONDS = 60.0  # of one Wait; the server allows five minutes
@@ -85,6 +87,14 @@ class Resolved:
     run: RunSnapshot
     decision: EffectResolution
     resolved: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Resumed:
+    """A run that a policy had deferred; `resumed` is false when nothing was deferred by that question (any more)."""
+
+    run: RunSnapshot
+    resumed: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,6 +228,21 @@ class Client(ApprovalCalls, PackageCalls):
         )
         return Resolved(_run(answer.run), answer.resolution or EffectResolution(), answer.resolved)
 
+    async def resume(
+        self, run_id: str, effect_id: str, *, reason: str = "", request_id: str = "", deadline: float | None = None
+    ) -> Resumed:
+        """Has what a policy has deferred go on; for whoever started the run, and admins.
+
+        `effect_id` is the question's, as `run.waiting_on` names it. The request id is made here when there is none.
+        """
+        request = ResumeRequest(
+            run_id=run_id, effect_id=effect_id, request_id=request_id or str(uuid.uuid4()), reason=reason
+        )
+        answer = await self._connection.unary(
+            self._runtime.resume, request, deadline=deadline or self.deadline, safe=True
+        )
+        return Resumed(_run(answer.run), answer.resumed)
+
     async def unknown_effects(self) -> AsyncGenerator[UnknownEffect]:
         """The calls whose outcome is unknown, of the newest runs first: what `resolve_effect` is for."""
         async for run in self.list(RunFilter(statuses=[RunStatus.REPAIR_NEEDED])):
@@ -283,7 +308,7 @@ class Client(ApprovalCalls, PackageCalls):
                 return
             request.page_token = page.next_page_token
 
-    def subscribe(
+    def subscribe(  # noqa: PLR0913 - options by name, as every client has them
         self,
         scope: Scope,
         *,
@@ -293,14 +318,16 @@ class Client(ApprovalCalls, PackageCalls):
         view: EventView = EventView.SUMMARY,
         deltas: bool = False,
         until_done: bool = False,
+        through_repair: bool = False,
         on_reconnect: OnReconnect | None = None,
     ) -> Subscription:
         """Follows a run (by its id) or a scope of many: see `Subscription`.
 
-        `deltas` asks for the text of models while they answer. `until_done`, for one
-        run and without a filter, ends the stream as soon as `wait` would return: also
-        when the run needs repair or is HELD. `on_reconnect` is told whenever the
-        stream was lost.
+        `deltas` asks for the text of models while they answer. The stream of one run,
+        read without a filter, ends with `RepairNeeded` when the run needs repair, unless
+        it is to go `through_repair`; `until_done` just ends it as soon as `wait` would
+        return: also when the run is HELD. `on_reconnect` is told whenever the stream was
+        lost.
         """
         request = SubscribeRequest(
             scope=_scope(scope),
@@ -311,10 +338,13 @@ class Client(ApprovalCalls, PackageCalls):
             include_deltas=deltas,
         )
         run_id = request.scope.run_id if request.scope is not None else None
-        if until_done and (run_id is None or filter is not None):
-            raise ValueError("until_done: only of one run, and without a filter")
+        if until_done and (run_id is None or filter is not None or through_repair):
+            raise ValueError("until_done: only of one run, without a filter, and not through_repair")
         done = functools.partial(self.wait, run_id) if until_done and run_id is not None else None
-        return Subscription(self._connection, request, on_reconnect, self.deadline, done)
+        tells = run_id is not None and filter is None and not through_repair
+        stands = functools.partial(self.snapshot, run_id) if tells and run_id is not None else None
+        end = End(done, stands, after, is_late=bool(after or live_only))
+        return Subscription(self._connection, request, on_reconnect, self.deadline, end)
 
     async def server_info(self, *, deadline: float | None = None) -> GetServerInfoResponse:
         """What the server is: version, limits, and every package of the caller's namespace, of all pages."""

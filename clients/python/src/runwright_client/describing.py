@@ -30,6 +30,7 @@ class Declaration:
     effect: str = ""
     idempotent: bool | None = None
     parameters: Mapping[str, Any] | None = None
+    reconcilable: bool = False
 
     def __post_init__(self) -> None:
         if self.effect and self.effect not in EFFECTS:
@@ -40,7 +41,9 @@ class Declaration:
     @classmethod
     def of(cls, tool: Tool[..., Any]) -> Declaration:
         """What a typed function says of itself."""
-        return cls(tool.name, tool.description, tool.effect, tool.idempotent, tool.schema())
+        return cls(
+            tool.name, tool.description, tool.effect, tool.idempotent, tool.schema(), tool.reconciler is not None
+        )
 
     def entry(self, executor: str) -> dict[str, Any]:
         """What a package says of it, in its list `tools`."""
@@ -52,6 +55,7 @@ class Declaration:
             "effect": effect,
             "idempotent": effect == "read" if self.idempotent is None else self.idempotent,
             "parameters": self.parameters,
+            **({"reconcilable": True} if self.reconcilable else {}),
         }
 
     def described(self) -> pb.ToolDescription:

@@ -9,21 +9,19 @@ import signal
 import socket
 import ssl
 import uuid
-import weakref
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import grpclib.const
 import grpclib.server
 from grpclib.const import Cardinality, Status
 from grpclib.encoding.proto import ProtoCodec
 from grpclib.exceptions import GRPCError
-from grpclib.protocol import H2Protocol
 
 from ._gen.runwright.callback import v1 as pb
 from .answers import Handler, answer, answered
@@ -34,14 +32,16 @@ from .connection import Keepalive, Tls, split_address
 from .contact import Contact
 from .describing import Declaration, digests
 from .errors import RunwrightError
+from .reconciling import CannotSay, Reconciler, reconciled, response
 from .tools import Effect, Tool, ToolCall
+from .transport import Server, received
+from .under_way import UnderWay
 
 _log = logging.getLogger("runwright_client")
 
-R = TypeVar("R", pb.ExecuteToolRequest, pb.DescribeToolsRequest)
 _Call = grpclib.server.Stream[pb.ExecuteToolRequest, pb.ExecuteToolResponse]
+_Ask = grpclib.server.Stream[pb.ReconcileToolRequest, pb.ReconcileToolResponse]
 _Description = grpclib.server.Stream[pb.DescribeToolsRequest, pb.DescribeToolsResponse]
-_MOST_BYTES = 4 * 1024 * 1024  # of a request; arguments are far smaller
 _KEYS = 65_536  # idempotency keys whose attempts are remembered
 
 
@@ -59,13 +59,15 @@ class ToolServer:
     ) -> None:
         self.address = ""  #: where it serves, once it does
         self._tools: dict[str, Tool[..., Any] | Handler] = {**tools_by_name(tools, Tool)}
+        self._reconcilers: dict[str, Reconciler] = {}
+        self._under_way = UnderWay()
         self._declared = {name: Declaration.of(tool) for name, tool in self._tools.items() if isinstance(tool, Tool)}
         self._tls = tls
         self._credential = credential
         self._thread_count = threads
         self._threads: ThreadPoolExecutor | None = None
         self._attempts: OrderedDict[str, int] = OrderedDict()
-        self._server: _Server | None = None
+        self._server: Server | None = None
         self._calls: set[asyncio.Task[Any]] = set()
         self._is_stopping = False
         self._registrations: dict[str, tuple[Client, asyncio.Task[None]]] = {}
@@ -79,14 +81,17 @@ class ToolServer:
         effect: Effect | None = None,
         idempotent: bool | None = None,
         parameters: Mapping[str, Any] | None = None,
+        reconcile: Reconciler | None = None,
     ) -> None:
         """Has `handler`, async or not, perform the tool of that name: it gets the arguments, parsed, and the call.
 
         The rest is what packages are written and compared by; `parameters` is the
-        JSON schema of the arguments. What is left out is not said.
+        JSON schema of the arguments. What is left out is not said. `reconcile` gets
+        the same as the handler, and says what became of a call that the runtime has lost
+        sight of: it returns `Performed(result)`, `NotPerformed()` or `CannotSay()`.
         """
         tool_name(name)
-        declared = Declaration(name, description, effect or "", idempotent, parameters)
+        declared = Declaration(name, description, effect or "", idempotent, parameters, reconcile is not None)
         if not isinstance(handler, Tool):
             check_handler(name, handler)
         if name in self._tools:
@@ -94,6 +99,8 @@ class ToolServer:
         if self._registrations:
             raise RuntimeError(f"ToolServer: add {name} before the server is registered: nobody would call it")
         self._tools[name] = handler
+        if reconcile is not None:
+            self._reconcilers[name] = reconcile
         self._declared[name] = Declaration.of(handler) if isinstance(handler, Tool) else declared
 
     def declarations(self, executor: str) -> list[dict[str, Any]]:
@@ -116,7 +123,7 @@ class ToolServer:
         _show_log()
         self._is_stopping = False
         self._threads = ThreadPoolExecutor(self._thread_count, "runwright-tool")
-        self._server = _Server([self], codec=ProtoCodec())
+        self._server = Server([self], codec=ProtoCodec())
         await self._server.start(sock=sock, ssl=self._tls.context(ssl.Purpose.CLIENT_AUTH) if self._tls else None)
         self.address = f"{listen.rpartition(':')[0]}:{sock.getsockname()[1]}"
         return self.address
@@ -147,25 +154,23 @@ class ToolServer:
         address = self._dialled(address)
         registered_name("name of an executor", executor)
         registered_name("id of a callback", callback_id or "a")
-        if not self._tools:
-            raise ValueError("ToolServer: there is no tool to register: ToolServer([…]), or add(…)")
+        served = self._served(schema_digests)
         ca_pem = Path(ca).read_bytes() if ca is not None else b""
         spec = pb.CallbackSpec(
             callback_id=callback_id or _new_id(executor),
             executor=executor,
             address=address,
-            tools=sorted(self._tools),
             tls=pb.CallbackTls(ca_pem=ca_pem, server_name=server_name) if self._tls else None,
             max_calls_in_flight=max_calls,
-            tool_digests=digests(self._declared.values()) if schema_digests else [],
+            **served,
         )
         request = pb.RegisterCallbackRequest(spec=spec, credential=self._credential, lease=timedelta(seconds=lease))
         registered = await client.register_callback(request)
         seconds = (registered.lease or timedelta(seconds=lease)).total_seconds()
         renewing = asyncio.create_task(_renew(client, request, seconds / 3))
         self._registrations[spec.callback_id] = (client, renewing)
-        message = "registered with %s as executor %s: %s; called at %s"
-        _log.info(message, client.address, executor, ", ".join(spec.tools), address)
+        what = f"executor {executor}: {', '.join(spec.tools)}" if spec.tools else f"policy {executor}"
+        _log.info("registered with %s as %s; called at %s", client.address, what, address)
 
     async def serve_for(self, client: Client, executor: str, *, listen: str = "127.0.0.1:0", **options: Any) -> None:
         """Starts, registers (`options` as for `register`) and serves until it is cancelled; then stops.
@@ -238,6 +243,13 @@ class ToolServer:
         if self._threads is not None:
             self._threads.shutdown(wait=False, cancel_futures=True)
 
+    def _served(self, schema_digests: bool) -> dict[str, Any]:
+        """What a registration says of its kind."""
+        if not self._tools:
+            raise ValueError("ToolServer: there is no tool to register: ToolServer([…]), or add(…)")
+        digested = digests(self._declared.values()) if schema_digests else []
+        return {"tools": sorted(self._tools), "tool_digests": digested}
+
     def _dialled(self, address: str) -> str:
         """Where the runtime reaches this server."""
         if self._server is None:
@@ -248,12 +260,14 @@ class ToolServer:
         return address
 
     def __mapping__(self) -> Mapping[str, grpclib.const.Handler]:
-        service = "/runwright.callback.v1.ToolExecutorService"
-        execute = (Cardinality.UNARY_UNARY, pb.ExecuteToolRequest, pb.ExecuteToolResponse)
-        describe = (Cardinality.UNARY_UNARY, pb.DescribeToolsRequest, pb.DescribeToolsResponse)
+        service, unary = "/runwright.callback.v1.ToolExecutorService", Cardinality.UNARY_UNARY
+        executes = (self._execute, unary, pb.ExecuteToolRequest, pb.ExecuteToolResponse)
+        reconciles = (self._reconcile, unary, pb.ReconcileToolRequest, pb.ReconcileToolResponse)
+        describes = (self._describe, unary, pb.DescribeToolsRequest, pb.DescribeToolsResponse)
         return {
-            f"{service}/ExecuteTool": grpclib.const.Handler(self._execute, *execute),
-            f"{service}/DescribeTools": grpclib.const.Handler(self._describe, *describe),
+            f"{service}/ExecuteTool": grpclib.const.Handler(*executes),
+            f"{service}/ReconcileTool": grpclib.const.Handler(*reconciles),
+            f"{service}/DescribeTools": grpclib.const.Handler(*describes),
         }
 
     def _authorize(self, stream: grpclib.server.Stream[Any, Any]) -> None:
@@ -264,17 +278,21 @@ class ToolServer:
 
     async def _describe(self, stream: _Description) -> None:
         self._authorize(stream)
-        await _received(stream, pb.DescribeToolsRequest)
+        await received(stream, pb.DescribeToolsRequest)
         told = [self._declared[name].described() for name in sorted(self._declared)]
         await stream.send_message(pb.DescribeToolsResponse(tools=told))
 
-    async def _execute(self, stream: _Call) -> None:
+    def _begin(self, stream: grpclib.server.Stream[Any, Any]) -> None:
+        """Takes note of a call, and refuses whoever may not make one."""
         task = asyncio.current_task()
         assert task is not None
         self._calls.add(task)  # it ends when the answer has been handed to the system
         task.add_done_callback(self._calls.discard)
         self._authorize(stream)
-        request = await _received(stream, pb.ExecuteToolRequest)
+
+    async def _execute(self, stream: _Call) -> None:
+        self._begin(stream)
+        request = await received(stream, pb.ExecuteToolRequest)
         tool = self._tools.get(request.tool)
         if tool is None:
             raise GRPCError(Status.UNIMPLEMENTED, f"There is no tool {request.tool} here.")
@@ -282,55 +300,65 @@ class ToolServer:
             put_off = pb.ToolNotPerformed(message="This host is stopping.")
             await stream.send_message(pb.ExecuteToolResponse(not_performed=put_off))
             return
-        self._admit(request)
-        call = ToolCall(
-            run_id=request.run_id,
-            turn_id=request.turn_id,
-            round=request.round,
-            call_id=request.call_id,
-            attempt=request.attempt,
-            idempotency_key=request.idempotency_key,
-            tool=request.tool,
-            deadline=request.deadline,
-            package_fingerprint=request.package_fingerprint,
+        if request.attempt < (seen := self._seen(request.idempotency_key, request.attempt)):
+            raise GRPCError(Status.FAILED_PRECONDITION, f"Attempt {seen} of this call has been here.")
+        call = _call(request)
+        threads = self._under_way.threads(call.idempotency_key, self._threads)
+        work = asyncio.create_task(answer(tool, request.arguments_json, call, threads))
+        self._under_way.add(call.idempotency_key, work)
+        await self._until_done(work, call)
+        await stream.send_message(answered(work))
+
+    async def _reconcile(self, stream: _Ask) -> None:
+        self._begin(stream)
+        request = await received(stream, pb.ReconcileToolRequest)
+        tool = self._tools.get(request.tool)
+        reconciler = tool.reconciler if isinstance(tool, Tool) else self._reconcilers.get(request.tool)
+        if reconciler is None:
+            raise GRPCError(Status.UNIMPLEMENTED, f"Nobody here says what became of calls of {request.tool}.")
+        # The runtime has given the attempt up: should it still arrive, it comes too late.
+        self._seen(request.idempotency_key, request.attempt + 1)
+        call = _call(request)
+        if request.idempotency_key in self._under_way or self._is_stopping:
+            why = "This host is stopping." if self._is_stopping else "The call is still under way here."
+            await stream.send_message(response(request, CannotSay(why), call))
+            return
+        work = asyncio.create_task(reconciled(reconciler, request, call, self._threads))
+        await self._until_done(work, call)
+        told = (
+            response(request, CannotSay("Looking for it was cancelled."), call) if work.cancelled() else work.result()
         )
-        work = asyncio.create_task(answer(tool, request.arguments_json, call, self._threads))
+        await stream.send_message(told)
+
+    async def _until_done(self, work: asyncio.Task[Any], call: ToolCall) -> None:
         try:
             await asyncio.wait({work})
         except asyncio.CancelledError:  # the run was cancelled, the deadline passed, or the runtime is gone
             call.cancelled.set()
             work.cancel()
             raise
-        await stream.send_message(answered(work))
 
-    def _admit(self, request: pb.ExecuteToolRequest) -> None:
-        seen = self._attempts.pop(request.idempotency_key, 0)
-        self._attempts[request.idempotency_key] = max(seen, request.attempt)
+    def _seen(self, key: str, attempt: int) -> int:
+        """Takes note that the attempt was here, and tells the highest one of the call."""
+        highest = max(self._attempts.pop(key, 0), attempt)
+        self._attempts[key] = highest
         if len(self._attempts) > _KEYS:
             self._attempts.popitem(last=False)
-        if request.attempt < seen:
-            raise GRPCError(Status.FAILED_PRECONDITION, f"Attempt {seen} of this call has been here.")
+        return highest
 
 
-class _Server(grpclib.server.Server):
-    """Ends its connections, too: the transport leaves them open, and later Pythons then wait for their peers."""
-
-    def __init__(self, *args: Any, **options: Any) -> None:
-        super().__init__(*args, **options)
-        self._connections: weakref.WeakSet[H2Protocol] = weakref.WeakSet()
-
-    def _protocol_factory(self) -> H2Protocol:
-        connection = super()._protocol_factory()
-        self._connections.add(connection)
-        return connection
-
-    async def end(self) -> None:
-        """Cancels the calls and ends the connections."""
-        self.close()
-        for connection in self._connections:
-            if hasattr(connection, "processor"):  # it was made
-                connection.processor.close("The server stops")
-        await self.wait_closed()
+def _call(request: pb.ExecuteToolRequest | pb.ReconcileToolRequest) -> ToolCall:
+    return ToolCall(
+        run_id=request.run_id,
+        turn_id=request.turn_id,
+        round=request.round,
+        call_id=request.call_id,
+        attempt=request.attempt,
+        idempotency_key=request.idempotency_key,
+        tool=request.tool,
+        deadline=request.deadline,
+        package_fingerprint=request.package_fingerprint,
+    )
 
 
 def _new_id(executor: str) -> str:
@@ -345,15 +373,6 @@ def _show_log() -> None:
         shown.setFormatter(logging.Formatter("runwright: %(message)s"))
         _log.addHandler(shown)
         _log.setLevel(logging.INFO)
-
-
-async def _received(stream: grpclib.server.Stream[R, Any], kind: type[R]) -> R:
-    """The request, which the transport would take however large it is. UNIMPLEMENTED says: certainly not performed."""
-    head = await stream._stream.recv_data(5)
-    size = int.from_bytes(head[1:], "big")
-    if len(head) < 5 or head[0] or size > _MOST_BYTES:
-        raise GRPCError(Status.UNIMPLEMENTED, f"A request has at most {_MOST_BYTES} bytes and is not compressed.")
-    return kind.parse(await stream._stream.recv_data(size) if size else b"")
 
 
 async def _renew(client: Client, request: pb.RegisterCallbackRequest, interval: float) -> None:

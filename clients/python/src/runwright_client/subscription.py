@@ -5,30 +5,22 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import aclosing, asynccontextmanager, suppress
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import replace
 from types import TracebackType
 from typing import Self
 
-from ._gen.runwright.v1 import (
-    Event,
-    EventFrame,
-    EventKind,
-    RunSnapshot,
-    RunStatus,
-    RuntimeServiceStub,
-    SubscribeRequest,
-)
+from ._gen.runwright.v1 import Event, EventFrame, RuntimeServiceStub, SubscribeRequest
 from .connection import Connection
 from .contact import Contact
 from .diagnosis import typed
 from .errors import RunwrightError
+from .standing import End
 
 _log = logging.getLogger("runwright_client")
 
 OnReconnect = Callable[[RunwrightError], None]
-Done = Callable[[], Awaitable[RunSnapshot]]
 # How a stream may end that is merely to be opened again, beside every error that is retryable.
 _CUT_SHORT = ("CANCELLED", "DEADLINE_EXCEEDED")
 
@@ -37,9 +29,10 @@ class Subscription:
     """An async iterator of frames, in order, each once, through every disconnect and restart.
 
     The stream is opened by `async with`, or with the first frame that is asked
-    for. It ends after the terminal event of the run that it follows; while that is
-    HELD or needs repair only with `until_done` (`Client.wait` returns then). It raises
-    `RunwrightError` for what does not pass by itself. The RPC ends when the
+    for. It ends after the terminal event of the run that it follows. While that needs
+    repair it ends with `RepairNeeded` once all events so far have been handed out, unless
+    it was to go `through_repair`; with `until_done` it just ends, also while the run is
+    HELD. It raises `RunwrightError` for what does not pass by itself. The RPC ends when the
     subscription is closed, left as an `async with` block, or let go of.
     """
 
@@ -49,11 +42,11 @@ class Subscription:
         request: SubscribeRequest,
         on_reconnect: OnReconnect | None,
         open_seconds: float,
-        done: Done | None,
+        end: End,
     ) -> None:
         #: The cursor of the last frame that was handed out. Keep it once you are done with that frame.
         self.cursor = request.after_cursor
-        self._feed = _Feed(connection, request, on_reconnect, open_seconds, done)
+        self._feed = _Feed(connection, request, on_reconnect, open_seconds, end)
 
     @property
     def reconnects(self) -> int:
@@ -91,52 +84,6 @@ class Subscription:
         self._feed.stop()
 
 
-class _End:
-    """When the stream of a run that stands still is over: once `done` says so and all its events were handed out."""
-
-    def __init__(self, done: Done | None, cursor: str) -> None:
-        self._done = done
-        self._cursor = cursor
-        self._seq = 0
-        self._run: RunSnapshot | None = None
-        self._task: asyncio.Task[None] | None = None
-
-    @property
-    def is_reached(self) -> bool:
-        """True once nothing more is to come."""
-        run = self._run
-        return run is not None and (self._seq >= run.last_seq or self._cursor == run.last_cursor)
-
-    def watch(self, wake: Callable[[], None]) -> None:
-        """Begins to ask, and says when there is an answer."""
-        if self._done is not None:
-            self._task = asyncio.create_task(self._ask(self._done))
-            self._task.add_done_callback(lambda _: wake())
-
-    def passed(self, frame: EventFrame) -> None:
-        """A frame was handed out."""
-        self._cursor = frame.cursor or self._cursor
-        event = frame.event
-        if event is None:
-            return
-        self._seq = max(self._seq, event.seq)
-        if event.kind is EventKind.TOOL_RECOVERY_REQUIRED and self._done is None:
-            message = (
-                "run %s needs repair: resolve_effect settles %s, attempt %d; the stream stays open, unless until_done"
-            )
-            _log.warning(message, event.run_id, event.effect_id, event.attempt)
-
-    def stop(self) -> None:
-        """Asks no more. May be called from any thread, and more than once."""
-        if self._task is not None and not (loop := self._task.get_loop()).is_closed():
-            loop.call_soon_threadsafe(self._task.cancel)
-
-    async def _ask(self, done: Done) -> None:
-        with suppress(RunwrightError):  # the stream meets the same, and says so
-            run = await done()
-            self._run = run if run.status in (RunStatus.REPAIR_NEEDED, RunStatus.HELD) else None
-
-
 class _Feed:
     """Reads the stream in a task of its own, one response ahead; knows nothing of the subscription it feeds."""
 
@@ -146,11 +93,11 @@ class _Feed:
         request: SubscribeRequest,
         on_reconnect: OnReconnect | None,
         open_seconds: float,
-        done: Done | None,
+        end: End,
     ) -> None:
         self.reconnects = 0
         self._open_seconds = open_seconds
-        self._end = _End(done, request.after_cursor)
+        self._end = end
         self._connection = connection
         self._stub = RuntimeServiceStub(connection.channel)
         self._request = request
@@ -172,12 +119,12 @@ class _Feed:
         """The next frame."""
         while not self._frames:
             self.start()
+            if self._end.is_reached and not self._is_stopped:
+                self._error = self._end.told()
+                self.stop()
             if self._is_over():
                 if self._error is not None:
                     raise self._error
-                raise StopAsyncIteration
-            if self._end.is_reached:
-                self.stop()
                 raise StopAsyncIteration
             self._frames.extend(await self._responses.get())
         frame = self._frames.popleft()

@@ -179,6 +179,7 @@ class SyncClient:
     list_approvals = _one_by_one(Client.list_approvals)
     watch_approvals = _one_by_one(Client.watch_approvals)
     resolve_effect = _waited_for(Client.resolve_effect)
+    resume = _waited_for(Client.resume)
     wait = _waited_for(Client.wait)
     server_info = _waited_for(Client.server_info)
     list = _one_by_one(Client.list)

@@ -17,6 +17,7 @@ from .awaiting import is_async, outcome
 
 P = ParamSpec("P")
 R = TypeVar("R")
+F = TypeVar("F", bound=Callable[..., Any])
 Effect = Literal["read", "write", "process", "network"]
 
 
@@ -65,6 +66,7 @@ class Tool(Generic[P, R]):
         self.description = words_of(function)
         self.effect = effect
         self.idempotent = effect == "read" if idempotent is None else idempotent
+        self.reconciler: Callable[[Any, ToolCall], Any] | None = None  #: see `reconcile`
         self._function = function
         self._names: dict[str, str] = {}  # of the function's parameters, by those of the model's fields
         self._call_name = ""
@@ -72,6 +74,19 @@ class Tool(Generic[P, R]):
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         return self._function(*args, **kwargs)
+
+    def reconcile(self, function: F) -> F:
+        """Has `function(arguments, call)` say what became of a call that the runtime has lost sight of.
+
+        A decorator: `@book.reconcile`. The function, async or not, gets the arguments as JSON has them, and
+        returns `Performed(result)`, `NotPerformed()` or `CannotSay()`. The tool must not be idempotent.
+        """
+        if self.idempotent:
+            raise ValueError(f"tool {self.name}: what may be repeated is sent again; nobody asks what became of it")
+        if self.reconciler is not None:
+            raise ValueError(f"tool {self.name}: two functions say what became of a call")
+        self.reconciler = function
+        return function
 
     def schema(self) -> dict[str, Any]:
         """The JSON schema of the arguments."""
@@ -81,7 +96,9 @@ class Tool(Generic[P, R]):
 
     def declaration(self, executor: str) -> dict[str, Any]:
         """What a package says of the tool, in its list `tools`."""
+        reconcilable = {"reconcilable": True} if self.reconciler is not None else {}
         return {
+            **reconcilable,
             "name": self.name,
             "description": self.description,
             "executor": executor,

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from runwright.adapters import journal_rules as rules
 from runwright.adapters.side_row_rules import SideRowState
 from runwright.core.content import Content
-from runwright.core.context import SessionRun, SessionTurn
+from runwright.core.context import SessionRun, SessionTurn, input_seen
 from runwright.core.epochs import MARK_BYTES, Epoch, Epochs
 from runwright.core.errors import AgentError
 from runwright.core.ids import Namespace, RunId, RunKey
@@ -364,7 +364,8 @@ def _turn(run: _Run) -> SessionTurn | None:
     state = run.snapshot
     if state.result is None or not isinstance(begun, TurnStarted):
         return None
-    return SessionTurn(state.key.run_id, state.turn_id, begun.input, state.result, state.tainted)
+    seen = input_seen(begun.input, state.input)
+    return SessionTurn(state.key.run_id, state.turn_id, seen, state.result, state.tainted)
 
 
 def _scopes_of(encoded: rules.Encoded) -> list[Scope]:

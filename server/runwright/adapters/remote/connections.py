@@ -10,12 +10,14 @@ from msgspec.structs import replace
 
 from runwright.adapters.remote.callback_connection import CallbackConnection
 from runwright.adapters.remote.dialer import DIAL_OPTIONS
+from runwright.adapters.remote.reconcile_calls import reconcile
 from runwright.adapters.remote.tool_calls import perform
+from runwright.core.callback_kinds import ToolExecutor
 from runwright.core.callbacks import DEFAULT_CALLS_IN_FLIGHT, UnusedTool
 from runwright.core.executor_names import ConfiguredExecutor
-from runwright.core.outcomes import ExecutorIdentity
+from runwright.core.outcomes import ExecutorIdentity, ReconcileAnswer
 from runwright.ports.log import OperatorLog
-from runwright.ports.tools import PlaceRequest, ToolInvocation, ToolOutcome, ToolOutcomeKind
+from runwright.ports.tools import PlaceRequest, ReconcileOutcome, ToolInvocation, ToolOutcome, ToolOutcomeKind
 
 _READY = grpc.ChannelConnectivity.READY
 _FAILING = grpc.ChannelConnectivity.TRANSIENT_FAILURE
@@ -59,6 +61,9 @@ class ExecutorConnection(Protocol):
     async def perform(self, call: ToolInvocation, seconds: float) -> ToolOutcome:
         """Sends an attempt. The outcome says who got it."""
 
+    async def reconcile(self, call: ToolInvocation, ask: int, seconds: float) -> ReconcileOutcome:
+        """Asks what became of an attempt. The outcome says who was asked."""
+
 
 class ConfiguredConnection:
     """An executor the operator named, in whatever state its channel is."""
@@ -99,6 +104,11 @@ class ConfiguredConnection:
         outcome = await perform(self.channel, call, seconds=seconds, log=self._log)
         return replace(outcome, executor_identity=self.identity)
 
+    async def reconcile(self, call: ToolInvocation, ask: int, seconds: float) -> ReconcileOutcome:
+        """See `ExecutorConnection`."""
+        outcome = await reconcile(self.channel, call, ask, seconds=seconds, log=self._log)
+        return replace(outcome, executor_identity=self.identity)
+
 
 class RegisteredConnection:
     """A tool executor that a host registered."""
@@ -122,11 +132,13 @@ class RegisteredConnection:
 
     def serves(self, tool: str) -> bool:
         """True for the tools of the registration."""
-        return self.connection.callback.details.serves(tool)
+        details = self.connection.callback.details
+        return isinstance(details, ToolExecutor) and details.serves(tool)
 
     def other_schema(self, wanted: PlaceRequest) -> str:
         """What the registration says, where it says another."""
-        return self.connection.callback.details.other_schema(wanted.tool, wanted.schema_digest)
+        details = self.connection.callback.details
+        return details.other_schema(wanted.tool, wanted.schema_digest) if isinstance(details, ToolExecutor) else ""
 
     def note_unused(self, wanted: PlaceRequest, now: int) -> UnusedTool:
         """Says, and remembers for whoever lists registrations, that calls of the tool are not sent here."""
@@ -165,4 +177,14 @@ class RegisteredConnection:
             outcome = await perform(channel, call, seconds=seconds, metadata=connection.metadata, log=connection.log)
         if outcome.kind is ToolOutcomeKind.LOST:
             connection.lost_call()
+        return replace(outcome, executor_identity=self.identity)
+
+    async def reconcile(self, call: ToolInvocation, ask: int, seconds: float) -> ReconcileOutcome:
+        """See `ExecutorConnection`."""
+        connection = self.connection
+        with connection.call() as channel:
+            if channel is None:  # dropped since it was chosen
+                return ReconcileOutcome(ReconcileAnswer.NOT_ASKED)
+            told = connection.metadata
+            outcome = await reconcile(channel, call, ask, seconds=seconds, metadata=told, log=connection.log)
         return replace(outcome, executor_identity=self.identity)

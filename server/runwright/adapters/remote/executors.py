@@ -16,8 +16,18 @@ from runwright.core.callback_kinds import CallbackKind
 from runwright.core.callbacks import DEFAULT_CALLS_IN_FLIGHT, HealthKind, UnusedTool
 from runwright.core.executor_names import ConfiguredExecutor
 from runwright.core.ids import Namespace, RunKey
+from runwright.core.outcomes import ReconcileAnswer
 from runwright.ports.clock import Clock
-from runwright.ports.tools import Granted, Place, PlaceRequest, PlaceWait, ToolInvocation, ToolOutcome, ToolOutcomeKind
+from runwright.ports.tools import (
+    Granted,
+    Place,
+    PlaceRequest,
+    PlaceWait,
+    ReconcileOutcome,
+    ToolInvocation,
+    ToolOutcome,
+    ToolOutcomeKind,
+)
 
 # Bounds the time in which an intent is open although nothing was sent.
 CONNECT_SECONDS = 1.0
@@ -133,6 +143,21 @@ class DialledExecutors:
         self._remember((place.wanted.run, place.wanted.call_id), name if outcome.kind in _UNANSWERED else None)
         return outcome
 
+    async def reconcile(self, place: Place, call: ToolInvocation, ask: int) -> ReconcileOutcome:
+        """Asks whoever has the place, or another of the name that is ready, about an attempt; see the port."""
+        assert isinstance(place, ExecutorPlace), "a place of these executors"
+        if not place.connection.is_ready:
+            if (other := self._free(place.wanted)) is None:
+                return ReconcileOutcome(ReconcileAnswer.NOT_ASKED)
+            self._use(other)
+            place.move(other)
+        left = (call.deadline - self._clock.now()) / 1_000_000
+        outcome = await place.connection.reconcile(call, ask, left)
+        is_silent = outcome.answer in (ReconcileAnswer.NO_ANSWER, ReconcileAnswer.UNREADABLE)
+        name = place.connection.name
+        self._remember((place.wanted.run, place.wanted.call_id), name if is_silent else None)
+        return outcome
+
     def connect(self) -> None:
         """Begins to dial every configured executor, so that calls find them connected and `counts` tells of all."""
         for executor in self._addresses:
@@ -207,7 +232,7 @@ class DialledExecutors:
         connection.used = self._calls
 
     def _free(self, wanted: PlaceRequest) -> ExecutorConnection | None:
-        """A ready line with room: not where the call's last attempt failed if there is another, then in turn."""
+        """A ready line with room: whoever is wanted first; not where it failed last if there is another; in turn."""
         free = [
             connection
             for connection in self._connections(wanted)
@@ -215,7 +240,14 @@ class DialledExecutors:
         ]
         not_first = self._failed_endpoints.get((wanted.run, wanted.call_id))
         return min(
-            free, key=lambda connection: (connection.name == not_first, connection.used, connection.name), default=None
+            free,
+            key=lambda connection: (
+                bool(wanted.first) and connection.name != wanted.first,
+                connection.name == not_first,
+                connection.used,
+                connection.name,
+            ),
+            default=None,
         )
 
     def _serve(self, executor: str) -> None:

@@ -16,7 +16,7 @@ def read_answer(data: bytes) -> ToolOutcome:
     """The one outcome that the bytes hold; UNREADABLE when they do not parse, or hold none or several."""
     try:
         response = pb.ExecuteToolResponse.FromString(data)
-        outcomes = _outcomes(data)
+        outcomes = several_outcomes(data, _OUTCOMES)
     except DecodeError:
         return ToolOutcome(ToolOutcomeKind.UNREADABLE)
     if outcomes != 1:
@@ -32,8 +32,8 @@ def read_answer(data: bytes) -> ToolOutcome:
             return ToolOutcome(ToolOutcomeKind.UNREADABLE)
 
 
-def _outcomes(data: bytes) -> int:
-    """How many outcomes a message holds that parses: parsed, it keeps the last one only, as if it had been alone.
+def several_outcomes(data: bytes, numbers: frozenset[int]) -> int:
+    """How many outcomes, by their field numbers, a message holds that parses. Parsed it keeps the last one only.
 
     Raises DecodeError when there are too many fields to look at: millions fit into an answer, and the loop stands.
     """
@@ -42,7 +42,7 @@ def _outcomes(data: bytes) -> int:
         if at >= len(data):
             return found
         tag, at = _varint(data, at)
-        found += tag >> 3 in _OUTCOMES
+        found += tag >> 3 in numbers
         match tag & 7:
             case 0:
                 _, at = _varint(data, at)

@@ -9,7 +9,7 @@ from typing import Any
 
 from msgspec.msgpack import Encoder
 
-from runwright.core.callback_kinds import CallbackKind, Details, ToolExecutor
+from runwright.core.callback_kinds import CallbackKind, Details, PolicyHost, ToolExecutor
 from runwright.core.callbacks import Callback, Tls
 from runwright.core.ids import Namespace
 
@@ -91,12 +91,16 @@ def _text_of(details: Details) -> str:
         case ToolExecutor():
             said = {"kind": details.kind.value, "tools": details.tools, "digests": dict(details.digests)}
             return json.dumps(said)
+        case PolicyHost():
+            return json.dumps({"kind": details.kind.value})
 
 
 def _details_of(text: str) -> Details:
     found = json.loads(text)
     if isinstance(found, list):
         return ToolExecutor(tuple(found))
+    if found.get("kind") == CallbackKind.POLICY.value:
+        return PolicyHost()
     if found.get("kind") == CallbackKind.TOOL_EXECUTOR.value:
         return ToolExecutor(tuple(found["tools"]), tuple(sorted(found["digests"].items())))
     raise ValueError(f"callback kind {found.get('kind')}")

@@ -7,10 +7,11 @@ from typing import assert_never
 from runwright.core import inputs as i
 from runwright.core import records as r
 from runwright.core.ids import EffectId
-from runwright.core.machine import approvals, endings, gates, repairs, rounds, tools
+from runwright.core.machine import approvals, endings, gates, questions, reconciling, repairs, rounds, tools
 from runwright.core.machine.step import Step
-from runwright.core.outcomes import CallPhase, RunPhase
+from runwright.core.outcomes import OPEN_PHASES, RunPhase
 from runwright.core.package import RuntimePackage
+from runwright.core.places_held import places_held
 from runwright.core.request import Budget
 from runwright.core.state import RunState, needs_repair
 
@@ -27,7 +28,7 @@ def advance(package: RuntimePackage, state: RunState, input_: i.Input) -> tuple[
         return advance(package, state, input_.of)
     if state.is_terminal or (state.phase is RunPhase.NEW) != isinstance(input_, i.StartRequested):
         return [], state
-    step = Step(package, state, input_.at, i.places_held(input_))
+    step = Step(package, state, input_.at, places_held(input_))
     match input_:
         case i.StartRequested():
             _start(step, input_)
@@ -45,16 +46,24 @@ def advance(package: RuntimePackage, state: RunState, input_: i.Input) -> tuple[
             tools.outcome_unknown(step, input_)
         case i.ExecutorAwaited():
             tools.executor_awaited(step, input_)
+        case i.PolicyReplied():
+            questions.replied(step, input_)
+        case i.PolicyAwaited():
+            questions.awaited(step, input_)
+        case i.PoliciesHeard():
+            questions.heard(step, input_)
+        case i.ResumeRequested():
+            questions.resumed(step, input_)
+        case i.ReconcileAwaited():
+            reconciling.awaited(step, input_)
+        case i.Reconciled():
+            reconciling.answered(step, input_)
         case i.ResultEvaluated():
             tools.result_evaluated(step, input_)
         case i.ResolutionRequested():
             repairs.resolve(step, input_)
-        case i.ApprovalDecisionRequested():
-            if approvals.decided(step, input_):
-                found = i.Findings(availability=input_.availability, policies=input_.policies)
-                gates.walk(step, input_.call_id, found)
-        case i.ApprovalDue():
-            approvals.is_due(step, input_)
+        case i.ApprovalDecisionRequested() | i.ApprovalDue():
+            _of_approval(step, input_)
         case i.CancelRequested():
             endings.cancel_requested(step, input_)
         case i.CancelDeadlinePassed():
@@ -66,6 +75,13 @@ def advance(package: RuntimePackage, state: RunState, input_: i.Input) -> tuple[
     if step.records:
         _settle(step)
     return step.records, step.state
+
+
+def _of_approval(step: Step, input_: i.ApprovalDecisionRequested | i.ApprovalDue) -> None:
+    if isinstance(input_, i.ApprovalDue):
+        approvals.is_due(step, input_)
+    elif approvals.decided(step, input_):
+        gates.walk(step, input_.call_id, i.Findings(availability=input_.availability, policies=input_.policies))
 
 
 def _start(step: Step, input_: i.StartRequested) -> None:
@@ -113,6 +129,7 @@ def _recover(step: Step) -> None:
         return
     rounds.recover(step)
     tools.recover(step)
+    questions.recover(step)
 
 
 def _settle(step: Step) -> None:
@@ -131,8 +148,10 @@ def _settle(step: Step) -> None:
         return
     if state.phase is not RunPhase.RUNNING or state.model_request.attempt or needs_repair(state):
         return
+    if state.walk is not None and state.walk.stage is not None:
+        return  # held while a policy is asked about it
     tools.start_with_places(step)
-    if step.calls(CallPhase.REQUESTED, CallPhase.RUNNING) or any(call.awaits_release for call in step.state.calls):
+    if step.calls(*OPEN_PHASES) or any(call.awaits_release for call in step.state.calls):
         return
     if step.state.stop is not None:
         endings.fail(step, step.state.stop, rounds.budget_failure("tool_calls", step.state.budget.tool_calls))

@@ -12,9 +12,9 @@ from msgspec import Struct
 from runwright.core import inputs as i
 from runwright.core import records as r
 from runwright.core.errors import ErrorReason, Failure
-from runwright.core.machine import approvals, calls
+from runwright.core.machine import approvals, calls, reconciling
 from runwright.core.machine.step import Step
-from runwright.core.outcomes import CallPhase, RunPhase, StopReason
+from runwright.core.outcomes import OPEN_PHASES, CallPhase, RunPhase, StopReason
 from runwright.core.package import RuntimePackage
 from runwright.core.state import RunState, needs_repair
 from runwright.core.units import Micros
@@ -85,12 +85,14 @@ def fail(step: Step, stop: StopReason, error: Failure) -> None:
 def by_policy(step: Step) -> None:
     """Ends the run because a policy says so: at once, or behind the barrier where a call may be of unknown outcome.
 
-    One that must not be repeated and is under way may still answer: to close it now would make its outcome unknown.
+    One that must not be repeated and is under way may still answer, and so may an executor that is asked about one: to
+    close it now would make its outcome unknown.
     One that is unknown stays so, as after a cancel, and the end names it.
     """
     failure, stop = step.state.policy_failure, step.state.stop
     assert failure is not None and stop is not None, "asked only once a policy has decided"
-    if all(call.idempotent for call in step.calls(CallPhase.RUNNING)) and not needs_repair(step.state):
+    under_way = step.calls(CallPhase.RUNNING, CallPhase.RECONCILING)
+    if all(call.idempotent for call in under_way) and not needs_repair(step.state):
         fail(step, stop, failure)
         return
     set_barrier(step, failure.message, "", INTERRUPT_GRACE_US)
@@ -101,13 +103,20 @@ def close(step: Step, ending: Ending, *, awaits_answers: bool) -> None:
     """One closing record for every open effect. No intent is left without a result.
 
     A call that must not be repeated stays open with `awaits_answers`: to close it now would make its outcome unknown.
+    So does one whose executor is being asked; nobody is asked anew.
     """
     state = step.state
     if state.model_attempt:
         failed = ending.of_request
         step.add(r.ModelAttemptFailed(at=step.at, round=state.round, attempt=state.model_attempt, error=failed))
-    for call in step.calls(CallPhase.REQUESTED, CallPhase.RUNNING):
-        if call.phase is CallPhase.RUNNING and not call.idempotent:
+    _close_questions(step)
+    for call in step.calls(*OPEN_PHASES):
+        asking = call.reconciling
+        if asking is not None:
+            if not (awaits_answers and asking.is_asked):
+                reconciling.withdraw(step, call)
+                calls.require_recovery(step, call, asking.reason, call.executor_identity)
+        elif call.phase is CallPhase.RUNNING and not call.idempotent:
             if not awaits_answers:
                 calls.require_recovery(step, call, ending.unanswered)
         else:
@@ -116,6 +125,24 @@ def close(step: Step, ending: Ending, *, awaits_answers: bool) -> None:
                 calls.cancel(step, call)
             else:
                 calls.fail(step, call, ending.closes_as)
+
+
+def _close_questions(step: Step) -> None:
+    for walk in (step.state.walk, *(call.policy.walk for call in step.state.calls if call.policy is not None)):
+        question = walk.question if walk is not None else None
+        if question is None or not question.is_open:
+            continue
+        error = Failure(ErrorReason.CANCELLED, "The run ended while the policy was asked.")
+        step.add(
+            r.PolicyAnswered(
+                at=step.at,
+                effect_id=question.effect_id,
+                attempt=question.attempt,
+                remote=question.remote,
+                subject_digest=question.subject_digest,
+                error=error,
+            )
+        )
 
 
 def cancel_requested(step: Step, input_: i.CancelRequested) -> None:
@@ -145,7 +172,7 @@ def recover(step: Step) -> None:
 
 def finish(step: Step) -> None:
     """Behind the barrier: ends the run once nothing is open."""
-    if not step.calls(CallPhase.REQUESTED, CallPhase.RUNNING):
+    if not step.calls(*OPEN_PHASES):
         end(step, _of_barrier(step))
 
 

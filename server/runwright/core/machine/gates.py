@@ -135,13 +135,13 @@ def _is_affordable(step: Step, subject: EffectId, _: Findings) -> bool:
     return False
 
 
-def _is_approved(step: Step, subject: EffectId, found: Findings) -> bool:
+def _is_approved(step: Step, subject: EffectId, _: Findings) -> bool:
     """Whether it needs no approval, or has it. Else somebody is asked, and it is held until they decide."""
     call = step.call(subject)
     if call.passed is PolicyStage.PRE_TOOL:
         return True
     if not call.is_pending:
-        approvals.request(step, call, policies.opinion_on_call(step, call, found.said_at(PolicyStage.PRE_TOOL)))
+        approvals.request(step, call, step.asking[subject])
     return False
 
 

@@ -17,6 +17,7 @@ from runwright.core.approvals import CallApproval, approval_effect_id
 from runwright.core.ids import EffectId, model_effect_id
 from runwright.core.outcomes import CallPhase, RunPhase, RunStatus, WaitKind
 from runwright.core.policy import PolicyStage
+from runwright.core.policy_walk import PolicyQuestion, PolicyWalk, SettledAnswer
 from runwright.core.state import CallState, RunState, may_start_call, needs_repair
 from runwright.core.units import Micros, time_text
 
@@ -35,7 +36,7 @@ class Hold(Struct, frozen=True):
     since: Micros
     due: Micros
     freed_by: str
-    effect: e.AwaitRetry | e.AwaitExecutor | e.AwaitApproval | None = None
+    effect: e.HoldingEffect | None = None
 
 
 class WaitingOn(Struct, frozen=True):
@@ -108,12 +109,67 @@ def _hold_of_approval(call: CallState, approval: CallApproval) -> Hold:
     return Hold(WaitKind.APPROVAL, call.call_id, name, approval.requested_at, due, freed_by, effect)
 
 
-def _hold_of_unknown(state: RunState, call: CallState) -> Hold:
-    # In the words of the command line, because whoever reads this has one; programs call it ResolveEffect.
+def walks_of(state: RunState) -> Iterator[tuple[EffectId, PolicyWalk]]:
+    """Each subject that is held in its walk through the policies: the run, by an empty id, then its calls."""
+    if state.walk is not None and state.walk.stage is not None:
+        yield EffectId(""), state.walk
+    for call in state.calls:
+        walk = call.policy.walk if call.policy is not None else None
+        if walk is not None and walk.stage is not None and call.phase is CallPhase.REQUESTED:
+            yield call.call_id, walk
+
+
+def await_policy(question: PolicyQuestion) -> e.AwaitPolicy:
+    """The wait before another attempt at a question."""
+    times = (question.not_before, question.give_up_at, question.since)
+    return e.AwaitPolicy(question.effect_id, question.attempt, question.remote.policy, *times)
+
+
+def await_deferral(held: SettledAnswer) -> e.AwaitDeferral:
+    """The wait until what an answer has deferred goes on."""
+    return e.AwaitDeferral(held.question, held.answer.defer_until or held.at, held.at)
+
+
+def _hold_of_deferral(state: RunState, held: SettledAnswer) -> Hold:
+    name, effect = held.remote.policy, await_deferral(held)
     freed_by = (
-        f"`runwright effects resolve {state.key.run_id} {call.call_id} --attempt {call.attempt} --as …`"
-        " (ResolveEffect), once somebody knows what became of the call; or cancelling the run"
+        f"{time_text(effect.due)}, until when policy {name} defers it;"
+        f" or `runwright resume {state.key.run_id} {held.question}` (Resume), by whoever started the run"
     )
+    return Hold(WaitKind.POLICY, held.question, name, held.at, effect.due, freed_by, effect)
+
+
+def _hold_of_question(question: PolicyQuestion) -> Hold:
+    name, is_open = question.remote.policy, question.is_open
+    freed_by = f"policy {name} answering" if is_open else f"a host of policy {name}, registered and healthy"
+    due = question.deadline if is_open else question.give_up_at
+    effect = None if is_open else await_policy(question)
+    return Hold(WaitKind.POLICY, question.effect_id, name, question.since, due, freed_by, effect)
+
+
+def hold_of_reconciling(state: RunState, call: CallState) -> Hold | None:
+    """What keeps a call that was lost: its executor, until it has said what became of it, or a person is needed."""
+    asking = call.reconciling
+    if asking is None or state.phase is not RunPhase.RUNNING:
+        return None
+    freed_by = (
+        f"executor {call.executor} saying what became of {call.tool}, attempt {call.attempt}"
+        f" (asks so far: {asking.asks}; until {time_text(asking.give_up_at)}, then a person is needed); or"
+        f" {_resolve(state, call)}, once somebody knows"
+    )
+    wait = e.AwaitReconcile(call.call_id, call.attempt, asking.asks, asking.next_ask_at, asking.give_up_at)
+    effect = None if asking.is_asked else wait
+    return Hold(WaitKind.EXECUTOR, call.call_id, call.executor, call.since, asking.give_up_at, freed_by, effect)
+
+
+def _resolve(state: RunState, call: CallState) -> str:
+    # In the words of the command line, because whoever reads this has one; programs call it ResolveEffect.
+    verb = f"`runwright effects resolve {state.key.run_id} {call.call_id} --attempt {call.attempt} --as …`"
+    return f"{verb} (ResolveEffect)"
+
+
+def _hold_of_unknown(state: RunState, call: CallState) -> Hold:
+    freed_by = f"{_resolve(state, call)}, once somebody knows what became of the call; or cancelling the run"
     return Hold(WaitKind.REPAIR, call.call_id, call.executor, call.since, 0, freed_by)
 
 
@@ -123,10 +179,17 @@ def holds(state: RunState) -> Iterator[Hold]:
         return
     if (hold := hold_of_run(state)) is not None:
         yield hold
+    if state.phase is RunPhase.RUNNING:
+        for _, walk in walks_of(state):
+            if walk.question is not None:
+                yield _hold_of_question(walk.question)
+            yield from (_hold_of_deferral(state, held) for held in walk.deferred)
     may_start = may_start_call(state)
     for call in state.calls:
         if call.phase is CallPhase.UNKNOWN and state.phase is RunPhase.RUNNING:  # a run that ends is held by none
             yield _hold_of_unknown(state, call)
+        if (hold := hold_of_reconciling(state, call)) is not None:
+            yield hold
         if (hold := hold_of_call(call, may_start)) is not None:
             yield hold
 

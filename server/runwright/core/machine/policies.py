@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from runwright.core import records as r
 from runwright.core.inputs import Findings
-from runwright.core.machine import approvals, calls
+from runwright.core.machine import approvals, calls, remote_policies
 from runwright.core.machine.step import Step
 from runwright.core.outcomes import ResultRelease
 from runwright.core.policy import (
@@ -25,12 +25,27 @@ _UNKNOWN = PolicyOpinion(Verdict.DENY, ALL_POLICIES, "", NOT_FOUND_OUT, SERVER)
 
 
 def allow_call(step: Step, call: CallState, found: PolicyFindings | None) -> bool:
-    """Decides on a call; one that may not be made is denied. True when it may, or somebody is to be asked first."""
-    stage, opinion = PolicyStage.PRE_TOOL, opinion_on_call(step, call, found)
-    found = found if opinion.code != NOT_FOUND_OUT else None
-    digest = call.arguments.digest if call.arguments else ""
+    """Decides on a call; one that may not be made is denied. True when it may, or somebody is to be asked first.
+
+    While a policy is asked, not yet.
+    """
+    package, stage = step.package, PolicyStage.PRE_TOOL
+    assert call.arguments is not None, "an open call keeps its arguments"
+    digest = call.arguments.digest
+    fits = found is None or found.subject_digest == digest
+    if not fits or (found is None and package.chain(stage).needs_findings):
+        # What was found for something else counts for nothing, and what was not found out is not allowed.
+        opinion, found = _UNKNOWN, None
+    elif found is not None and found.remotes:
+        decision = remote_policies.heard(step, call.call_id, found)
+        if decision is None:
+            return False
+        opinion = decision
+    else:
+        opinion = decided_for_call(found, package.builtin_policies, calls.spec_of(step, call).effect.value)
     if opinion.verdict is Verdict.ASK:
         approvals.supersede_unless(step, call, opinion.approval, digest)
+        step.asking[call.call_id] = opinion
     step.add(_on_record(step, call, stage, digest, opinion, found))
     if opinion.verdict in (Verdict.ALLOW, Verdict.ASK):
         return True
@@ -46,19 +61,6 @@ def allow_call(step: Step, call: CallState, found: PolicyFindings | None) -> boo
         )
     )
     return False
-
-
-def opinion_on_call(step: Step, call: CallState, found: PolicyFindings | None) -> PolicyOpinion:
-    """What all policies together say of a call, with what was found for it.
-
-    What was found for something else counts for nothing, and what was not found out is not allowed.
-    """
-    package, stage = step.package, PolicyStage.PRE_TOOL
-    assert call.arguments is not None, "an open call keeps its arguments"
-    fits = found is None or found.subject_digest == call.arguments.digest
-    if not fits or (found is None and package.chain(stage).needs_findings):
-        return _UNKNOWN
-    return decided_for_call(found, package.builtin_policies, calls.spec_of(step, call).effect.value)
 
 
 def are_heard_of_results(step: Step, by_operator: bool) -> bool:
@@ -91,12 +93,22 @@ def release(step: Step, call: CallState, found: PolicyFindings) -> None:
 
 
 def allow_run(step: Step, stage: PolicyStage, findings: Findings) -> bool:
-    """Decides on the run at a stage that is used; else there is nothing to decide. True when it goes on."""
+    """Decides on the run at a stage that is used; else there is nothing to decide. True when it goes on.
+
+    While a policy is asked it does not, yet. A stage that it has passed is not decided on again.
+    """
+    if step.state.walk is not None and step.state.walk.has_passed(stage):
+        return True
     found = findings.said_at(stage)
     if found is None:
         if not step.package.chain(stage).is_used:
             return True
         opinion, digest = _UNKNOWN, ""
+    elif found.remotes:
+        decision, digest = remote_policies.heard(step, None, found), found.subject_digest
+        if decision is None:
+            return False
+        opinion = decision
     else:
         opinion, digest = decided(stage, found.opinions), found.subject_digest
     step.add(_on_record(step, None, stage, digest, opinion, found))

@@ -7,7 +7,7 @@ from typing import assert_never
 from runwright.core import inputs as i
 from runwright.core import records as r
 from runwright.core.errors import ErrorReason
-from runwright.core.machine import calls, endings, policies
+from runwright.core.machine import calls, endings, policies, reconciling
 from runwright.core.machine.step import Step
 from runwright.core.outcomes import CallPhase, Resolution, RunPhase
 
@@ -16,13 +16,15 @@ def resolve(step: Step, input_: i.ResolutionRequested) -> None:
     """Records who said what, and what follows from it.
 
     Nothing for another attempt, for a call that is not unknown (any more), and behind the barrier of a cancel: the
-    run ends with what is unknown then.
+    run ends with what is unknown then. A call whose executor is still asked is unknown, too: nobody has to wait for
+    that who knows better.
     """
     call = step.state.call(input_.call_id)
-    if call is None or call.phase is not CallPhase.UNKNOWN or call.attempt != input_.attempt:
+    if call is None or call.attempt != input_.attempt or step.state.phase is not RunPhase.RUNNING:
         return
-    if step.state.phase is not RunPhase.RUNNING:
+    if call.phase not in (CallPhase.UNKNOWN, CallPhase.RECONCILING):
         return
+    reconciling.withdraw(step, call)
     step.add(
         r.EffectResolved(
             at=step.at,

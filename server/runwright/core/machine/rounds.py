@@ -138,16 +138,22 @@ def _complete(step: Step, input_: i.ModelReplied) -> None:
         )
         endings.fail(step, StopReason.PROVIDER_FAILURE, error)
         return
-    if not gates.walk(step, EffectId(""), i.Findings(policies=input_.policies)):
-        return  # the run is ended by what was decided
+    if gates.walk(step, EffectId(""), i.Findings(policies=input_.policies)):
+        publish(step)  # else the run is ended by what was decided, or held while a policy is asked
+
+
+def publish(step: Step) -> None:
+    """Ends turn and run with the answer that has passed OUTPUT."""
+    assert step.state.result is not None, "what is published is an answer"
     step.add(r.TurnCompleted(at=step.at))
     step.add(
         r.RunCompleted(
             at=step.at,
             stop=StopReason.END_TURN,
-            result=input_.text,
+            result=step.state.result,
             usage=step.state.usage,
             tainted=step.state.tainted,
+            input=step.state.input,
         )
     )
 

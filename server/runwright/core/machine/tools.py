@@ -8,7 +8,7 @@ from runwright.core import inputs as i
 from runwright.core import records as r
 from runwright.core.errors import ErrorReason
 from runwright.core.ids import EffectId, call_effect_id
-from runwright.core.machine import calls, gates, policies
+from runwright.core.machine import calls, gates, policies, reconciling
 from runwright.core.machine.step import Step
 from runwright.core.outcomes import CallPhase, RunPhase
 from runwright.core.policy import PolicyStage
@@ -85,14 +85,15 @@ def not_sent(step: Step, input_: i.ToolNotSent) -> None:
 def outcome_unknown(step: Step, input_: i.ToolOutcomeUnknown) -> None:
     """Repeats what may be repeated; of everything else that was not answered somebody must find out.
 
-    An answer that cannot be read is one all the same: the executor is there, and asking it again changes nothing.
+    An answer that cannot be read is one all the same: the executor is there, and sending the call again changes
+    nothing.
     """
     call, by = _running(step, input_.call_id, input_.attempt), input_.executor_identity
     if call is None:
         return
     is_answered = input_.reason is ErrorReason.TOOL_ANSWER_INVALID
-    if not (call.idempotent or is_answered):
-        calls.require_recovery(step, call, input_.reason, by)
+    if not call.idempotent and (not is_answered or _can_be_reconciled(step, call)):
+        reconciling.lost(step, call, input_.reason, by)
     elif step.state.phase is RunPhase.CANCELLING and not is_answered:
         calls.cancel(step, call)
     elif step.state.phase is not RunPhase.CANCELLING and calls.may_repeat(step, call):
@@ -117,18 +118,23 @@ def executor_awaited(step: Step, input_: i.ExecutorAwaited) -> None:
 
 
 def recover(step: Step) -> None:
-    """After a restart: a running call waits to be sent again, as often as its tool allows; else it is unknown.
+    """After a restart: a running call waits to be sent again, as often as its tool allows; else it is reconciled.
 
     It was not the executor's failure, so no time is waited for; but thousands of calls come back together, and each
     needs a place at its executor.
     """
     for call in step.calls(CallPhase.RUNNING):
         if not call.idempotent:
-            calls.require_recovery(step, call, ErrorReason.EXECUTOR_LOST)
+            reconciling.lost(step, call, ErrorReason.EXECUTOR_LOST)
         elif calls.may_repeat(step, call):
             calls.retry(step, call, ErrorReason.EXECUTOR_LOST, after_us=0)
         else:
             calls.fail(step, call, ErrorReason.EXECUTOR_LOST)
+    reconciling.recover(step)
+
+
+def _can_be_reconciled(step: Step, call: CallState) -> bool:
+    return step.state.phase is RunPhase.RUNNING and calls.spec_of(step, call).reconcilable
 
 
 def _running(step: Step, call_id: EffectId, attempt: int) -> CallState | None:

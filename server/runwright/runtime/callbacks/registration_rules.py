@@ -38,6 +38,13 @@ class RegistrationRules(Struct, frozen=True):
         maker = Principal(callback.owner, callback.namespace, frozenset(), callback.owner_key)
         return self.authenticator.still_has(maker, KINDS[callback.kind].role)
 
+    def _has_any_key(self, callback: Callback) -> bool:
+        """True when the key is valid, and has a role that registers something else."""
+        if self.authenticator is None:
+            return False
+        maker = Principal(callback.owner, callback.namespace, frozenset(), callback.owner_key)
+        return any(self.authenticator.still_has(maker, row.role) for row in KINDS.values())
+
     def owns_name(self, callback: Callback, live: Iterable[Callback]) -> bool:
         """True when its owner may have its name beside what is registered now. Each kind has names of its own."""
         owners = self.names.get(callback.kind)
@@ -50,6 +57,10 @@ class RegistrationRules(Struct, frozen=True):
     def require(self, callback: Callback, live: Iterable[Callback]) -> None:
         """Raises UNAUTHENTICATED or CALLBACK_TAKEN for what may not stand beside what is registered now."""
         if not self.has_key(callback):
+            if self._has_any_key(callback):
+                row = KINDS[callback.kind]
+                message = f"A {row.word} is registered with a key that has the role {row.role.value}."
+                raise AgentError(ErrorReason.ROLE_MISSING, message, metadata={"role": row.role.value})
             expected = "a credential that is still valid"
             message = "The credential of this call was revoked or has expired."
             raise AgentError(ErrorReason.UNAUTHENTICATED, message, metadata={"expected": expected})

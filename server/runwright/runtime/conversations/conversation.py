@@ -11,13 +11,13 @@ from msgspec import Struct
 
 from runwright.core import records as r
 from runwright.core.content import Content, ContentRef
-from runwright.core.context import SessionTurn
+from runwright.core.context import SessionTurn, input_seen
 from runwright.core.errors import MEANINGS, ErrorReason
 from runwright.core.ids import EffectId, RunKey
 from runwright.core.images import IMAGE_TYPES, Image
 from runwright.core.kinds import KINDS, MESSAGE_BEARING
 from runwright.core.outcomes import CallPhase, ResultRelease
-from runwright.core.policy import ALL_POLICIES
+from runwright.core.policy import ALL_POLICIES, PolicyStage
 from runwright.core.references import refs
 from runwright.core.state import RunState
 from runwright.ports.journal import Contents, EventReader
@@ -252,12 +252,16 @@ def messages_of(records: Sequence[r.Record], contents: Mapping[str, bytes], rout
     results = _results(records)
     requested = iter([record for record in records if isinstance(record, r.ToolRequested)])
     messages: list[Message] = []
+    said, said_at = tuple[ContentRef, ...](), 0  # what the user said, and which message that is
     for record in records:
         match record:
             case r.ContextAssembled():
                 messages += [message for turn in record.context.included for message in message_bytes.earlier(turn)]
             case r.TurnStarted():
-                messages.append(message_bytes.user(record.input))
+                said, said_at = record.input, len(messages)
+                messages.append(message_bytes.user(said))
+            case r.SubjectReplaced() if record.stage is PolicyStage.INPUT and record.replacement is not None:
+                messages[said_at] = message_bytes.user(input_seen(said, (record.replacement,)))
             case r.ModelMessageCompleted():
                 # The calls of a message are those that follow it: as many as it says, before any of the next.
                 calls = list(islice(requested, record.tool_calls))

@@ -150,6 +150,15 @@ def _read_arguments(call: ProviderCall) -> _Arguments:
         return _Arguments(as_sent, problem=message)
 
 
+async def arguments_problem(
+    package: RuntimePackage, schemas: SchemaChecker, call: ProviderCall
+) -> tuple[Content, str | None]:
+    """Arguments of a call in their canonical form, and why they cannot be used, if so."""
+    read = await asyncio.to_thread(_read_arguments, call)
+    [problem] = await _schema_problems(package, schemas, [call], [read])
+    return read.content, problem
+
+
 async def _schema_problems(
     package: RuntimePackage, schemas: SchemaChecker, calls: Sequence[ProviderCall], arguments: Sequence[_Arguments]
 ) -> list[str | None]:

@@ -241,8 +241,8 @@ class RunDriver:
         for delivery, new in zip(arrived, decision.produced, strict=True):
             if self._performer.places:
                 self._performer.places.decided(delivery.input)
-            if delivery.settles and not new and isinstance(delivery.input, i.ToolReturned):
-                late = delivery.input
+            late = delivery.input
+            if delivery.settles and not new and isinstance(late, i.ToolReturned | i.Reconciled) and late.result:
                 by = late.executor_identity.principal if late.executor_identity else ""
                 ignored_answer(self._ports.audit, self.state.key, late.call_id, self.state.phase.name, by)
             if delivery.settles:

@@ -61,7 +61,8 @@ class EffectsUnderWay:
         # A run that was parked has waits that its driver has not entered, and may want no more.
         self._waits.keep(self._on_record.state.key, wanted)
         if self._performer.places:
-            called = {EffectId(key[0]) for key, effect in wanted.items() if isinstance(effect, e.CallTool)}
+            with_place = e.CallTool | e.ReconcileTool
+            called = {EffectId(key[0]) for key, effect in wanted.items() if isinstance(effect, with_place)}
             self._performer.places.keep(called)
         state = self._on_record.state
         for key, effect in wanted.items():
@@ -95,7 +96,7 @@ class EffectsUnderWay:
     def woken(self, wake: Wake) -> None:
         """Takes note of a wait that has ended, and of the place that came with it."""
         self._waiting[wake.effect.key] = wake.effect
-        if wake.place is not None and isinstance(wake.effect, e.AwaitExecutor):
+        if wake.place is not None and isinstance(wake.effect, e.AwaitExecutor | e.AwaitReconcile):
             self._performer.places.offer(wake.effect.call_id, wake.place)
 
     def settled(self, effect: e.Effect) -> None:

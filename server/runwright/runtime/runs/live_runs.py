@@ -147,7 +147,8 @@ class LiveRuns:
         loaded = await self._stored.load(run)
         package = await self._stored.package(run, loaded.state)
         on_record = RunOnRecord(self._ports, loaded, tail, settled=self._recovery.settled)
-        sends = wake.effect.call_id if wake and wake.place and isinstance(wake.effect, e.AwaitExecutor) else None
+        waited = wake.effect if wake and wake.place else None
+        sends = waited.call_id if isinstance(waited, e.AwaitExecutor | e.AwaitReconcile) else None
         await on_record.conversation.check(loaded.state, sends)
         return package, on_record
 

@@ -11,15 +11,13 @@ from msgspec.structs import replace
 from runwright.core import effects as e
 from runwright.core import inputs as i
 from runwright.core import trace
-from runwright.core.approvals import ApprovalSeparation, ApprovalVerdict
-from runwright.core.content import JSON, OPAQUE, Content
+from runwright.core.content import Content
 from runwright.core.errors import AgentError, ErrorReason, Failure
 from runwright.core.ids import EffectId, call_effect_id
-from runwright.core.outcomes import CallPhase, RunPhase
+from runwright.core.outcomes import CallPhase, ReconcileAnswer, RunPhase
 from runwright.core.package import RuntimePackage, ToolSpec
-from runwright.core.policy import PolicyFindings
 from runwright.core.resolution import MAX_MESSAGE_BYTES, MAX_RESULT_BYTES
-from runwright.core.state import NO_POLICY, RunState, may_start_call, needs_repair
+from runwright.core.state import CallState, RunState, may_start_call, needs_repair
 from runwright.ports.provider import MAX_OPAQUE_BYTES, Message, ModelReply, ModelRequest, ToolSpecification
 from runwright.ports.tools import PlaceRequest, ToolInvocation, ToolOutcome, ToolOutcomeKind
 from runwright.runtime.conversations.conversation import Conversation
@@ -28,10 +26,12 @@ from runwright.runtime.policies import Result
 from runwright.runtime.ports import Ports
 from runwright.runtime.runs import policy_findings
 from runwright.runtime.runs.live_text import LiveText, LiveTexts
+from runwright.runtime.runs.looking_again import looked_at_again
 from runwright.runtime.runs.places import CallPlaces
+from runwright.runtime.runs.policy_questions import PolicyQuestions
+from runwright.runtime.runs.tool_contents import too_large, tool_content
 
 T = TypeVar("T")
-MAX_MEDIA_TYPE = 127
 _UNKNOWN = {
     ToolOutcomeKind.LOST: ErrorReason.EXECUTOR_LOST,
     ToolOutcomeKind.TIMED_OUT: ErrorReason.TOOL_TIMED_OUT,
@@ -49,6 +49,7 @@ class Performer:
         self._conversation = conversation
         self._texts = texts
         self._policies = ports.policies
+        self._questions = PolicyQuestions(ports, package, conversation)
         self._text: LiveText | None = None  # of the model that answers now
         self.missing_provider = ""  # the adapter that the run has to ask and this server does not have
 
@@ -72,6 +73,12 @@ class Performer:
                     self._text = None if self._text is text else self._text
             case e.CallTool():
                 return await self._call_tool(state, effect, may_begin)
+            case e.AskPolicy():
+                return await _guarded(self._questions.ask(state, effect))
+            case e.HearPolicies():
+                return await self._questions.hear(state, effect)
+            case e.ReconcileTool():
+                return await self._reconcile(state, effect)
             case e.EvaluateResult():
                 return await self._evaluate_result(state, effect)
             case _:
@@ -184,7 +191,12 @@ class Performer:
     def _wanted(self, state: RunState, call_id: EffectId, tool: str) -> PlaceRequest:
         spec, call = self._tool(tool), state.call(call_id)
         digest, not_by = spec.arguments_digest, call.not_performed_by if call else ""
-        return PlaceRequest(state.key, call_id, spec.executor, tool, digest, state.package_fingerprint, not_by)
+        return PlaceRequest(state.key, call_id, spec.executor, tool, digest, state.package_fingerprint, not_by=not_by)
+
+    def _place(self, state: RunState, call: CallState, not_by: str) -> i.Availability:
+        """A place for a call that is about to go on, at somebody else than this principal."""
+        wanted = replace(self._wanted(state, call.call_id, call.tool), not_by=not_by)
+        return self._available(wanted, may_start_call(state))
 
     def _tool(self, name: str) -> ToolSpec:
         tool = self._package.tool(name)
@@ -273,8 +285,38 @@ class Performer:
             at=self._ports.clock.now(), call_id=effect.call_id, attempt=effect.attempt, policies=said
         )
 
+    async def _reconcile(self, state: RunState, effect: e.ReconcileTool) -> i.Input:
+        place = self.places.begin(effect.call_id)
+        try:
+            arguments = await self._conversation.data(effect.arguments)
+            invocation = self._invocation(state, effect, arguments, lambda: True)
+            outcome = await _guarded(self._ports.tools.reconcile(place, invocation, effect.ask))
+        finally:
+            place.release()
+        content, failure = None, None
+        if outcome.answer is ReconcileAnswer.PERFORMED and len(outcome.data) > MAX_RESULT_BYTES:
+            content, failure = too_large(len(outcome.data)), ErrorReason.TOOL_RESULT_TOO_LARGE
+        elif outcome.answer is ReconcileAnswer.PERFORMED:
+            content = tool_content(outcome.data, outcome.media_type)
+        return i.Reconciled(
+            at=self._ports.clock.now(),
+            call_id=effect.call_id,
+            attempt=effect.attempt,
+            ask=effect.ask,
+            answer=outcome.answer,
+            result=content.ref if content else None,
+            failure=failure,
+            is_gated=self._policies.are_heard_of_results(state.key.namespace),
+            executor_identity=outcome.executor_identity,
+            contents=(content,) if content else (),
+        )
+
     def _invocation(
-        self, state: RunState, effect: e.CallTool, arguments: bytes, may_begin: Callable[[], bool]
+        self,
+        state: RunState,
+        effect: e.CallTool | e.ReconcileTool,
+        arguments: bytes,
+        may_begin: Callable[[], bool],
     ) -> ToolInvocation:
         return ToolInvocation(
             namespace=state.key.namespace,
@@ -294,7 +336,7 @@ class Performer:
             may_begin=may_begin,
         )
 
-    def _trace_parent(self, state: RunState, effect: e.CallTool) -> str:
+    def _trace_parent(self, state: RunState, effect: e.CallTool | e.ReconcileTool) -> str:
         """What the executor is told: below the attempt's own span where spans are made, else what the caller said."""
         if not (state.trace_parent and self._ports.traces):
             return state.trace_parent
@@ -316,7 +358,7 @@ class Performer:
                 ok, content = True, tool_content(outcome.data, outcome.media_type)
             case ToolOutcomeKind.RESULT | ToolOutcomeKind.TOO_LARGE:
                 # The effect has happened, so the model must not be told that it failed.
-                reason, content = ErrorReason.TOOL_RESULT_TOO_LARGE, _too_large(outcome.size or len(outcome.data))
+                reason, content = ErrorReason.TOOL_RESULT_TOO_LARGE, too_large(outcome.size or len(outcome.data))
             case ToolOutcomeKind.ERROR:
                 message = outcome.data[:MAX_MESSAGE_BYTES].decode("utf-8", "replace")
                 content = Content.text(message or "The tool failed without saying why.")
@@ -334,35 +376,8 @@ class Performer:
         )
 
     async def looked_at_again(self, state: RunState, input: i.Input) -> i.Input:
-        """What is about to be decided on; a call that may be sent with what the operator's rules say now.
-
-        Nothing is found out where they are those on record for the call. A decision on an approval is made at
-        this time, and carries a place for a call that it lets go on.
-        """
-        if isinstance(input, i.ApprovalDecisionRequested):
-            return await self._decided_now(state, input)
-        call = state.call(input.call_id) if isinstance(input, i.ExecutorAwaited) and input.has_place else None
-        if call is None or not isinstance(input, i.ExecutorAwaited) or call.arguments is None:
-            return input
-        if self._policies.operator_rules(state.key.namespace).digest == (call.policy or NO_POLICY).operator_digest:
-            return input
-        data = await self._conversation.data(call.arguments)
-        said = await policy_findings.of_call_again(self._policies, self._package, state, call, data)
-        return replace(input, policies=said)
-
-    async def _decided_now(self, state: RunState, input: i.ApprovalDecisionRequested) -> i.ApprovalDecisionRequested:
-        call, policies = state.call(input.call_id), tuple[PolicyFindings, ...]()
-        goes_on = input.verdict is ApprovalVerdict.APPROVE and call is not None and call.is_pending
-        if call is None or call.arguments is None or not goes_on or needs_repair(state):
-            return replace(input, at=self._ports.clock.now())
-        data = await self._conversation.data(call.arguments)  # what cannot be read cannot be sent
-        if self._policies.operator_rules(state.key.namespace).digest != (call.policy or NO_POLICY).operator_digest:
-            policies = await policy_findings.of_call_again(self._policies, self._package, state, call, data)
-        decider = input.decider
-        not_by = decider.name if decider.separation is ApprovalSeparation.ENFORCED else ""
-        wanted = replace(self._wanted(state, call.call_id, call.tool), not_by=not_by)
-        availability = self._available(wanted, may_start_call(state))
-        return replace(input, at=self._ports.clock.now(), availability=availability, policies=policies)
+        """What is about to be decided on, with what holds by now."""
+        return await looked_at_again(self._ports, self._package, self._conversation, state, input, self._place)
 
     def _heeds_operator(self, state: RunState) -> bool:
         """True when the operator has rules, or had some when one of the calls was decided on."""
@@ -379,21 +394,3 @@ async def _guarded(call: Coroutine[object, object, T]) -> T:
         if task is not None and task.cancelling():
             raise
         raise RuntimeError("the adapter cancelled itself") from None
-
-
-def _too_large(size: int) -> Content:
-    of = f" of {size} bytes" if size else ""  # nobody knows the size of what was compressed and not unpacked
-    return Content.text(f"The call was made; its result{of} is above {MAX_RESULT_BYTES}.")
-
-
-def tool_content(data: bytes, media_type: str) -> Content:
-    """The content of a tool's result, whoever told it: an executor, or somebody who found out."""
-    return Content.of(data, _media_type(media_type))
-
-
-def _media_type(said: str) -> str:
-    """An executor's word for its result, if it can be one; it ends up in events and terminals."""
-    if not said:
-        return JSON
-    fits = len(said) <= MAX_MEDIA_TYPE and said.isascii() and said.isprintable() and said != OPAQUE
-    return said if fits else "application/octet-stream"

@@ -19,6 +19,7 @@ from runwright.core.callbacks import UnusedTool
 from runwright.core.ids import RunKey
 from runwright.core.package import RuntimePackage
 from runwright.core.state import RunState
+from runwright.ports.remote_policies import PolicyWait
 from runwright.ports.tools import Place, PlaceRequest, PlaceWait
 from runwright.runtime.ports import Ports
 from runwright.runtime.runs.timer_queue import Timer, TimerQueue
@@ -61,7 +62,7 @@ class Wait:
         self.wanted: PlaceRequest | None = None  # of a wait for an executor
         self.patience_us = 0  # how long the executor may be away
         self.was_there = False
-        self.queued: PlaceWait | None = None
+        self.queued: PlaceWait | PolicyWait | None = None
 
     def leave(self) -> None:
         """Waits for nothing any more."""
@@ -124,6 +125,19 @@ class Waits:
                     self._until(wait, not_before, self._look)
                 else:
                     self._look(wait)
+            case e.AwaitDeferral():
+                self._until(wait, bounded(effect.due, effect.since, now), self.is_over)
+            case e.AwaitPolicy():
+                wait.since = effect.since
+                self._until(wait, bounded(effect.not_before, wait.since, now), self._look_for_policy)
+            case e.AwaitReconcile():
+                call = state.call(effect.call_id)
+                assert call is not None, "what waits is a call"
+                wait.since, got_it = call.since, call.executor_identity
+                first = (got_it.callback_id or got_it.address) if got_it is not None and not effect.ask else ""
+                # With whatever schema: a host that has another one by now still knows what it did.
+                wait.wanted = PlaceRequest(state.key, call.call_id, call.executor, call.tool, first=first)
+                self._until(wait, bounded(effect.not_before, state.updated_at, now), self._ask)
             case _:
                 assert_never(effect)
 
@@ -163,8 +177,8 @@ class Waits:
             self.drop(run)
         self.timers.close()
 
-    def is_over(self, wait: Wait, place: Place | None = None) -> None:
-        """Hands on what the end of the wait means."""
+    def is_over(self, wait: Wait, place: Place | None = None, *, is_there: bool = False) -> None:
+        """Hands on what the end of the wait means. `is_there`: a host of the policy that is waited for."""
         self._forget(wait)
         at, effect = self._ports.clock.now(), wait.effect
         outcome: i.Input
@@ -185,9 +199,43 @@ class Waits:
                     has_place=place is not None,
                     give_up_at=effect.give_up_at,
                 )
+            case e.AwaitDeferral():
+                outcome = i.ResumeRequested(at=max(at, effect.due), effect_id=effect.effect_id)
+            case e.AwaitPolicy():
+                due = effect.not_before if is_there else effect.give_up_at
+                outcome = i.PolicyAwaited(
+                    at=max(at, due), effect_id=effect.effect_id, attempt=effect.attempt, is_there=is_there
+                )
+            case e.AwaitReconcile():
+                outcome = i.ReconcileAwaited(
+                    at=max(at, effect.not_before),
+                    call_id=effect.call_id,
+                    attempt=effect.attempt,
+                    ask=effect.ask,
+                    has_place=place is not None,
+                )
             case _:
                 assert_never(effect)
         self._wake(Wake(wait.run, effect, outcome, place))
+
+    def _look_for_policy(self, wait: Wait) -> None:
+        """Asks as soon as a host can be asked; but not for ever."""
+        self._guarded(wait, self._looked_for_policy)
+
+    def _looked_for_policy(self, wait: Wait) -> None:
+        effect, now, hosts = wait.effect, self._ports.clock.now(), self._ports.remote_policies
+        assert isinstance(effect, e.AwaitPolicy), "only hosts of policies are looked for"
+        if hosts.is_there(wait.run.namespace, effect.policy):
+            self.is_over(wait, is_there=True)
+            return
+
+        def there() -> None:
+            self.is_over(wait, is_there=True)
+
+        wait.queued = hosts.wait_for_host(wait.run.namespace, effect.policy, there)
+        # Looked for at least once: the wait may have been over while the server was down.
+        due = max(bounded(effect.give_up_at, wait.since, now), now + PROBE_US)
+        self._until(wait, due, self.is_over)
 
     def _until(self, wait: Wait, due: int, then: Callable[[Wait], None]) -> None:
         wait.due = self.timers.at(due, lambda: then(wait))
@@ -199,6 +247,10 @@ class Waits:
             if not waits:
                 del self._waits[wait.run]
         wait.leave()
+
+    def _ask(self, wait: Wait) -> None:
+        """Takes a place for asking about a call, or has it wait for one, as long as it is asked at all."""
+        self._guarded(wait, self._asked)
 
     def _look(self, wait: Wait) -> None:
         """Takes a place for the call, or has it wait for one; but not for ever while the executor is away."""
@@ -223,6 +275,16 @@ class Waits:
             # Looked for at least once: the wait may have been over while there was no room for the call.
             due = max(bounded(effect.give_up_at, wait.since, now), now + PROBE_US)
         self._until(wait, due, self._look_again)
+
+    def _asked(self, wait: Wait) -> None:
+        wanted, effect, now = wait.wanted, wait.effect, self._ports.clock.now()
+        assert wanted is not None and isinstance(effect, e.AwaitReconcile), "only executors are asked"
+        if place := self._ports.tools.take_place(wanted):
+            self.is_over(wait, place)
+            return
+        wait.queued = self._ports.tools.wait_for_place(wanted, wait.granted)
+        # Looked for at least once: the time may have been over before this server could ask.
+        self._until(wait, max(bounded(effect.give_up_at, wait.since, now), now + PROBE_US), self.is_over)
 
     def _looked_again(self, wait: Wait) -> None:
         wanted, effect = wait.wanted, wait.effect

@@ -172,6 +172,17 @@ const (
 	ErrorReason_ERROR_REASON_PACKAGE_LIMIT ErrorReason = 91
 	// The request id was used for another request. Metadata: request_id.
 	ErrorReason_ERROR_REASON_REQUEST_ID_CONFLICT ErrorReason = 92
+	// No host of a remote policy could be asked. Metadata: policy.
+	ErrorReason_ERROR_REASON_POLICY_UNAVAILABLE ErrorReason = 104
+	// A remote policy did not answer in time. Metadata: policy.
+	ErrorReason_ERROR_REASON_POLICY_TIMED_OUT ErrorReason = 105
+	// A remote policy answered what cannot be used: it does not parse, has no
+	// verdict or one that the stage does not have, is about another digest than it
+	// was asked about, or its replacement is not accepted. Metadata: policy, rule.
+	ErrorReason_ERROR_REASON_POLICY_ANSWER_INVALID ErrorReason = 106
+	// A remote policy was lost before it answered, or its answer was an error.
+	// Metadata: policy.
+	ErrorReason_ERROR_REASON_POLICY_LOST ErrorReason = 107
 	// No approval of that id is to be seen with this credential. Metadata:
 	// approval_id.
 	ErrorReason_ERROR_REASON_APPROVAL_NOT_FOUND ErrorReason = 120
@@ -261,6 +272,10 @@ var (
 		90:  "ERROR_REASON_PACKAGE_TAG_MOVED",
 		91:  "ERROR_REASON_PACKAGE_LIMIT",
 		92:  "ERROR_REASON_REQUEST_ID_CONFLICT",
+		104: "ERROR_REASON_POLICY_UNAVAILABLE",
+		105: "ERROR_REASON_POLICY_TIMED_OUT",
+		106: "ERROR_REASON_POLICY_ANSWER_INVALID",
+		107: "ERROR_REASON_POLICY_LOST",
 		120: "ERROR_REASON_APPROVAL_NOT_FOUND",
 		121: "ERROR_REASON_APPROVAL_ALREADY_DECIDED",
 		122: "ERROR_REASON_APPROVAL_EXPIRED",
@@ -332,6 +347,10 @@ var (
 		"ERROR_REASON_PACKAGE_TAG_MOVED":        90,
 		"ERROR_REASON_PACKAGE_LIMIT":            91,
 		"ERROR_REASON_REQUEST_ID_CONFLICT":      92,
+		"ERROR_REASON_POLICY_UNAVAILABLE":       104,
+		"ERROR_REASON_POLICY_TIMED_OUT":         105,
+		"ERROR_REASON_POLICY_ANSWER_INVALID":    106,
+		"ERROR_REASON_POLICY_LOST":              107,
 		"ERROR_REASON_APPROVAL_NOT_FOUND":       120,
 		"ERROR_REASON_APPROVAL_ALREADY_DECIDED": 121,
 		"ERROR_REASON_APPROVAL_EXPIRED":         122,
@@ -659,7 +678,7 @@ const file_runwright_v1_error_proto_rawDesc = "" +
 	"reasonName\x1a;\n" +
 	"\rMetadataEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01*\xf3\x12\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01*\x81\x14\n" +
 	"\vErrorReason\x12\x1c\n" +
 	"\x18ERROR_REASON_UNSPECIFIED\x10\x00\x12 \n" +
 	"\x1cERROR_REASON_INVALID_REQUEST\x10\x01\x12 \n" +
@@ -723,6 +742,10 @@ const file_runwright_v1_error_proto_rawDesc = "" +
 	"\x1eERROR_REASON_PACKAGE_TAG_MOVED\x10Z\x12\x1e\n" +
 	"\x1aERROR_REASON_PACKAGE_LIMIT\x10[\x12$\n" +
 	" ERROR_REASON_REQUEST_ID_CONFLICT\x10\\\x12#\n" +
+	"\x1fERROR_REASON_POLICY_UNAVAILABLE\x10h\x12!\n" +
+	"\x1dERROR_REASON_POLICY_TIMED_OUT\x10i\x12&\n" +
+	"\"ERROR_REASON_POLICY_ANSWER_INVALID\x10j\x12\x1c\n" +
+	"\x18ERROR_REASON_POLICY_LOST\x10k\x12#\n" +
 	"\x1fERROR_REASON_APPROVAL_NOT_FOUND\x10x\x12)\n" +
 	"%ERROR_REASON_APPROVAL_ALREADY_DECIDED\x10y\x12!\n" +
 	"\x1dERROR_REASON_APPROVAL_EXPIRED\x10z\x12#\n" +

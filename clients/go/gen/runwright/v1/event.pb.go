@@ -75,6 +75,18 @@ const (
 	EventKind_EVENT_KIND_MODEL_STREAM_DELTA EventKind = 22
 	// Somebody said what became of a call of unknown outcome, or ended the run.
 	EventKind_EVENT_KIND_EFFECT_RESOLVED EventKind = 30
+	// Intent: an executor is about to be asked what became of a call.
+	EventKind_EVENT_KIND_RECONCILE_STARTED EventKind = 31
+	// Result of asking; or, before the first ask, that there is something to ask.
+	EventKind_EVENT_KIND_RECONCILE_ENDED EventKind = 32
+	// Intent: a remote policy is about to be asked.
+	EventKind_EVENT_KIND_POLICY_ASKED EventKind = 33
+	// Result: a remote policy answered, or could not be asked.
+	EventKind_EVENT_KIND_POLICY_ANSWERED EventKind = 34
+	// What a policy has deferred goes on.
+	EventKind_EVENT_KIND_POLICY_RESUMED EventKind = 35
+	// A policy has put something else in the place of what it decided on.
+	EventKind_EVENT_KIND_SUBJECT_REPLACED EventKind = 36
 	// The model may go on with what came of a call: with the result, or with the
 	// word that it is withheld.
 	EventKind_EVENT_KIND_TOOL_RESULT_RELEASED EventKind = 37
@@ -119,6 +131,12 @@ var (
 		21: "EVENT_KIND_CONTEXT_ASSEMBLED",
 		22: "EVENT_KIND_MODEL_STREAM_DELTA",
 		30: "EVENT_KIND_EFFECT_RESOLVED",
+		31: "EVENT_KIND_RECONCILE_STARTED",
+		32: "EVENT_KIND_RECONCILE_ENDED",
+		33: "EVENT_KIND_POLICY_ASKED",
+		34: "EVENT_KIND_POLICY_ANSWERED",
+		35: "EVENT_KIND_POLICY_RESUMED",
+		36: "EVENT_KIND_SUBJECT_REPLACED",
 		37: "EVENT_KIND_TOOL_RESULT_RELEASED",
 		40: "EVENT_KIND_APPROVAL_REQUESTED",
 		41: "EVENT_KIND_APPROVAL_DECIDED",
@@ -152,6 +170,12 @@ var (
 		"EVENT_KIND_CONTEXT_ASSEMBLED":       21,
 		"EVENT_KIND_MODEL_STREAM_DELTA":      22,
 		"EVENT_KIND_EFFECT_RESOLVED":         30,
+		"EVENT_KIND_RECONCILE_STARTED":       31,
+		"EVENT_KIND_RECONCILE_ENDED":         32,
+		"EVENT_KIND_POLICY_ASKED":            33,
+		"EVENT_KIND_POLICY_ANSWERED":         34,
+		"EVENT_KIND_POLICY_RESUMED":          35,
+		"EVENT_KIND_SUBJECT_REPLACED":        36,
 		"EVENT_KIND_TOOL_RESULT_RELEASED":    37,
 		"EVENT_KIND_APPROVAL_REQUESTED":      40,
 		"EVENT_KIND_APPROVAL_DECIDED":        41,
@@ -376,6 +400,75 @@ func (ContextOmission) EnumDescriptor() ([]byte, []int) {
 	return file_runwright_v1_event_proto_rawDescGZIP(), []int{3}
 }
 
+// What is known of a call once an executor was asked what became of it.
+type ReconcileAnswer int32
+
+const (
+	// Never sent.
+	ReconcileAnswer_RECONCILE_ANSWER_UNSPECIFIED ReconcileAnswer = 0
+	// Nobody was asked: no executor was there, or none got the request.
+	ReconcileAnswer_RECONCILE_ANSWER_NOT_ASKED ReconcileAnswer = 1
+	// The call was performed.
+	ReconcileAnswer_RECONCILE_ANSWER_PERFORMED ReconcileAnswer = 2
+	// The call was not performed.
+	ReconcileAnswer_RECONCILE_ANSWER_NOT_PERFORMED ReconcileAnswer = 3
+	// The executor cannot say.
+	ReconcileAnswer_RECONCILE_ANSWER_CANNOT_SAY ReconcileAnswer = 4
+	// No answer came, or none is waited for any more.
+	ReconcileAnswer_RECONCILE_ANSWER_NO_ANSWER ReconcileAnswer = 5
+	// An answer came that is not used: it cannot be read, or is about another call.
+	ReconcileAnswer_RECONCILE_ANSWER_UNREADABLE ReconcileAnswer = 6
+)
+
+// Enum value maps for ReconcileAnswer.
+var (
+	ReconcileAnswer_name = map[int32]string{
+		0: "RECONCILE_ANSWER_UNSPECIFIED",
+		1: "RECONCILE_ANSWER_NOT_ASKED",
+		2: "RECONCILE_ANSWER_PERFORMED",
+		3: "RECONCILE_ANSWER_NOT_PERFORMED",
+		4: "RECONCILE_ANSWER_CANNOT_SAY",
+		5: "RECONCILE_ANSWER_NO_ANSWER",
+		6: "RECONCILE_ANSWER_UNREADABLE",
+	}
+	ReconcileAnswer_value = map[string]int32{
+		"RECONCILE_ANSWER_UNSPECIFIED":   0,
+		"RECONCILE_ANSWER_NOT_ASKED":     1,
+		"RECONCILE_ANSWER_PERFORMED":     2,
+		"RECONCILE_ANSWER_NOT_PERFORMED": 3,
+		"RECONCILE_ANSWER_CANNOT_SAY":    4,
+		"RECONCILE_ANSWER_NO_ANSWER":     5,
+		"RECONCILE_ANSWER_UNREADABLE":    6,
+	}
+)
+
+func (x ReconcileAnswer) Enum() *ReconcileAnswer {
+	p := new(ReconcileAnswer)
+	*p = x
+	return p
+}
+
+func (x ReconcileAnswer) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (ReconcileAnswer) Descriptor() protoreflect.EnumDescriptor {
+	return file_runwright_v1_event_proto_enumTypes[4].Descriptor()
+}
+
+func (ReconcileAnswer) Type() protoreflect.EnumType {
+	return &file_runwright_v1_event_proto_enumTypes[4]
+}
+
+func (x ReconcileAnswer) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use ReconcileAnswer.Descriptor instead.
+func (ReconcileAnswer) EnumDescriptor() ([]byte, []int) {
+	return file_runwright_v1_event_proto_rawDescGZIP(), []int{4}
+}
+
 // One settled fact of a run, as it is stored: readers get these exact bytes. An
 // event of an ephemeral kind is no fact and is not stored: it has the same
 // envelope, but neither `seq` nor `event_id`.
@@ -401,7 +494,9 @@ type Event struct {
 	AgentId string `protobuf:"bytes,9,opt,name=agent_id,json=agentId,proto3" json:"agent_id,omitempty"`
 	// The round, counted from 1; 0 outside of rounds.
 	Round uint32 `protobuf:"varint,10,opt,name=round,proto3" json:"round,omitempty"`
-	// The effect concerned: `m{round}` or `c{round}.{index}`. Empty: none.
+	// The effect concerned: `m{round}`, `c{round}.{index}`, or of a question to a
+	// remote policy `p{round}.{index}.{n}` about a call and `p{round}.{n}` about the
+	// run. Empty: none.
 	EffectId string `protobuf:"bytes,11,opt,name=effect_id,json=effectId,proto3" json:"effect_id,omitempty"`
 	// The attempt of that effect, counted from 1; 0: not attempted.
 	Attempt uint32 `protobuf:"varint,12,opt,name=attempt,proto3" json:"attempt,omitempty"`
@@ -439,6 +534,12 @@ type Event struct {
 	//	*Event_ContextAssembled
 	//	*Event_ModelStreamDelta
 	//	*Event_EffectResolved
+	//	*Event_ReconcileStarted
+	//	*Event_ReconcileEnded
+	//	*Event_PolicyAsked
+	//	*Event_PolicyAnswered
+	//	*Event_PolicyResumed
+	//	*Event_SubjectReplaced
 	//	*Event_ToolResultReleased
 	//	*Event_ApprovalRequested
 	//	*Event_ApprovalDecided
@@ -800,6 +901,60 @@ func (x *Event) GetEffectResolved() *EffectResolved {
 	return nil
 }
 
+func (x *Event) GetReconcileStarted() *ReconcileStarted {
+	if x != nil {
+		if x, ok := x.Body.(*Event_ReconcileStarted); ok {
+			return x.ReconcileStarted
+		}
+	}
+	return nil
+}
+
+func (x *Event) GetReconcileEnded() *ReconcileEnded {
+	if x != nil {
+		if x, ok := x.Body.(*Event_ReconcileEnded); ok {
+			return x.ReconcileEnded
+		}
+	}
+	return nil
+}
+
+func (x *Event) GetPolicyAsked() *PolicyAsked {
+	if x != nil {
+		if x, ok := x.Body.(*Event_PolicyAsked); ok {
+			return x.PolicyAsked
+		}
+	}
+	return nil
+}
+
+func (x *Event) GetPolicyAnswered() *PolicyAnswered {
+	if x != nil {
+		if x, ok := x.Body.(*Event_PolicyAnswered); ok {
+			return x.PolicyAnswered
+		}
+	}
+	return nil
+}
+
+func (x *Event) GetPolicyResumed() *PolicyResumed {
+	if x != nil {
+		if x, ok := x.Body.(*Event_PolicyResumed); ok {
+			return x.PolicyResumed
+		}
+	}
+	return nil
+}
+
+func (x *Event) GetSubjectReplaced() *SubjectReplaced {
+	if x != nil {
+		if x, ok := x.Body.(*Event_SubjectReplaced); ok {
+			return x.SubjectReplaced
+		}
+	}
+	return nil
+}
+
 func (x *Event) GetToolResultReleased() *ToolResultReleased {
 	if x != nil {
 		if x, ok := x.Body.(*Event_ToolResultReleased); ok {
@@ -982,6 +1137,36 @@ type Event_EffectResolved struct {
 	EffectResolved *EffectResolved `protobuf:"bytes,50,opt,name=effect_resolved,json=effectResolved,proto3,oneof"`
 }
 
+type Event_ReconcileStarted struct {
+	// Of EVENT_KIND_RECONCILE_STARTED.
+	ReconcileStarted *ReconcileStarted `protobuf:"bytes,51,opt,name=reconcile_started,json=reconcileStarted,proto3,oneof"`
+}
+
+type Event_ReconcileEnded struct {
+	// Of EVENT_KIND_RECONCILE_ENDED.
+	ReconcileEnded *ReconcileEnded `protobuf:"bytes,52,opt,name=reconcile_ended,json=reconcileEnded,proto3,oneof"`
+}
+
+type Event_PolicyAsked struct {
+	// Of EVENT_KIND_POLICY_ASKED.
+	PolicyAsked *PolicyAsked `protobuf:"bytes,53,opt,name=policy_asked,json=policyAsked,proto3,oneof"`
+}
+
+type Event_PolicyAnswered struct {
+	// Of EVENT_KIND_POLICY_ANSWERED.
+	PolicyAnswered *PolicyAnswered `protobuf:"bytes,54,opt,name=policy_answered,json=policyAnswered,proto3,oneof"`
+}
+
+type Event_PolicyResumed struct {
+	// Of EVENT_KIND_POLICY_RESUMED.
+	PolicyResumed *PolicyResumed `protobuf:"bytes,55,opt,name=policy_resumed,json=policyResumed,proto3,oneof"`
+}
+
+type Event_SubjectReplaced struct {
+	// Of EVENT_KIND_SUBJECT_REPLACED.
+	SubjectReplaced *SubjectReplaced `protobuf:"bytes,56,opt,name=subject_replaced,json=subjectReplaced,proto3,oneof"`
+}
+
 type Event_ToolResultReleased struct {
 	// Of EVENT_KIND_TOOL_RESULT_RELEASED.
 	ToolResultReleased *ToolResultReleased `protobuf:"bytes,57,opt,name=tool_result_released,json=toolResultReleased,proto3,oneof"`
@@ -1062,6 +1247,18 @@ func (*Event_ContextAssembled) isEvent_Body() {}
 func (*Event_ModelStreamDelta) isEvent_Body() {}
 
 func (*Event_EffectResolved) isEvent_Body() {}
+
+func (*Event_ReconcileStarted) isEvent_Body() {}
+
+func (*Event_ReconcileEnded) isEvent_Body() {}
+
+func (*Event_PolicyAsked) isEvent_Body() {}
+
+func (*Event_PolicyAnswered) isEvent_Body() {}
+
+func (*Event_PolicyResumed) isEvent_Body() {}
+
+func (*Event_SubjectReplaced) isEvent_Body() {}
 
 func (*Event_ToolResultReleased) isEvent_Body() {}
 
@@ -1576,7 +1773,8 @@ type PolicyDecided struct {
 	// What the strictest says.
 	Verdict PolicyVerdict `protobuf:"varint,2,opt,name=verdict,proto3,enum=runwright.v1.PolicyVerdict" json:"verdict,omitempty"`
 	// The policy, such as `builtin:read-only`, or by its place: `policies.1`,
-	// `operator.policies.0`; `policies` when none of them decides.
+	// `operator.policies.0`; `policies` when none of them decides. A remote one is
+	// named with its place in POLICY_ASKED.
 	PolicyRef string `protobuf:"bytes,3,opt,name=policy_ref,json=policyRef,proto3" json:"policy_ref,omitempty"`
 	// The code of the rule that decided, such as `effect.above_read`.
 	Code string `protobuf:"bytes,4,opt,name=code,proto3" json:"code,omitempty"`
@@ -2437,7 +2635,10 @@ type RunCompleted struct {
 	// What the run used.
 	Usage *Usage `protobuf:"bytes,3,opt,name=usage,proto3" json:"usage,omitempty"`
 	// True when the model had seen a result of a tool marked `untrusted`.
-	Tainted       bool `protobuf:"varint,4,opt,name=tainted,proto3" json:"tainted,omitempty"`
+	Tainted bool `protobuf:"varint,4,opt,name=tainted,proto3" json:"tainted,omitempty"`
+	// What the user said, where a policy has put something else in its place: later
+	// turns of the session see this. Empty otherwise.
+	Input         []*ContentRef `protobuf:"bytes,5,rep,name=input,proto3" json:"input,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2498,6 +2699,13 @@ func (x *RunCompleted) GetTainted() bool {
 		return x.Tainted
 	}
 	return false
+}
+
+func (x *RunCompleted) GetInput() []*ContentRef {
+	if x != nil {
+		return x.Input
+	}
+	return nil
 }
 
 // Terminal: the run failed.
@@ -3027,6 +3235,707 @@ func (x *EffectResolved) GetRequestDigest() string {
 	return ""
 }
 
+// Intent of a question to a remote policy. A later attempt at the same question
+// has the same effect id.
+type PolicyAsked struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The policy, and how it is asked.
+	Remote *RemotePolicy `protobuf:"bytes,1,opt,name=remote,proto3" json:"remote,omitempty"`
+	// Where it is asked.
+	Stage PolicyStage `protobuf:"varint,2,opt,name=stage,proto3,enum=runwright.v1.PolicyStage" json:"stage,omitempty"`
+	// Digest of what it is asked about.
+	SubjectDigest string `protobuf:"bytes,3,opt,name=subject_digest,json=subjectDigest,proto3" json:"subject_digest,omitempty"`
+	// When the attempt is given up, if it is sent at once.
+	Deadline      *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=deadline,proto3" json:"deadline,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PolicyAsked) Reset() {
+	*x = PolicyAsked{}
+	mi := &file_runwright_v1_event_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PolicyAsked) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PolicyAsked) ProtoMessage() {}
+
+func (x *PolicyAsked) ProtoReflect() protoreflect.Message {
+	mi := &file_runwright_v1_event_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PolicyAsked.ProtoReflect.Descriptor instead.
+func (*PolicyAsked) Descriptor() ([]byte, []int) {
+	return file_runwright_v1_event_proto_rawDescGZIP(), []int{26}
+}
+
+func (x *PolicyAsked) GetRemote() *RemotePolicy {
+	if x != nil {
+		return x.Remote
+	}
+	return nil
+}
+
+func (x *PolicyAsked) GetStage() PolicyStage {
+	if x != nil {
+		return x.Stage
+	}
+	return PolicyStage_POLICY_STAGE_UNSPECIFIED
+}
+
+func (x *PolicyAsked) GetSubjectDigest() string {
+	if x != nil {
+		return x.SubjectDigest
+	}
+	return ""
+}
+
+func (x *PolicyAsked) GetDeadline() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Deadline
+	}
+	return nil
+}
+
+// A remote policy as it is asked.
+type RemotePolicy struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The name under which it is registered.
+	Policy string `protobuf:"bytes,1,opt,name=policy,proto3" json:"policy,omitempty"`
+	// The policy by its place, as in PolicyDecided.
+	PolicyRef string `protobuf:"bytes,2,opt,name=policy_ref,json=policyRef,proto3" json:"policy_ref,omitempty"`
+	// Whose policy it is: `package` or `operator`.
+	Decider string `protobuf:"bytes,3,opt,name=decider,proto3" json:"decider,omitempty"`
+	// How long an attempt may take, in milliseconds.
+	TimeoutMs uint32 `protobuf:"varint,4,opt,name=timeout_ms,json=timeoutMs,proto3" json:"timeout_ms,omitempty"`
+	// How many attempts without an answer there may be.
+	MaxAttempts uint32 `protobuf:"varint,5,opt,name=max_attempts,json=maxAttempts,proto3" json:"max_attempts,omitempty"`
+	// How long a host of it is waited for, in milliseconds.
+	UnavailableTimeoutMs uint32 `protobuf:"varint,6,opt,name=unavailable_timeout_ms,json=unavailableTimeoutMs,proto3" json:"unavailable_timeout_ms,omitempty"`
+	// True when its answer may be used again in this run.
+	Cache         bool `protobuf:"varint,7,opt,name=cache,proto3" json:"cache,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RemotePolicy) Reset() {
+	*x = RemotePolicy{}
+	mi := &file_runwright_v1_event_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RemotePolicy) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RemotePolicy) ProtoMessage() {}
+
+func (x *RemotePolicy) ProtoReflect() protoreflect.Message {
+	mi := &file_runwright_v1_event_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RemotePolicy.ProtoReflect.Descriptor instead.
+func (*RemotePolicy) Descriptor() ([]byte, []int) {
+	return file_runwright_v1_event_proto_rawDescGZIP(), []int{27}
+}
+
+func (x *RemotePolicy) GetPolicy() string {
+	if x != nil {
+		return x.Policy
+	}
+	return ""
+}
+
+func (x *RemotePolicy) GetPolicyRef() string {
+	if x != nil {
+		return x.PolicyRef
+	}
+	return ""
+}
+
+func (x *RemotePolicy) GetDecider() string {
+	if x != nil {
+		return x.Decider
+	}
+	return ""
+}
+
+func (x *RemotePolicy) GetTimeoutMs() uint32 {
+	if x != nil {
+		return x.TimeoutMs
+	}
+	return 0
+}
+
+func (x *RemotePolicy) GetMaxAttempts() uint32 {
+	if x != nil {
+		return x.MaxAttempts
+	}
+	return 0
+}
+
+func (x *RemotePolicy) GetUnavailableTimeoutMs() uint32 {
+	if x != nil {
+		return x.UnavailableTimeoutMs
+	}
+	return 0
+}
+
+func (x *RemotePolicy) GetCache() bool {
+	if x != nil {
+		return x.Cache
+	}
+	return false
+}
+
+// What came of a question to a remote policy. With `answer` it is settled;
+// without one the attempt failed, and a later one follows as RETRY_SCHEDULED.
+type PolicyAnswered struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The policy.
+	Remote *RemotePolicy `protobuf:"bytes,1,opt,name=remote,proto3" json:"remote,omitempty"`
+	// Digest of what was asked about.
+	SubjectDigest string `protobuf:"bytes,2,opt,name=subject_digest,json=subjectDigest,proto3" json:"subject_digest,omitempty"`
+	// What is said; a policy of which nobody knows what it says denies.
+	Answer *PolicyAnswer `protobuf:"bytes,3,opt,name=answer,proto3" json:"answer,omitempty"`
+	// Why there is no answer of the policy itself; absent when there is one.
+	Error *AgentError `protobuf:"bytes,4,opt,name=error,proto3" json:"error,omitempty"`
+	// The question whose answer was used again, where the policy may be cached;
+	// empty: this one was asked.
+	CachedFrom    string `protobuf:"bytes,5,opt,name=cached_from,json=cachedFrom,proto3" json:"cached_from,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PolicyAnswered) Reset() {
+	*x = PolicyAnswered{}
+	mi := &file_runwright_v1_event_proto_msgTypes[28]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PolicyAnswered) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PolicyAnswered) ProtoMessage() {}
+
+func (x *PolicyAnswered) ProtoReflect() protoreflect.Message {
+	mi := &file_runwright_v1_event_proto_msgTypes[28]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PolicyAnswered.ProtoReflect.Descriptor instead.
+func (*PolicyAnswered) Descriptor() ([]byte, []int) {
+	return file_runwright_v1_event_proto_rawDescGZIP(), []int{28}
+}
+
+func (x *PolicyAnswered) GetRemote() *RemotePolicy {
+	if x != nil {
+		return x.Remote
+	}
+	return nil
+}
+
+func (x *PolicyAnswered) GetSubjectDigest() string {
+	if x != nil {
+		return x.SubjectDigest
+	}
+	return ""
+}
+
+func (x *PolicyAnswered) GetAnswer() *PolicyAnswer {
+	if x != nil {
+		return x.Answer
+	}
+	return nil
+}
+
+func (x *PolicyAnswered) GetError() *AgentError {
+	if x != nil {
+		return x.Error
+	}
+	return nil
+}
+
+func (x *PolicyAnswered) GetCachedFrom() string {
+	if x != nil {
+		return x.CachedFrom
+	}
+	return ""
+}
+
+// What a remote policy says.
+type PolicyAnswer struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What it says.
+	Verdict PolicyVerdict `protobuf:"varint,1,opt,name=verdict,proto3,enum=runwright.v1.PolicyVerdict" json:"verdict,omitempty"`
+	// The code that it gave.
+	Code string `protobuf:"bytes,2,opt,name=code,proto3" json:"code,omitempty"`
+	// What it has to say to the model, or to whoever is refused.
+	Message string `protobuf:"bytes,3,opt,name=message,proto3" json:"message,omitempty"`
+	// With MODIFY: what is to stand in the place of arguments or text. Absent at
+	// RUN_START.
+	Replacement *ContentRef `protobuf:"bytes,4,opt,name=replacement,proto3" json:"replacement,omitempty"`
+	// With MODIFY at RUN_START: the limits that are to be in force.
+	Budget *Budget `protobuf:"bytes,5,opt,name=budget,proto3" json:"budget,omitempty"`
+	// With DEFER: until when it is held, unless somebody resumes it before.
+	DeferUntil    *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=defer_until,json=deferUntil,proto3" json:"defer_until,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PolicyAnswer) Reset() {
+	*x = PolicyAnswer{}
+	mi := &file_runwright_v1_event_proto_msgTypes[29]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PolicyAnswer) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PolicyAnswer) ProtoMessage() {}
+
+func (x *PolicyAnswer) ProtoReflect() protoreflect.Message {
+	mi := &file_runwright_v1_event_proto_msgTypes[29]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PolicyAnswer.ProtoReflect.Descriptor instead.
+func (*PolicyAnswer) Descriptor() ([]byte, []int) {
+	return file_runwright_v1_event_proto_rawDescGZIP(), []int{29}
+}
+
+func (x *PolicyAnswer) GetVerdict() PolicyVerdict {
+	if x != nil {
+		return x.Verdict
+	}
+	return PolicyVerdict_POLICY_VERDICT_UNSPECIFIED
+}
+
+func (x *PolicyAnswer) GetCode() string {
+	if x != nil {
+		return x.Code
+	}
+	return ""
+}
+
+func (x *PolicyAnswer) GetMessage() string {
+	if x != nil {
+		return x.Message
+	}
+	return ""
+}
+
+func (x *PolicyAnswer) GetReplacement() *ContentRef {
+	if x != nil {
+		return x.Replacement
+	}
+	return nil
+}
+
+func (x *PolicyAnswer) GetBudget() *Budget {
+	if x != nil {
+		return x.Budget
+	}
+	return nil
+}
+
+func (x *PolicyAnswer) GetDeferUntil() *timestamppb.Timestamp {
+	if x != nil {
+		return x.DeferUntil
+	}
+	return nil
+}
+
+// What a policy has deferred goes on: its time has come, or somebody resumed it.
+// The policy is asked again. `effect_id` is the question that was answered so.
+type PolicyResumed struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Who resumed it; empty: its time has come.
+	ResumedBy string `protobuf:"bytes,1,opt,name=resumed_by,json=resumedBy,proto3" json:"resumed_by,omitempty"`
+	// Why, in their words; empty: none given.
+	Reason string `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
+	// The id of the request, made by the caller; empty: its time has come.
+	RequestId     string `protobuf:"bytes,3,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PolicyResumed) Reset() {
+	*x = PolicyResumed{}
+	mi := &file_runwright_v1_event_proto_msgTypes[30]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PolicyResumed) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PolicyResumed) ProtoMessage() {}
+
+func (x *PolicyResumed) ProtoReflect() protoreflect.Message {
+	mi := &file_runwright_v1_event_proto_msgTypes[30]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PolicyResumed.ProtoReflect.Descriptor instead.
+func (*PolicyResumed) Descriptor() ([]byte, []int) {
+	return file_runwright_v1_event_proto_rawDescGZIP(), []int{30}
+}
+
+func (x *PolicyResumed) GetResumedBy() string {
+	if x != nil {
+		return x.ResumedBy
+	}
+	return ""
+}
+
+func (x *PolicyResumed) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *PolicyResumed) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+// A policy has put something else in the place of what it was asked about. The
+// walk through the policies begins again with it.
+type SubjectReplaced struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Where.
+	Stage PolicyStage `protobuf:"varint,1,opt,name=stage,proto3,enum=runwright.v1.PolicyStage" json:"stage,omitempty"`
+	// The policy, as in PolicyDecided.
+	PolicyRef string `protobuf:"bytes,2,opt,name=policy_ref,json=policyRef,proto3" json:"policy_ref,omitempty"`
+	// Whose policy it is.
+	Decider string `protobuf:"bytes,3,opt,name=decider,proto3" json:"decider,omitempty"`
+	// Digest of what was there before.
+	ReplacedDigest string `protobuf:"bytes,4,opt,name=replaced_digest,json=replacedDigest,proto3" json:"replaced_digest,omitempty"`
+	// What is there now: arguments or text. Absent at RUN_START.
+	Replacement *ContentRef `protobuf:"bytes,5,opt,name=replacement,proto3" json:"replacement,omitempty"`
+	// At RUN_START: the limits in force from now on.
+	Budget        *Budget `protobuf:"bytes,6,opt,name=budget,proto3" json:"budget,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SubjectReplaced) Reset() {
+	*x = SubjectReplaced{}
+	mi := &file_runwright_v1_event_proto_msgTypes[31]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SubjectReplaced) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SubjectReplaced) ProtoMessage() {}
+
+func (x *SubjectReplaced) ProtoReflect() protoreflect.Message {
+	mi := &file_runwright_v1_event_proto_msgTypes[31]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SubjectReplaced.ProtoReflect.Descriptor instead.
+func (*SubjectReplaced) Descriptor() ([]byte, []int) {
+	return file_runwright_v1_event_proto_rawDescGZIP(), []int{31}
+}
+
+func (x *SubjectReplaced) GetStage() PolicyStage {
+	if x != nil {
+		return x.Stage
+	}
+	return PolicyStage_POLICY_STAGE_UNSPECIFIED
+}
+
+func (x *SubjectReplaced) GetPolicyRef() string {
+	if x != nil {
+		return x.PolicyRef
+	}
+	return ""
+}
+
+func (x *SubjectReplaced) GetDecider() string {
+	if x != nil {
+		return x.Decider
+	}
+	return ""
+}
+
+func (x *SubjectReplaced) GetReplacedDigest() string {
+	if x != nil {
+		return x.ReplacedDigest
+	}
+	return ""
+}
+
+func (x *SubjectReplaced) GetReplacement() *ContentRef {
+	if x != nil {
+		return x.Replacement
+	}
+	return nil
+}
+
+func (x *SubjectReplaced) GetBudget() *Budget {
+	if x != nil {
+		return x.Budget
+	}
+	return nil
+}
+
+// Intent of one ask: an executor is about to be asked what became of `attempt`.
+type ReconcileStarted struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The tool.
+	Tool string `protobuf:"bytes,1,opt,name=tool,proto3" json:"tool,omitempty"`
+	// The executor that is asked.
+	Executor string `protobuf:"bytes,2,opt,name=executor,proto3" json:"executor,omitempty"`
+	// Which ask about this attempt it is, counted from 1.
+	Ask uint32 `protobuf:"varint,3,opt,name=ask,proto3" json:"ask,omitempty"`
+	// The key the executor is asked about.
+	IdempotencyKey string `protobuf:"bytes,4,opt,name=idempotency_key,json=idempotencyKey,proto3" json:"idempotency_key,omitempty"`
+	// Digest of the arguments that were sent.
+	ArgumentsDigest string `protobuf:"bytes,5,opt,name=arguments_digest,json=argumentsDigest,proto3" json:"arguments_digest,omitempty"`
+	// When its answer is waited for no more.
+	Deadline      *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=deadline,proto3" json:"deadline,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReconcileStarted) Reset() {
+	*x = ReconcileStarted{}
+	mi := &file_runwright_v1_event_proto_msgTypes[32]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReconcileStarted) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReconcileStarted) ProtoMessage() {}
+
+func (x *ReconcileStarted) ProtoReflect() protoreflect.Message {
+	mi := &file_runwright_v1_event_proto_msgTypes[32]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReconcileStarted.ProtoReflect.Descriptor instead.
+func (*ReconcileStarted) Descriptor() ([]byte, []int) {
+	return file_runwright_v1_event_proto_rawDescGZIP(), []int{32}
+}
+
+func (x *ReconcileStarted) GetTool() string {
+	if x != nil {
+		return x.Tool
+	}
+	return ""
+}
+
+func (x *ReconcileStarted) GetExecutor() string {
+	if x != nil {
+		return x.Executor
+	}
+	return ""
+}
+
+func (x *ReconcileStarted) GetAsk() uint32 {
+	if x != nil {
+		return x.Ask
+	}
+	return 0
+}
+
+func (x *ReconcileStarted) GetIdempotencyKey() string {
+	if x != nil {
+		return x.IdempotencyKey
+	}
+	return ""
+}
+
+func (x *ReconcileStarted) GetArgumentsDigest() string {
+	if x != nil {
+		return x.ArgumentsDigest
+	}
+	return ""
+}
+
+func (x *ReconcileStarted) GetDeadline() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Deadline
+	}
+	return nil
+}
+
+// What one ask came to. What follows from it comes right after, in the same
+// append: TOOL_COMPLETED or TOOL_FAILED of a call that was performed,
+// RETRY_SCHEDULED or TOOL_FAILED of one that was not, TOOL_RECOVERY_REQUIRED when
+// nobody is asked any more.
+type ReconcileEnded struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The tool.
+	Tool string `protobuf:"bytes,1,opt,name=tool,proto3" json:"tool,omitempty"`
+	// Which ask it was. 0: the attempt has just been lost, and nobody was asked yet.
+	Ask uint32 `protobuf:"varint,2,opt,name=ask,proto3" json:"ask,omitempty"`
+	// What is known now.
+	Answer ReconcileAnswer `protobuf:"varint,3,opt,name=answer,proto3,enum=runwright.v1.ReconcileAnswer" json:"answer,omitempty"`
+	// Why the outcome of the attempt was unknown.
+	Reason ErrorReason `protobuf:"varint,4,opt,name=reason,proto3,enum=runwright.v1.ErrorReason" json:"reason,omitempty"`
+	// When somebody is asked next, at the earliest; absent: nobody is.
+	NextAskAt *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=next_ask_at,json=nextAskAt,proto3" json:"next_ask_at,omitempty"`
+	// Until when somebody is asked before a person is needed.
+	GiveUpAt *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=give_up_at,json=giveUpAt,proto3" json:"give_up_at,omitempty"`
+	// Who answered; of ask 0 who got the attempt. Absent: nobody is known to have.
+	ExecutorIdentity *ExecutorIdentity `protobuf:"bytes,7,opt,name=executor_identity,json=executorIdentity,proto3" json:"executor_identity,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
+}
+
+func (x *ReconcileEnded) Reset() {
+	*x = ReconcileEnded{}
+	mi := &file_runwright_v1_event_proto_msgTypes[33]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReconcileEnded) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReconcileEnded) ProtoMessage() {}
+
+func (x *ReconcileEnded) ProtoReflect() protoreflect.Message {
+	mi := &file_runwright_v1_event_proto_msgTypes[33]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReconcileEnded.ProtoReflect.Descriptor instead.
+func (*ReconcileEnded) Descriptor() ([]byte, []int) {
+	return file_runwright_v1_event_proto_rawDescGZIP(), []int{33}
+}
+
+func (x *ReconcileEnded) GetTool() string {
+	if x != nil {
+		return x.Tool
+	}
+	return ""
+}
+
+func (x *ReconcileEnded) GetAsk() uint32 {
+	if x != nil {
+		return x.Ask
+	}
+	return 0
+}
+
+func (x *ReconcileEnded) GetAnswer() ReconcileAnswer {
+	if x != nil {
+		return x.Answer
+	}
+	return ReconcileAnswer_RECONCILE_ANSWER_UNSPECIFIED
+}
+
+func (x *ReconcileEnded) GetReason() ErrorReason {
+	if x != nil {
+		return x.Reason
+	}
+	return ErrorReason_ERROR_REASON_UNSPECIFIED
+}
+
+func (x *ReconcileEnded) GetNextAskAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.NextAskAt
+	}
+	return nil
+}
+
+func (x *ReconcileEnded) GetGiveUpAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.GiveUpAt
+	}
+	return nil
+}
+
+func (x *ReconcileEnded) GetExecutorIdentity() *ExecutorIdentity {
+	if x != nil {
+		return x.ExecutorIdentity
+	}
+	return nil
+}
+
 // A piece of the text that a model is giving; `effect_id` and `attempt` say
 // which answer it belongs to. It begins after that attempt's
 // MODEL_ATTEMPT_STARTED and ends before its MODEL_MESSAGE_COMPLETED, whose text
@@ -3047,7 +3956,7 @@ type ModelStreamDelta struct {
 
 func (x *ModelStreamDelta) Reset() {
 	*x = ModelStreamDelta{}
-	mi := &file_runwright_v1_event_proto_msgTypes[26]
+	mi := &file_runwright_v1_event_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3059,7 +3968,7 @@ func (x *ModelStreamDelta) String() string {
 func (*ModelStreamDelta) ProtoMessage() {}
 
 func (x *ModelStreamDelta) ProtoReflect() protoreflect.Message {
-	mi := &file_runwright_v1_event_proto_msgTypes[26]
+	mi := &file_runwright_v1_event_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3072,7 +3981,7 @@ func (x *ModelStreamDelta) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ModelStreamDelta.ProtoReflect.Descriptor instead.
 func (*ModelStreamDelta) Descriptor() ([]byte, []int) {
-	return file_runwright_v1_event_proto_rawDescGZIP(), []int{26}
+	return file_runwright_v1_event_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *ModelStreamDelta) GetText() string {
@@ -3101,7 +4010,7 @@ type Bookmark struct {
 
 func (x *Bookmark) Reset() {
 	*x = Bookmark{}
-	mi := &file_runwright_v1_event_proto_msgTypes[27]
+	mi := &file_runwright_v1_event_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3113,7 +4022,7 @@ func (x *Bookmark) String() string {
 func (*Bookmark) ProtoMessage() {}
 
 func (x *Bookmark) ProtoReflect() protoreflect.Message {
-	mi := &file_runwright_v1_event_proto_msgTypes[27]
+	mi := &file_runwright_v1_event_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3126,7 +4035,7 @@ func (x *Bookmark) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Bookmark.ProtoReflect.Descriptor instead.
 func (*Bookmark) Descriptor() ([]byte, []int) {
-	return file_runwright_v1_event_proto_rawDescGZIP(), []int{27}
+	return file_runwright_v1_event_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *Bookmark) GetOpening() bool {
@@ -3157,7 +4066,7 @@ type Gap struct {
 
 func (x *Gap) Reset() {
 	*x = Gap{}
-	mi := &file_runwright_v1_event_proto_msgTypes[28]
+	mi := &file_runwright_v1_event_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3169,7 +4078,7 @@ func (x *Gap) String() string {
 func (*Gap) ProtoMessage() {}
 
 func (x *Gap) ProtoReflect() protoreflect.Message {
-	mi := &file_runwright_v1_event_proto_msgTypes[28]
+	mi := &file_runwright_v1_event_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3182,7 +4091,7 @@ func (x *Gap) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Gap.ProtoReflect.Descriptor instead.
 func (*Gap) Descriptor() ([]byte, []int) {
-	return file_runwright_v1_event_proto_rawDescGZIP(), []int{28}
+	return file_runwright_v1_event_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *Gap) GetRunId() string {
@@ -3258,7 +4167,7 @@ type EventFrame struct {
 
 func (x *EventFrame) Reset() {
 	*x = EventFrame{}
-	mi := &file_runwright_v1_event_proto_msgTypes[29]
+	mi := &file_runwright_v1_event_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3270,7 +4179,7 @@ func (x *EventFrame) String() string {
 func (*EventFrame) ProtoMessage() {}
 
 func (x *EventFrame) ProtoReflect() protoreflect.Message {
-	mi := &file_runwright_v1_event_proto_msgTypes[29]
+	mi := &file_runwright_v1_event_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3283,7 +4192,7 @@ func (x *EventFrame) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EventFrame.ProtoReflect.Descriptor instead.
 func (*EventFrame) Descriptor() ([]byte, []int) {
-	return file_runwright_v1_event_proto_rawDescGZIP(), []int{29}
+	return file_runwright_v1_event_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *EventFrame) GetCursor() string {
@@ -3442,7 +4351,7 @@ type ApprovalRequested struct {
 
 func (x *ApprovalRequested) Reset() {
 	*x = ApprovalRequested{}
-	mi := &file_runwright_v1_event_proto_msgTypes[30]
+	mi := &file_runwright_v1_event_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3454,7 +4363,7 @@ func (x *ApprovalRequested) String() string {
 func (*ApprovalRequested) ProtoMessage() {}
 
 func (x *ApprovalRequested) ProtoReflect() protoreflect.Message {
-	mi := &file_runwright_v1_event_proto_msgTypes[30]
+	mi := &file_runwright_v1_event_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3467,7 +4376,7 @@ func (x *ApprovalRequested) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApprovalRequested.ProtoReflect.Descriptor instead.
 func (*ApprovalRequested) Descriptor() ([]byte, []int) {
-	return file_runwright_v1_event_proto_rawDescGZIP(), []int{30}
+	return file_runwright_v1_event_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *ApprovalRequested) GetApprovalId() string {
@@ -3636,7 +4545,7 @@ type ApprovalDecided struct {
 
 func (x *ApprovalDecided) Reset() {
 	*x = ApprovalDecided{}
-	mi := &file_runwright_v1_event_proto_msgTypes[31]
+	mi := &file_runwright_v1_event_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3648,7 +4557,7 @@ func (x *ApprovalDecided) String() string {
 func (*ApprovalDecided) ProtoMessage() {}
 
 func (x *ApprovalDecided) ProtoReflect() protoreflect.Message {
-	mi := &file_runwright_v1_event_proto_msgTypes[31]
+	mi := &file_runwright_v1_event_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3661,7 +4570,7 @@ func (x *ApprovalDecided) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApprovalDecided.ProtoReflect.Descriptor instead.
 func (*ApprovalDecided) Descriptor() ([]byte, []int) {
-	return file_runwright_v1_event_proto_rawDescGZIP(), []int{31}
+	return file_runwright_v1_event_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *ApprovalDecided) GetApprovalId() string {
@@ -3767,7 +4676,7 @@ type ApprovalExpired struct {
 
 func (x *ApprovalExpired) Reset() {
 	*x = ApprovalExpired{}
-	mi := &file_runwright_v1_event_proto_msgTypes[32]
+	mi := &file_runwright_v1_event_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3779,7 +4688,7 @@ func (x *ApprovalExpired) String() string {
 func (*ApprovalExpired) ProtoMessage() {}
 
 func (x *ApprovalExpired) ProtoReflect() protoreflect.Message {
-	mi := &file_runwright_v1_event_proto_msgTypes[32]
+	mi := &file_runwright_v1_event_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3792,7 +4701,7 @@ func (x *ApprovalExpired) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApprovalExpired.ProtoReflect.Descriptor instead.
 func (*ApprovalExpired) Descriptor() ([]byte, []int) {
-	return file_runwright_v1_event_proto_rawDescGZIP(), []int{32}
+	return file_runwright_v1_event_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *ApprovalExpired) GetApprovalId() string {
@@ -3845,7 +4754,7 @@ type ApprovalWithdrawn struct {
 
 func (x *ApprovalWithdrawn) Reset() {
 	*x = ApprovalWithdrawn{}
-	mi := &file_runwright_v1_event_proto_msgTypes[33]
+	mi := &file_runwright_v1_event_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3857,7 +4766,7 @@ func (x *ApprovalWithdrawn) String() string {
 func (*ApprovalWithdrawn) ProtoMessage() {}
 
 func (x *ApprovalWithdrawn) ProtoReflect() protoreflect.Message {
-	mi := &file_runwright_v1_event_proto_msgTypes[33]
+	mi := &file_runwright_v1_event_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3870,7 +4779,7 @@ func (x *ApprovalWithdrawn) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApprovalWithdrawn.ProtoReflect.Descriptor instead.
 func (*ApprovalWithdrawn) Descriptor() ([]byte, []int) {
-	return file_runwright_v1_event_proto_rawDescGZIP(), []int{33}
+	return file_runwright_v1_event_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *ApprovalWithdrawn) GetApprovalId() string {
@@ -3910,7 +4819,7 @@ type ApprovalSuperseded struct {
 
 func (x *ApprovalSuperseded) Reset() {
 	*x = ApprovalSuperseded{}
-	mi := &file_runwright_v1_event_proto_msgTypes[34]
+	mi := &file_runwright_v1_event_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3922,7 +4831,7 @@ func (x *ApprovalSuperseded) String() string {
 func (*ApprovalSuperseded) ProtoMessage() {}
 
 func (x *ApprovalSuperseded) ProtoReflect() protoreflect.Message {
-	mi := &file_runwright_v1_event_proto_msgTypes[34]
+	mi := &file_runwright_v1_event_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3935,7 +4844,7 @@ func (x *ApprovalSuperseded) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApprovalSuperseded.ProtoReflect.Descriptor instead.
 func (*ApprovalSuperseded) Descriptor() ([]byte, []int) {
-	return file_runwright_v1_event_proto_rawDescGZIP(), []int{34}
+	return file_runwright_v1_event_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *ApprovalSuperseded) GetApprovalId() string {
@@ -3976,7 +4885,7 @@ type ApprovalEscalated struct {
 
 func (x *ApprovalEscalated) Reset() {
 	*x = ApprovalEscalated{}
-	mi := &file_runwright_v1_event_proto_msgTypes[35]
+	mi := &file_runwright_v1_event_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3988,7 +4897,7 @@ func (x *ApprovalEscalated) String() string {
 func (*ApprovalEscalated) ProtoMessage() {}
 
 func (x *ApprovalEscalated) ProtoReflect() protoreflect.Message {
-	mi := &file_runwright_v1_event_proto_msgTypes[35]
+	mi := &file_runwright_v1_event_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4001,7 +4910,7 @@ func (x *ApprovalEscalated) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApprovalEscalated.ProtoReflect.Descriptor instead.
 func (*ApprovalEscalated) Descriptor() ([]byte, []int) {
-	return file_runwright_v1_event_proto_rawDescGZIP(), []int{35}
+	return file_runwright_v1_event_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *ApprovalEscalated) GetApprovalId() string {
@@ -4036,7 +4945,7 @@ var File_runwright_v1_event_proto protoreflect.FileDescriptor
 
 const file_runwright_v1_event_proto_rawDesc = "" +
 	"\n" +
-	"\x18runwright/v1/event.proto\x12\frunwright.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1brunwright/v1/approval.proto\x1a\x1arunwright/v1/content.proto\x1a\x18runwright/v1/error.proto\x1a\x1arunwright/v1/package.proto\x1a\x19runwright/v1/policy.proto\x1a\x16runwright/v1/run.proto\"\x9c\x15\n" +
+	"\x18runwright/v1/event.proto\x12\frunwright.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1brunwright/v1/approval.proto\x1a\x1arunwright/v1/content.proto\x1a\x18runwright/v1/error.proto\x1a\x1arunwright/v1/package.proto\x1a\x19runwright/v1/policy.proto\x1a\x16runwright/v1/run.proto\"\xcf\x18\n" +
 	"\x05Event\x12\x10\n" +
 	"\x03seq\x18\x01 \x01(\x04R\x03seq\x12\x19\n" +
 	"\bevent_id\x18\x02 \x01(\tR\aeventId\x12+\n" +
@@ -4082,7 +4991,13 @@ const file_runwright_v1_event_proto_rawDesc = "" +
 	"\x0fretry_scheduled\x18' \x01(\v2\x1c.runwright.v1.RetryScheduledH\x00R\x0eretryScheduled\x12M\n" +
 	"\x11context_assembled\x18( \x01(\v2\x1e.runwright.v1.ContextAssembledH\x00R\x10contextAssembled\x12N\n" +
 	"\x12model_stream_delta\x18) \x01(\v2\x1e.runwright.v1.ModelStreamDeltaH\x00R\x10modelStreamDelta\x12G\n" +
-	"\x0feffect_resolved\x182 \x01(\v2\x1c.runwright.v1.EffectResolvedH\x00R\x0eeffectResolved\x12T\n" +
+	"\x0feffect_resolved\x182 \x01(\v2\x1c.runwright.v1.EffectResolvedH\x00R\x0eeffectResolved\x12M\n" +
+	"\x11reconcile_started\x183 \x01(\v2\x1e.runwright.v1.ReconcileStartedH\x00R\x10reconcileStarted\x12G\n" +
+	"\x0freconcile_ended\x184 \x01(\v2\x1c.runwright.v1.ReconcileEndedH\x00R\x0ereconcileEnded\x12>\n" +
+	"\fpolicy_asked\x185 \x01(\v2\x19.runwright.v1.PolicyAskedH\x00R\vpolicyAsked\x12G\n" +
+	"\x0fpolicy_answered\x186 \x01(\v2\x1c.runwright.v1.PolicyAnsweredH\x00R\x0epolicyAnswered\x12D\n" +
+	"\x0epolicy_resumed\x187 \x01(\v2\x1b.runwright.v1.PolicyResumedH\x00R\rpolicyResumed\x12J\n" +
+	"\x10subject_replaced\x188 \x01(\v2\x1d.runwright.v1.SubjectReplacedH\x00R\x0fsubjectReplaced\x12T\n" +
 	"\x14tool_result_released\x189 \x01(\v2 .runwright.v1.ToolResultReleasedH\x00R\x12toolResultReleased\x12P\n" +
 	"\x12approval_requested\x18< \x01(\v2\x1f.runwright.v1.ApprovalRequestedH\x00R\x11approvalRequested\x12J\n" +
 	"\x10approval_decided\x18= \x01(\v2\x1d.runwright.v1.ApprovalDecidedH\x00R\x0fapprovalDecided\x12J\n" +
@@ -4205,13 +5120,14 @@ const file_runwright_v1_event_proto_rawDesc = "" +
 	"\rTurnCompleted\"<\n" +
 	"\n" +
 	"TurnFailed\x12.\n" +
-	"\x05error\x18\x01 \x01(\v2\x18.runwright.v1.AgentErrorR\x05error\"\xc0\x01\n" +
+	"\x05error\x18\x01 \x01(\v2\x18.runwright.v1.AgentErrorR\x05error\"\xf0\x01\n" +
 	"\fRunCompleted\x129\n" +
 	"\vstop_reason\x18\x01 \x01(\x0e2\x18.runwright.v1.StopReasonR\n" +
 	"stopReason\x120\n" +
 	"\x06result\x18\x02 \x01(\v2\x18.runwright.v1.ContentRefR\x06result\x12)\n" +
 	"\x05usage\x18\x03 \x01(\v2\x13.runwright.v1.UsageR\x05usage\x12\x18\n" +
-	"\atainted\x18\x04 \x01(\bR\atainted\"\xca\x01\n" +
+	"\atainted\x18\x04 \x01(\bR\atainted\x12.\n" +
+	"\x05input\x18\x05 \x03(\v2\x18.runwright.v1.ContentRefR\x05input\"\xca\x01\n" +
 	"\tRunFailed\x129\n" +
 	"\vstop_reason\x18\x01 \x01(\x0e2\x18.runwright.v1.StopReasonR\n" +
 	"stopReason\x12.\n" +
@@ -4255,7 +5171,67 @@ const file_runwright_v1_event_proto_rawDesc = "" +
 	"\x06reason\x18\x04 \x01(\tR\x06reason\x12\x1d\n" +
 	"\n" +
 	"request_id\x18\x05 \x01(\tR\trequestId\x12%\n" +
-	"\x0erequest_digest\x18\x06 \x01(\tR\rrequestDigest\">\n" +
+	"\x0erequest_digest\x18\x06 \x01(\tR\rrequestDigest\"\xd1\x01\n" +
+	"\vPolicyAsked\x122\n" +
+	"\x06remote\x18\x01 \x01(\v2\x1a.runwright.v1.RemotePolicyR\x06remote\x12/\n" +
+	"\x05stage\x18\x02 \x01(\x0e2\x19.runwright.v1.PolicyStageR\x05stage\x12%\n" +
+	"\x0esubject_digest\x18\x03 \x01(\tR\rsubjectDigest\x126\n" +
+	"\bdeadline\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\bdeadline\"\xed\x01\n" +
+	"\fRemotePolicy\x12\x16\n" +
+	"\x06policy\x18\x01 \x01(\tR\x06policy\x12\x1d\n" +
+	"\n" +
+	"policy_ref\x18\x02 \x01(\tR\tpolicyRef\x12\x18\n" +
+	"\adecider\x18\x03 \x01(\tR\adecider\x12\x1d\n" +
+	"\n" +
+	"timeout_ms\x18\x04 \x01(\rR\ttimeoutMs\x12!\n" +
+	"\fmax_attempts\x18\x05 \x01(\rR\vmaxAttempts\x124\n" +
+	"\x16unavailable_timeout_ms\x18\x06 \x01(\rR\x14unavailableTimeoutMs\x12\x14\n" +
+	"\x05cache\x18\a \x01(\bR\x05cache\"\xf0\x01\n" +
+	"\x0ePolicyAnswered\x122\n" +
+	"\x06remote\x18\x01 \x01(\v2\x1a.runwright.v1.RemotePolicyR\x06remote\x12%\n" +
+	"\x0esubject_digest\x18\x02 \x01(\tR\rsubjectDigest\x122\n" +
+	"\x06answer\x18\x03 \x01(\v2\x1a.runwright.v1.PolicyAnswerR\x06answer\x12.\n" +
+	"\x05error\x18\x04 \x01(\v2\x18.runwright.v1.AgentErrorR\x05error\x12\x1f\n" +
+	"\vcached_from\x18\x05 \x01(\tR\n" +
+	"cachedFrom\"\x9a\x02\n" +
+	"\fPolicyAnswer\x125\n" +
+	"\averdict\x18\x01 \x01(\x0e2\x1b.runwright.v1.PolicyVerdictR\averdict\x12\x12\n" +
+	"\x04code\x18\x02 \x01(\tR\x04code\x12\x18\n" +
+	"\amessage\x18\x03 \x01(\tR\amessage\x12:\n" +
+	"\vreplacement\x18\x04 \x01(\v2\x18.runwright.v1.ContentRefR\vreplacement\x12,\n" +
+	"\x06budget\x18\x05 \x01(\v2\x14.runwright.v1.BudgetR\x06budget\x12;\n" +
+	"\vdefer_until\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"deferUntil\"e\n" +
+	"\rPolicyResumed\x12\x1d\n" +
+	"\n" +
+	"resumed_by\x18\x01 \x01(\tR\tresumedBy\x12\x16\n" +
+	"\x06reason\x18\x02 \x01(\tR\x06reason\x12\x1d\n" +
+	"\n" +
+	"request_id\x18\x03 \x01(\tR\trequestId\"\x8e\x02\n" +
+	"\x0fSubjectReplaced\x12/\n" +
+	"\x05stage\x18\x01 \x01(\x0e2\x19.runwright.v1.PolicyStageR\x05stage\x12\x1d\n" +
+	"\n" +
+	"policy_ref\x18\x02 \x01(\tR\tpolicyRef\x12\x18\n" +
+	"\adecider\x18\x03 \x01(\tR\adecider\x12'\n" +
+	"\x0freplaced_digest\x18\x04 \x01(\tR\x0ereplacedDigest\x12:\n" +
+	"\vreplacement\x18\x05 \x01(\v2\x18.runwright.v1.ContentRefR\vreplacement\x12,\n" +
+	"\x06budget\x18\x06 \x01(\v2\x14.runwright.v1.BudgetR\x06budget\"\xe0\x01\n" +
+	"\x10ReconcileStarted\x12\x12\n" +
+	"\x04tool\x18\x01 \x01(\tR\x04tool\x12\x1a\n" +
+	"\bexecutor\x18\x02 \x01(\tR\bexecutor\x12\x10\n" +
+	"\x03ask\x18\x03 \x01(\rR\x03ask\x12'\n" +
+	"\x0fidempotency_key\x18\x04 \x01(\tR\x0eidempotencyKey\x12)\n" +
+	"\x10arguments_digest\x18\x05 \x01(\tR\x0fargumentsDigest\x126\n" +
+	"\bdeadline\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\bdeadline\"\xe3\x02\n" +
+	"\x0eReconcileEnded\x12\x12\n" +
+	"\x04tool\x18\x01 \x01(\tR\x04tool\x12\x10\n" +
+	"\x03ask\x18\x02 \x01(\rR\x03ask\x125\n" +
+	"\x06answer\x18\x03 \x01(\x0e2\x1d.runwright.v1.ReconcileAnswerR\x06answer\x121\n" +
+	"\x06reason\x18\x04 \x01(\x0e2\x19.runwright.v1.ErrorReasonR\x06reason\x12:\n" +
+	"\vnext_ask_at\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\tnextAskAt\x128\n" +
+	"\n" +
+	"give_up_at\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\bgiveUpAt\x12K\n" +
+	"\x11executor_identity\x18\a \x01(\v2\x1e.runwright.v1.ExecutorIdentityR\x10executorIdentity\">\n" +
 	"\x10ModelStreamDelta\x12\x12\n" +
 	"\x04text\x18\x01 \x01(\tR\x04text\x12\x16\n" +
 	"\x06offset\x18\x02 \x01(\x04R\x06offset\"$\n" +
@@ -4350,7 +5326,7 @@ const file_runwright_v1_event_proto_rawDesc = "" +
 	"\x04tool\x18\x02 \x01(\tR\x04tool\x12=\n" +
 	"\frequested_at\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\vrequestedAt\x12\x1f\n" +
 	"\vcurrent_set\x18\x04 \x01(\rR\n" +
-	"currentSet*\xfb\a\n" +
+	"currentSet*\xba\t\n" +
 	"\tEventKind\x12\x1a\n" +
 	"\x16EVENT_KIND_UNSPECIFIED\x10\x00\x12\x1a\n" +
 	"\x16EVENT_KIND_RUN_STARTED\x10\x01\x12\x1b\n" +
@@ -4376,7 +5352,13 @@ const file_runwright_v1_event_proto_rawDesc = "" +
 	"\x1aEVENT_KIND_RETRY_SCHEDULED\x10\x14\x12 \n" +
 	"\x1cEVENT_KIND_CONTEXT_ASSEMBLED\x10\x15\x12!\n" +
 	"\x1dEVENT_KIND_MODEL_STREAM_DELTA\x10\x16\x12\x1e\n" +
-	"\x1aEVENT_KIND_EFFECT_RESOLVED\x10\x1e\x12#\n" +
+	"\x1aEVENT_KIND_EFFECT_RESOLVED\x10\x1e\x12 \n" +
+	"\x1cEVENT_KIND_RECONCILE_STARTED\x10\x1f\x12\x1e\n" +
+	"\x1aEVENT_KIND_RECONCILE_ENDED\x10 \x12\x1b\n" +
+	"\x17EVENT_KIND_POLICY_ASKED\x10!\x12\x1e\n" +
+	"\x1aEVENT_KIND_POLICY_ANSWERED\x10\"\x12\x1d\n" +
+	"\x19EVENT_KIND_POLICY_RESUMED\x10#\x12\x1f\n" +
+	"\x1bEVENT_KIND_SUBJECT_REPLACED\x10$\x12#\n" +
 	"\x1fEVENT_KIND_TOOL_RESULT_RELEASED\x10%\x12!\n" +
 	"\x1dEVENT_KIND_APPROVAL_REQUESTED\x10(\x12\x1f\n" +
 	"\x1bEVENT_KIND_APPROVAL_DECIDED\x10)\x12\x1f\n" +
@@ -4402,7 +5384,15 @@ const file_runwright_v1_event_proto_rawDesc = "" +
 	"\x17CONTEXT_OMISSION_FAILED\x10\x04\x12\x1e\n" +
 	"\x1aCONTEXT_OMISSION_CANCELLED\x10\x05\x12 \n" +
 	"\x1cCONTEXT_OMISSION_OTHER_AGENT\x10\x06\x12\x1f\n" +
-	"\x1bCONTEXT_OMISSION_UNREADABLE\x10\aBk\n" +
+	"\x1bCONTEXT_OMISSION_UNREADABLE\x10\a*\xf9\x01\n" +
+	"\x0fReconcileAnswer\x12 \n" +
+	"\x1cRECONCILE_ANSWER_UNSPECIFIED\x10\x00\x12\x1e\n" +
+	"\x1aRECONCILE_ANSWER_NOT_ASKED\x10\x01\x12\x1e\n" +
+	"\x1aRECONCILE_ANSWER_PERFORMED\x10\x02\x12\"\n" +
+	"\x1eRECONCILE_ANSWER_NOT_PERFORMED\x10\x03\x12\x1f\n" +
+	"\x1bRECONCILE_ANSWER_CANNOT_SAY\x10\x04\x12\x1e\n" +
+	"\x1aRECONCILE_ANSWER_NO_ANSWER\x10\x05\x12\x1f\n" +
+	"\x1bRECONCILE_ANSWER_UNREADABLE\x10\x06Bk\n" +
 	"\x10dev.runwright.v1P\x01ZFgithub.com/runwright/runwright/clients/go/gen/runwright/v1;runwrightv1\xaa\x02\fRunwright.V1b\x06proto3"
 
 var (
@@ -4417,169 +5407,204 @@ func file_runwright_v1_event_proto_rawDescGZIP() []byte {
 	return file_runwright_v1_event_proto_rawDescData
 }
 
-var file_runwright_v1_event_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
-var file_runwright_v1_event_proto_msgTypes = make([]protoimpl.MessageInfo, 37)
+var file_runwright_v1_event_proto_enumTypes = make([]protoimpl.EnumInfo, 5)
+var file_runwright_v1_event_proto_msgTypes = make([]protoimpl.MessageInfo, 45)
 var file_runwright_v1_event_proto_goTypes = []any{
 	(EventKind)(0),                // 0: runwright.v1.EventKind
 	(FinishReason)(0),             // 1: runwright.v1.FinishReason
 	(ResultRelease)(0),            // 2: runwright.v1.ResultRelease
 	(ContextOmission)(0),          // 3: runwright.v1.ContextOmission
-	(*Event)(nil),                 // 4: runwright.v1.Event
-	(*RunStarted)(nil),            // 5: runwright.v1.RunStarted
-	(*TurnStarted)(nil),           // 6: runwright.v1.TurnStarted
-	(*ModelAttemptStarted)(nil),   // 7: runwright.v1.ModelAttemptStarted
-	(*ModelMessageCompleted)(nil), // 8: runwright.v1.ModelMessageCompleted
-	(*ModelAttemptFailed)(nil),    // 9: runwright.v1.ModelAttemptFailed
-	(*ToolRequested)(nil),         // 10: runwright.v1.ToolRequested
-	(*PolicyDecided)(nil),         // 11: runwright.v1.PolicyDecided
-	(*ToolStarted)(nil),           // 12: runwright.v1.ToolStarted
-	(*ToolCompleted)(nil),         // 13: runwright.v1.ToolCompleted
-	(*ToolFailed)(nil),            // 14: runwright.v1.ToolFailed
-	(*ToolResultReleased)(nil),    // 15: runwright.v1.ToolResultReleased
-	(*ToolDenied)(nil),            // 16: runwright.v1.ToolDenied
-	(*ToolCancelled)(nil),         // 17: runwright.v1.ToolCancelled
-	(*ToolRecoveryRequired)(nil),  // 18: runwright.v1.ToolRecoveryRequired
-	(*RunCancelRequested)(nil),    // 19: runwright.v1.RunCancelRequested
-	(*TurnCompleted)(nil),         // 20: runwright.v1.TurnCompleted
-	(*TurnFailed)(nil),            // 21: runwright.v1.TurnFailed
-	(*RunCompleted)(nil),          // 22: runwright.v1.RunCompleted
-	(*RunFailed)(nil),             // 23: runwright.v1.RunFailed
-	(*RunCancelled)(nil),          // 24: runwright.v1.RunCancelled
-	(*RetryScheduled)(nil),        // 25: runwright.v1.RetryScheduled
-	(*ContextAssembled)(nil),      // 26: runwright.v1.ContextAssembled
-	(*SessionTurn)(nil),           // 27: runwright.v1.SessionTurn
-	(*OmittedRun)(nil),            // 28: runwright.v1.OmittedRun
-	(*EffectResolved)(nil),        // 29: runwright.v1.EffectResolved
-	(*ModelStreamDelta)(nil),      // 30: runwright.v1.ModelStreamDelta
-	(*Bookmark)(nil),              // 31: runwright.v1.Bookmark
-	(*Gap)(nil),                   // 32: runwright.v1.Gap
-	(*EventFrame)(nil),            // 33: runwright.v1.EventFrame
-	(*ApprovalRequested)(nil),     // 34: runwright.v1.ApprovalRequested
-	(*ApprovalDecided)(nil),       // 35: runwright.v1.ApprovalDecided
-	(*ApprovalExpired)(nil),       // 36: runwright.v1.ApprovalExpired
-	(*ApprovalWithdrawn)(nil),     // 37: runwright.v1.ApprovalWithdrawn
-	(*ApprovalSuperseded)(nil),    // 38: runwright.v1.ApprovalSuperseded
-	(*ApprovalEscalated)(nil),     // 39: runwright.v1.ApprovalEscalated
-	nil,                           // 40: runwright.v1.RunStarted.LabelsEntry
-	(*timestamppb.Timestamp)(nil), // 41: google.protobuf.Timestamp
-	(*ContentRef)(nil),            // 42: runwright.v1.ContentRef
-	(*Budget)(nil),                // 43: runwright.v1.Budget
-	(*AgentError)(nil),            // 44: runwright.v1.AgentError
-	(PolicyStage)(0),              // 45: runwright.v1.PolicyStage
-	(PolicyVerdict)(0),            // 46: runwright.v1.PolicyVerdict
-	(*PolicyOpinion)(nil),         // 47: runwright.v1.PolicyOpinion
-	(EffectClass)(0),              // 48: runwright.v1.EffectClass
-	(*ExecutorIdentity)(nil),      // 49: runwright.v1.ExecutorIdentity
-	(ErrorReason)(0),              // 50: runwright.v1.ErrorReason
-	(StopReason)(0),               // 51: runwright.v1.StopReason
-	(*Usage)(nil),                 // 52: runwright.v1.Usage
-	(Resolution)(0),               // 53: runwright.v1.Resolution
-	(*InlineContent)(nil),         // 54: runwright.v1.InlineContent
-	(ApprovalKind)(0),             // 55: runwright.v1.ApprovalKind
-	(*ApproverSet)(nil),           // 56: runwright.v1.ApproverSet
-	(ApprovalExpiry)(0),           // 57: runwright.v1.ApprovalExpiry
-	(ApprovalVerdict)(0),          // 58: runwright.v1.ApprovalVerdict
-	(ApprovalSeparation)(0),       // 59: runwright.v1.ApprovalSeparation
+	(ReconcileAnswer)(0),          // 4: runwright.v1.ReconcileAnswer
+	(*Event)(nil),                 // 5: runwright.v1.Event
+	(*RunStarted)(nil),            // 6: runwright.v1.RunStarted
+	(*TurnStarted)(nil),           // 7: runwright.v1.TurnStarted
+	(*ModelAttemptStarted)(nil),   // 8: runwright.v1.ModelAttemptStarted
+	(*ModelMessageCompleted)(nil), // 9: runwright.v1.ModelMessageCompleted
+	(*ModelAttemptFailed)(nil),    // 10: runwright.v1.ModelAttemptFailed
+	(*ToolRequested)(nil),         // 11: runwright.v1.ToolRequested
+	(*PolicyDecided)(nil),         // 12: runwright.v1.PolicyDecided
+	(*ToolStarted)(nil),           // 13: runwright.v1.ToolStarted
+	(*ToolCompleted)(nil),         // 14: runwright.v1.ToolCompleted
+	(*ToolFailed)(nil),            // 15: runwright.v1.ToolFailed
+	(*ToolResultReleased)(nil),    // 16: runwright.v1.ToolResultReleased
+	(*ToolDenied)(nil),            // 17: runwright.v1.ToolDenied
+	(*ToolCancelled)(nil),         // 18: runwright.v1.ToolCancelled
+	(*ToolRecoveryRequired)(nil),  // 19: runwright.v1.ToolRecoveryRequired
+	(*RunCancelRequested)(nil),    // 20: runwright.v1.RunCancelRequested
+	(*TurnCompleted)(nil),         // 21: runwright.v1.TurnCompleted
+	(*TurnFailed)(nil),            // 22: runwright.v1.TurnFailed
+	(*RunCompleted)(nil),          // 23: runwright.v1.RunCompleted
+	(*RunFailed)(nil),             // 24: runwright.v1.RunFailed
+	(*RunCancelled)(nil),          // 25: runwright.v1.RunCancelled
+	(*RetryScheduled)(nil),        // 26: runwright.v1.RetryScheduled
+	(*ContextAssembled)(nil),      // 27: runwright.v1.ContextAssembled
+	(*SessionTurn)(nil),           // 28: runwright.v1.SessionTurn
+	(*OmittedRun)(nil),            // 29: runwright.v1.OmittedRun
+	(*EffectResolved)(nil),        // 30: runwright.v1.EffectResolved
+	(*PolicyAsked)(nil),           // 31: runwright.v1.PolicyAsked
+	(*RemotePolicy)(nil),          // 32: runwright.v1.RemotePolicy
+	(*PolicyAnswered)(nil),        // 33: runwright.v1.PolicyAnswered
+	(*PolicyAnswer)(nil),          // 34: runwright.v1.PolicyAnswer
+	(*PolicyResumed)(nil),         // 35: runwright.v1.PolicyResumed
+	(*SubjectReplaced)(nil),       // 36: runwright.v1.SubjectReplaced
+	(*ReconcileStarted)(nil),      // 37: runwright.v1.ReconcileStarted
+	(*ReconcileEnded)(nil),        // 38: runwright.v1.ReconcileEnded
+	(*ModelStreamDelta)(nil),      // 39: runwright.v1.ModelStreamDelta
+	(*Bookmark)(nil),              // 40: runwright.v1.Bookmark
+	(*Gap)(nil),                   // 41: runwright.v1.Gap
+	(*EventFrame)(nil),            // 42: runwright.v1.EventFrame
+	(*ApprovalRequested)(nil),     // 43: runwright.v1.ApprovalRequested
+	(*ApprovalDecided)(nil),       // 44: runwright.v1.ApprovalDecided
+	(*ApprovalExpired)(nil),       // 45: runwright.v1.ApprovalExpired
+	(*ApprovalWithdrawn)(nil),     // 46: runwright.v1.ApprovalWithdrawn
+	(*ApprovalSuperseded)(nil),    // 47: runwright.v1.ApprovalSuperseded
+	(*ApprovalEscalated)(nil),     // 48: runwright.v1.ApprovalEscalated
+	nil,                           // 49: runwright.v1.RunStarted.LabelsEntry
+	(*timestamppb.Timestamp)(nil), // 50: google.protobuf.Timestamp
+	(*ContentRef)(nil),            // 51: runwright.v1.ContentRef
+	(*Budget)(nil),                // 52: runwright.v1.Budget
+	(*AgentError)(nil),            // 53: runwright.v1.AgentError
+	(PolicyStage)(0),              // 54: runwright.v1.PolicyStage
+	(PolicyVerdict)(0),            // 55: runwright.v1.PolicyVerdict
+	(*PolicyOpinion)(nil),         // 56: runwright.v1.PolicyOpinion
+	(EffectClass)(0),              // 57: runwright.v1.EffectClass
+	(*ExecutorIdentity)(nil),      // 58: runwright.v1.ExecutorIdentity
+	(ErrorReason)(0),              // 59: runwright.v1.ErrorReason
+	(StopReason)(0),               // 60: runwright.v1.StopReason
+	(*Usage)(nil),                 // 61: runwright.v1.Usage
+	(Resolution)(0),               // 62: runwright.v1.Resolution
+	(*InlineContent)(nil),         // 63: runwright.v1.InlineContent
+	(ApprovalKind)(0),             // 64: runwright.v1.ApprovalKind
+	(*ApproverSet)(nil),           // 65: runwright.v1.ApproverSet
+	(ApprovalExpiry)(0),           // 66: runwright.v1.ApprovalExpiry
+	(ApprovalVerdict)(0),          // 67: runwright.v1.ApprovalVerdict
+	(ApprovalSeparation)(0),       // 68: runwright.v1.ApprovalSeparation
 }
 var file_runwright_v1_event_proto_depIdxs = []int32{
-	0,  // 0: runwright.v1.Event.kind:type_name -> runwright.v1.EventKind
-	41, // 1: runwright.v1.Event.time:type_name -> google.protobuf.Timestamp
-	5,  // 2: runwright.v1.Event.run_started:type_name -> runwright.v1.RunStarted
-	6,  // 3: runwright.v1.Event.turn_started:type_name -> runwright.v1.TurnStarted
-	7,  // 4: runwright.v1.Event.model_attempt_started:type_name -> runwright.v1.ModelAttemptStarted
-	8,  // 5: runwright.v1.Event.model_message_completed:type_name -> runwright.v1.ModelMessageCompleted
-	9,  // 6: runwright.v1.Event.model_attempt_failed:type_name -> runwright.v1.ModelAttemptFailed
-	10, // 7: runwright.v1.Event.tool_requested:type_name -> runwright.v1.ToolRequested
-	11, // 8: runwright.v1.Event.policy_decided:type_name -> runwright.v1.PolicyDecided
-	12, // 9: runwright.v1.Event.tool_started:type_name -> runwright.v1.ToolStarted
-	13, // 10: runwright.v1.Event.tool_completed:type_name -> runwright.v1.ToolCompleted
-	14, // 11: runwright.v1.Event.tool_failed:type_name -> runwright.v1.ToolFailed
-	16, // 12: runwright.v1.Event.tool_denied:type_name -> runwright.v1.ToolDenied
-	17, // 13: runwright.v1.Event.tool_cancelled:type_name -> runwright.v1.ToolCancelled
-	18, // 14: runwright.v1.Event.tool_recovery_required:type_name -> runwright.v1.ToolRecoveryRequired
-	19, // 15: runwright.v1.Event.run_cancel_requested:type_name -> runwright.v1.RunCancelRequested
-	20, // 16: runwright.v1.Event.turn_completed:type_name -> runwright.v1.TurnCompleted
-	21, // 17: runwright.v1.Event.turn_failed:type_name -> runwright.v1.TurnFailed
-	22, // 18: runwright.v1.Event.run_completed:type_name -> runwright.v1.RunCompleted
-	23, // 19: runwright.v1.Event.run_failed:type_name -> runwright.v1.RunFailed
-	24, // 20: runwright.v1.Event.run_cancelled:type_name -> runwright.v1.RunCancelled
-	25, // 21: runwright.v1.Event.retry_scheduled:type_name -> runwright.v1.RetryScheduled
-	26, // 22: runwright.v1.Event.context_assembled:type_name -> runwright.v1.ContextAssembled
-	30, // 23: runwright.v1.Event.model_stream_delta:type_name -> runwright.v1.ModelStreamDelta
-	29, // 24: runwright.v1.Event.effect_resolved:type_name -> runwright.v1.EffectResolved
-	15, // 25: runwright.v1.Event.tool_result_released:type_name -> runwright.v1.ToolResultReleased
-	34, // 26: runwright.v1.Event.approval_requested:type_name -> runwright.v1.ApprovalRequested
-	35, // 27: runwright.v1.Event.approval_decided:type_name -> runwright.v1.ApprovalDecided
-	36, // 28: runwright.v1.Event.approval_expired:type_name -> runwright.v1.ApprovalExpired
-	37, // 29: runwright.v1.Event.approval_withdrawn:type_name -> runwright.v1.ApprovalWithdrawn
-	38, // 30: runwright.v1.Event.approval_superseded:type_name -> runwright.v1.ApprovalSuperseded
-	39, // 31: runwright.v1.Event.approval_escalated:type_name -> runwright.v1.ApprovalEscalated
-	42, // 32: runwright.v1.RunStarted.request:type_name -> runwright.v1.ContentRef
-	42, // 33: runwright.v1.RunStarted.package:type_name -> runwright.v1.ContentRef
-	43, // 34: runwright.v1.RunStarted.budget:type_name -> runwright.v1.Budget
-	40, // 35: runwright.v1.RunStarted.labels:type_name -> runwright.v1.RunStarted.LabelsEntry
-	42, // 36: runwright.v1.TurnStarted.input:type_name -> runwright.v1.ContentRef
-	42, // 37: runwright.v1.ModelMessageCompleted.text:type_name -> runwright.v1.ContentRef
-	1,  // 38: runwright.v1.ModelMessageCompleted.finish_reason:type_name -> runwright.v1.FinishReason
-	42, // 39: runwright.v1.ModelMessageCompleted.opaque:type_name -> runwright.v1.ContentRef
-	44, // 40: runwright.v1.ModelAttemptFailed.error:type_name -> runwright.v1.AgentError
-	42, // 41: runwright.v1.ToolRequested.arguments:type_name -> runwright.v1.ContentRef
-	45, // 42: runwright.v1.PolicyDecided.stage:type_name -> runwright.v1.PolicyStage
-	46, // 43: runwright.v1.PolicyDecided.verdict:type_name -> runwright.v1.PolicyVerdict
-	47, // 44: runwright.v1.PolicyDecided.shadow:type_name -> runwright.v1.PolicyOpinion
-	48, // 45: runwright.v1.ToolStarted.effect:type_name -> runwright.v1.EffectClass
-	41, // 46: runwright.v1.ToolStarted.deadline:type_name -> google.protobuf.Timestamp
-	42, // 47: runwright.v1.ToolCompleted.result:type_name -> runwright.v1.ContentRef
-	49, // 48: runwright.v1.ToolCompleted.executor_identity:type_name -> runwright.v1.ExecutorIdentity
-	50, // 49: runwright.v1.ToolFailed.reason:type_name -> runwright.v1.ErrorReason
-	42, // 50: runwright.v1.ToolFailed.message:type_name -> runwright.v1.ContentRef
-	49, // 51: runwright.v1.ToolFailed.executor_identity:type_name -> runwright.v1.ExecutorIdentity
-	2,  // 52: runwright.v1.ToolResultReleased.release:type_name -> runwright.v1.ResultRelease
-	50, // 53: runwright.v1.ToolRecoveryRequired.reason:type_name -> runwright.v1.ErrorReason
-	49, // 54: runwright.v1.ToolRecoveryRequired.executor_identity:type_name -> runwright.v1.ExecutorIdentity
-	41, // 55: runwright.v1.RunCancelRequested.deadline:type_name -> google.protobuf.Timestamp
-	44, // 56: runwright.v1.TurnFailed.error:type_name -> runwright.v1.AgentError
-	51, // 57: runwright.v1.RunCompleted.stop_reason:type_name -> runwright.v1.StopReason
-	42, // 58: runwright.v1.RunCompleted.result:type_name -> runwright.v1.ContentRef
-	52, // 59: runwright.v1.RunCompleted.usage:type_name -> runwright.v1.Usage
-	51, // 60: runwright.v1.RunFailed.stop_reason:type_name -> runwright.v1.StopReason
-	44, // 61: runwright.v1.RunFailed.error:type_name -> runwright.v1.AgentError
-	52, // 62: runwright.v1.RunFailed.usage:type_name -> runwright.v1.Usage
-	44, // 63: runwright.v1.RunCancelled.error:type_name -> runwright.v1.AgentError
-	52, // 64: runwright.v1.RunCancelled.usage:type_name -> runwright.v1.Usage
-	50, // 65: runwright.v1.RetryScheduled.reason:type_name -> runwright.v1.ErrorReason
-	41, // 66: runwright.v1.RetryScheduled.not_before:type_name -> google.protobuf.Timestamp
-	41, // 67: runwright.v1.RetryScheduled.give_up_at:type_name -> google.protobuf.Timestamp
-	49, // 68: runwright.v1.RetryScheduled.executor_identity:type_name -> runwright.v1.ExecutorIdentity
-	27, // 69: runwright.v1.ContextAssembled.included:type_name -> runwright.v1.SessionTurn
-	28, // 70: runwright.v1.ContextAssembled.omitted:type_name -> runwright.v1.OmittedRun
-	42, // 71: runwright.v1.SessionTurn.input:type_name -> runwright.v1.ContentRef
-	42, // 72: runwright.v1.SessionTurn.answer:type_name -> runwright.v1.ContentRef
-	3,  // 73: runwright.v1.OmittedRun.why:type_name -> runwright.v1.ContextOmission
-	53, // 74: runwright.v1.EffectResolved.resolution:type_name -> runwright.v1.Resolution
-	4,  // 75: runwright.v1.EventFrame.event:type_name -> runwright.v1.Event
-	31, // 76: runwright.v1.EventFrame.bookmark:type_name -> runwright.v1.Bookmark
-	32, // 77: runwright.v1.EventFrame.gap:type_name -> runwright.v1.Gap
-	54, // 78: runwright.v1.EventFrame.contents:type_name -> runwright.v1.InlineContent
-	55, // 79: runwright.v1.ApprovalRequested.kind:type_name -> runwright.v1.ApprovalKind
-	42, // 80: runwright.v1.ApprovalRequested.arguments:type_name -> runwright.v1.ContentRef
-	56, // 81: runwright.v1.ApprovalRequested.sets:type_name -> runwright.v1.ApproverSet
-	41, // 82: runwright.v1.ApprovalRequested.expires_at:type_name -> google.protobuf.Timestamp
-	57, // 83: runwright.v1.ApprovalRequested.on_expiry:type_name -> runwright.v1.ApprovalExpiry
-	41, // 84: runwright.v1.ApprovalDecided.requested_at:type_name -> google.protobuf.Timestamp
-	58, // 85: runwright.v1.ApprovalDecided.verdict:type_name -> runwright.v1.ApprovalVerdict
-	59, // 86: runwright.v1.ApprovalDecided.separation:type_name -> runwright.v1.ApprovalSeparation
-	41, // 87: runwright.v1.ApprovalExpired.requested_at:type_name -> google.protobuf.Timestamp
-	41, // 88: runwright.v1.ApprovalExpired.expires_at:type_name -> google.protobuf.Timestamp
-	57, // 89: runwright.v1.ApprovalExpired.on_expiry:type_name -> runwright.v1.ApprovalExpiry
-	41, // 90: runwright.v1.ApprovalWithdrawn.requested_at:type_name -> google.protobuf.Timestamp
-	41, // 91: runwright.v1.ApprovalSuperseded.requested_at:type_name -> google.protobuf.Timestamp
-	41, // 92: runwright.v1.ApprovalEscalated.requested_at:type_name -> google.protobuf.Timestamp
-	93, // [93:93] is the sub-list for method output_type
-	93, // [93:93] is the sub-list for method input_type
-	93, // [93:93] is the sub-list for extension type_name
-	93, // [93:93] is the sub-list for extension extendee
-	0,  // [0:93] is the sub-list for field type_name
+	0,   // 0: runwright.v1.Event.kind:type_name -> runwright.v1.EventKind
+	50,  // 1: runwright.v1.Event.time:type_name -> google.protobuf.Timestamp
+	6,   // 2: runwright.v1.Event.run_started:type_name -> runwright.v1.RunStarted
+	7,   // 3: runwright.v1.Event.turn_started:type_name -> runwright.v1.TurnStarted
+	8,   // 4: runwright.v1.Event.model_attempt_started:type_name -> runwright.v1.ModelAttemptStarted
+	9,   // 5: runwright.v1.Event.model_message_completed:type_name -> runwright.v1.ModelMessageCompleted
+	10,  // 6: runwright.v1.Event.model_attempt_failed:type_name -> runwright.v1.ModelAttemptFailed
+	11,  // 7: runwright.v1.Event.tool_requested:type_name -> runwright.v1.ToolRequested
+	12,  // 8: runwright.v1.Event.policy_decided:type_name -> runwright.v1.PolicyDecided
+	13,  // 9: runwright.v1.Event.tool_started:type_name -> runwright.v1.ToolStarted
+	14,  // 10: runwright.v1.Event.tool_completed:type_name -> runwright.v1.ToolCompleted
+	15,  // 11: runwright.v1.Event.tool_failed:type_name -> runwright.v1.ToolFailed
+	17,  // 12: runwright.v1.Event.tool_denied:type_name -> runwright.v1.ToolDenied
+	18,  // 13: runwright.v1.Event.tool_cancelled:type_name -> runwright.v1.ToolCancelled
+	19,  // 14: runwright.v1.Event.tool_recovery_required:type_name -> runwright.v1.ToolRecoveryRequired
+	20,  // 15: runwright.v1.Event.run_cancel_requested:type_name -> runwright.v1.RunCancelRequested
+	21,  // 16: runwright.v1.Event.turn_completed:type_name -> runwright.v1.TurnCompleted
+	22,  // 17: runwright.v1.Event.turn_failed:type_name -> runwright.v1.TurnFailed
+	23,  // 18: runwright.v1.Event.run_completed:type_name -> runwright.v1.RunCompleted
+	24,  // 19: runwright.v1.Event.run_failed:type_name -> runwright.v1.RunFailed
+	25,  // 20: runwright.v1.Event.run_cancelled:type_name -> runwright.v1.RunCancelled
+	26,  // 21: runwright.v1.Event.retry_scheduled:type_name -> runwright.v1.RetryScheduled
+	27,  // 22: runwright.v1.Event.context_assembled:type_name -> runwright.v1.ContextAssembled
+	39,  // 23: runwright.v1.Event.model_stream_delta:type_name -> runwright.v1.ModelStreamDelta
+	30,  // 24: runwright.v1.Event.effect_resolved:type_name -> runwright.v1.EffectResolved
+	37,  // 25: runwright.v1.Event.reconcile_started:type_name -> runwright.v1.ReconcileStarted
+	38,  // 26: runwright.v1.Event.reconcile_ended:type_name -> runwright.v1.ReconcileEnded
+	31,  // 27: runwright.v1.Event.policy_asked:type_name -> runwright.v1.PolicyAsked
+	33,  // 28: runwright.v1.Event.policy_answered:type_name -> runwright.v1.PolicyAnswered
+	35,  // 29: runwright.v1.Event.policy_resumed:type_name -> runwright.v1.PolicyResumed
+	36,  // 30: runwright.v1.Event.subject_replaced:type_name -> runwright.v1.SubjectReplaced
+	16,  // 31: runwright.v1.Event.tool_result_released:type_name -> runwright.v1.ToolResultReleased
+	43,  // 32: runwright.v1.Event.approval_requested:type_name -> runwright.v1.ApprovalRequested
+	44,  // 33: runwright.v1.Event.approval_decided:type_name -> runwright.v1.ApprovalDecided
+	45,  // 34: runwright.v1.Event.approval_expired:type_name -> runwright.v1.ApprovalExpired
+	46,  // 35: runwright.v1.Event.approval_withdrawn:type_name -> runwright.v1.ApprovalWithdrawn
+	47,  // 36: runwright.v1.Event.approval_superseded:type_name -> runwright.v1.ApprovalSuperseded
+	48,  // 37: runwright.v1.Event.approval_escalated:type_name -> runwright.v1.ApprovalEscalated
+	51,  // 38: runwright.v1.RunStarted.request:type_name -> runwright.v1.ContentRef
+	51,  // 39: runwright.v1.RunStarted.package:type_name -> runwright.v1.ContentRef
+	52,  // 40: runwright.v1.RunStarted.budget:type_name -> runwright.v1.Budget
+	49,  // 41: runwright.v1.RunStarted.labels:type_name -> runwright.v1.RunStarted.LabelsEntry
+	51,  // 42: runwright.v1.TurnStarted.input:type_name -> runwright.v1.ContentRef
+	51,  // 43: runwright.v1.ModelMessageCompleted.text:type_name -> runwright.v1.ContentRef
+	1,   // 44: runwright.v1.ModelMessageCompleted.finish_reason:type_name -> runwright.v1.FinishReason
+	51,  // 45: runwright.v1.ModelMessageCompleted.opaque:type_name -> runwright.v1.ContentRef
+	53,  // 46: runwright.v1.ModelAttemptFailed.error:type_name -> runwright.v1.AgentError
+	51,  // 47: runwright.v1.ToolRequested.arguments:type_name -> runwright.v1.ContentRef
+	54,  // 48: runwright.v1.PolicyDecided.stage:type_name -> runwright.v1.PolicyStage
+	55,  // 49: runwright.v1.PolicyDecided.verdict:type_name -> runwright.v1.PolicyVerdict
+	56,  // 50: runwright.v1.PolicyDecided.shadow:type_name -> runwright.v1.PolicyOpinion
+	57,  // 51: runwright.v1.ToolStarted.effect:type_name -> runwright.v1.EffectClass
+	50,  // 52: runwright.v1.ToolStarted.deadline:type_name -> google.protobuf.Timestamp
+	51,  // 53: runwright.v1.ToolCompleted.result:type_name -> runwright.v1.ContentRef
+	58,  // 54: runwright.v1.ToolCompleted.executor_identity:type_name -> runwright.v1.ExecutorIdentity
+	59,  // 55: runwright.v1.ToolFailed.reason:type_name -> runwright.v1.ErrorReason
+	51,  // 56: runwright.v1.ToolFailed.message:type_name -> runwright.v1.ContentRef
+	58,  // 57: runwright.v1.ToolFailed.executor_identity:type_name -> runwright.v1.ExecutorIdentity
+	2,   // 58: runwright.v1.ToolResultReleased.release:type_name -> runwright.v1.ResultRelease
+	59,  // 59: runwright.v1.ToolRecoveryRequired.reason:type_name -> runwright.v1.ErrorReason
+	58,  // 60: runwright.v1.ToolRecoveryRequired.executor_identity:type_name -> runwright.v1.ExecutorIdentity
+	50,  // 61: runwright.v1.RunCancelRequested.deadline:type_name -> google.protobuf.Timestamp
+	53,  // 62: runwright.v1.TurnFailed.error:type_name -> runwright.v1.AgentError
+	60,  // 63: runwright.v1.RunCompleted.stop_reason:type_name -> runwright.v1.StopReason
+	51,  // 64: runwright.v1.RunCompleted.result:type_name -> runwright.v1.ContentRef
+	61,  // 65: runwright.v1.RunCompleted.usage:type_name -> runwright.v1.Usage
+	51,  // 66: runwright.v1.RunCompleted.input:type_name -> runwright.v1.ContentRef
+	60,  // 67: runwright.v1.RunFailed.stop_reason:type_name -> runwright.v1.StopReason
+	53,  // 68: runwright.v1.RunFailed.error:type_name -> runwright.v1.AgentError
+	61,  // 69: runwright.v1.RunFailed.usage:type_name -> runwright.v1.Usage
+	53,  // 70: runwright.v1.RunCancelled.error:type_name -> runwright.v1.AgentError
+	61,  // 71: runwright.v1.RunCancelled.usage:type_name -> runwright.v1.Usage
+	59,  // 72: runwright.v1.RetryScheduled.reason:type_name -> runwright.v1.ErrorReason
+	50,  // 73: runwright.v1.RetryScheduled.not_before:type_name -> google.protobuf.Timestamp
+	50,  // 74: runwright.v1.RetryScheduled.give_up_at:type_name -> google.protobuf.Timestamp
+	58,  // 75: runwright.v1.RetryScheduled.executor_identity:type_name -> runwright.v1.ExecutorIdentity
+	28,  // 76: runwright.v1.ContextAssembled.included:type_name -> runwright.v1.SessionTurn
+	29,  // 77: runwright.v1.ContextAssembled.omitted:type_name -> runwright.v1.OmittedRun
+	51,  // 78: runwright.v1.SessionTurn.input:type_name -> runwright.v1.ContentRef
+	51,  // 79: runwright.v1.SessionTurn.answer:type_name -> runwright.v1.ContentRef
+	3,   // 80: runwright.v1.OmittedRun.why:type_name -> runwright.v1.ContextOmission
+	62,  // 81: runwright.v1.EffectResolved.resolution:type_name -> runwright.v1.Resolution
+	32,  // 82: runwright.v1.PolicyAsked.remote:type_name -> runwright.v1.RemotePolicy
+	54,  // 83: runwright.v1.PolicyAsked.stage:type_name -> runwright.v1.PolicyStage
+	50,  // 84: runwright.v1.PolicyAsked.deadline:type_name -> google.protobuf.Timestamp
+	32,  // 85: runwright.v1.PolicyAnswered.remote:type_name -> runwright.v1.RemotePolicy
+	34,  // 86: runwright.v1.PolicyAnswered.answer:type_name -> runwright.v1.PolicyAnswer
+	53,  // 87: runwright.v1.PolicyAnswered.error:type_name -> runwright.v1.AgentError
+	55,  // 88: runwright.v1.PolicyAnswer.verdict:type_name -> runwright.v1.PolicyVerdict
+	51,  // 89: runwright.v1.PolicyAnswer.replacement:type_name -> runwright.v1.ContentRef
+	52,  // 90: runwright.v1.PolicyAnswer.budget:type_name -> runwright.v1.Budget
+	50,  // 91: runwright.v1.PolicyAnswer.defer_until:type_name -> google.protobuf.Timestamp
+	54,  // 92: runwright.v1.SubjectReplaced.stage:type_name -> runwright.v1.PolicyStage
+	51,  // 93: runwright.v1.SubjectReplaced.replacement:type_name -> runwright.v1.ContentRef
+	52,  // 94: runwright.v1.SubjectReplaced.budget:type_name -> runwright.v1.Budget
+	50,  // 95: runwright.v1.ReconcileStarted.deadline:type_name -> google.protobuf.Timestamp
+	4,   // 96: runwright.v1.ReconcileEnded.answer:type_name -> runwright.v1.ReconcileAnswer
+	59,  // 97: runwright.v1.ReconcileEnded.reason:type_name -> runwright.v1.ErrorReason
+	50,  // 98: runwright.v1.ReconcileEnded.next_ask_at:type_name -> google.protobuf.Timestamp
+	50,  // 99: runwright.v1.ReconcileEnded.give_up_at:type_name -> google.protobuf.Timestamp
+	58,  // 100: runwright.v1.ReconcileEnded.executor_identity:type_name -> runwright.v1.ExecutorIdentity
+	5,   // 101: runwright.v1.EventFrame.event:type_name -> runwright.v1.Event
+	40,  // 102: runwright.v1.EventFrame.bookmark:type_name -> runwright.v1.Bookmark
+	41,  // 103: runwright.v1.EventFrame.gap:type_name -> runwright.v1.Gap
+	63,  // 104: runwright.v1.EventFrame.contents:type_name -> runwright.v1.InlineContent
+	64,  // 105: runwright.v1.ApprovalRequested.kind:type_name -> runwright.v1.ApprovalKind
+	51,  // 106: runwright.v1.ApprovalRequested.arguments:type_name -> runwright.v1.ContentRef
+	65,  // 107: runwright.v1.ApprovalRequested.sets:type_name -> runwright.v1.ApproverSet
+	50,  // 108: runwright.v1.ApprovalRequested.expires_at:type_name -> google.protobuf.Timestamp
+	66,  // 109: runwright.v1.ApprovalRequested.on_expiry:type_name -> runwright.v1.ApprovalExpiry
+	50,  // 110: runwright.v1.ApprovalDecided.requested_at:type_name -> google.protobuf.Timestamp
+	67,  // 111: runwright.v1.ApprovalDecided.verdict:type_name -> runwright.v1.ApprovalVerdict
+	68,  // 112: runwright.v1.ApprovalDecided.separation:type_name -> runwright.v1.ApprovalSeparation
+	50,  // 113: runwright.v1.ApprovalExpired.requested_at:type_name -> google.protobuf.Timestamp
+	50,  // 114: runwright.v1.ApprovalExpired.expires_at:type_name -> google.protobuf.Timestamp
+	66,  // 115: runwright.v1.ApprovalExpired.on_expiry:type_name -> runwright.v1.ApprovalExpiry
+	50,  // 116: runwright.v1.ApprovalWithdrawn.requested_at:type_name -> google.protobuf.Timestamp
+	50,  // 117: runwright.v1.ApprovalSuperseded.requested_at:type_name -> google.protobuf.Timestamp
+	50,  // 118: runwright.v1.ApprovalEscalated.requested_at:type_name -> google.protobuf.Timestamp
+	119, // [119:119] is the sub-list for method output_type
+	119, // [119:119] is the sub-list for method input_type
+	119, // [119:119] is the sub-list for extension type_name
+	119, // [119:119] is the sub-list for extension extendee
+	0,   // [0:119] is the sub-list for field type_name
 }
 
 func init() { file_runwright_v1_event_proto_init() }
@@ -4617,6 +5642,12 @@ func file_runwright_v1_event_proto_init() {
 		(*Event_ContextAssembled)(nil),
 		(*Event_ModelStreamDelta)(nil),
 		(*Event_EffectResolved)(nil),
+		(*Event_ReconcileStarted)(nil),
+		(*Event_ReconcileEnded)(nil),
+		(*Event_PolicyAsked)(nil),
+		(*Event_PolicyAnswered)(nil),
+		(*Event_PolicyResumed)(nil),
+		(*Event_SubjectReplaced)(nil),
 		(*Event_ToolResultReleased)(nil),
 		(*Event_ApprovalRequested)(nil),
 		(*Event_ApprovalDecided)(nil),
@@ -4625,7 +5656,7 @@ func file_runwright_v1_event_proto_init() {
 		(*Event_ApprovalSuperseded)(nil),
 		(*Event_ApprovalEscalated)(nil),
 	}
-	file_runwright_v1_event_proto_msgTypes[29].OneofWrappers = []any{
+	file_runwright_v1_event_proto_msgTypes[37].OneofWrappers = []any{
 		(*EventFrame_Event)(nil),
 		(*EventFrame_Bookmark)(nil),
 		(*EventFrame_Gap)(nil),
@@ -4635,8 +5666,8 @@ func file_runwright_v1_event_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_runwright_v1_event_proto_rawDesc), len(file_runwright_v1_event_proto_rawDesc)),
-			NumEnums:      4,
-			NumMessages:   37,
+			NumEnums:      5,
+			NumMessages:   45,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -446,6 +446,11 @@ type Tool struct {
 	// True when its results may come from strangers: what the model asks for after
 	// it has seen one is tainted.
 	Untrusted bool `protobuf:"varint,21,opt,name=untrusted,proto3" json:"untrusted,omitempty"`
+	// True when its executor can be asked what became of a call (`ReconcileTool`).
+	Reconcilable bool `protobuf:"varint,26,opt,name=reconcilable,proto3" json:"reconcilable,omitempty"`
+	// How long it is asked before a person is needed, such as `90s`, `10m` or `2h`;
+	// empty (from older servers): `10m`.
+	ReconcileFor string `protobuf:"bytes,27,opt,name=reconcile_for,json=reconcileFor,proto3" json:"reconcile_for,omitempty"`
 	// Under which digest the schema is kept beside the package: `sha256:` and 64 hex
 	// digits, over its RFC 8785 form. Empty where the package itself has it.
 	SchemaDigest string `protobuf:"bytes,22,opt,name=schema_digest,json=schemaDigest,proto3" json:"schema_digest,omitempty"`
@@ -563,6 +568,20 @@ func (x *Tool) GetUntrusted() bool {
 	return false
 }
 
+func (x *Tool) GetReconcilable() bool {
+	if x != nil {
+		return x.Reconcilable
+	}
+	return false
+}
+
+func (x *Tool) GetReconcileFor() string {
+	if x != nil {
+		return x.ReconcileFor
+	}
+	return ""
+}
+
 func (x *Tool) GetSchemaDigest() string {
 	if x != nil {
 		return x.SchemaDigest
@@ -671,7 +690,7 @@ const file_runwright_v1_package_proto_rawDesc = "" +
 	"\aadapter\x18\x01 \x01(\tR\aadapter\x12\x14\n" +
 	"\x05model\x18\x02 \x01(\tR\x05model\x12'\n" +
 	"\x0fparameters_json\x18\x03 \x01(\fR\x0eparametersJson\x12!\n" +
-	"\fmax_attempts\x18\x04 \x01(\rR\vmaxAttempts\"\xd8\x03\n" +
+	"\fmax_attempts\x18\x04 \x01(\rR\vmaxAttempts\"\xa1\x04\n" +
 	"\x04Tool\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12 \n" +
 	"\vdescription\x18\x02 \x01(\tR\vdescription\x124\n" +
@@ -686,7 +705,9 @@ const file_runwright_v1_package_proto_rawDesc = "" +
 	"\x16unavailable_timeout_ms\x18\b \x01(\rR\x14unavailableTimeoutMs\x12!\n" +
 	"\fmax_attempts\x18\t \x01(\rR\vmaxAttempts\x12\x12\n" +
 	"\x04risk\x18\x14 \x01(\tR\x04risk\x12\x1c\n" +
-	"\tuntrusted\x18\x15 \x01(\bR\tuntrusted\x12#\n" +
+	"\tuntrusted\x18\x15 \x01(\bR\tuntrusted\x12\"\n" +
+	"\freconcilable\x18\x1a \x01(\bR\freconcilable\x12#\n" +
+	"\rreconcile_for\x18\x1b \x01(\tR\freconcileFor\x12#\n" +
 	"\rschema_digest\x18\x16 \x01(\tR\fschemaDigest\x12&\n" +
 	"\x0fmodel_view_json\x18\x17 \x01(\fR\rmodelViewJson\"f\n" +
 	"\x06Budget\x12\x16\n" +

@@ -106,6 +106,12 @@ const (
 	PolicyVerdict_POLICY_VERDICT_ASK PolicyVerdict = 3
 	// The run must end.
 	PolicyVerdict_POLICY_VERDICT_INTERRUPT PolicyVerdict = 4
+	// It may go on with something else in its place: other arguments, another
+	// text, lower budgets. Only remote policies say this.
+	PolicyVerdict_POLICY_VERDICT_MODIFY PolicyVerdict = 5
+	// It is held, until a time or until somebody resumes it, and the policy is
+	// asked again then. Only remote policies say this.
+	PolicyVerdict_POLICY_VERDICT_DEFER PolicyVerdict = 6
 )
 
 // Enum value maps for PolicyVerdict.
@@ -116,6 +122,8 @@ var (
 		2: "POLICY_VERDICT_DENY",
 		3: "POLICY_VERDICT_ASK",
 		4: "POLICY_VERDICT_INTERRUPT",
+		5: "POLICY_VERDICT_MODIFY",
+		6: "POLICY_VERDICT_DEFER",
 	}
 	PolicyVerdict_value = map[string]int32{
 		"POLICY_VERDICT_UNSPECIFIED": 0,
@@ -123,6 +131,8 @@ var (
 		"POLICY_VERDICT_DENY":        2,
 		"POLICY_VERDICT_ASK":         3,
 		"POLICY_VERDICT_INTERRUPT":   4,
+		"POLICY_VERDICT_MODIFY":      5,
+		"POLICY_VERDICT_DEFER":       6,
 	}
 )
 
@@ -153,15 +163,31 @@ func (PolicyVerdict) EnumDescriptor() ([]byte, []int) {
 	return file_runwright_v1_policy_proto_rawDescGZIP(), []int{1}
 }
 
-// One entry of a package's `policies`: a built-in policy or rules.
+// One entry of a package's `policies`: a built-in policy, rules, or a remote
+// policy.
 type Policy struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// A built-in policy, such as `builtin:read-only`; empty for rules.
+	// A built-in policy, such as `builtin:read-only`; empty for anything else.
 	Builtin string `protobuf:"bytes,1,opt,name=builtin,proto3" json:"builtin,omitempty"`
 	// The rules; all of them are heard, the strictest verdict counts.
 	Rules []*PolicyRule `protobuf:"bytes,2,rep,name=rules,proto3" json:"rules,omitempty"`
 	// True in shadow mode: what it says is recorded and changes nothing.
-	Shadow        bool `protobuf:"varint,3,opt,name=shadow,proto3" json:"shadow,omitempty"`
+	Shadow bool `protobuf:"varint,3,opt,name=shadow,proto3" json:"shadow,omitempty"`
+	// A remote policy: the name under which its host registers a PolicyService;
+	// empty for anything else.
+	Remote string `protobuf:"bytes,4,opt,name=remote,proto3" json:"remote,omitempty"`
+	// Where a remote policy is asked.
+	Stages []PolicyStage `protobuf:"varint,5,rep,packed,name=stages,proto3,enum=runwright.v1.PolicyStage" json:"stages,omitempty"`
+	// How long it has for an answer, in milliseconds.
+	TimeoutMs uint32 `protobuf:"varint,6,opt,name=timeout_ms,json=timeoutMs,proto3" json:"timeout_ms,omitempty"`
+	// How often it is asked when no answer comes.
+	MaxAttempts uint32 `protobuf:"varint,7,opt,name=max_attempts,json=maxAttempts,proto3" json:"max_attempts,omitempty"`
+	// How long the run waits for one that is not registered or not healthy, in
+	// milliseconds; then it is denied.
+	UnavailableTimeoutMs uint32 `protobuf:"varint,8,opt,name=unavailable_timeout_ms,json=unavailableTimeoutMs,proto3" json:"unavailable_timeout_ms,omitempty"`
+	// True when an allow or a deny counts for the same subject of the same run
+	// again.
+	Cache         bool `protobuf:"varint,9,opt,name=cache,proto3" json:"cache,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -213,6 +239,48 @@ func (x *Policy) GetRules() []*PolicyRule {
 func (x *Policy) GetShadow() bool {
 	if x != nil {
 		return x.Shadow
+	}
+	return false
+}
+
+func (x *Policy) GetRemote() string {
+	if x != nil {
+		return x.Remote
+	}
+	return ""
+}
+
+func (x *Policy) GetStages() []PolicyStage {
+	if x != nil {
+		return x.Stages
+	}
+	return nil
+}
+
+func (x *Policy) GetTimeoutMs() uint32 {
+	if x != nil {
+		return x.TimeoutMs
+	}
+	return 0
+}
+
+func (x *Policy) GetMaxAttempts() uint32 {
+	if x != nil {
+		return x.MaxAttempts
+	}
+	return 0
+}
+
+func (x *Policy) GetUnavailableTimeoutMs() uint32 {
+	if x != nil {
+		return x.UnavailableTimeoutMs
+	}
+	return 0
+}
+
+func (x *Policy) GetCache() bool {
+	if x != nil {
+		return x.Cache
 	}
 	return false
 }
@@ -316,9 +384,9 @@ type PolicyOpinion struct {
 	Verdict PolicyVerdict `protobuf:"varint,1,opt,name=verdict,proto3,enum=runwright.v1.PolicyVerdict" json:"verdict,omitempty"`
 	// The policy, as in PolicyDecided.
 	PolicyRef string `protobuf:"bytes,2,opt,name=policy_ref,json=policyRef,proto3" json:"policy_ref,omitempty"`
-	// The rule by its place; empty for a built-in policy.
+	// The rule by its place; empty for a policy without rules.
 	Rule string `protobuf:"bytes,3,opt,name=rule,proto3" json:"rule,omitempty"`
-	// The code of the rule.
+	// The code of the rule, or of the policy's answer.
 	Code string `protobuf:"bytes,4,opt,name=code,proto3" json:"code,omitempty"`
 	// Whose policy it is: `package` or `operator`.
 	Decider string `protobuf:"bytes,5,opt,name=decider,proto3" json:"decider,omitempty"`
@@ -414,11 +482,18 @@ var File_runwright_v1_policy_proto protoreflect.FileDescriptor
 
 const file_runwright_v1_policy_proto_rawDesc = "" +
 	"\n" +
-	"\x19runwright/v1/policy.proto\x12\frunwright.v1\"j\n" +
+	"\x19runwright/v1/policy.proto\x12\frunwright.v1\"\xc3\x02\n" +
 	"\x06Policy\x12\x18\n" +
 	"\abuiltin\x18\x01 \x01(\tR\abuiltin\x12.\n" +
 	"\x05rules\x18\x02 \x03(\v2\x18.runwright.v1.PolicyRuleR\x05rules\x12\x16\n" +
-	"\x06shadow\x18\x03 \x01(\bR\x06shadow\"\xcc\x01\n" +
+	"\x06shadow\x18\x03 \x01(\bR\x06shadow\x12\x16\n" +
+	"\x06remote\x18\x04 \x01(\tR\x06remote\x121\n" +
+	"\x06stages\x18\x05 \x03(\x0e2\x19.runwright.v1.PolicyStageR\x06stages\x12\x1d\n" +
+	"\n" +
+	"timeout_ms\x18\x06 \x01(\rR\ttimeoutMs\x12!\n" +
+	"\fmax_attempts\x18\a \x01(\rR\vmaxAttempts\x124\n" +
+	"\x16unavailable_timeout_ms\x18\b \x01(\rR\x14unavailableTimeoutMs\x12\x14\n" +
+	"\x05cache\x18\t \x01(\bR\x05cache\"\xcc\x01\n" +
 	"\n" +
 	"PolicyRule\x12/\n" +
 	"\x05stage\x18\x01 \x01(\x0e2\x19.runwright.v1.PolicyStageR\x05stage\x12\x12\n" +
@@ -443,13 +518,15 @@ const file_runwright_v1_policy_proto_rawDesc = "" +
 	"\x12POLICY_STAGE_INPUT\x10\x03\x12\x1e\n" +
 	"\x1aPOLICY_STAGE_MODEL_REQUEST\x10\x04\x12\x1a\n" +
 	"\x16POLICY_STAGE_POST_TOOL\x10\x05\x12\x17\n" +
-	"\x13POLICY_STAGE_OUTPUT\x10\x06*\x98\x01\n" +
+	"\x13POLICY_STAGE_OUTPUT\x10\x06*\xcd\x01\n" +
 	"\rPolicyVerdict\x12\x1e\n" +
 	"\x1aPOLICY_VERDICT_UNSPECIFIED\x10\x00\x12\x18\n" +
 	"\x14POLICY_VERDICT_ALLOW\x10\x01\x12\x17\n" +
 	"\x13POLICY_VERDICT_DENY\x10\x02\x12\x16\n" +
 	"\x12POLICY_VERDICT_ASK\x10\x03\x12\x1c\n" +
-	"\x18POLICY_VERDICT_INTERRUPT\x10\x04Bk\n" +
+	"\x18POLICY_VERDICT_INTERRUPT\x10\x04\x12\x19\n" +
+	"\x15POLICY_VERDICT_MODIFY\x10\x05\x12\x18\n" +
+	"\x14POLICY_VERDICT_DEFER\x10\x06Bk\n" +
 	"\x10dev.runwright.v1P\x01ZFgithub.com/runwright/runwright/clients/go/gen/runwright/v1;runwrightv1\xaa\x02\fRunwright.V1b\x06proto3"
 
 var (
@@ -475,14 +552,15 @@ var file_runwright_v1_policy_proto_goTypes = []any{
 }
 var file_runwright_v1_policy_proto_depIdxs = []int32{
 	3, // 0: runwright.v1.Policy.rules:type_name -> runwright.v1.PolicyRule
-	0, // 1: runwright.v1.PolicyRule.stage:type_name -> runwright.v1.PolicyStage
-	1, // 2: runwright.v1.PolicyRule.then:type_name -> runwright.v1.PolicyVerdict
-	1, // 3: runwright.v1.PolicyOpinion.verdict:type_name -> runwright.v1.PolicyVerdict
-	4, // [4:4] is the sub-list for method output_type
-	4, // [4:4] is the sub-list for method input_type
-	4, // [4:4] is the sub-list for extension type_name
-	4, // [4:4] is the sub-list for extension extendee
-	0, // [0:4] is the sub-list for field type_name
+	0, // 1: runwright.v1.Policy.stages:type_name -> runwright.v1.PolicyStage
+	0, // 2: runwright.v1.PolicyRule.stage:type_name -> runwright.v1.PolicyStage
+	1, // 3: runwright.v1.PolicyRule.then:type_name -> runwright.v1.PolicyVerdict
+	1, // 4: runwright.v1.PolicyOpinion.verdict:type_name -> runwright.v1.PolicyVerdict
+	5, // [5:5] is the sub-list for method output_type
+	5, // [5:5] is the sub-list for method input_type
+	5, // [5:5] is the sub-list for extension type_name
+	5, // [5:5] is the sub-list for extension extendee
+	0, // [0:5] is the sub-list for field type_name
 }
 
 func init() { file_runwright_v1_policy_proto_init() }

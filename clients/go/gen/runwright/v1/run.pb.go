@@ -268,6 +268,8 @@ const (
 	WaitKind_WAIT_KIND_PROVIDER WaitKind = 3
 	// An operator who releases or removes a run that is held.
 	WaitKind_WAIT_KIND_RELEASE WaitKind = 4
+	// A remote policy: its answer, or a host of it that can be asked.
+	WaitKind_WAIT_KIND_POLICY WaitKind = 5
 	// Somebody who approves a call, or does not.
 	WaitKind_WAIT_KIND_APPROVAL WaitKind = 8
 )
@@ -280,6 +282,7 @@ var (
 		2: "WAIT_KIND_REPAIR",
 		3: "WAIT_KIND_PROVIDER",
 		4: "WAIT_KIND_RELEASE",
+		5: "WAIT_KIND_POLICY",
 		8: "WAIT_KIND_APPROVAL",
 	}
 	WaitKind_value = map[string]int32{
@@ -288,6 +291,7 @@ var (
 		"WAIT_KIND_REPAIR":      2,
 		"WAIT_KIND_PROVIDER":    3,
 		"WAIT_KIND_RELEASE":     4,
+		"WAIT_KIND_POLICY":      5,
 		"WAIT_KIND_APPROVAL":    8,
 	}
 )
@@ -331,6 +335,8 @@ const (
 	EffectState_EFFECT_STATE_RUNNING EffectState = 2
 	// The outcome is unknown and the call must not be repeated.
 	EffectState_EFFECT_STATE_UNKNOWN EffectState = 3
+	// The outcome is unknown, and the executor is asked what it was.
+	EffectState_EFFECT_STATE_RECONCILING EffectState = 4
 )
 
 // Enum value maps for EffectState.
@@ -340,12 +346,14 @@ var (
 		1: "EFFECT_STATE_QUEUED",
 		2: "EFFECT_STATE_RUNNING",
 		3: "EFFECT_STATE_UNKNOWN",
+		4: "EFFECT_STATE_RECONCILING",
 	}
 	EffectState_value = map[string]int32{
 		"EFFECT_STATE_UNSPECIFIED": 0,
 		"EFFECT_STATE_QUEUED":      1,
 		"EFFECT_STATE_RUNNING":     2,
 		"EFFECT_STATE_UNKNOWN":     3,
+		"EFFECT_STATE_RECONCILING": 4,
 	}
 )
 
@@ -1606,19 +1614,21 @@ const file_runwright_v1_run_proto_rawDesc = "" +
 	"\x06OnBusy\x12\x17\n" +
 	"\x13ON_BUSY_UNSPECIFIED\x10\x00\x12\x11\n" +
 	"\rON_BUSY_ALLOW\x10\x01\x12\x12\n" +
-	"\x0eON_BUSY_REJECT\x10\x02*\x9a\x01\n" +
+	"\x0eON_BUSY_REJECT\x10\x02*\xb0\x01\n" +
 	"\bWaitKind\x12\x19\n" +
 	"\x15WAIT_KIND_UNSPECIFIED\x10\x00\x12\x16\n" +
 	"\x12WAIT_KIND_EXECUTOR\x10\x01\x12\x14\n" +
 	"\x10WAIT_KIND_REPAIR\x10\x02\x12\x16\n" +
 	"\x12WAIT_KIND_PROVIDER\x10\x03\x12\x15\n" +
-	"\x11WAIT_KIND_RELEASE\x10\x04\x12\x16\n" +
-	"\x12WAIT_KIND_APPROVAL\x10\b*x\n" +
+	"\x11WAIT_KIND_RELEASE\x10\x04\x12\x14\n" +
+	"\x10WAIT_KIND_POLICY\x10\x05\x12\x16\n" +
+	"\x12WAIT_KIND_APPROVAL\x10\b*\x96\x01\n" +
 	"\vEffectState\x12\x1c\n" +
 	"\x18EFFECT_STATE_UNSPECIFIED\x10\x00\x12\x17\n" +
 	"\x13EFFECT_STATE_QUEUED\x10\x01\x12\x18\n" +
 	"\x14EFFECT_STATE_RUNNING\x10\x02\x12\x18\n" +
-	"\x14EFFECT_STATE_UNKNOWN\x10\x03*\x8a\x01\n" +
+	"\x14EFFECT_STATE_UNKNOWN\x10\x03\x12\x1c\n" +
+	"\x18EFFECT_STATE_RECONCILING\x10\x04*\x8a\x01\n" +
 	"\n" +
 	"Resolution\x12\x1a\n" +
 	"\x16RESOLUTION_UNSPECIFIED\x10\x00\x12\x17\n" +

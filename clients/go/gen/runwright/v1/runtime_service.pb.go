@@ -659,6 +659,134 @@ func (x *ResolveEffectResponse) GetResolved() bool {
 	return false
 }
 
+// Request of Resume.
+type ResumeRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The run.
+	RunId string `protobuf:"bytes,1,opt,name=run_id,json=runId,proto3" json:"run_id,omitempty"`
+	// The question that was deferred, as `RunSnapshot.waiting_on` names it.
+	EffectId string `protobuf:"bytes,2,opt,name=effect_id,json=effectId,proto3" json:"effect_id,omitempty"`
+	// The request's id, made by the caller; it follows the rule of run ids.
+	RequestId string `protobuf:"bytes,3,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	// Why, for the record; at most 512 bytes. Empty: none given.
+	Reason        string `protobuf:"bytes,4,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ResumeRequest) Reset() {
+	*x = ResumeRequest{}
+	mi := &file_runwright_v1_runtime_service_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ResumeRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ResumeRequest) ProtoMessage() {}
+
+func (x *ResumeRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_runwright_v1_runtime_service_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ResumeRequest.ProtoReflect.Descriptor instead.
+func (*ResumeRequest) Descriptor() ([]byte, []int) {
+	return file_runwright_v1_runtime_service_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *ResumeRequest) GetRunId() string {
+	if x != nil {
+		return x.RunId
+	}
+	return ""
+}
+
+func (x *ResumeRequest) GetEffectId() string {
+	if x != nil {
+		return x.EffectId
+	}
+	return ""
+}
+
+func (x *ResumeRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+func (x *ResumeRequest) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+// Response of Resume.
+type ResumeResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The run as it stands.
+	Run *RunSnapshot `protobuf:"bytes,1,opt,name=run,proto3" json:"run,omitempty"`
+	// True when this call had it go on.
+	Resumed       bool `protobuf:"varint,2,opt,name=resumed,proto3" json:"resumed,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ResumeResponse) Reset() {
+	*x = ResumeResponse{}
+	mi := &file_runwright_v1_runtime_service_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ResumeResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ResumeResponse) ProtoMessage() {}
+
+func (x *ResumeResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_runwright_v1_runtime_service_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ResumeResponse.ProtoReflect.Descriptor instead.
+func (*ResumeResponse) Descriptor() ([]byte, []int) {
+	return file_runwright_v1_runtime_service_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *ResumeResponse) GetRun() *RunSnapshot {
+	if x != nil {
+		return x.Run
+	}
+	return nil
+}
+
+func (x *ResumeResponse) GetResumed() bool {
+	if x != nil {
+		return x.Resumed
+	}
+	return false
+}
+
 // Request of ReleaseRun.
 type ReleaseRunRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -672,7 +800,7 @@ type ReleaseRunRequest struct {
 
 func (x *ReleaseRunRequest) Reset() {
 	*x = ReleaseRunRequest{}
-	mi := &file_runwright_v1_runtime_service_proto_msgTypes[7]
+	mi := &file_runwright_v1_runtime_service_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -684,7 +812,7 @@ func (x *ReleaseRunRequest) String() string {
 func (*ReleaseRunRequest) ProtoMessage() {}
 
 func (x *ReleaseRunRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_runwright_v1_runtime_service_proto_msgTypes[7]
+	mi := &file_runwright_v1_runtime_service_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -697,7 +825,7 @@ func (x *ReleaseRunRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReleaseRunRequest.ProtoReflect.Descriptor instead.
 func (*ReleaseRunRequest) Descriptor() ([]byte, []int) {
-	return file_runwright_v1_runtime_service_proto_rawDescGZIP(), []int{7}
+	return file_runwright_v1_runtime_service_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *ReleaseRunRequest) GetRunId() string {
@@ -727,7 +855,7 @@ type ReleaseRunResponse struct {
 
 func (x *ReleaseRunResponse) Reset() {
 	*x = ReleaseRunResponse{}
-	mi := &file_runwright_v1_runtime_service_proto_msgTypes[8]
+	mi := &file_runwright_v1_runtime_service_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -739,7 +867,7 @@ func (x *ReleaseRunResponse) String() string {
 func (*ReleaseRunResponse) ProtoMessage() {}
 
 func (x *ReleaseRunResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_runwright_v1_runtime_service_proto_msgTypes[8]
+	mi := &file_runwright_v1_runtime_service_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -752,7 +880,7 @@ func (x *ReleaseRunResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReleaseRunResponse.ProtoReflect.Descriptor instead.
 func (*ReleaseRunResponse) Descriptor() ([]byte, []int) {
-	return file_runwright_v1_runtime_service_proto_rawDescGZIP(), []int{8}
+	return file_runwright_v1_runtime_service_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *ReleaseRunResponse) GetRun() *RunSnapshot {
@@ -782,7 +910,7 @@ type RemoveRunRequest struct {
 
 func (x *RemoveRunRequest) Reset() {
 	*x = RemoveRunRequest{}
-	mi := &file_runwright_v1_runtime_service_proto_msgTypes[9]
+	mi := &file_runwright_v1_runtime_service_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -794,7 +922,7 @@ func (x *RemoveRunRequest) String() string {
 func (*RemoveRunRequest) ProtoMessage() {}
 
 func (x *RemoveRunRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_runwright_v1_runtime_service_proto_msgTypes[9]
+	mi := &file_runwright_v1_runtime_service_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -807,7 +935,7 @@ func (x *RemoveRunRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveRunRequest.ProtoReflect.Descriptor instead.
 func (*RemoveRunRequest) Descriptor() ([]byte, []int) {
-	return file_runwright_v1_runtime_service_proto_rawDescGZIP(), []int{9}
+	return file_runwright_v1_runtime_service_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *RemoveRunRequest) GetRunId() string {
@@ -835,7 +963,7 @@ type RemoveRunResponse struct {
 
 func (x *RemoveRunResponse) Reset() {
 	*x = RemoveRunResponse{}
-	mi := &file_runwright_v1_runtime_service_proto_msgTypes[10]
+	mi := &file_runwright_v1_runtime_service_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -847,7 +975,7 @@ func (x *RemoveRunResponse) String() string {
 func (*RemoveRunResponse) ProtoMessage() {}
 
 func (x *RemoveRunResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_runwright_v1_runtime_service_proto_msgTypes[10]
+	mi := &file_runwright_v1_runtime_service_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -860,7 +988,7 @@ func (x *RemoveRunResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveRunResponse.ProtoReflect.Descriptor instead.
 func (*RemoveRunResponse) Descriptor() ([]byte, []int) {
-	return file_runwright_v1_runtime_service_proto_rawDescGZIP(), []int{10}
+	return file_runwright_v1_runtime_service_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *RemoveRunResponse) GetRun() *RunSnapshot {
@@ -881,7 +1009,7 @@ type SnapshotRequest struct {
 
 func (x *SnapshotRequest) Reset() {
 	*x = SnapshotRequest{}
-	mi := &file_runwright_v1_runtime_service_proto_msgTypes[11]
+	mi := &file_runwright_v1_runtime_service_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -893,7 +1021,7 @@ func (x *SnapshotRequest) String() string {
 func (*SnapshotRequest) ProtoMessage() {}
 
 func (x *SnapshotRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_runwright_v1_runtime_service_proto_msgTypes[11]
+	mi := &file_runwright_v1_runtime_service_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -906,7 +1034,7 @@ func (x *SnapshotRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SnapshotRequest.ProtoReflect.Descriptor instead.
 func (*SnapshotRequest) Descriptor() ([]byte, []int) {
-	return file_runwright_v1_runtime_service_proto_rawDescGZIP(), []int{11}
+	return file_runwright_v1_runtime_service_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *SnapshotRequest) GetRunId() string {
@@ -927,7 +1055,7 @@ type SnapshotResponse struct {
 
 func (x *SnapshotResponse) Reset() {
 	*x = SnapshotResponse{}
-	mi := &file_runwright_v1_runtime_service_proto_msgTypes[12]
+	mi := &file_runwright_v1_runtime_service_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -939,7 +1067,7 @@ func (x *SnapshotResponse) String() string {
 func (*SnapshotResponse) ProtoMessage() {}
 
 func (x *SnapshotResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_runwright_v1_runtime_service_proto_msgTypes[12]
+	mi := &file_runwright_v1_runtime_service_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -952,7 +1080,7 @@ func (x *SnapshotResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SnapshotResponse.ProtoReflect.Descriptor instead.
 func (*SnapshotResponse) Descriptor() ([]byte, []int) {
-	return file_runwright_v1_runtime_service_proto_rawDescGZIP(), []int{12}
+	return file_runwright_v1_runtime_service_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *SnapshotResponse) GetRun() *RunSnapshot {
@@ -973,7 +1101,7 @@ type ExportRunRequest struct {
 
 func (x *ExportRunRequest) Reset() {
 	*x = ExportRunRequest{}
-	mi := &file_runwright_v1_runtime_service_proto_msgTypes[13]
+	mi := &file_runwright_v1_runtime_service_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -985,7 +1113,7 @@ func (x *ExportRunRequest) String() string {
 func (*ExportRunRequest) ProtoMessage() {}
 
 func (x *ExportRunRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_runwright_v1_runtime_service_proto_msgTypes[13]
+	mi := &file_runwright_v1_runtime_service_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -998,7 +1126,7 @@ func (x *ExportRunRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExportRunRequest.ProtoReflect.Descriptor instead.
 func (*ExportRunRequest) Descriptor() ([]byte, []int) {
-	return file_runwright_v1_runtime_service_proto_rawDescGZIP(), []int{13}
+	return file_runwright_v1_runtime_service_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *ExportRunRequest) GetRunId() string {
@@ -1025,7 +1153,7 @@ type ExportRunResponse struct {
 
 func (x *ExportRunResponse) Reset() {
 	*x = ExportRunResponse{}
-	mi := &file_runwright_v1_runtime_service_proto_msgTypes[14]
+	mi := &file_runwright_v1_runtime_service_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1037,7 +1165,7 @@ func (x *ExportRunResponse) String() string {
 func (*ExportRunResponse) ProtoMessage() {}
 
 func (x *ExportRunResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_runwright_v1_runtime_service_proto_msgTypes[14]
+	mi := &file_runwright_v1_runtime_service_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1050,7 +1178,7 @@ func (x *ExportRunResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExportRunResponse.ProtoReflect.Descriptor instead.
 func (*ExportRunResponse) Descriptor() ([]byte, []int) {
-	return file_runwright_v1_runtime_service_proto_rawDescGZIP(), []int{14}
+	return file_runwright_v1_runtime_service_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *ExportRunResponse) GetElement() isExportRunResponse_Element {
@@ -1133,7 +1261,7 @@ type ExportHeader struct {
 
 func (x *ExportHeader) Reset() {
 	*x = ExportHeader{}
-	mi := &file_runwright_v1_runtime_service_proto_msgTypes[15]
+	mi := &file_runwright_v1_runtime_service_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1145,7 +1273,7 @@ func (x *ExportHeader) String() string {
 func (*ExportHeader) ProtoMessage() {}
 
 func (x *ExportHeader) ProtoReflect() protoreflect.Message {
-	mi := &file_runwright_v1_runtime_service_proto_msgTypes[15]
+	mi := &file_runwright_v1_runtime_service_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1158,7 +1286,7 @@ func (x *ExportHeader) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExportHeader.ProtoReflect.Descriptor instead.
 func (*ExportHeader) Descriptor() ([]byte, []int) {
-	return file_runwright_v1_runtime_service_proto_rawDescGZIP(), []int{15}
+	return file_runwright_v1_runtime_service_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *ExportHeader) GetFormat() uint32 {
@@ -1221,7 +1349,7 @@ type ExportedEvent struct {
 
 func (x *ExportedEvent) Reset() {
 	*x = ExportedEvent{}
-	mi := &file_runwright_v1_runtime_service_proto_msgTypes[16]
+	mi := &file_runwright_v1_runtime_service_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1233,7 +1361,7 @@ func (x *ExportedEvent) String() string {
 func (*ExportedEvent) ProtoMessage() {}
 
 func (x *ExportedEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_runwright_v1_runtime_service_proto_msgTypes[16]
+	mi := &file_runwright_v1_runtime_service_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1246,7 +1374,7 @@ func (x *ExportedEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExportedEvent.ProtoReflect.Descriptor instead.
 func (*ExportedEvent) Descriptor() ([]byte, []int) {
-	return file_runwright_v1_runtime_service_proto_rawDescGZIP(), []int{16}
+	return file_runwright_v1_runtime_service_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *ExportedEvent) GetData() []byte {
@@ -1294,7 +1422,7 @@ type ExportedContent struct {
 
 func (x *ExportedContent) Reset() {
 	*x = ExportedContent{}
-	mi := &file_runwright_v1_runtime_service_proto_msgTypes[17]
+	mi := &file_runwright_v1_runtime_service_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1306,7 +1434,7 @@ func (x *ExportedContent) String() string {
 func (*ExportedContent) ProtoMessage() {}
 
 func (x *ExportedContent) ProtoReflect() protoreflect.Message {
-	mi := &file_runwright_v1_runtime_service_proto_msgTypes[17]
+	mi := &file_runwright_v1_runtime_service_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1319,7 +1447,7 @@ func (x *ExportedContent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExportedContent.ProtoReflect.Descriptor instead.
 func (*ExportedContent) Descriptor() ([]byte, []int) {
-	return file_runwright_v1_runtime_service_proto_rawDescGZIP(), []int{17}
+	return file_runwright_v1_runtime_service_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *ExportedContent) GetDigest() string {
@@ -1368,7 +1496,7 @@ type StreamScope struct {
 
 func (x *StreamScope) Reset() {
 	*x = StreamScope{}
-	mi := &file_runwright_v1_runtime_service_proto_msgTypes[18]
+	mi := &file_runwright_v1_runtime_service_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1380,7 +1508,7 @@ func (x *StreamScope) String() string {
 func (*StreamScope) ProtoMessage() {}
 
 func (x *StreamScope) ProtoReflect() protoreflect.Message {
-	mi := &file_runwright_v1_runtime_service_proto_msgTypes[18]
+	mi := &file_runwright_v1_runtime_service_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1393,7 +1521,7 @@ func (x *StreamScope) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StreamScope.ProtoReflect.Descriptor instead.
 func (*StreamScope) Descriptor() ([]byte, []int) {
-	return file_runwright_v1_runtime_service_proto_rawDescGZIP(), []int{18}
+	return file_runwright_v1_runtime_service_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *StreamScope) GetScope() isStreamScope_Scope {
@@ -1480,7 +1608,7 @@ type AllRuns struct {
 
 func (x *AllRuns) Reset() {
 	*x = AllRuns{}
-	mi := &file_runwright_v1_runtime_service_proto_msgTypes[19]
+	mi := &file_runwright_v1_runtime_service_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1492,7 +1620,7 @@ func (x *AllRuns) String() string {
 func (*AllRuns) ProtoMessage() {}
 
 func (x *AllRuns) ProtoReflect() protoreflect.Message {
-	mi := &file_runwright_v1_runtime_service_proto_msgTypes[19]
+	mi := &file_runwright_v1_runtime_service_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1505,7 +1633,7 @@ func (x *AllRuns) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AllRuns.ProtoReflect.Descriptor instead.
 func (*AllRuns) Descriptor() ([]byte, []int) {
-	return file_runwright_v1_runtime_service_proto_rawDescGZIP(), []int{19}
+	return file_runwright_v1_runtime_service_proto_rawDescGZIP(), []int{21}
 }
 
 // Which events of a scope are wanted. A dimension left out means any; an event
@@ -1528,7 +1656,7 @@ type EventFilter struct {
 
 func (x *EventFilter) Reset() {
 	*x = EventFilter{}
-	mi := &file_runwright_v1_runtime_service_proto_msgTypes[20]
+	mi := &file_runwright_v1_runtime_service_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1540,7 +1668,7 @@ func (x *EventFilter) String() string {
 func (*EventFilter) ProtoMessage() {}
 
 func (x *EventFilter) ProtoReflect() protoreflect.Message {
-	mi := &file_runwright_v1_runtime_service_proto_msgTypes[20]
+	mi := &file_runwright_v1_runtime_service_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1553,7 +1681,7 @@ func (x *EventFilter) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EventFilter.ProtoReflect.Descriptor instead.
 func (*EventFilter) Descriptor() ([]byte, []int) {
-	return file_runwright_v1_runtime_service_proto_rawDescGZIP(), []int{20}
+	return file_runwright_v1_runtime_service_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *EventFilter) GetKinds() []EventKind {
@@ -1621,7 +1749,7 @@ type SubscribeRequest struct {
 
 func (x *SubscribeRequest) Reset() {
 	*x = SubscribeRequest{}
-	mi := &file_runwright_v1_runtime_service_proto_msgTypes[21]
+	mi := &file_runwright_v1_runtime_service_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1633,7 +1761,7 @@ func (x *SubscribeRequest) String() string {
 func (*SubscribeRequest) ProtoMessage() {}
 
 func (x *SubscribeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_runwright_v1_runtime_service_proto_msgTypes[21]
+	mi := &file_runwright_v1_runtime_service_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1646,7 +1774,7 @@ func (x *SubscribeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SubscribeRequest.ProtoReflect.Descriptor instead.
 func (*SubscribeRequest) Descriptor() ([]byte, []int) {
-	return file_runwright_v1_runtime_service_proto_rawDescGZIP(), []int{21}
+	return file_runwright_v1_runtime_service_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *SubscribeRequest) GetScope() *StreamScope {
@@ -1702,7 +1830,7 @@ type SubscribeResponse struct {
 
 func (x *SubscribeResponse) Reset() {
 	*x = SubscribeResponse{}
-	mi := &file_runwright_v1_runtime_service_proto_msgTypes[22]
+	mi := &file_runwright_v1_runtime_service_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1714,7 +1842,7 @@ func (x *SubscribeResponse) String() string {
 func (*SubscribeResponse) ProtoMessage() {}
 
 func (x *SubscribeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_runwright_v1_runtime_service_proto_msgTypes[22]
+	mi := &file_runwright_v1_runtime_service_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1727,7 +1855,7 @@ func (x *SubscribeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SubscribeResponse.ProtoReflect.Descriptor instead.
 func (*SubscribeResponse) Descriptor() ([]byte, []int) {
-	return file_runwright_v1_runtime_service_proto_rawDescGZIP(), []int{22}
+	return file_runwright_v1_runtime_service_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *SubscribeResponse) GetFrames() []*EventFrame {
@@ -1750,7 +1878,7 @@ type WaitRequest struct {
 
 func (x *WaitRequest) Reset() {
 	*x = WaitRequest{}
-	mi := &file_runwright_v1_runtime_service_proto_msgTypes[23]
+	mi := &file_runwright_v1_runtime_service_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1762,7 +1890,7 @@ func (x *WaitRequest) String() string {
 func (*WaitRequest) ProtoMessage() {}
 
 func (x *WaitRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_runwright_v1_runtime_service_proto_msgTypes[23]
+	mi := &file_runwright_v1_runtime_service_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1775,7 +1903,7 @@ func (x *WaitRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WaitRequest.ProtoReflect.Descriptor instead.
 func (*WaitRequest) Descriptor() ([]byte, []int) {
-	return file_runwright_v1_runtime_service_proto_rawDescGZIP(), []int{23}
+	return file_runwright_v1_runtime_service_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *WaitRequest) GetRunId() string {
@@ -1806,7 +1934,7 @@ type WaitResponse struct {
 
 func (x *WaitResponse) Reset() {
 	*x = WaitResponse{}
-	mi := &file_runwright_v1_runtime_service_proto_msgTypes[24]
+	mi := &file_runwright_v1_runtime_service_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1818,7 +1946,7 @@ func (x *WaitResponse) String() string {
 func (*WaitResponse) ProtoMessage() {}
 
 func (x *WaitResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_runwright_v1_runtime_service_proto_msgTypes[24]
+	mi := &file_runwright_v1_runtime_service_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1831,7 +1959,7 @@ func (x *WaitResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WaitResponse.ProtoReflect.Descriptor instead.
 func (*WaitResponse) Descriptor() ([]byte, []int) {
-	return file_runwright_v1_runtime_service_proto_rawDescGZIP(), []int{24}
+	return file_runwright_v1_runtime_service_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *WaitResponse) GetRun() *RunSnapshot {
@@ -1867,7 +1995,7 @@ type ListEventsRequest struct {
 
 func (x *ListEventsRequest) Reset() {
 	*x = ListEventsRequest{}
-	mi := &file_runwright_v1_runtime_service_proto_msgTypes[25]
+	mi := &file_runwright_v1_runtime_service_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1879,7 +2007,7 @@ func (x *ListEventsRequest) String() string {
 func (*ListEventsRequest) ProtoMessage() {}
 
 func (x *ListEventsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_runwright_v1_runtime_service_proto_msgTypes[25]
+	mi := &file_runwright_v1_runtime_service_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1892,7 +2020,7 @@ func (x *ListEventsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListEventsRequest.ProtoReflect.Descriptor instead.
 func (*ListEventsRequest) Descriptor() ([]byte, []int) {
-	return file_runwright_v1_runtime_service_proto_rawDescGZIP(), []int{25}
+	return file_runwright_v1_runtime_service_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *ListEventsRequest) GetScope() *StreamScope {
@@ -1945,7 +2073,7 @@ type ListEventsResponse struct {
 
 func (x *ListEventsResponse) Reset() {
 	*x = ListEventsResponse{}
-	mi := &file_runwright_v1_runtime_service_proto_msgTypes[26]
+	mi := &file_runwright_v1_runtime_service_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1957,7 +2085,7 @@ func (x *ListEventsResponse) String() string {
 func (*ListEventsResponse) ProtoMessage() {}
 
 func (x *ListEventsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_runwright_v1_runtime_service_proto_msgTypes[26]
+	mi := &file_runwright_v1_runtime_service_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1970,7 +2098,7 @@ func (x *ListEventsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListEventsResponse.ProtoReflect.Descriptor instead.
 func (*ListEventsResponse) Descriptor() ([]byte, []int) {
-	return file_runwright_v1_runtime_service_proto_rawDescGZIP(), []int{26}
+	return file_runwright_v1_runtime_service_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *ListEventsResponse) GetFrames() []*EventFrame {
@@ -2005,7 +2133,7 @@ type RunFilter struct {
 
 func (x *RunFilter) Reset() {
 	*x = RunFilter{}
-	mi := &file_runwright_v1_runtime_service_proto_msgTypes[27]
+	mi := &file_runwright_v1_runtime_service_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2017,7 +2145,7 @@ func (x *RunFilter) String() string {
 func (*RunFilter) ProtoMessage() {}
 
 func (x *RunFilter) ProtoReflect() protoreflect.Message {
-	mi := &file_runwright_v1_runtime_service_proto_msgTypes[27]
+	mi := &file_runwright_v1_runtime_service_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2030,7 +2158,7 @@ func (x *RunFilter) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RunFilter.ProtoReflect.Descriptor instead.
 func (*RunFilter) Descriptor() ([]byte, []int) {
-	return file_runwright_v1_runtime_service_proto_rawDescGZIP(), []int{27}
+	return file_runwright_v1_runtime_service_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *RunFilter) GetStatuses() []RunStatus {
@@ -2077,7 +2205,7 @@ type ListRunsRequest struct {
 
 func (x *ListRunsRequest) Reset() {
 	*x = ListRunsRequest{}
-	mi := &file_runwright_v1_runtime_service_proto_msgTypes[28]
+	mi := &file_runwright_v1_runtime_service_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2089,7 +2217,7 @@ func (x *ListRunsRequest) String() string {
 func (*ListRunsRequest) ProtoMessage() {}
 
 func (x *ListRunsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_runwright_v1_runtime_service_proto_msgTypes[28]
+	mi := &file_runwright_v1_runtime_service_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2102,7 +2230,7 @@ func (x *ListRunsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRunsRequest.ProtoReflect.Descriptor instead.
 func (*ListRunsRequest) Descriptor() ([]byte, []int) {
-	return file_runwright_v1_runtime_service_proto_rawDescGZIP(), []int{28}
+	return file_runwright_v1_runtime_service_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *ListRunsRequest) GetPageSize() int32 {
@@ -2141,7 +2269,7 @@ type ListRunsResponse struct {
 
 func (x *ListRunsResponse) Reset() {
 	*x = ListRunsResponse{}
-	mi := &file_runwright_v1_runtime_service_proto_msgTypes[29]
+	mi := &file_runwright_v1_runtime_service_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2153,7 +2281,7 @@ func (x *ListRunsResponse) String() string {
 func (*ListRunsResponse) ProtoMessage() {}
 
 func (x *ListRunsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_runwright_v1_runtime_service_proto_msgTypes[29]
+	mi := &file_runwright_v1_runtime_service_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2166,7 +2294,7 @@ func (x *ListRunsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRunsResponse.ProtoReflect.Descriptor instead.
 func (*ListRunsResponse) Descriptor() ([]byte, []int) {
-	return file_runwright_v1_runtime_service_proto_rawDescGZIP(), []int{29}
+	return file_runwright_v1_runtime_service_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *ListRunsResponse) GetRuns() []*RunSnapshot {
@@ -2211,7 +2339,7 @@ type AuditEvent struct {
 
 func (x *AuditEvent) Reset() {
 	*x = AuditEvent{}
-	mi := &file_runwright_v1_runtime_service_proto_msgTypes[30]
+	mi := &file_runwright_v1_runtime_service_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2223,7 +2351,7 @@ func (x *AuditEvent) String() string {
 func (*AuditEvent) ProtoMessage() {}
 
 func (x *AuditEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_runwright_v1_runtime_service_proto_msgTypes[30]
+	mi := &file_runwright_v1_runtime_service_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2236,7 +2364,7 @@ func (x *AuditEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AuditEvent.ProtoReflect.Descriptor instead.
 func (*AuditEvent) Descriptor() ([]byte, []int) {
-	return file_runwright_v1_runtime_service_proto_rawDescGZIP(), []int{30}
+	return file_runwright_v1_runtime_service_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *AuditEvent) GetNumber() uint64 {
@@ -2315,7 +2443,7 @@ type ListAuditEventsRequest struct {
 
 func (x *ListAuditEventsRequest) Reset() {
 	*x = ListAuditEventsRequest{}
-	mi := &file_runwright_v1_runtime_service_proto_msgTypes[31]
+	mi := &file_runwright_v1_runtime_service_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2327,7 +2455,7 @@ func (x *ListAuditEventsRequest) String() string {
 func (*ListAuditEventsRequest) ProtoMessage() {}
 
 func (x *ListAuditEventsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_runwright_v1_runtime_service_proto_msgTypes[31]
+	mi := &file_runwright_v1_runtime_service_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2340,7 +2468,7 @@ func (x *ListAuditEventsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListAuditEventsRequest.ProtoReflect.Descriptor instead.
 func (*ListAuditEventsRequest) Descriptor() ([]byte, []int) {
-	return file_runwright_v1_runtime_service_proto_rawDescGZIP(), []int{31}
+	return file_runwright_v1_runtime_service_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *ListAuditEventsRequest) GetPageSize() int32 {
@@ -2370,7 +2498,7 @@ type ListAuditEventsResponse struct {
 
 func (x *ListAuditEventsResponse) Reset() {
 	*x = ListAuditEventsResponse{}
-	mi := &file_runwright_v1_runtime_service_proto_msgTypes[32]
+	mi := &file_runwright_v1_runtime_service_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2382,7 +2510,7 @@ func (x *ListAuditEventsResponse) String() string {
 func (*ListAuditEventsResponse) ProtoMessage() {}
 
 func (x *ListAuditEventsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_runwright_v1_runtime_service_proto_msgTypes[32]
+	mi := &file_runwright_v1_runtime_service_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2395,7 +2523,7 @@ func (x *ListAuditEventsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListAuditEventsResponse.ProtoReflect.Descriptor instead.
 func (*ListAuditEventsResponse) Descriptor() ([]byte, []int) {
-	return file_runwright_v1_runtime_service_proto_rawDescGZIP(), []int{32}
+	return file_runwright_v1_runtime_service_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *ListAuditEventsResponse) GetEvents() []*AuditEvent {
@@ -2425,7 +2553,7 @@ type GetServerInfoRequest struct {
 
 func (x *GetServerInfoRequest) Reset() {
 	*x = GetServerInfoRequest{}
-	mi := &file_runwright_v1_runtime_service_proto_msgTypes[33]
+	mi := &file_runwright_v1_runtime_service_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2437,7 +2565,7 @@ func (x *GetServerInfoRequest) String() string {
 func (*GetServerInfoRequest) ProtoMessage() {}
 
 func (x *GetServerInfoRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_runwright_v1_runtime_service_proto_msgTypes[33]
+	mi := &file_runwright_v1_runtime_service_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2450,7 +2578,7 @@ func (x *GetServerInfoRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetServerInfoRequest.ProtoReflect.Descriptor instead.
 func (*GetServerInfoRequest) Descriptor() ([]byte, []int) {
-	return file_runwright_v1_runtime_service_proto_rawDescGZIP(), []int{33}
+	return file_runwright_v1_runtime_service_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *GetServerInfoRequest) GetPageSize() int32 {
@@ -2489,7 +2617,7 @@ type GetServerInfoResponse struct {
 
 func (x *GetServerInfoResponse) Reset() {
 	*x = GetServerInfoResponse{}
-	mi := &file_runwright_v1_runtime_service_proto_msgTypes[34]
+	mi := &file_runwright_v1_runtime_service_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2501,7 +2629,7 @@ func (x *GetServerInfoResponse) String() string {
 func (*GetServerInfoResponse) ProtoMessage() {}
 
 func (x *GetServerInfoResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_runwright_v1_runtime_service_proto_msgTypes[34]
+	mi := &file_runwright_v1_runtime_service_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2514,7 +2642,7 @@ func (x *GetServerInfoResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetServerInfoResponse.ProtoReflect.Descriptor instead.
 func (*GetServerInfoResponse) Descriptor() ([]byte, []int) {
-	return file_runwright_v1_runtime_service_proto_rawDescGZIP(), []int{34}
+	return file_runwright_v1_runtime_service_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *GetServerInfoResponse) GetVersion() string {
@@ -2578,7 +2706,7 @@ type PackageInfo struct {
 
 func (x *PackageInfo) Reset() {
 	*x = PackageInfo{}
-	mi := &file_runwright_v1_runtime_service_proto_msgTypes[35]
+	mi := &file_runwright_v1_runtime_service_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2590,7 +2718,7 @@ func (x *PackageInfo) String() string {
 func (*PackageInfo) ProtoMessage() {}
 
 func (x *PackageInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_runwright_v1_runtime_service_proto_msgTypes[35]
+	mi := &file_runwright_v1_runtime_service_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2603,7 +2731,7 @@ func (x *PackageInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PackageInfo.ProtoReflect.Descriptor instead.
 func (*PackageInfo) Descriptor() ([]byte, []int) {
-	return file_runwright_v1_runtime_service_proto_rawDescGZIP(), []int{35}
+	return file_runwright_v1_runtime_service_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *PackageInfo) GetFingerprint() string {
@@ -2673,7 +2801,16 @@ const file_runwright_v1_runtime_service_proto_rawDesc = "" +
 	"\n" +
 	"resolution\x18\x02 \x01(\v2\x1e.runwright.v1.EffectResolutionR\n" +
 	"resolution\x12\x1a\n" +
-	"\bresolved\x18\x03 \x01(\bR\bresolved\"B\n" +
+	"\bresolved\x18\x03 \x01(\bR\bresolved\"z\n" +
+	"\rResumeRequest\x12\x15\n" +
+	"\x06run_id\x18\x01 \x01(\tR\x05runId\x12\x1b\n" +
+	"\teffect_id\x18\x02 \x01(\tR\beffectId\x12\x1d\n" +
+	"\n" +
+	"request_id\x18\x03 \x01(\tR\trequestId\x12\x16\n" +
+	"\x06reason\x18\x04 \x01(\tR\x06reason\"W\n" +
+	"\x0eResumeResponse\x12+\n" +
+	"\x03run\x18\x01 \x01(\v2\x19.runwright.v1.RunSnapshotR\x03run\x12\x18\n" +
+	"\aresumed\x18\x02 \x01(\bR\aresumed\"B\n" +
 	"\x11ReleaseRunRequest\x12\x15\n" +
 	"\x06run_id\x18\x01 \x01(\tR\x05runId\x12\x16\n" +
 	"\x06reason\x18\x02 \x01(\tR\x06reason\"]\n" +
@@ -2832,11 +2969,12 @@ const file_runwright_v1_runtime_service_proto_rawDesc = "" +
 	"\x1dAUDIT_KIND_HELD_RUN_CANCELLED\x10\x16\x12\x1f\n" +
 	"\x1bAUDIT_KIND_HELD_RUN_REMOVED\x10\x17\x12!\n" +
 	"\x1dAUDIT_KIND_RESOLUTION_REFUSED\x10(\x12\x1f\n" +
-	"\x1bAUDIT_KIND_APPROVAL_REFUSED\x10<2\x99\b\n" +
+	"\x1bAUDIT_KIND_APPROVAL_REFUSED\x10<2\xde\b\n" +
 	"\x0eRuntimeService\x12I\n" +
 	"\bStartRun\x12\x1d.runwright.v1.StartRunRequest\x1a\x1e.runwright.v1.StartRunResponse\x12C\n" +
 	"\x06Cancel\x12\x1b.runwright.v1.CancelRequest\x1a\x1c.runwright.v1.CancelResponse\x12X\n" +
-	"\rResolveEffect\x12\".runwright.v1.ResolveEffectRequest\x1a#.runwright.v1.ResolveEffectResponse\x12O\n" +
+	"\rResolveEffect\x12\".runwright.v1.ResolveEffectRequest\x1a#.runwright.v1.ResolveEffectResponse\x12C\n" +
+	"\x06Resume\x12\x1b.runwright.v1.ResumeRequest\x1a\x1c.runwright.v1.ResumeResponse\x12O\n" +
 	"\n" +
 	"ReleaseRun\x12\x1f.runwright.v1.ReleaseRunRequest\x1a .runwright.v1.ReleaseRunResponse\x12L\n" +
 	"\tRemoveRun\x12\x1e.runwright.v1.RemoveRunRequest\x1a\x1f.runwright.v1.RemoveRunResponse\x12I\n" +
@@ -2864,7 +3002,7 @@ func file_runwright_v1_runtime_service_proto_rawDescGZIP() []byte {
 }
 
 var file_runwright_v1_runtime_service_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_runwright_v1_runtime_service_proto_msgTypes = make([]protoimpl.MessageInfo, 38)
+var file_runwright_v1_runtime_service_proto_msgTypes = make([]protoimpl.MessageInfo, 40)
 var file_runwright_v1_runtime_service_proto_goTypes = []any{
 	(EventView)(0),                  // 0: runwright.v1.EventView
 	(AuditKind)(0),                  // 1: runwright.v1.AuditKind
@@ -2875,116 +3013,121 @@ var file_runwright_v1_runtime_service_proto_goTypes = []any{
 	(*ResolveEffectRequest)(nil),    // 6: runwright.v1.ResolveEffectRequest
 	(*ResolvedResult)(nil),          // 7: runwright.v1.ResolvedResult
 	(*ResolveEffectResponse)(nil),   // 8: runwright.v1.ResolveEffectResponse
-	(*ReleaseRunRequest)(nil),       // 9: runwright.v1.ReleaseRunRequest
-	(*ReleaseRunResponse)(nil),      // 10: runwright.v1.ReleaseRunResponse
-	(*RemoveRunRequest)(nil),        // 11: runwright.v1.RemoveRunRequest
-	(*RemoveRunResponse)(nil),       // 12: runwright.v1.RemoveRunResponse
-	(*SnapshotRequest)(nil),         // 13: runwright.v1.SnapshotRequest
-	(*SnapshotResponse)(nil),        // 14: runwright.v1.SnapshotResponse
-	(*ExportRunRequest)(nil),        // 15: runwright.v1.ExportRunRequest
-	(*ExportRunResponse)(nil),       // 16: runwright.v1.ExportRunResponse
-	(*ExportHeader)(nil),            // 17: runwright.v1.ExportHeader
-	(*ExportedEvent)(nil),           // 18: runwright.v1.ExportedEvent
-	(*ExportedContent)(nil),         // 19: runwright.v1.ExportedContent
-	(*StreamScope)(nil),             // 20: runwright.v1.StreamScope
-	(*AllRuns)(nil),                 // 21: runwright.v1.AllRuns
-	(*EventFilter)(nil),             // 22: runwright.v1.EventFilter
-	(*SubscribeRequest)(nil),        // 23: runwright.v1.SubscribeRequest
-	(*SubscribeResponse)(nil),       // 24: runwright.v1.SubscribeResponse
-	(*WaitRequest)(nil),             // 25: runwright.v1.WaitRequest
-	(*WaitResponse)(nil),            // 26: runwright.v1.WaitResponse
-	(*ListEventsRequest)(nil),       // 27: runwright.v1.ListEventsRequest
-	(*ListEventsResponse)(nil),      // 28: runwright.v1.ListEventsResponse
-	(*RunFilter)(nil),               // 29: runwright.v1.RunFilter
-	(*ListRunsRequest)(nil),         // 30: runwright.v1.ListRunsRequest
-	(*ListRunsResponse)(nil),        // 31: runwright.v1.ListRunsResponse
-	(*AuditEvent)(nil),              // 32: runwright.v1.AuditEvent
-	(*ListAuditEventsRequest)(nil),  // 33: runwright.v1.ListAuditEventsRequest
-	(*ListAuditEventsResponse)(nil), // 34: runwright.v1.ListAuditEventsResponse
-	(*GetServerInfoRequest)(nil),    // 35: runwright.v1.GetServerInfoRequest
-	(*GetServerInfoResponse)(nil),   // 36: runwright.v1.GetServerInfoResponse
-	(*PackageInfo)(nil),             // 37: runwright.v1.PackageInfo
-	nil,                             // 38: runwright.v1.RunFilter.LabelsEntry
-	nil,                             // 39: runwright.v1.GetServerInfoResponse.LimitsEntry
-	(*RunRequest)(nil),              // 40: runwright.v1.RunRequest
-	(*RunSnapshot)(nil),             // 41: runwright.v1.RunSnapshot
-	(*durationpb.Duration)(nil),     // 42: google.protobuf.Duration
-	(Resolution)(0),                 // 43: runwright.v1.Resolution
-	(*EffectResolution)(nil),        // 44: runwright.v1.EffectResolution
-	(EventKind)(0),                  // 45: runwright.v1.EventKind
-	(*EventFrame)(nil),              // 46: runwright.v1.EventFrame
-	(RunStatus)(0),                  // 47: runwright.v1.RunStatus
-	(*timestamppb.Timestamp)(nil),   // 48: google.protobuf.Timestamp
-	(*RuntimePackage)(nil),          // 49: runwright.v1.RuntimePackage
+	(*ResumeRequest)(nil),           // 9: runwright.v1.ResumeRequest
+	(*ResumeResponse)(nil),          // 10: runwright.v1.ResumeResponse
+	(*ReleaseRunRequest)(nil),       // 11: runwright.v1.ReleaseRunRequest
+	(*ReleaseRunResponse)(nil),      // 12: runwright.v1.ReleaseRunResponse
+	(*RemoveRunRequest)(nil),        // 13: runwright.v1.RemoveRunRequest
+	(*RemoveRunResponse)(nil),       // 14: runwright.v1.RemoveRunResponse
+	(*SnapshotRequest)(nil),         // 15: runwright.v1.SnapshotRequest
+	(*SnapshotResponse)(nil),        // 16: runwright.v1.SnapshotResponse
+	(*ExportRunRequest)(nil),        // 17: runwright.v1.ExportRunRequest
+	(*ExportRunResponse)(nil),       // 18: runwright.v1.ExportRunResponse
+	(*ExportHeader)(nil),            // 19: runwright.v1.ExportHeader
+	(*ExportedEvent)(nil),           // 20: runwright.v1.ExportedEvent
+	(*ExportedContent)(nil),         // 21: runwright.v1.ExportedContent
+	(*StreamScope)(nil),             // 22: runwright.v1.StreamScope
+	(*AllRuns)(nil),                 // 23: runwright.v1.AllRuns
+	(*EventFilter)(nil),             // 24: runwright.v1.EventFilter
+	(*SubscribeRequest)(nil),        // 25: runwright.v1.SubscribeRequest
+	(*SubscribeResponse)(nil),       // 26: runwright.v1.SubscribeResponse
+	(*WaitRequest)(nil),             // 27: runwright.v1.WaitRequest
+	(*WaitResponse)(nil),            // 28: runwright.v1.WaitResponse
+	(*ListEventsRequest)(nil),       // 29: runwright.v1.ListEventsRequest
+	(*ListEventsResponse)(nil),      // 30: runwright.v1.ListEventsResponse
+	(*RunFilter)(nil),               // 31: runwright.v1.RunFilter
+	(*ListRunsRequest)(nil),         // 32: runwright.v1.ListRunsRequest
+	(*ListRunsResponse)(nil),        // 33: runwright.v1.ListRunsResponse
+	(*AuditEvent)(nil),              // 34: runwright.v1.AuditEvent
+	(*ListAuditEventsRequest)(nil),  // 35: runwright.v1.ListAuditEventsRequest
+	(*ListAuditEventsResponse)(nil), // 36: runwright.v1.ListAuditEventsResponse
+	(*GetServerInfoRequest)(nil),    // 37: runwright.v1.GetServerInfoRequest
+	(*GetServerInfoResponse)(nil),   // 38: runwright.v1.GetServerInfoResponse
+	(*PackageInfo)(nil),             // 39: runwright.v1.PackageInfo
+	nil,                             // 40: runwright.v1.RunFilter.LabelsEntry
+	nil,                             // 41: runwright.v1.GetServerInfoResponse.LimitsEntry
+	(*RunRequest)(nil),              // 42: runwright.v1.RunRequest
+	(*RunSnapshot)(nil),             // 43: runwright.v1.RunSnapshot
+	(*durationpb.Duration)(nil),     // 44: google.protobuf.Duration
+	(Resolution)(0),                 // 45: runwright.v1.Resolution
+	(*EffectResolution)(nil),        // 46: runwright.v1.EffectResolution
+	(EventKind)(0),                  // 47: runwright.v1.EventKind
+	(*EventFrame)(nil),              // 48: runwright.v1.EventFrame
+	(RunStatus)(0),                  // 49: runwright.v1.RunStatus
+	(*timestamppb.Timestamp)(nil),   // 50: google.protobuf.Timestamp
+	(*RuntimePackage)(nil),          // 51: runwright.v1.RuntimePackage
 }
 var file_runwright_v1_runtime_service_proto_depIdxs = []int32{
-	40, // 0: runwright.v1.StartRunRequest.run:type_name -> runwright.v1.RunRequest
-	41, // 1: runwright.v1.StartRunResponse.run:type_name -> runwright.v1.RunSnapshot
-	42, // 2: runwright.v1.CancelRequest.grace:type_name -> google.protobuf.Duration
-	41, // 3: runwright.v1.CancelResponse.run:type_name -> runwright.v1.RunSnapshot
-	43, // 4: runwright.v1.ResolveEffectRequest.resolution:type_name -> runwright.v1.Resolution
+	42, // 0: runwright.v1.StartRunRequest.run:type_name -> runwright.v1.RunRequest
+	43, // 1: runwright.v1.StartRunResponse.run:type_name -> runwright.v1.RunSnapshot
+	44, // 2: runwright.v1.CancelRequest.grace:type_name -> google.protobuf.Duration
+	43, // 3: runwright.v1.CancelResponse.run:type_name -> runwright.v1.RunSnapshot
+	45, // 4: runwright.v1.ResolveEffectRequest.resolution:type_name -> runwright.v1.Resolution
 	7,  // 5: runwright.v1.ResolveEffectRequest.result:type_name -> runwright.v1.ResolvedResult
-	41, // 6: runwright.v1.ResolveEffectResponse.run:type_name -> runwright.v1.RunSnapshot
-	44, // 7: runwright.v1.ResolveEffectResponse.resolution:type_name -> runwright.v1.EffectResolution
-	41, // 8: runwright.v1.ReleaseRunResponse.run:type_name -> runwright.v1.RunSnapshot
-	41, // 9: runwright.v1.RemoveRunResponse.run:type_name -> runwright.v1.RunSnapshot
-	41, // 10: runwright.v1.SnapshotResponse.run:type_name -> runwright.v1.RunSnapshot
-	17, // 11: runwright.v1.ExportRunResponse.header:type_name -> runwright.v1.ExportHeader
-	18, // 12: runwright.v1.ExportRunResponse.event:type_name -> runwright.v1.ExportedEvent
-	19, // 13: runwright.v1.ExportRunResponse.content:type_name -> runwright.v1.ExportedContent
-	21, // 14: runwright.v1.StreamScope.all:type_name -> runwright.v1.AllRuns
-	45, // 15: runwright.v1.EventFilter.kinds:type_name -> runwright.v1.EventKind
-	20, // 16: runwright.v1.SubscribeRequest.scope:type_name -> runwright.v1.StreamScope
-	0,  // 17: runwright.v1.SubscribeRequest.view:type_name -> runwright.v1.EventView
-	22, // 18: runwright.v1.SubscribeRequest.filter:type_name -> runwright.v1.EventFilter
-	46, // 19: runwright.v1.SubscribeResponse.frames:type_name -> runwright.v1.EventFrame
-	42, // 20: runwright.v1.WaitRequest.timeout:type_name -> google.protobuf.Duration
-	41, // 21: runwright.v1.WaitResponse.run:type_name -> runwright.v1.RunSnapshot
-	20, // 22: runwright.v1.ListEventsRequest.scope:type_name -> runwright.v1.StreamScope
-	0,  // 23: runwright.v1.ListEventsRequest.view:type_name -> runwright.v1.EventView
-	22, // 24: runwright.v1.ListEventsRequest.filter:type_name -> runwright.v1.EventFilter
-	46, // 25: runwright.v1.ListEventsResponse.frames:type_name -> runwright.v1.EventFrame
-	47, // 26: runwright.v1.RunFilter.statuses:type_name -> runwright.v1.RunStatus
-	38, // 27: runwright.v1.RunFilter.labels:type_name -> runwright.v1.RunFilter.LabelsEntry
-	29, // 28: runwright.v1.ListRunsRequest.filter:type_name -> runwright.v1.RunFilter
-	41, // 29: runwright.v1.ListRunsResponse.runs:type_name -> runwright.v1.RunSnapshot
-	48, // 30: runwright.v1.AuditEvent.time:type_name -> google.protobuf.Timestamp
-	1,  // 31: runwright.v1.AuditEvent.kind:type_name -> runwright.v1.AuditKind
-	32, // 32: runwright.v1.ListAuditEventsResponse.events:type_name -> runwright.v1.AuditEvent
-	37, // 33: runwright.v1.GetServerInfoResponse.packages:type_name -> runwright.v1.PackageInfo
-	39, // 34: runwright.v1.GetServerInfoResponse.limits:type_name -> runwright.v1.GetServerInfoResponse.LimitsEntry
-	49, // 35: runwright.v1.PackageInfo.package:type_name -> runwright.v1.RuntimePackage
-	2,  // 36: runwright.v1.RuntimeService.StartRun:input_type -> runwright.v1.StartRunRequest
-	4,  // 37: runwright.v1.RuntimeService.Cancel:input_type -> runwright.v1.CancelRequest
-	6,  // 38: runwright.v1.RuntimeService.ResolveEffect:input_type -> runwright.v1.ResolveEffectRequest
-	9,  // 39: runwright.v1.RuntimeService.ReleaseRun:input_type -> runwright.v1.ReleaseRunRequest
-	11, // 40: runwright.v1.RuntimeService.RemoveRun:input_type -> runwright.v1.RemoveRunRequest
-	13, // 41: runwright.v1.RuntimeService.Snapshot:input_type -> runwright.v1.SnapshotRequest
-	15, // 42: runwright.v1.RuntimeService.ExportRun:input_type -> runwright.v1.ExportRunRequest
-	23, // 43: runwright.v1.RuntimeService.Subscribe:input_type -> runwright.v1.SubscribeRequest
-	25, // 44: runwright.v1.RuntimeService.Wait:input_type -> runwright.v1.WaitRequest
-	27, // 45: runwright.v1.RuntimeService.ListEvents:input_type -> runwright.v1.ListEventsRequest
-	30, // 46: runwright.v1.RuntimeService.ListRuns:input_type -> runwright.v1.ListRunsRequest
-	33, // 47: runwright.v1.RuntimeService.ListAuditEvents:input_type -> runwright.v1.ListAuditEventsRequest
-	35, // 48: runwright.v1.RuntimeService.GetServerInfo:input_type -> runwright.v1.GetServerInfoRequest
-	3,  // 49: runwright.v1.RuntimeService.StartRun:output_type -> runwright.v1.StartRunResponse
-	5,  // 50: runwright.v1.RuntimeService.Cancel:output_type -> runwright.v1.CancelResponse
-	8,  // 51: runwright.v1.RuntimeService.ResolveEffect:output_type -> runwright.v1.ResolveEffectResponse
-	10, // 52: runwright.v1.RuntimeService.ReleaseRun:output_type -> runwright.v1.ReleaseRunResponse
-	12, // 53: runwright.v1.RuntimeService.RemoveRun:output_type -> runwright.v1.RemoveRunResponse
-	14, // 54: runwright.v1.RuntimeService.Snapshot:output_type -> runwright.v1.SnapshotResponse
-	16, // 55: runwright.v1.RuntimeService.ExportRun:output_type -> runwright.v1.ExportRunResponse
-	24, // 56: runwright.v1.RuntimeService.Subscribe:output_type -> runwright.v1.SubscribeResponse
-	26, // 57: runwright.v1.RuntimeService.Wait:output_type -> runwright.v1.WaitResponse
-	28, // 58: runwright.v1.RuntimeService.ListEvents:output_type -> runwright.v1.ListEventsResponse
-	31, // 59: runwright.v1.RuntimeService.ListRuns:output_type -> runwright.v1.ListRunsResponse
-	34, // 60: runwright.v1.RuntimeService.ListAuditEvents:output_type -> runwright.v1.ListAuditEventsResponse
-	36, // 61: runwright.v1.RuntimeService.GetServerInfo:output_type -> runwright.v1.GetServerInfoResponse
-	49, // [49:62] is the sub-list for method output_type
-	36, // [36:49] is the sub-list for method input_type
-	36, // [36:36] is the sub-list for extension type_name
-	36, // [36:36] is the sub-list for extension extendee
-	0,  // [0:36] is the sub-list for field type_name
+	43, // 6: runwright.v1.ResolveEffectResponse.run:type_name -> runwright.v1.RunSnapshot
+	46, // 7: runwright.v1.ResolveEffectResponse.resolution:type_name -> runwright.v1.EffectResolution
+	43, // 8: runwright.v1.ResumeResponse.run:type_name -> runwright.v1.RunSnapshot
+	43, // 9: runwright.v1.ReleaseRunResponse.run:type_name -> runwright.v1.RunSnapshot
+	43, // 10: runwright.v1.RemoveRunResponse.run:type_name -> runwright.v1.RunSnapshot
+	43, // 11: runwright.v1.SnapshotResponse.run:type_name -> runwright.v1.RunSnapshot
+	19, // 12: runwright.v1.ExportRunResponse.header:type_name -> runwright.v1.ExportHeader
+	20, // 13: runwright.v1.ExportRunResponse.event:type_name -> runwright.v1.ExportedEvent
+	21, // 14: runwright.v1.ExportRunResponse.content:type_name -> runwright.v1.ExportedContent
+	23, // 15: runwright.v1.StreamScope.all:type_name -> runwright.v1.AllRuns
+	47, // 16: runwright.v1.EventFilter.kinds:type_name -> runwright.v1.EventKind
+	22, // 17: runwright.v1.SubscribeRequest.scope:type_name -> runwright.v1.StreamScope
+	0,  // 18: runwright.v1.SubscribeRequest.view:type_name -> runwright.v1.EventView
+	24, // 19: runwright.v1.SubscribeRequest.filter:type_name -> runwright.v1.EventFilter
+	48, // 20: runwright.v1.SubscribeResponse.frames:type_name -> runwright.v1.EventFrame
+	44, // 21: runwright.v1.WaitRequest.timeout:type_name -> google.protobuf.Duration
+	43, // 22: runwright.v1.WaitResponse.run:type_name -> runwright.v1.RunSnapshot
+	22, // 23: runwright.v1.ListEventsRequest.scope:type_name -> runwright.v1.StreamScope
+	0,  // 24: runwright.v1.ListEventsRequest.view:type_name -> runwright.v1.EventView
+	24, // 25: runwright.v1.ListEventsRequest.filter:type_name -> runwright.v1.EventFilter
+	48, // 26: runwright.v1.ListEventsResponse.frames:type_name -> runwright.v1.EventFrame
+	49, // 27: runwright.v1.RunFilter.statuses:type_name -> runwright.v1.RunStatus
+	40, // 28: runwright.v1.RunFilter.labels:type_name -> runwright.v1.RunFilter.LabelsEntry
+	31, // 29: runwright.v1.ListRunsRequest.filter:type_name -> runwright.v1.RunFilter
+	43, // 30: runwright.v1.ListRunsResponse.runs:type_name -> runwright.v1.RunSnapshot
+	50, // 31: runwright.v1.AuditEvent.time:type_name -> google.protobuf.Timestamp
+	1,  // 32: runwright.v1.AuditEvent.kind:type_name -> runwright.v1.AuditKind
+	34, // 33: runwright.v1.ListAuditEventsResponse.events:type_name -> runwright.v1.AuditEvent
+	39, // 34: runwright.v1.GetServerInfoResponse.packages:type_name -> runwright.v1.PackageInfo
+	41, // 35: runwright.v1.GetServerInfoResponse.limits:type_name -> runwright.v1.GetServerInfoResponse.LimitsEntry
+	51, // 36: runwright.v1.PackageInfo.package:type_name -> runwright.v1.RuntimePackage
+	2,  // 37: runwright.v1.RuntimeService.StartRun:input_type -> runwright.v1.StartRunRequest
+	4,  // 38: runwright.v1.RuntimeService.Cancel:input_type -> runwright.v1.CancelRequest
+	6,  // 39: runwright.v1.RuntimeService.ResolveEffect:input_type -> runwright.v1.ResolveEffectRequest
+	9,  // 40: runwright.v1.RuntimeService.Resume:input_type -> runwright.v1.ResumeRequest
+	11, // 41: runwright.v1.RuntimeService.ReleaseRun:input_type -> runwright.v1.ReleaseRunRequest
+	13, // 42: runwright.v1.RuntimeService.RemoveRun:input_type -> runwright.v1.RemoveRunRequest
+	15, // 43: runwright.v1.RuntimeService.Snapshot:input_type -> runwright.v1.SnapshotRequest
+	17, // 44: runwright.v1.RuntimeService.ExportRun:input_type -> runwright.v1.ExportRunRequest
+	25, // 45: runwright.v1.RuntimeService.Subscribe:input_type -> runwright.v1.SubscribeRequest
+	27, // 46: runwright.v1.RuntimeService.Wait:input_type -> runwright.v1.WaitRequest
+	29, // 47: runwright.v1.RuntimeService.ListEvents:input_type -> runwright.v1.ListEventsRequest
+	32, // 48: runwright.v1.RuntimeService.ListRuns:input_type -> runwright.v1.ListRunsRequest
+	35, // 49: runwright.v1.RuntimeService.ListAuditEvents:input_type -> runwright.v1.ListAuditEventsRequest
+	37, // 50: runwright.v1.RuntimeService.GetServerInfo:input_type -> runwright.v1.GetServerInfoRequest
+	3,  // 51: runwright.v1.RuntimeService.StartRun:output_type -> runwright.v1.StartRunResponse
+	5,  // 52: runwright.v1.RuntimeService.Cancel:output_type -> runwright.v1.CancelResponse
+	8,  // 53: runwright.v1.RuntimeService.ResolveEffect:output_type -> runwright.v1.ResolveEffectResponse
+	10, // 54: runwright.v1.RuntimeService.Resume:output_type -> runwright.v1.ResumeResponse
+	12, // 55: runwright.v1.RuntimeService.ReleaseRun:output_type -> runwright.v1.ReleaseRunResponse
+	14, // 56: runwright.v1.RuntimeService.RemoveRun:output_type -> runwright.v1.RemoveRunResponse
+	16, // 57: runwright.v1.RuntimeService.Snapshot:output_type -> runwright.v1.SnapshotResponse
+	18, // 58: runwright.v1.RuntimeService.ExportRun:output_type -> runwright.v1.ExportRunResponse
+	26, // 59: runwright.v1.RuntimeService.Subscribe:output_type -> runwright.v1.SubscribeResponse
+	28, // 60: runwright.v1.RuntimeService.Wait:output_type -> runwright.v1.WaitResponse
+	30, // 61: runwright.v1.RuntimeService.ListEvents:output_type -> runwright.v1.ListEventsResponse
+	33, // 62: runwright.v1.RuntimeService.ListRuns:output_type -> runwright.v1.ListRunsResponse
+	36, // 63: runwright.v1.RuntimeService.ListAuditEvents:output_type -> runwright.v1.ListAuditEventsResponse
+	38, // 64: runwright.v1.RuntimeService.GetServerInfo:output_type -> runwright.v1.GetServerInfoResponse
+	51, // [51:65] is the sub-list for method output_type
+	37, // [37:51] is the sub-list for method input_type
+	37, // [37:37] is the sub-list for extension type_name
+	37, // [37:37] is the sub-list for extension extendee
+	0,  // [0:37] is the sub-list for field type_name
 }
 
 func init() { file_runwright_v1_runtime_service_proto_init() }
@@ -2995,12 +3138,12 @@ func file_runwright_v1_runtime_service_proto_init() {
 	file_runwright_v1_event_proto_init()
 	file_runwright_v1_package_proto_init()
 	file_runwright_v1_run_proto_init()
-	file_runwright_v1_runtime_service_proto_msgTypes[14].OneofWrappers = []any{
+	file_runwright_v1_runtime_service_proto_msgTypes[16].OneofWrappers = []any{
 		(*ExportRunResponse_Header)(nil),
 		(*ExportRunResponse_Event)(nil),
 		(*ExportRunResponse_Content)(nil),
 	}
-	file_runwright_v1_runtime_service_proto_msgTypes[18].OneofWrappers = []any{
+	file_runwright_v1_runtime_service_proto_msgTypes[20].OneofWrappers = []any{
 		(*StreamScope_RunId)(nil),
 		(*StreamScope_SessionId)(nil),
 		(*StreamScope_AgentId)(nil),
@@ -3012,7 +3155,7 @@ func file_runwright_v1_runtime_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_runwright_v1_runtime_service_proto_rawDesc), len(file_runwright_v1_runtime_service_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   38,
+			NumMessages:   40,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

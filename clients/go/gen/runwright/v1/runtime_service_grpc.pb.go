@@ -22,6 +22,7 @@ const (
 	RuntimeService_StartRun_FullMethodName        = "/runwright.v1.RuntimeService/StartRun"
 	RuntimeService_Cancel_FullMethodName          = "/runwright.v1.RuntimeService/Cancel"
 	RuntimeService_ResolveEffect_FullMethodName   = "/runwright.v1.RuntimeService/ResolveEffect"
+	RuntimeService_Resume_FullMethodName          = "/runwright.v1.RuntimeService/Resume"
 	RuntimeService_ReleaseRun_FullMethodName      = "/runwright.v1.RuntimeService/ReleaseRun"
 	RuntimeService_RemoveRun_FullMethodName       = "/runwright.v1.RuntimeService/RemoveRun"
 	RuntimeService_Snapshot_FullMethodName        = "/runwright.v1.RuntimeService/Snapshot"
@@ -62,6 +63,10 @@ type RuntimeServiceClient interface {
 	// latest; with EFFECT_NOT_UNKNOWN for whatever is not open to a decision. What
 	// is refused is audited.
 	ResolveEffect(ctx context.Context, in *ResolveEffectRequest, opts ...grpc.CallOption) (*ResolveEffectResponse, error)
+	// Has what a policy has deferred go on before its time: the policy is asked
+	// again. For whoever started the run, and admins. The same request id does so
+	// once; where nothing is deferred (any more) the run is returned as it is.
+	Resume(ctx context.Context, in *ResumeRequest, opts ...grpc.CallOption) (*ResumeResponse, error)
 	// Takes a held run up again: what is stored of it is read anew, and it is no
 	// longer counted as ending the server. It is held again if that fails. A run
 	// that is not held is returned as it is. For admins, and on record.
@@ -150,6 +155,16 @@ func (c *runtimeServiceClient) ResolveEffect(ctx context.Context, in *ResolveEff
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(ResolveEffectResponse)
 	err := c.cc.Invoke(ctx, RuntimeService_ResolveEffect_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *runtimeServiceClient) Resume(ctx context.Context, in *ResumeRequest, opts ...grpc.CallOption) (*ResumeResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ResumeResponse)
+	err := c.cc.Invoke(ctx, RuntimeService_Resume_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -302,6 +317,10 @@ type RuntimeServiceServer interface {
 	// latest; with EFFECT_NOT_UNKNOWN for whatever is not open to a decision. What
 	// is refused is audited.
 	ResolveEffect(context.Context, *ResolveEffectRequest) (*ResolveEffectResponse, error)
+	// Has what a policy has deferred go on before its time: the policy is asked
+	// again. For whoever started the run, and admins. The same request id does so
+	// once; where nothing is deferred (any more) the run is returned as it is.
+	Resume(context.Context, *ResumeRequest) (*ResumeResponse, error)
 	// Takes a held run up again: what is stored of it is read anew, and it is no
 	// longer counted as ending the server. It is held again if that fails. A run
 	// that is not held is returned as it is. For admins, and on record.
@@ -374,6 +393,9 @@ func (UnimplementedRuntimeServiceServer) Cancel(context.Context, *CancelRequest)
 }
 func (UnimplementedRuntimeServiceServer) ResolveEffect(context.Context, *ResolveEffectRequest) (*ResolveEffectResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ResolveEffect not implemented")
+}
+func (UnimplementedRuntimeServiceServer) Resume(context.Context, *ResumeRequest) (*ResumeResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Resume not implemented")
 }
 func (UnimplementedRuntimeServiceServer) ReleaseRun(context.Context, *ReleaseRunRequest) (*ReleaseRunResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ReleaseRun not implemented")
@@ -476,6 +498,24 @@ func _RuntimeService_ResolveEffect_Handler(srv interface{}, ctx context.Context,
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(RuntimeServiceServer).ResolveEffect(ctx, req.(*ResolveEffectRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _RuntimeService_Resume_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ResumeRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(RuntimeServiceServer).Resume(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: RuntimeService_Resume_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(RuntimeServiceServer).Resume(ctx, req.(*ResumeRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -664,6 +704,10 @@ var RuntimeService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ResolveEffect",
 			Handler:    _RuntimeService_ResolveEffect_Handler,
+		},
+		{
+			MethodName: "Resume",
+			Handler:    _RuntimeService_Resume_Handler,
 		},
 		{
 			MethodName: "ReleaseRun",

@@ -190,6 +190,19 @@ class _ErrorReasonEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_ErrorReaso
     """The namespace keeps as many packages, or tags, as it may. Metadata: limit."""
     ERROR_REASON_REQUEST_ID_CONFLICT: _ErrorReason.ValueType  # 92
     """The request id was used for another request. Metadata: request_id."""
+    ERROR_REASON_POLICY_UNAVAILABLE: _ErrorReason.ValueType  # 104
+    """No host of a remote policy could be asked. Metadata: policy."""
+    ERROR_REASON_POLICY_TIMED_OUT: _ErrorReason.ValueType  # 105
+    """A remote policy did not answer in time. Metadata: policy."""
+    ERROR_REASON_POLICY_ANSWER_INVALID: _ErrorReason.ValueType  # 106
+    """A remote policy answered what cannot be used: it does not parse, has no
+    verdict or one that the stage does not have, is about another digest than it
+    was asked about, or its replacement is not accepted. Metadata: policy, rule.
+    """
+    ERROR_REASON_POLICY_LOST: _ErrorReason.ValueType  # 107
+    """A remote policy was lost before it answered, or its answer was an error.
+    Metadata: policy.
+    """
     ERROR_REASON_APPROVAL_NOT_FOUND: _ErrorReason.ValueType  # 120
     """No approval of that id is to be seen with this credential. Metadata:
     approval_id.
@@ -389,6 +402,19 @@ ERROR_REASON_PACKAGE_LIMIT: ErrorReason.ValueType  # 91
 """The namespace keeps as many packages, or tags, as it may. Metadata: limit."""
 ERROR_REASON_REQUEST_ID_CONFLICT: ErrorReason.ValueType  # 92
 """The request id was used for another request. Metadata: request_id."""
+ERROR_REASON_POLICY_UNAVAILABLE: ErrorReason.ValueType  # 104
+"""No host of a remote policy could be asked. Metadata: policy."""
+ERROR_REASON_POLICY_TIMED_OUT: ErrorReason.ValueType  # 105
+"""A remote policy did not answer in time. Metadata: policy."""
+ERROR_REASON_POLICY_ANSWER_INVALID: ErrorReason.ValueType  # 106
+"""A remote policy answered what cannot be used: it does not parse, has no
+verdict or one that the stage does not have, is about another digest than it
+was asked about, or its replacement is not accepted. Metadata: policy, rule.
+"""
+ERROR_REASON_POLICY_LOST: ErrorReason.ValueType  # 107
+"""A remote policy was lost before it answered, or its answer was an error.
+Metadata: policy.
+"""
 ERROR_REASON_APPROVAL_NOT_FOUND: ErrorReason.ValueType  # 120
 """No approval of that id is to be seen with this credential. Metadata:
 approval_id.

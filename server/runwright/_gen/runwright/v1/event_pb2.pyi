@@ -82,6 +82,18 @@ class _EventKindEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_EventKind.Va
     """
     EVENT_KIND_EFFECT_RESOLVED: _EventKind.ValueType  # 30
     """Somebody said what became of a call of unknown outcome, or ended the run."""
+    EVENT_KIND_RECONCILE_STARTED: _EventKind.ValueType  # 31
+    """Intent: an executor is about to be asked what became of a call."""
+    EVENT_KIND_RECONCILE_ENDED: _EventKind.ValueType  # 32
+    """Result of asking; or, before the first ask, that there is something to ask."""
+    EVENT_KIND_POLICY_ASKED: _EventKind.ValueType  # 33
+    """Intent: a remote policy is about to be asked."""
+    EVENT_KIND_POLICY_ANSWERED: _EventKind.ValueType  # 34
+    """Result: a remote policy answered, or could not be asked."""
+    EVENT_KIND_POLICY_RESUMED: _EventKind.ValueType  # 35
+    """What a policy has deferred goes on."""
+    EVENT_KIND_SUBJECT_REPLACED: _EventKind.ValueType  # 36
+    """A policy has put something else in the place of what it decided on."""
     EVENT_KIND_TOOL_RESULT_RELEASED: _EventKind.ValueType  # 37
     """The model may go on with what came of a call: with the result, or with the
     word that it is withheld.
@@ -152,6 +164,18 @@ those who ask for it (`SubscribeRequest.include_deltas`), never stored.
 """
 EVENT_KIND_EFFECT_RESOLVED: EventKind.ValueType  # 30
 """Somebody said what became of a call of unknown outcome, or ended the run."""
+EVENT_KIND_RECONCILE_STARTED: EventKind.ValueType  # 31
+"""Intent: an executor is about to be asked what became of a call."""
+EVENT_KIND_RECONCILE_ENDED: EventKind.ValueType  # 32
+"""Result of asking; or, before the first ask, that there is something to ask."""
+EVENT_KIND_POLICY_ASKED: EventKind.ValueType  # 33
+"""Intent: a remote policy is about to be asked."""
+EVENT_KIND_POLICY_ANSWERED: EventKind.ValueType  # 34
+"""Result: a remote policy answered, or could not be asked."""
+EVENT_KIND_POLICY_RESUMED: EventKind.ValueType  # 35
+"""What a policy has deferred goes on."""
+EVENT_KIND_SUBJECT_REPLACED: EventKind.ValueType  # 36
+"""A policy has put something else in the place of what it decided on."""
 EVENT_KIND_TOOL_RESULT_RELEASED: EventKind.ValueType  # 37
 """The model may go on with what came of a call: with the result, or with the
 word that it is withheld.
@@ -266,6 +290,45 @@ CONTEXT_OMISSION_OTHER_AGENT: ContextOmission.ValueType  # 6
 CONTEXT_OMISSION_UNREADABLE: ContextOmission.ValueType  # 7
 """What was said in it is not in the journal any more, or cannot be read."""
 
+class _ReconcileAnswer:
+    ValueType = typing.NewType("ValueType", builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ReconcileAnswerEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_ReconcileAnswer.ValueType], builtins.type):
+    DESCRIPTOR: descriptor.EnumDescriptor
+    RECONCILE_ANSWER_UNSPECIFIED: _ReconcileAnswer.ValueType  # 0
+    """Never sent."""
+    RECONCILE_ANSWER_NOT_ASKED: _ReconcileAnswer.ValueType  # 1
+    """Nobody was asked: no executor was there, or none got the request."""
+    RECONCILE_ANSWER_PERFORMED: _ReconcileAnswer.ValueType  # 2
+    """The call was performed."""
+    RECONCILE_ANSWER_NOT_PERFORMED: _ReconcileAnswer.ValueType  # 3
+    """The call was not performed."""
+    RECONCILE_ANSWER_CANNOT_SAY: _ReconcileAnswer.ValueType  # 4
+    """The executor cannot say."""
+    RECONCILE_ANSWER_NO_ANSWER: _ReconcileAnswer.ValueType  # 5
+    """No answer came, or none is waited for any more."""
+    RECONCILE_ANSWER_UNREADABLE: _ReconcileAnswer.ValueType  # 6
+    """An answer came that is not used: it cannot be read, or is about another call."""
+
+class ReconcileAnswer(_ReconcileAnswer, metaclass=_ReconcileAnswerEnumTypeWrapper):
+    """What is known of a call once an executor was asked what became of it."""
+
+RECONCILE_ANSWER_UNSPECIFIED: ReconcileAnswer.ValueType  # 0
+"""Never sent."""
+RECONCILE_ANSWER_NOT_ASKED: ReconcileAnswer.ValueType  # 1
+"""Nobody was asked: no executor was there, or none got the request."""
+RECONCILE_ANSWER_PERFORMED: ReconcileAnswer.ValueType  # 2
+"""The call was performed."""
+RECONCILE_ANSWER_NOT_PERFORMED: ReconcileAnswer.ValueType  # 3
+"""The call was not performed."""
+RECONCILE_ANSWER_CANNOT_SAY: ReconcileAnswer.ValueType  # 4
+"""The executor cannot say."""
+RECONCILE_ANSWER_NO_ANSWER: ReconcileAnswer.ValueType  # 5
+"""No answer came, or none is waited for any more."""
+RECONCILE_ANSWER_UNREADABLE: ReconcileAnswer.ValueType  # 6
+"""An answer came that is not used: it cannot be read, or is about another call."""
+
 @typing.final
 class Event(message.Message):
     """One settled fact of a run, as it is stored: readers get these exact bytes. An
@@ -313,6 +376,12 @@ class Event(message.Message):
     CONTEXT_ASSEMBLED_FIELD_NUMBER: builtins.int
     MODEL_STREAM_DELTA_FIELD_NUMBER: builtins.int
     EFFECT_RESOLVED_FIELD_NUMBER: builtins.int
+    RECONCILE_STARTED_FIELD_NUMBER: builtins.int
+    RECONCILE_ENDED_FIELD_NUMBER: builtins.int
+    POLICY_ASKED_FIELD_NUMBER: builtins.int
+    POLICY_ANSWERED_FIELD_NUMBER: builtins.int
+    POLICY_RESUMED_FIELD_NUMBER: builtins.int
+    SUBJECT_REPLACED_FIELD_NUMBER: builtins.int
     TOOL_RESULT_RELEASED_FIELD_NUMBER: builtins.int
     APPROVAL_REQUESTED_FIELD_NUMBER: builtins.int
     APPROVAL_DECIDED_FIELD_NUMBER: builtins.int
@@ -339,7 +408,10 @@ class Event(message.Message):
     round: builtins.int
     """The round, counted from 1; 0 outside of rounds."""
     effect_id: builtins.str
-    """The effect concerned: `m{round}` or `c{round}.{index}`. Empty: none."""
+    """The effect concerned: `m{round}`, `c{round}.{index}`, or of a question to a
+    remote policy `p{round}.{index}.{n}` about a call and `p{round}.{n}` about the
+    run. Empty: none.
+    """
     attempt: builtins.int
     """The attempt of that effect, counted from 1; 0: not attempted."""
     package_fingerprint: builtins.str
@@ -447,6 +519,30 @@ class Event(message.Message):
         """Of EVENT_KIND_EFFECT_RESOLVED."""
 
     @builtins.property
+    def reconcile_started(self) -> ReconcileStarted:
+        """Of EVENT_KIND_RECONCILE_STARTED."""
+
+    @builtins.property
+    def reconcile_ended(self) -> ReconcileEnded:
+        """Of EVENT_KIND_RECONCILE_ENDED."""
+
+    @builtins.property
+    def policy_asked(self) -> PolicyAsked:
+        """Of EVENT_KIND_POLICY_ASKED."""
+
+    @builtins.property
+    def policy_answered(self) -> PolicyAnswered:
+        """Of EVENT_KIND_POLICY_ANSWERED."""
+
+    @builtins.property
+    def policy_resumed(self) -> PolicyResumed:
+        """Of EVENT_KIND_POLICY_RESUMED."""
+
+    @builtins.property
+    def subject_replaced(self) -> SubjectReplaced:
+        """Of EVENT_KIND_SUBJECT_REPLACED."""
+
+    @builtins.property
     def tool_result_released(self) -> ToolResultReleased:
         """Of EVENT_KIND_TOOL_RESULT_RELEASED."""
 
@@ -515,6 +611,12 @@ class Event(message.Message):
         context_assembled: ContextAssembled | None = ...,
         model_stream_delta: ModelStreamDelta | None = ...,
         effect_resolved: EffectResolved | None = ...,
+        reconcile_started: ReconcileStarted | None = ...,
+        reconcile_ended: ReconcileEnded | None = ...,
+        policy_asked: PolicyAsked | None = ...,
+        policy_answered: PolicyAnswered | None = ...,
+        policy_resumed: PolicyResumed | None = ...,
+        subject_replaced: SubjectReplaced | None = ...,
         tool_result_released: ToolResultReleased | None = ...,
         approval_requested: ApprovalRequested | None = ...,
         approval_decided: ApprovalDecided | None = ...,
@@ -523,11 +625,11 @@ class Event(message.Message):
         approval_superseded: ApprovalSuperseded | None = ...,
         approval_escalated: ApprovalEscalated | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = typing.Literal["approval_decided", b"approval_decided", "approval_escalated", b"approval_escalated", "approval_expired", b"approval_expired", "approval_requested", b"approval_requested", "approval_superseded", b"approval_superseded", "approval_withdrawn", b"approval_withdrawn", "body", b"body", "context_assembled", b"context_assembled", "effect_resolved", b"effect_resolved", "model_attempt_failed", b"model_attempt_failed", "model_attempt_started", b"model_attempt_started", "model_message_completed", b"model_message_completed", "model_stream_delta", b"model_stream_delta", "policy_decided", b"policy_decided", "retry_scheduled", b"retry_scheduled", "run_cancel_requested", b"run_cancel_requested", "run_cancelled", b"run_cancelled", "run_completed", b"run_completed", "run_failed", b"run_failed", "run_started", b"run_started", "time", b"time", "tool_cancelled", b"tool_cancelled", "tool_completed", b"tool_completed", "tool_denied", b"tool_denied", "tool_failed", b"tool_failed", "tool_recovery_required", b"tool_recovery_required", "tool_requested", b"tool_requested", "tool_result_released", b"tool_result_released", "tool_started", b"tool_started", "turn_completed", b"turn_completed", "turn_failed", b"turn_failed", "turn_started", b"turn_started"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = typing.Literal["approval_decided", b"approval_decided", "approval_escalated", b"approval_escalated", "approval_expired", b"approval_expired", "approval_requested", b"approval_requested", "approval_superseded", b"approval_superseded", "approval_withdrawn", b"approval_withdrawn", "body", b"body", "context_assembled", b"context_assembled", "effect_resolved", b"effect_resolved", "model_attempt_failed", b"model_attempt_failed", "model_attempt_started", b"model_attempt_started", "model_message_completed", b"model_message_completed", "model_stream_delta", b"model_stream_delta", "policy_answered", b"policy_answered", "policy_asked", b"policy_asked", "policy_decided", b"policy_decided", "policy_resumed", b"policy_resumed", "reconcile_ended", b"reconcile_ended", "reconcile_started", b"reconcile_started", "retry_scheduled", b"retry_scheduled", "run_cancel_requested", b"run_cancel_requested", "run_cancelled", b"run_cancelled", "run_completed", b"run_completed", "run_failed", b"run_failed", "run_started", b"run_started", "subject_replaced", b"subject_replaced", "time", b"time", "tool_cancelled", b"tool_cancelled", "tool_completed", b"tool_completed", "tool_denied", b"tool_denied", "tool_failed", b"tool_failed", "tool_recovery_required", b"tool_recovery_required", "tool_requested", b"tool_requested", "tool_result_released", b"tool_result_released", "tool_started", b"tool_started", "turn_completed", b"turn_completed", "turn_failed", b"turn_failed", "turn_started", b"turn_started"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["agent_id", b"agent_id", "approval_decided", b"approval_decided", "approval_escalated", b"approval_escalated", "approval_expired", b"approval_expired", "approval_requested", b"approval_requested", "approval_superseded", b"approval_superseded", "approval_withdrawn", b"approval_withdrawn", "attempt", b"attempt", "body", b"body", "context_assembled", b"context_assembled", "effect_id", b"effect_id", "effect_resolved", b"effect_resolved", "event_id", b"event_id", "ignorable", b"ignorable", "kind", b"kind", "model_attempt_failed", b"model_attempt_failed", "model_attempt_started", b"model_attempt_started", "model_message_completed", b"model_message_completed", "model_stream_delta", b"model_stream_delta", "package_fingerprint", b"package_fingerprint", "policy_decided", b"policy_decided", "principal", b"principal", "retry_scheduled", b"retry_scheduled", "round", b"round", "run_cancel_requested", b"run_cancel_requested", "run_cancelled", b"run_cancelled", "run_completed", b"run_completed", "run_failed", b"run_failed", "run_id", b"run_id", "run_started", b"run_started", "seq", b"seq", "session_id", b"session_id", "time", b"time", "tool_cancelled", b"tool_cancelled", "tool_completed", b"tool_completed", "tool_denied", b"tool_denied", "tool_failed", b"tool_failed", "tool_recovery_required", b"tool_recovery_required", "tool_requested", b"tool_requested", "tool_result_released", b"tool_result_released", "tool_started", b"tool_started", "trace_parent", b"trace_parent", "turn_completed", b"turn_completed", "turn_failed", b"turn_failed", "turn_id", b"turn_id", "turn_started", b"turn_started"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["agent_id", b"agent_id", "approval_decided", b"approval_decided", "approval_escalated", b"approval_escalated", "approval_expired", b"approval_expired", "approval_requested", b"approval_requested", "approval_superseded", b"approval_superseded", "approval_withdrawn", b"approval_withdrawn", "attempt", b"attempt", "body", b"body", "context_assembled", b"context_assembled", "effect_id", b"effect_id", "effect_resolved", b"effect_resolved", "event_id", b"event_id", "ignorable", b"ignorable", "kind", b"kind", "model_attempt_failed", b"model_attempt_failed", "model_attempt_started", b"model_attempt_started", "model_message_completed", b"model_message_completed", "model_stream_delta", b"model_stream_delta", "package_fingerprint", b"package_fingerprint", "policy_answered", b"policy_answered", "policy_asked", b"policy_asked", "policy_decided", b"policy_decided", "policy_resumed", b"policy_resumed", "principal", b"principal", "reconcile_ended", b"reconcile_ended", "reconcile_started", b"reconcile_started", "retry_scheduled", b"retry_scheduled", "round", b"round", "run_cancel_requested", b"run_cancel_requested", "run_cancelled", b"run_cancelled", "run_completed", b"run_completed", "run_failed", b"run_failed", "run_id", b"run_id", "run_started", b"run_started", "seq", b"seq", "session_id", b"session_id", "subject_replaced", b"subject_replaced", "time", b"time", "tool_cancelled", b"tool_cancelled", "tool_completed", b"tool_completed", "tool_denied", b"tool_denied", "tool_failed", b"tool_failed", "tool_recovery_required", b"tool_recovery_required", "tool_requested", b"tool_requested", "tool_result_released", b"tool_result_released", "tool_started", b"tool_started", "trace_parent", b"trace_parent", "turn_completed", b"turn_completed", "turn_failed", b"turn_failed", "turn_id", b"turn_id", "turn_started", b"turn_started"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_body: _TypeAlias = typing.Literal["run_started", "turn_started", "model_attempt_started", "model_message_completed", "model_attempt_failed", "tool_requested", "policy_decided", "tool_started", "tool_completed", "tool_failed", "tool_denied", "tool_cancelled", "tool_recovery_required", "run_cancel_requested", "turn_completed", "turn_failed", "run_completed", "run_failed", "run_cancelled", "retry_scheduled", "context_assembled", "model_stream_delta", "effect_resolved", "tool_result_released", "approval_requested", "approval_decided", "approval_expired", "approval_withdrawn", "approval_superseded", "approval_escalated"]  # noqa: Y015
+    _WhichOneofReturnType_body: _TypeAlias = typing.Literal["run_started", "turn_started", "model_attempt_started", "model_message_completed", "model_attempt_failed", "tool_requested", "policy_decided", "tool_started", "tool_completed", "tool_failed", "tool_denied", "tool_cancelled", "tool_recovery_required", "run_cancel_requested", "turn_completed", "turn_failed", "run_completed", "run_failed", "run_cancelled", "retry_scheduled", "context_assembled", "model_stream_delta", "effect_resolved", "reconcile_started", "reconcile_ended", "policy_asked", "policy_answered", "policy_resumed", "subject_replaced", "tool_result_released", "approval_requested", "approval_decided", "approval_expired", "approval_withdrawn", "approval_superseded", "approval_escalated"]  # noqa: Y015
     _WhichOneofArgType_body: _TypeAlias = typing.Literal["body", b"body"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_body) -> _WhichOneofReturnType_body | None: ...
 
@@ -820,7 +922,8 @@ class PolicyDecided(message.Message):
     """What the strictest says."""
     policy_ref: builtins.str
     """The policy, such as `builtin:read-only`, or by its place: `policies.1`,
-    `operator.policies.0`; `policies` when none of them decides.
+    `operator.policies.0`; `policies` when none of them decides. A remote one is
+    named with its place in POLICY_ASKED.
     """
     code: builtins.str
     """The code of the rule that decided, such as `effect.above_read`."""
@@ -1218,6 +1321,7 @@ class RunCompleted(message.Message):
     RESULT_FIELD_NUMBER: builtins.int
     USAGE_FIELD_NUMBER: builtins.int
     TAINTED_FIELD_NUMBER: builtins.int
+    INPUT_FIELD_NUMBER: builtins.int
     stop_reason: run_pb2.StopReason.ValueType
     """Why it ended."""
     tainted: builtins.bool
@@ -1230,6 +1334,12 @@ class RunCompleted(message.Message):
     def usage(self) -> run_pb2.Usage:
         """What the run used."""
 
+    @builtins.property
+    def input(self) -> containers.RepeatedCompositeFieldContainer[content_pb2.ContentRef]:
+        """What the user said, where a policy has put something else in its place: later
+        turns of the session see this. Empty otherwise.
+        """
+
     def __init__(
         self,
         *,
@@ -1237,10 +1347,11 @@ class RunCompleted(message.Message):
         result: content_pb2.ContentRef | None = ...,
         usage: run_pb2.Usage | None = ...,
         tainted: builtins.bool = ...,
+        input: abc.Iterable[content_pb2.ContentRef] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = typing.Literal["result", b"result", "usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["result", b"result", "stop_reason", b"stop_reason", "tainted", b"tainted", "usage", b"usage"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["input", b"input", "result", b"result", "stop_reason", b"stop_reason", "tainted", b"tainted", "usage", b"usage"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1507,6 +1618,354 @@ class EffectResolved(message.Message):
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
     _ClearFieldArgType: _TypeAlias = typing.Literal["reason", b"reason", "request_digest", b"request_digest", "request_id", b"request_id", "resolution", b"resolution", "resolved_by", b"resolved_by", "tool", b"tool"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class PolicyAsked(message.Message):
+    """Intent of a question to a remote policy. A later attempt at the same question
+    has the same effect id.
+    """
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    REMOTE_FIELD_NUMBER: builtins.int
+    STAGE_FIELD_NUMBER: builtins.int
+    SUBJECT_DIGEST_FIELD_NUMBER: builtins.int
+    DEADLINE_FIELD_NUMBER: builtins.int
+    stage: policy_pb2.PolicyStage.ValueType
+    """Where it is asked."""
+    subject_digest: builtins.str
+    """Digest of what it is asked about."""
+    @builtins.property
+    def remote(self) -> RemotePolicy:
+        """The policy, and how it is asked."""
+
+    @builtins.property
+    def deadline(self) -> timestamp_pb2.Timestamp:
+        """When the attempt is given up, if it is sent at once."""
+
+    def __init__(
+        self,
+        *,
+        remote: RemotePolicy | None = ...,
+        stage: policy_pb2.PolicyStage.ValueType = ...,
+        subject_digest: builtins.str = ...,
+        deadline: timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["deadline", b"deadline", "remote", b"remote"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["deadline", b"deadline", "remote", b"remote", "stage", b"stage", "subject_digest", b"subject_digest"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class RemotePolicy(message.Message):
+    """A remote policy as it is asked."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    POLICY_FIELD_NUMBER: builtins.int
+    POLICY_REF_FIELD_NUMBER: builtins.int
+    DECIDER_FIELD_NUMBER: builtins.int
+    TIMEOUT_MS_FIELD_NUMBER: builtins.int
+    MAX_ATTEMPTS_FIELD_NUMBER: builtins.int
+    UNAVAILABLE_TIMEOUT_MS_FIELD_NUMBER: builtins.int
+    CACHE_FIELD_NUMBER: builtins.int
+    policy: builtins.str
+    """The name under which it is registered."""
+    policy_ref: builtins.str
+    """The policy by its place, as in PolicyDecided."""
+    decider: builtins.str
+    """Whose policy it is: `package` or `operator`."""
+    timeout_ms: builtins.int
+    """How long an attempt may take, in milliseconds."""
+    max_attempts: builtins.int
+    """How many attempts without an answer there may be."""
+    unavailable_timeout_ms: builtins.int
+    """How long a host of it is waited for, in milliseconds."""
+    cache: builtins.bool
+    """True when its answer may be used again in this run."""
+    def __init__(
+        self,
+        *,
+        policy: builtins.str = ...,
+        policy_ref: builtins.str = ...,
+        decider: builtins.str = ...,
+        timeout_ms: builtins.int = ...,
+        max_attempts: builtins.int = ...,
+        unavailable_timeout_ms: builtins.int = ...,
+        cache: builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["cache", b"cache", "decider", b"decider", "max_attempts", b"max_attempts", "policy", b"policy", "policy_ref", b"policy_ref", "timeout_ms", b"timeout_ms", "unavailable_timeout_ms", b"unavailable_timeout_ms"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class PolicyAnswered(message.Message):
+    """What came of a question to a remote policy. With `answer` it is settled;
+    without one the attempt failed, and a later one follows as RETRY_SCHEDULED.
+    """
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    REMOTE_FIELD_NUMBER: builtins.int
+    SUBJECT_DIGEST_FIELD_NUMBER: builtins.int
+    ANSWER_FIELD_NUMBER: builtins.int
+    ERROR_FIELD_NUMBER: builtins.int
+    CACHED_FROM_FIELD_NUMBER: builtins.int
+    subject_digest: builtins.str
+    """Digest of what was asked about."""
+    cached_from: builtins.str
+    """The question whose answer was used again, where the policy may be cached;
+    empty: this one was asked.
+    """
+    @builtins.property
+    def remote(self) -> RemotePolicy:
+        """The policy."""
+
+    @builtins.property
+    def answer(self) -> PolicyAnswer:
+        """What is said; a policy of which nobody knows what it says denies."""
+
+    @builtins.property
+    def error(self) -> error_pb2.AgentError:
+        """Why there is no answer of the policy itself; absent when there is one."""
+
+    def __init__(
+        self,
+        *,
+        remote: RemotePolicy | None = ...,
+        subject_digest: builtins.str = ...,
+        answer: PolicyAnswer | None = ...,
+        error: error_pb2.AgentError | None = ...,
+        cached_from: builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["answer", b"answer", "error", b"error", "remote", b"remote"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["answer", b"answer", "cached_from", b"cached_from", "error", b"error", "remote", b"remote", "subject_digest", b"subject_digest"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class PolicyAnswer(message.Message):
+    """What a remote policy says."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    VERDICT_FIELD_NUMBER: builtins.int
+    CODE_FIELD_NUMBER: builtins.int
+    MESSAGE_FIELD_NUMBER: builtins.int
+    REPLACEMENT_FIELD_NUMBER: builtins.int
+    BUDGET_FIELD_NUMBER: builtins.int
+    DEFER_UNTIL_FIELD_NUMBER: builtins.int
+    verdict: policy_pb2.PolicyVerdict.ValueType
+    """What it says."""
+    code: builtins.str
+    """The code that it gave."""
+    message: builtins.str
+    """What it has to say to the model, or to whoever is refused."""
+    @builtins.property
+    def replacement(self) -> content_pb2.ContentRef:
+        """With MODIFY: what is to stand in the place of arguments or text. Absent at
+        RUN_START.
+        """
+
+    @builtins.property
+    def budget(self) -> package_pb2.Budget:
+        """With MODIFY at RUN_START: the limits that are to be in force."""
+
+    @builtins.property
+    def defer_until(self) -> timestamp_pb2.Timestamp:
+        """With DEFER: until when it is held, unless somebody resumes it before."""
+
+    def __init__(
+        self,
+        *,
+        verdict: policy_pb2.PolicyVerdict.ValueType = ...,
+        code: builtins.str = ...,
+        message: builtins.str = ...,
+        replacement: content_pb2.ContentRef | None = ...,
+        budget: package_pb2.Budget | None = ...,
+        defer_until: timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["budget", b"budget", "defer_until", b"defer_until", "replacement", b"replacement"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["budget", b"budget", "code", b"code", "defer_until", b"defer_until", "message", b"message", "replacement", b"replacement", "verdict", b"verdict"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class PolicyResumed(message.Message):
+    """What a policy has deferred goes on: its time has come, or somebody resumed it.
+    The policy is asked again. `effect_id` is the question that was answered so.
+    """
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    RESUMED_BY_FIELD_NUMBER: builtins.int
+    REASON_FIELD_NUMBER: builtins.int
+    REQUEST_ID_FIELD_NUMBER: builtins.int
+    resumed_by: builtins.str
+    """Who resumed it; empty: its time has come."""
+    reason: builtins.str
+    """Why, in their words; empty: none given."""
+    request_id: builtins.str
+    """The id of the request, made by the caller; empty: its time has come."""
+    def __init__(
+        self,
+        *,
+        resumed_by: builtins.str = ...,
+        reason: builtins.str = ...,
+        request_id: builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["reason", b"reason", "request_id", b"request_id", "resumed_by", b"resumed_by"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class SubjectReplaced(message.Message):
+    """A policy has put something else in the place of what it was asked about. The
+    walk through the policies begins again with it.
+    """
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    STAGE_FIELD_NUMBER: builtins.int
+    POLICY_REF_FIELD_NUMBER: builtins.int
+    DECIDER_FIELD_NUMBER: builtins.int
+    REPLACED_DIGEST_FIELD_NUMBER: builtins.int
+    REPLACEMENT_FIELD_NUMBER: builtins.int
+    BUDGET_FIELD_NUMBER: builtins.int
+    stage: policy_pb2.PolicyStage.ValueType
+    """Where."""
+    policy_ref: builtins.str
+    """The policy, as in PolicyDecided."""
+    decider: builtins.str
+    """Whose policy it is."""
+    replaced_digest: builtins.str
+    """Digest of what was there before."""
+    @builtins.property
+    def replacement(self) -> content_pb2.ContentRef:
+        """What is there now: arguments or text. Absent at RUN_START."""
+
+    @builtins.property
+    def budget(self) -> package_pb2.Budget:
+        """At RUN_START: the limits in force from now on."""
+
+    def __init__(
+        self,
+        *,
+        stage: policy_pb2.PolicyStage.ValueType = ...,
+        policy_ref: builtins.str = ...,
+        decider: builtins.str = ...,
+        replaced_digest: builtins.str = ...,
+        replacement: content_pb2.ContentRef | None = ...,
+        budget: package_pb2.Budget | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["budget", b"budget", "replacement", b"replacement"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["budget", b"budget", "decider", b"decider", "policy_ref", b"policy_ref", "replaced_digest", b"replaced_digest", "replacement", b"replacement", "stage", b"stage"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class ReconcileStarted(message.Message):
+    """Intent of one ask: an executor is about to be asked what became of `attempt`."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    TOOL_FIELD_NUMBER: builtins.int
+    EXECUTOR_FIELD_NUMBER: builtins.int
+    ASK_FIELD_NUMBER: builtins.int
+    IDEMPOTENCY_KEY_FIELD_NUMBER: builtins.int
+    ARGUMENTS_DIGEST_FIELD_NUMBER: builtins.int
+    DEADLINE_FIELD_NUMBER: builtins.int
+    tool: builtins.str
+    """The tool."""
+    executor: builtins.str
+    """The executor that is asked."""
+    ask: builtins.int
+    """Which ask about this attempt it is, counted from 1."""
+    idempotency_key: builtins.str
+    """The key the executor is asked about."""
+    arguments_digest: builtins.str
+    """Digest of the arguments that were sent."""
+    @builtins.property
+    def deadline(self) -> timestamp_pb2.Timestamp:
+        """When its answer is waited for no more."""
+
+    def __init__(
+        self,
+        *,
+        tool: builtins.str = ...,
+        executor: builtins.str = ...,
+        ask: builtins.int = ...,
+        idempotency_key: builtins.str = ...,
+        arguments_digest: builtins.str = ...,
+        deadline: timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["deadline", b"deadline"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["arguments_digest", b"arguments_digest", "ask", b"ask", "deadline", b"deadline", "executor", b"executor", "idempotency_key", b"idempotency_key", "tool", b"tool"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class ReconcileEnded(message.Message):
+    """What one ask came to. What follows from it comes right after, in the same
+    append: TOOL_COMPLETED or TOOL_FAILED of a call that was performed,
+    RETRY_SCHEDULED or TOOL_FAILED of one that was not, TOOL_RECOVERY_REQUIRED when
+    nobody is asked any more.
+    """
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    TOOL_FIELD_NUMBER: builtins.int
+    ASK_FIELD_NUMBER: builtins.int
+    ANSWER_FIELD_NUMBER: builtins.int
+    REASON_FIELD_NUMBER: builtins.int
+    NEXT_ASK_AT_FIELD_NUMBER: builtins.int
+    GIVE_UP_AT_FIELD_NUMBER: builtins.int
+    EXECUTOR_IDENTITY_FIELD_NUMBER: builtins.int
+    tool: builtins.str
+    """The tool."""
+    ask: builtins.int
+    """Which ask it was. 0: the attempt has just been lost, and nobody was asked yet."""
+    answer: ReconcileAnswer.ValueType
+    """What is known now."""
+    reason: error_pb2.ErrorReason.ValueType
+    """Why the outcome of the attempt was unknown."""
+    @builtins.property
+    def next_ask_at(self) -> timestamp_pb2.Timestamp:
+        """When somebody is asked next, at the earliest; absent: nobody is."""
+
+    @builtins.property
+    def give_up_at(self) -> timestamp_pb2.Timestamp:
+        """Until when somebody is asked before a person is needed."""
+
+    @builtins.property
+    def executor_identity(self) -> run_pb2.ExecutorIdentity:
+        """Who answered; of ask 0 who got the attempt. Absent: nobody is known to have."""
+
+    def __init__(
+        self,
+        *,
+        tool: builtins.str = ...,
+        ask: builtins.int = ...,
+        answer: ReconcileAnswer.ValueType = ...,
+        reason: error_pb2.ErrorReason.ValueType = ...,
+        next_ask_at: timestamp_pb2.Timestamp | None = ...,
+        give_up_at: timestamp_pb2.Timestamp | None = ...,
+        executor_identity: run_pb2.ExecutorIdentity | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["executor_identity", b"executor_identity", "give_up_at", b"give_up_at", "next_ask_at", b"next_ask_at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["answer", b"answer", "ask", b"ask", "executor_identity", b"executor_identity", "give_up_at", b"give_up_at", "next_ask_at", b"next_ask_at", "reason", b"reason", "tool", b"tool"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -242,6 +242,8 @@ class Tool(message.Message):
     MAX_ATTEMPTS_FIELD_NUMBER: builtins.int
     RISK_FIELD_NUMBER: builtins.int
     UNTRUSTED_FIELD_NUMBER: builtins.int
+    RECONCILABLE_FIELD_NUMBER: builtins.int
+    RECONCILE_FOR_FIELD_NUMBER: builtins.int
     SCHEMA_DIGEST_FIELD_NUMBER: builtins.int
     MODEL_VIEW_JSON_FIELD_NUMBER: builtins.int
     name: builtins.str
@@ -274,6 +276,12 @@ class Tool(message.Message):
     """True when its results may come from strangers: what the model asks for after
     it has seen one is tainted.
     """
+    reconcilable: builtins.bool
+    """True when its executor can be asked what became of a call (`ReconcileTool`)."""
+    reconcile_for: builtins.str
+    """How long it is asked before a person is needed, such as `90s`, `10m` or `2h`;
+    empty (from older servers): `10m`.
+    """
     schema_digest: builtins.str
     """Under which digest the schema is kept beside the package: `sha256:` and 64 hex
     digits, over its RFC 8785 form. Empty where the package itself has it.
@@ -296,12 +304,14 @@ class Tool(message.Message):
         max_attempts: builtins.int = ...,
         risk: builtins.str = ...,
         untrusted: builtins.bool = ...,
+        reconcilable: builtins.bool = ...,
+        reconcile_for: builtins.str = ...,
         schema_digest: builtins.str = ...,
         model_view_json: builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["description", b"description", "effect", b"effect", "executor", b"executor", "idempotent", b"idempotent", "max_attempts", b"max_attempts", "model_view_json", b"model_view_json", "name", b"name", "parameters_schema_json", b"parameters_schema_json", "risk", b"risk", "schema_digest", b"schema_digest", "timeout_ms", b"timeout_ms", "unavailable_timeout_ms", b"unavailable_timeout_ms", "untrusted", b"untrusted"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["description", b"description", "effect", b"effect", "executor", b"executor", "idempotent", b"idempotent", "max_attempts", b"max_attempts", "model_view_json", b"model_view_json", "name", b"name", "parameters_schema_json", b"parameters_schema_json", "reconcilable", b"reconcilable", "reconcile_for", b"reconcile_for", "risk", b"risk", "schema_digest", b"schema_digest", "timeout_ms", b"timeout_ms", "unavailable_timeout_ms", b"unavailable_timeout_ms", "untrusted", b"untrusted"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -78,6 +78,14 @@ class _PolicyVerdictEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_PolicyVe
     """
     POLICY_VERDICT_INTERRUPT: _PolicyVerdict.ValueType  # 4
     """The run must end."""
+    POLICY_VERDICT_MODIFY: _PolicyVerdict.ValueType  # 5
+    """It may go on with something else in its place: other arguments, another
+    text, lower budgets. Only remote policies say this.
+    """
+    POLICY_VERDICT_DEFER: _PolicyVerdict.ValueType  # 6
+    """It is held, until a time or until somebody resumes it, and the policy is
+    asked again then. Only remote policies say this.
+    """
 
 class PolicyVerdict(_PolicyVerdict, metaclass=_PolicyVerdictEnumTypeWrapper):
     """What a policy says."""
@@ -94,23 +102,59 @@ stages nobody can be asked yet, so it is denied.
 """
 POLICY_VERDICT_INTERRUPT: PolicyVerdict.ValueType  # 4
 """The run must end."""
+POLICY_VERDICT_MODIFY: PolicyVerdict.ValueType  # 5
+"""It may go on with something else in its place: other arguments, another
+text, lower budgets. Only remote policies say this.
+"""
+POLICY_VERDICT_DEFER: PolicyVerdict.ValueType  # 6
+"""It is held, until a time or until somebody resumes it, and the policy is
+asked again then. Only remote policies say this.
+"""
 
 @typing.final
 class Policy(message.Message):
-    """One entry of a package's `policies`: a built-in policy or rules."""
+    """One entry of a package's `policies`: a built-in policy, rules, or a remote
+    policy.
+    """
 
     DESCRIPTOR: descriptor.Descriptor
 
     BUILTIN_FIELD_NUMBER: builtins.int
     RULES_FIELD_NUMBER: builtins.int
     SHADOW_FIELD_NUMBER: builtins.int
+    REMOTE_FIELD_NUMBER: builtins.int
+    STAGES_FIELD_NUMBER: builtins.int
+    TIMEOUT_MS_FIELD_NUMBER: builtins.int
+    MAX_ATTEMPTS_FIELD_NUMBER: builtins.int
+    UNAVAILABLE_TIMEOUT_MS_FIELD_NUMBER: builtins.int
+    CACHE_FIELD_NUMBER: builtins.int
     builtin: builtins.str
-    """A built-in policy, such as `builtin:read-only`; empty for rules."""
+    """A built-in policy, such as `builtin:read-only`; empty for anything else."""
     shadow: builtins.bool
     """True in shadow mode: what it says is recorded and changes nothing."""
+    remote: builtins.str
+    """A remote policy: the name under which its host registers a PolicyService;
+    empty for anything else.
+    """
+    timeout_ms: builtins.int
+    """How long it has for an answer, in milliseconds."""
+    max_attempts: builtins.int
+    """How often it is asked when no answer comes."""
+    unavailable_timeout_ms: builtins.int
+    """How long the run waits for one that is not registered or not healthy, in
+    milliseconds; then it is denied.
+    """
+    cache: builtins.bool
+    """True when an allow or a deny counts for the same subject of the same run
+    again.
+    """
     @builtins.property
     def rules(self) -> containers.RepeatedCompositeFieldContainer[PolicyRule]:
         """The rules; all of them are heard, the strictest verdict counts."""
+
+    @builtins.property
+    def stages(self) -> containers.RepeatedScalarFieldContainer[PolicyStage.ValueType]:
+        """Where a remote policy is asked."""
 
     def __init__(
         self,
@@ -118,10 +162,16 @@ class Policy(message.Message):
         builtin: builtins.str = ...,
         rules: abc.Iterable[PolicyRule] | None = ...,
         shadow: builtins.bool = ...,
+        remote: builtins.str = ...,
+        stages: abc.Iterable[PolicyStage.ValueType] | None = ...,
+        timeout_ms: builtins.int = ...,
+        max_attempts: builtins.int = ...,
+        unavailable_timeout_ms: builtins.int = ...,
+        cache: builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["builtin", b"builtin", "rules", b"rules", "shadow", b"shadow"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["builtin", b"builtin", "cache", b"cache", "max_attempts", b"max_attempts", "remote", b"remote", "rules", b"rules", "shadow", b"shadow", "stages", b"stages", "timeout_ms", b"timeout_ms", "unavailable_timeout_ms", b"unavailable_timeout_ms"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -185,9 +235,9 @@ class PolicyOpinion(message.Message):
     policy_ref: builtins.str
     """The policy, as in PolicyDecided."""
     rule: builtins.str
-    """The rule by its place; empty for a built-in policy."""
+    """The rule by its place; empty for a policy without rules."""
     code: builtins.str
-    """The code of the rule."""
+    """The code of the rule, or of the policy's answer."""
     decider: builtins.str
     """Whose policy it is: `package` or `operator`."""
     message: builtins.str

@@ -191,6 +191,8 @@ class _WaitKindEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_WaitKind.Valu
     """
     WAIT_KIND_RELEASE: _WaitKind.ValueType  # 4
     """An operator who releases or removes a run that is held."""
+    WAIT_KIND_POLICY: _WaitKind.ValueType  # 5
+    """A remote policy: its answer, or a host of it that can be asked."""
     WAIT_KIND_APPROVAL: _WaitKind.ValueType  # 8
     """Somebody who approves a call, or does not."""
 
@@ -209,6 +211,8 @@ ask it.
 """
 WAIT_KIND_RELEASE: WaitKind.ValueType  # 4
 """An operator who releases or removes a run that is held."""
+WAIT_KIND_POLICY: WaitKind.ValueType  # 5
+"""A remote policy: its answer, or a host of it that can be asked."""
 WAIT_KIND_APPROVAL: WaitKind.ValueType  # 8
 """Somebody who approves a call, or does not."""
 
@@ -226,6 +230,8 @@ class _EffectStateEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_EffectStat
     """The intent is recorded; the result is not."""
     EFFECT_STATE_UNKNOWN: _EffectState.ValueType  # 3
     """The outcome is unknown and the call must not be repeated."""
+    EFFECT_STATE_RECONCILING: _EffectState.ValueType  # 4
+    """The outcome is unknown, and the executor is asked what it was."""
 
 class EffectState(_EffectState, metaclass=_EffectStateEnumTypeWrapper):
     """Where an open effect stands."""
@@ -238,6 +244,8 @@ EFFECT_STATE_RUNNING: EffectState.ValueType  # 2
 """The intent is recorded; the result is not."""
 EFFECT_STATE_UNKNOWN: EffectState.ValueType  # 3
 """The outcome is unknown and the call must not be repeated."""
+EFFECT_STATE_RECONCILING: EffectState.ValueType  # 4
+"""The outcome is unknown, and the executor is asked what it was."""
 
 class _Resolution:
     ValueType = typing.NewType("ValueType", builtins.int)

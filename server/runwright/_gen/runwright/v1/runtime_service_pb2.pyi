@@ -395,6 +395,64 @@ class ResolveEffectResponse(message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 @typing.final
+class ResumeRequest(message.Message):
+    """Request of Resume."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    RUN_ID_FIELD_NUMBER: builtins.int
+    EFFECT_ID_FIELD_NUMBER: builtins.int
+    REQUEST_ID_FIELD_NUMBER: builtins.int
+    REASON_FIELD_NUMBER: builtins.int
+    run_id: builtins.str
+    """The run."""
+    effect_id: builtins.str
+    """The question that was deferred, as `RunSnapshot.waiting_on` names it."""
+    request_id: builtins.str
+    """The request's id, made by the caller; it follows the rule of run ids."""
+    reason: builtins.str
+    """Why, for the record; at most 512 bytes. Empty: none given."""
+    def __init__(
+        self,
+        *,
+        run_id: builtins.str = ...,
+        effect_id: builtins.str = ...,
+        request_id: builtins.str = ...,
+        reason: builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["effect_id", b"effect_id", "reason", b"reason", "request_id", b"request_id", "run_id", b"run_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class ResumeResponse(message.Message):
+    """Response of Resume."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    RUN_FIELD_NUMBER: builtins.int
+    RESUMED_FIELD_NUMBER: builtins.int
+    resumed: builtins.bool
+    """True when this call had it go on."""
+    @builtins.property
+    def run(self) -> run_pb2.RunSnapshot:
+        """The run as it stands."""
+
+    def __init__(
+        self,
+        *,
+        run: run_pb2.RunSnapshot | None = ...,
+        resumed: builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["run", b"run"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["resumed", b"resumed", "run", b"run"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
 class ReleaseRunRequest(message.Message):
     """Request of ReleaseRun."""
 

@@ -51,6 +51,11 @@ class RuntimeServiceStub:
                 request_serializer=runwright_dot_v1_dot_runtime__service__pb2.ResolveEffectRequest.SerializeToString,
                 response_deserializer=runwright_dot_v1_dot_runtime__service__pb2.ResolveEffectResponse.FromString,
                 _registered_method=True)
+        self.Resume = channel.unary_unary(
+                '/runwright.v1.RuntimeService/Resume',
+                request_serializer=runwright_dot_v1_dot_runtime__service__pb2.ResumeRequest.SerializeToString,
+                response_deserializer=runwright_dot_v1_dot_runtime__service__pb2.ResumeResponse.FromString,
+                _registered_method=True)
         self.ReleaseRun = channel.unary_unary(
                 '/runwright.v1.RuntimeService/ReleaseRun',
                 request_serializer=runwright_dot_v1_dot_runtime__service__pb2.ReleaseRunRequest.SerializeToString,
@@ -139,6 +144,15 @@ class RuntimeServiceServicer:
         decision; with EFFECT_ATTEMPT_STALE for an attempt that is not the call's
         latest; with EFFECT_NOT_UNKNOWN for whatever is not open to a decision. What
         is refused is audited.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Resume(self, request, context):
+        """Has what a policy has deferred go on before its time: the policy is asked
+        again. For whoever started the run, and admins. The same request id does so
+        once; where nothing is deferred (any more) the run is returned as it is.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -265,6 +279,11 @@ def add_RuntimeServiceServicer_to_server(servicer, server):
                     servicer.ResolveEffect,
                     request_deserializer=runwright_dot_v1_dot_runtime__service__pb2.ResolveEffectRequest.FromString,
                     response_serializer=runwright_dot_v1_dot_runtime__service__pb2.ResolveEffectResponse.SerializeToString,
+            ),
+            'Resume': grpc.unary_unary_rpc_method_handler(
+                    servicer.Resume,
+                    request_deserializer=runwright_dot_v1_dot_runtime__service__pb2.ResumeRequest.FromString,
+                    response_serializer=runwright_dot_v1_dot_runtime__service__pb2.ResumeResponse.SerializeToString,
             ),
             'ReleaseRun': grpc.unary_unary_rpc_method_handler(
                     servicer.ReleaseRun,
@@ -400,6 +419,33 @@ class RuntimeService:
             '/runwright.v1.RuntimeService/ResolveEffect',
             runwright_dot_v1_dot_runtime__service__pb2.ResolveEffectRequest.SerializeToString,
             runwright_dot_v1_dot_runtime__service__pb2.ResolveEffectResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Resume(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/runwright.v1.RuntimeService/Resume',
+            runwright_dot_v1_dot_runtime__service__pb2.ResumeRequest.SerializeToString,
+            runwright_dot_v1_dot_runtime__service__pb2.ResumeResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -59,6 +59,11 @@ class RuntimeServiceStub:
     latest; with EFFECT_NOT_UNKNOWN for whatever is not open to a decision. What
     is refused is audited.
     """
+    Resume: grpc.UnaryUnaryMultiCallable[runtime_service_pb2.ResumeRequest, runtime_service_pb2.ResumeResponse]
+    """Has what a policy has deferred go on before its time: the policy is asked
+    again. For whoever started the run, and admins. The same request id does so
+    once; where nothing is deferred (any more) the run is returned as it is.
+    """
     ReleaseRun: grpc.UnaryUnaryMultiCallable[runtime_service_pb2.ReleaseRunRequest, runtime_service_pb2.ReleaseRunResponse]
     """Takes a held run up again: what is stored of it is read anew, and it is no
     longer counted as ending the server. It is held again if that fails. A run
@@ -154,6 +159,11 @@ class RuntimeServiceAsyncStub(RuntimeServiceStub):
     decision; with EFFECT_ATTEMPT_STALE for an attempt that is not the call's
     latest; with EFFECT_NOT_UNKNOWN for whatever is not open to a decision. What
     is refused is audited.
+    """
+    Resume: aio.UnaryUnaryMultiCallable[runtime_service_pb2.ResumeRequest, runtime_service_pb2.ResumeResponse]  # type: ignore[assignment]
+    """Has what a policy has deferred go on before its time: the policy is asked
+    again. For whoever started the run, and admins. The same request id does so
+    once; where nothing is deferred (any more) the run is returned as it is.
     """
     ReleaseRun: aio.UnaryUnaryMultiCallable[runtime_service_pb2.ReleaseRunRequest, runtime_service_pb2.ReleaseRunResponse]  # type: ignore[assignment]
     """Takes a held run up again: what is stored of it is read anew, and it is no
@@ -265,6 +275,17 @@ class RuntimeServiceServicer(metaclass=abc_1.ABCMeta):
         decision; with EFFECT_ATTEMPT_STALE for an attempt that is not the call's
         latest; with EFFECT_NOT_UNKNOWN for whatever is not open to a decision. What
         is refused is audited.
+        """
+
+    @abc_1.abstractmethod
+    def Resume(
+        self,
+        request: runtime_service_pb2.ResumeRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[runtime_service_pb2.ResumeResponse, abc.Awaitable[runtime_service_pb2.ResumeResponse]]:
+        """Has what a policy has deferred go on before its time: the policy is asked
+        again. For whoever started the run, and admins. The same request id does so
+        once; where nothing is deferred (any more) the run is returned as it is.
         """
 
     @abc_1.abstractmethod

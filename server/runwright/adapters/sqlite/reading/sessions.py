@@ -8,7 +8,7 @@ from runwright.adapters.journal_rules import SESSION_RUNS
 from runwright.adapters.sqlite.failures import is_damage
 from runwright.adapters.sqlite.reading import checked_events
 from runwright.adapters.sqlite.tables import IN_SESSION, IS_OPEN, fetch
-from runwright.core.context import SessionRun, SessionTurn
+from runwright.core.context import SessionRun, SessionTurn, input_seen
 from runwright.core.errors import AgentError
 from runwright.core.ids import Namespace, RunId, RunKey
 from runwright.core.kinds import EventKind
@@ -60,4 +60,4 @@ def _turn(db: apsw.Connection, run_no: int, run: RunKey) -> SessionTurn | None:
         raise
     if not isinstance(turn, TurnStarted) or not isinstance(end, RunCompleted):
         return None
-    return SessionTurn(run.run_id, turn_id, turn.input, end.result, end.tainted)
+    return SessionTurn(run.run_id, turn_id, input_seen(turn.input, end.input), end.result, end.tainted)

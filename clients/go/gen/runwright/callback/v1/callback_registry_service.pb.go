@@ -34,6 +34,9 @@ const (
 	CallbackKind_CALLBACK_KIND_UNSPECIFIED CallbackKind = 0
 	// It performs tool calls: `ToolExecutorService`.
 	CallbackKind_CALLBACK_KIND_TOOL_EXECUTOR CallbackKind = 1
+	// It decides what runs and calls may do: `PolicyService`. Its key has the role
+	// `policy`.
+	CallbackKind_CALLBACK_KIND_POLICY CallbackKind = 2
 )
 
 // Enum value maps for CallbackKind.
@@ -41,10 +44,12 @@ var (
 	CallbackKind_name = map[int32]string{
 		0: "CALLBACK_KIND_UNSPECIFIED",
 		1: "CALLBACK_KIND_TOOL_EXECUTOR",
+		2: "CALLBACK_KIND_POLICY",
 	}
 	CallbackKind_value = map[string]int32{
 		"CALLBACK_KIND_UNSPECIFIED":   0,
 		"CALLBACK_KIND_TOOL_EXECUTOR": 1,
+		"CALLBACK_KIND_POLICY":        2,
 	}
 )
 
@@ -138,15 +143,17 @@ type CallbackSpec struct {
 	// Made by the caller, unique in the namespace: 1 to 128 letters, digits and
 	// `. _ : @ -`, the first a letter or digit.
 	CallbackId string `protobuf:"bytes,1,opt,name=callback_id,json=callbackId,proto3" json:"callback_id,omitempty"`
-	// The executor's name, as packages refer to it; the same rule. It belongs to
-	// the principals that the operator names for it, else to the one that holds a
-	// lease under it. Several callbacks of theirs may share a name: calls are
-	// spread over those that are healthy.
+	// The name by which packages refer to it, whatever its kind; the same rule. It
+	// belongs to the principals that the operator names for it, else to the one
+	// that holds a lease under it; each kind has names of its own. Several
+	// callbacks of theirs may share a name: calls are spread over those that are
+	// healthy.
 	Executor string `protobuf:"bytes,2,opt,name=executor,proto3" json:"executor,omitempty"`
 	// Where it serves the service of its kind: `host:port`, an IPv6 address in
 	// brackets.
 	Address string `protobuf:"bytes,3,opt,name=address,proto3" json:"address,omitempty"`
-	// Names of the tools it performs, at most 128. Empty: any.
+	// Names of the tools it performs, at most 128. Empty: any. Of tool executors
+	// alone.
 	Tools []string `protobuf:"bytes,4,rep,name=tools,proto3" json:"tools,omitempty"`
 	// Absent: plaintext.
 	Tls *CallbackTls `protobuf:"bytes,5,opt,name=tls,proto3" json:"tls,omitempty"`
@@ -757,8 +764,10 @@ type ListCallbacksRequest struct {
 	PageSize int32 `protobuf:"varint,1,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
 	// The last response's `next_page_token`. Empty: from the beginning.
 	PageToken string `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
-	// Only those of this executor. Empty: all.
-	Executor      string `protobuf:"bytes,3,opt,name=executor,proto3" json:"executor,omitempty"`
+	// Only those of this name. Empty: all.
+	Executor string `protobuf:"bytes,3,opt,name=executor,proto3" json:"executor,omitempty"`
+	// Which kind of callback has the name. Unspecified: a tool executor.
+	Kind          CallbackKind `protobuf:"varint,4,opt,name=kind,proto3,enum=runwright.callback.v1.CallbackKind" json:"kind,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -812,6 +821,13 @@ func (x *ListCallbacksRequest) GetExecutor() string {
 		return x.Executor
 	}
 	return ""
+}
+
+func (x *ListCallbacksRequest) GetKind() CallbackKind {
+	if x != nil {
+		return x.Kind
+	}
+	return CallbackKind_CALLBACK_KIND_UNSPECIFIED
 }
 
 // Response of ListCallbacks.
@@ -920,18 +936,20 @@ const file_runwright_callback_v1_callback_registry_service_proto_rawDesc = "" +
 	"\x19UnregisterCallbackRequest\x12\x1f\n" +
 	"\vcallback_id\x18\x01 \x01(\tR\n" +
 	"callbackId\"\x1c\n" +
-	"\x1aUnregisterCallbackResponse\"n\n" +
+	"\x1aUnregisterCallbackResponse\"\xa7\x01\n" +
 	"\x14ListCallbacksRequest\x12\x1b\n" +
 	"\tpage_size\x18\x01 \x01(\x05R\bpageSize\x12\x1d\n" +
 	"\n" +
 	"page_token\x18\x02 \x01(\tR\tpageToken\x12\x1a\n" +
-	"\bexecutor\x18\x03 \x01(\tR\bexecutor\"~\n" +
+	"\bexecutor\x18\x03 \x01(\tR\bexecutor\x127\n" +
+	"\x04kind\x18\x04 \x01(\x0e2#.runwright.callback.v1.CallbackKindR\x04kind\"~\n" +
 	"\x15ListCallbacksResponse\x12=\n" +
 	"\tcallbacks\x18\x01 \x03(\v2\x1f.runwright.callback.v1.CallbackR\tcallbacks\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken*N\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken*h\n" +
 	"\fCallbackKind\x12\x1d\n" +
 	"\x19CALLBACK_KIND_UNSPECIFIED\x10\x00\x12\x1f\n" +
-	"\x1bCALLBACK_KIND_TOOL_EXECUTOR\x10\x01*\x8a\x01\n" +
+	"\x1bCALLBACK_KIND_TOOL_EXECUTOR\x10\x01\x12\x18\n" +
+	"\x14CALLBACK_KIND_POLICY\x10\x02*\x8a\x01\n" +
 	"\x0eCallbackHealth\x12\x1f\n" +
 	"\x1bCALLBACK_HEALTH_UNSPECIFIED\x10\x00\x12\x1b\n" +
 	"\x17CALLBACK_HEALTH_UNKNOWN\x10\x01\x12\x1b\n" +
@@ -988,18 +1006,19 @@ var file_runwright_callback_v1_callback_registry_service_proto_depIdxs = []int32
 	2,  // 10: runwright.callback.v1.RegisterCallbackRequest.spec:type_name -> runwright.callback.v1.CallbackSpec
 	14, // 11: runwright.callback.v1.RegisterCallbackRequest.lease:type_name -> google.protobuf.Duration
 	6,  // 12: runwright.callback.v1.RegisterCallbackResponse.callback:type_name -> runwright.callback.v1.Callback
-	6,  // 13: runwright.callback.v1.ListCallbacksResponse.callbacks:type_name -> runwright.callback.v1.Callback
-	7,  // 14: runwright.callback.v1.CallbackRegistryService.RegisterCallback:input_type -> runwright.callback.v1.RegisterCallbackRequest
-	9,  // 15: runwright.callback.v1.CallbackRegistryService.UnregisterCallback:input_type -> runwright.callback.v1.UnregisterCallbackRequest
-	11, // 16: runwright.callback.v1.CallbackRegistryService.ListCallbacks:input_type -> runwright.callback.v1.ListCallbacksRequest
-	8,  // 17: runwright.callback.v1.CallbackRegistryService.RegisterCallback:output_type -> runwright.callback.v1.RegisterCallbackResponse
-	10, // 18: runwright.callback.v1.CallbackRegistryService.UnregisterCallback:output_type -> runwright.callback.v1.UnregisterCallbackResponse
-	12, // 19: runwright.callback.v1.CallbackRegistryService.ListCallbacks:output_type -> runwright.callback.v1.ListCallbacksResponse
-	17, // [17:20] is the sub-list for method output_type
-	14, // [14:17] is the sub-list for method input_type
-	14, // [14:14] is the sub-list for extension type_name
-	14, // [14:14] is the sub-list for extension extendee
-	0,  // [0:14] is the sub-list for field type_name
+	0,  // 13: runwright.callback.v1.ListCallbacksRequest.kind:type_name -> runwright.callback.v1.CallbackKind
+	6,  // 14: runwright.callback.v1.ListCallbacksResponse.callbacks:type_name -> runwright.callback.v1.Callback
+	7,  // 15: runwright.callback.v1.CallbackRegistryService.RegisterCallback:input_type -> runwright.callback.v1.RegisterCallbackRequest
+	9,  // 16: runwright.callback.v1.CallbackRegistryService.UnregisterCallback:input_type -> runwright.callback.v1.UnregisterCallbackRequest
+	11, // 17: runwright.callback.v1.CallbackRegistryService.ListCallbacks:input_type -> runwright.callback.v1.ListCallbacksRequest
+	8,  // 18: runwright.callback.v1.CallbackRegistryService.RegisterCallback:output_type -> runwright.callback.v1.RegisterCallbackResponse
+	10, // 19: runwright.callback.v1.CallbackRegistryService.UnregisterCallback:output_type -> runwright.callback.v1.UnregisterCallbackResponse
+	12, // 20: runwright.callback.v1.CallbackRegistryService.ListCallbacks:output_type -> runwright.callback.v1.ListCallbacksResponse
+	18, // [18:21] is the sub-list for method output_type
+	15, // [15:18] is the sub-list for method input_type
+	15, // [15:15] is the sub-list for extension type_name
+	15, // [15:15] is the sub-list for extension extendee
+	0,  // [0:15] is the sub-list for field type_name
 }
 
 func init() { file_runwright_callback_v1_callback_registry_service_proto_init() }

@@ -420,6 +420,335 @@ func (x *ToolNotPerformed) GetMessage() string {
 	return ""
 }
 
+// Asks what became of a call.
+type ReconcileToolRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The run that asks.
+	RunId string `protobuf:"bytes,1,opt,name=run_id,json=runId,proto3" json:"run_id,omitempty"`
+	// The turn that asks.
+	TurnId string `protobuf:"bytes,2,opt,name=turn_id,json=turnId,proto3" json:"turn_id,omitempty"`
+	// The round that asks, counted from 1.
+	Round uint32 `protobuf:"varint,3,opt,name=round,proto3" json:"round,omitempty"`
+	// The call inside the run.
+	CallId string `protobuf:"bytes,4,opt,name=call_id,json=callId,proto3" json:"call_id,omitempty"`
+	// The attempt that was lost. What is asked is whether this one or an earlier one
+	// of the call was performed.
+	Attempt uint32 `protobuf:"varint,5,opt,name=attempt,proto3" json:"attempt,omitempty"`
+	// Which ask about this attempt it is, counted from 1.
+	Ask uint32 `protobuf:"varint,6,opt,name=ask,proto3" json:"ask,omitempty"`
+	// The key that every attempt of the call carried.
+	IdempotencyKey string `protobuf:"bytes,7,opt,name=idempotency_key,json=idempotencyKey,proto3" json:"idempotency_key,omitempty"`
+	// The tool's name.
+	Tool string `protobuf:"bytes,8,opt,name=tool,proto3" json:"tool,omitempty"`
+	// The arguments that were sent, as RFC 8785 JSON.
+	ArgumentsJson []byte `protobuf:"bytes,9,opt,name=arguments_json,json=argumentsJson,proto3" json:"arguments_json,omitempty"`
+	// Digest of `arguments_json`: `sha256:` and 64 hex digits.
+	ArgumentsDigest string `protobuf:"bytes,10,opt,name=arguments_digest,json=argumentsDigest,proto3" json:"arguments_digest,omitempty"`
+	// When the runtime stops waiting, by its clock; the RPC's own deadline says the
+	// same by yours.
+	Deadline *timestamppb.Timestamp `protobuf:"bytes,11,opt,name=deadline,proto3" json:"deadline,omitempty"`
+	// Fingerprint of the package that declares the tool.
+	PackageFingerprint string `protobuf:"bytes,12,opt,name=package_fingerprint,json=packageFingerprint,proto3" json:"package_fingerprint,omitempty"`
+	unknownFields      protoimpl.UnknownFields
+	sizeCache          protoimpl.SizeCache
+}
+
+func (x *ReconcileToolRequest) Reset() {
+	*x = ReconcileToolRequest{}
+	mi := &file_runwright_callback_v1_tool_executor_service_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReconcileToolRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReconcileToolRequest) ProtoMessage() {}
+
+func (x *ReconcileToolRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_runwright_callback_v1_tool_executor_service_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReconcileToolRequest.ProtoReflect.Descriptor instead.
+func (*ReconcileToolRequest) Descriptor() ([]byte, []int) {
+	return file_runwright_callback_v1_tool_executor_service_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *ReconcileToolRequest) GetRunId() string {
+	if x != nil {
+		return x.RunId
+	}
+	return ""
+}
+
+func (x *ReconcileToolRequest) GetTurnId() string {
+	if x != nil {
+		return x.TurnId
+	}
+	return ""
+}
+
+func (x *ReconcileToolRequest) GetRound() uint32 {
+	if x != nil {
+		return x.Round
+	}
+	return 0
+}
+
+func (x *ReconcileToolRequest) GetCallId() string {
+	if x != nil {
+		return x.CallId
+	}
+	return ""
+}
+
+func (x *ReconcileToolRequest) GetAttempt() uint32 {
+	if x != nil {
+		return x.Attempt
+	}
+	return 0
+}
+
+func (x *ReconcileToolRequest) GetAsk() uint32 {
+	if x != nil {
+		return x.Ask
+	}
+	return 0
+}
+
+func (x *ReconcileToolRequest) GetIdempotencyKey() string {
+	if x != nil {
+		return x.IdempotencyKey
+	}
+	return ""
+}
+
+func (x *ReconcileToolRequest) GetTool() string {
+	if x != nil {
+		return x.Tool
+	}
+	return ""
+}
+
+func (x *ReconcileToolRequest) GetArgumentsJson() []byte {
+	if x != nil {
+		return x.ArgumentsJson
+	}
+	return nil
+}
+
+func (x *ReconcileToolRequest) GetArgumentsDigest() string {
+	if x != nil {
+		return x.ArgumentsDigest
+	}
+	return ""
+}
+
+func (x *ReconcileToolRequest) GetDeadline() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Deadline
+	}
+	return nil
+}
+
+func (x *ReconcileToolRequest) GetPackageFingerprint() string {
+	if x != nil {
+		return x.PackageFingerprint
+	}
+	return ""
+}
+
+// What became of the call. It settles the call without a person, so it is only used
+// when it is beyond doubt: exactly one outcome, `idempotency_key` and `attempt` as in
+// the request, no field that the runtime does not know. Anything else is no answer.
+type ReconcileToolResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The key that the answer is about, as in the request.
+	IdempotencyKey string `protobuf:"bytes,1,opt,name=idempotency_key,json=idempotencyKey,proto3" json:"idempotency_key,omitempty"`
+	// The attempt that the answer is about, as in the request.
+	Attempt uint32 `protobuf:"varint,2,opt,name=attempt,proto3" json:"attempt,omitempty"`
+	// Digest of the arguments that were performed under the key, as in the request.
+	// Needed with `performed`.
+	ArgumentsDigest string `protobuf:"bytes,3,opt,name=arguments_digest,json=argumentsDigest,proto3" json:"arguments_digest,omitempty"`
+	// Exactly one must be set.
+	//
+	// Types that are valid to be assigned to Outcome:
+	//
+	//	*ReconcileToolResponse_Performed
+	//	*ReconcileToolResponse_NotPerformed
+	//	*ReconcileToolResponse_Unknown
+	Outcome       isReconcileToolResponse_Outcome `protobuf_oneof:"outcome"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReconcileToolResponse) Reset() {
+	*x = ReconcileToolResponse{}
+	mi := &file_runwright_callback_v1_tool_executor_service_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReconcileToolResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReconcileToolResponse) ProtoMessage() {}
+
+func (x *ReconcileToolResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_runwright_callback_v1_tool_executor_service_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReconcileToolResponse.ProtoReflect.Descriptor instead.
+func (*ReconcileToolResponse) Descriptor() ([]byte, []int) {
+	return file_runwright_callback_v1_tool_executor_service_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *ReconcileToolResponse) GetIdempotencyKey() string {
+	if x != nil {
+		return x.IdempotencyKey
+	}
+	return ""
+}
+
+func (x *ReconcileToolResponse) GetAttempt() uint32 {
+	if x != nil {
+		return x.Attempt
+	}
+	return 0
+}
+
+func (x *ReconcileToolResponse) GetArgumentsDigest() string {
+	if x != nil {
+		return x.ArgumentsDigest
+	}
+	return ""
+}
+
+func (x *ReconcileToolResponse) GetOutcome() isReconcileToolResponse_Outcome {
+	if x != nil {
+		return x.Outcome
+	}
+	return nil
+}
+
+func (x *ReconcileToolResponse) GetPerformed() *ToolResult {
+	if x != nil {
+		if x, ok := x.Outcome.(*ReconcileToolResponse_Performed); ok {
+			return x.Performed
+		}
+	}
+	return nil
+}
+
+func (x *ReconcileToolResponse) GetNotPerformed() *ToolNotPerformed {
+	if x != nil {
+		if x, ok := x.Outcome.(*ReconcileToolResponse_NotPerformed); ok {
+			return x.NotPerformed
+		}
+	}
+	return nil
+}
+
+func (x *ReconcileToolResponse) GetUnknown() *ToolOutcomeUnknown {
+	if x != nil {
+		if x, ok := x.Outcome.(*ReconcileToolResponse_Unknown); ok {
+			return x.Unknown
+		}
+	}
+	return nil
+}
+
+type isReconcileToolResponse_Outcome interface {
+	isReconcileToolResponse_Outcome()
+}
+
+type ReconcileToolResponse_Performed struct {
+	// It was performed, with this result.
+	Performed *ToolResult `protobuf:"bytes,4,opt,name=performed,proto3,oneof"`
+}
+
+type ReconcileToolResponse_NotPerformed struct {
+	// It was not performed and never will be: neither this attempt nor an earlier
+	// one. From then on such an attempt is refused, should it still arrive. The
+	// runtime sends the call again, under a higher attempt.
+	NotPerformed *ToolNotPerformed `protobuf:"bytes,5,opt,name=not_performed,json=notPerformed,proto3,oneof"`
+}
+
+type ReconcileToolResponse_Unknown struct {
+	// Nobody here can say, or not yet: it may still be under way.
+	Unknown *ToolOutcomeUnknown `protobuf:"bytes,6,opt,name=unknown,proto3,oneof"`
+}
+
+func (*ReconcileToolResponse_Performed) isReconcileToolResponse_Outcome() {}
+
+func (*ReconcileToolResponse_NotPerformed) isReconcileToolResponse_Outcome() {}
+
+func (*ReconcileToolResponse_Unknown) isReconcileToolResponse_Outcome() {}
+
+// What became of a call that nobody can tell.
+type ToolOutcomeUnknown struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Why, for an operator, at most 4 KiB.
+	Message       string `protobuf:"bytes,1,opt,name=message,proto3" json:"message,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ToolOutcomeUnknown) Reset() {
+	*x = ToolOutcomeUnknown{}
+	mi := &file_runwright_callback_v1_tool_executor_service_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ToolOutcomeUnknown) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ToolOutcomeUnknown) ProtoMessage() {}
+
+func (x *ToolOutcomeUnknown) ProtoReflect() protoreflect.Message {
+	mi := &file_runwright_callback_v1_tool_executor_service_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ToolOutcomeUnknown.ProtoReflect.Descriptor instead.
+func (*ToolOutcomeUnknown) Descriptor() ([]byte, []int) {
+	return file_runwright_callback_v1_tool_executor_service_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *ToolOutcomeUnknown) GetMessage() string {
+	if x != nil {
+		return x.Message
+	}
+	return ""
+}
+
 // Request of DescribeTools.
 type DescribeToolsRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -429,7 +758,7 @@ type DescribeToolsRequest struct {
 
 func (x *DescribeToolsRequest) Reset() {
 	*x = DescribeToolsRequest{}
-	mi := &file_runwright_callback_v1_tool_executor_service_proto_msgTypes[5]
+	mi := &file_runwright_callback_v1_tool_executor_service_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -441,7 +770,7 @@ func (x *DescribeToolsRequest) String() string {
 func (*DescribeToolsRequest) ProtoMessage() {}
 
 func (x *DescribeToolsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_runwright_callback_v1_tool_executor_service_proto_msgTypes[5]
+	mi := &file_runwright_callback_v1_tool_executor_service_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -454,7 +783,7 @@ func (x *DescribeToolsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DescribeToolsRequest.ProtoReflect.Descriptor instead.
 func (*DescribeToolsRequest) Descriptor() ([]byte, []int) {
-	return file_runwright_callback_v1_tool_executor_service_proto_rawDescGZIP(), []int{5}
+	return file_runwright_callback_v1_tool_executor_service_proto_rawDescGZIP(), []int{8}
 }
 
 // Response of DescribeTools, at most 16 MiB.
@@ -468,7 +797,7 @@ type DescribeToolsResponse struct {
 
 func (x *DescribeToolsResponse) Reset() {
 	*x = DescribeToolsResponse{}
-	mi := &file_runwright_callback_v1_tool_executor_service_proto_msgTypes[6]
+	mi := &file_runwright_callback_v1_tool_executor_service_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -480,7 +809,7 @@ func (x *DescribeToolsResponse) String() string {
 func (*DescribeToolsResponse) ProtoMessage() {}
 
 func (x *DescribeToolsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_runwright_callback_v1_tool_executor_service_proto_msgTypes[6]
+	mi := &file_runwright_callback_v1_tool_executor_service_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -493,7 +822,7 @@ func (x *DescribeToolsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DescribeToolsResponse.ProtoReflect.Descriptor instead.
 func (*DescribeToolsResponse) Descriptor() ([]byte, []int) {
-	return file_runwright_callback_v1_tool_executor_service_proto_rawDescGZIP(), []int{6}
+	return file_runwright_callback_v1_tool_executor_service_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *DescribeToolsResponse) GetTools() []*ToolDescription {
@@ -527,7 +856,7 @@ type ToolDescription struct {
 
 func (x *ToolDescription) Reset() {
 	*x = ToolDescription{}
-	mi := &file_runwright_callback_v1_tool_executor_service_proto_msgTypes[7]
+	mi := &file_runwright_callback_v1_tool_executor_service_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -539,7 +868,7 @@ func (x *ToolDescription) String() string {
 func (*ToolDescription) ProtoMessage() {}
 
 func (x *ToolDescription) ProtoReflect() protoreflect.Message {
-	mi := &file_runwright_callback_v1_tool_executor_service_proto_msgTypes[7]
+	mi := &file_runwright_callback_v1_tool_executor_service_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -552,7 +881,7 @@ func (x *ToolDescription) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ToolDescription.ProtoReflect.Descriptor instead.
 func (*ToolDescription) Descriptor() ([]byte, []int) {
-	return file_runwright_callback_v1_tool_executor_service_proto_rawDescGZIP(), []int{7}
+	return file_runwright_callback_v1_tool_executor_service_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *ToolDescription) GetName() string {
@@ -628,6 +957,30 @@ const file_runwright_callback_v1_tool_executor_service_proto_rawDesc = "" +
 	"\tToolError\x12\x18\n" +
 	"\amessage\x18\x01 \x01(\tR\amessage\",\n" +
 	"\x10ToolNotPerformed\x12\x18\n" +
+	"\amessage\x18\x01 \x01(\tR\amessage\"\x99\x03\n" +
+	"\x14ReconcileToolRequest\x12\x15\n" +
+	"\x06run_id\x18\x01 \x01(\tR\x05runId\x12\x17\n" +
+	"\aturn_id\x18\x02 \x01(\tR\x06turnId\x12\x14\n" +
+	"\x05round\x18\x03 \x01(\rR\x05round\x12\x17\n" +
+	"\acall_id\x18\x04 \x01(\tR\x06callId\x12\x18\n" +
+	"\aattempt\x18\x05 \x01(\rR\aattempt\x12\x10\n" +
+	"\x03ask\x18\x06 \x01(\rR\x03ask\x12'\n" +
+	"\x0fidempotency_key\x18\a \x01(\tR\x0eidempotencyKey\x12\x12\n" +
+	"\x04tool\x18\b \x01(\tR\x04tool\x12%\n" +
+	"\x0earguments_json\x18\t \x01(\fR\rargumentsJson\x12)\n" +
+	"\x10arguments_digest\x18\n" +
+	" \x01(\tR\x0fargumentsDigest\x126\n" +
+	"\bdeadline\x18\v \x01(\v2\x1a.google.protobuf.TimestampR\bdeadline\x12/\n" +
+	"\x13package_fingerprint\x18\f \x01(\tR\x12packageFingerprint\"\xea\x02\n" +
+	"\x15ReconcileToolResponse\x12'\n" +
+	"\x0fidempotency_key\x18\x01 \x01(\tR\x0eidempotencyKey\x12\x18\n" +
+	"\aattempt\x18\x02 \x01(\rR\aattempt\x12)\n" +
+	"\x10arguments_digest\x18\x03 \x01(\tR\x0fargumentsDigest\x12A\n" +
+	"\tperformed\x18\x04 \x01(\v2!.runwright.callback.v1.ToolResultH\x00R\tperformed\x12N\n" +
+	"\rnot_performed\x18\x05 \x01(\v2'.runwright.callback.v1.ToolNotPerformedH\x00R\fnotPerformed\x12E\n" +
+	"\aunknown\x18\x06 \x01(\v2).runwright.callback.v1.ToolOutcomeUnknownH\x00R\aunknownB\t\n" +
+	"\aoutcome\".\n" +
+	"\x12ToolOutcomeUnknown\x12\x18\n" +
 	"\amessage\x18\x01 \x01(\tR\amessage\"\x16\n" +
 	"\x14DescribeToolsRequest\"U\n" +
 	"\x15DescribeToolsResponse\x12<\n" +
@@ -641,9 +994,10 @@ const file_runwright_callback_v1_tool_executor_service_proto_rawDesc = "" +
 	"\n" +
 	"idempotent\x18\x06 \x01(\bH\x00R\n" +
 	"idempotent\x88\x01\x01B\r\n" +
-	"\v_idempotent2\xe7\x01\n" +
+	"\v_idempotent2\xd3\x02\n" +
 	"\x13ToolExecutorService\x12d\n" +
 	"\vExecuteTool\x12).runwright.callback.v1.ExecuteToolRequest\x1a*.runwright.callback.v1.ExecuteToolResponse\x12j\n" +
+	"\rReconcileTool\x12+.runwright.callback.v1.ReconcileToolRequest\x1a,.runwright.callback.v1.ReconcileToolResponse\x12j\n" +
 	"\rDescribeTools\x12+.runwright.callback.v1.DescribeToolsRequest\x1a,.runwright.callback.v1.DescribeToolsResponseB\x85\x01\n" +
 	"\x19dev.runwright.callback.v1P\x01ZNgithub.com/runwright/runwright/clients/go/gen/runwright/callback/v1;callbackv1\xaa\x02\x15Runwright.Callback.V1b\x06proto3"
 
@@ -659,35 +1013,44 @@ func file_runwright_callback_v1_tool_executor_service_proto_rawDescGZIP() []byte
 	return file_runwright_callback_v1_tool_executor_service_proto_rawDescData
 }
 
-var file_runwright_callback_v1_tool_executor_service_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
+var file_runwright_callback_v1_tool_executor_service_proto_msgTypes = make([]protoimpl.MessageInfo, 11)
 var file_runwright_callback_v1_tool_executor_service_proto_goTypes = []any{
 	(*ExecuteToolRequest)(nil),    // 0: runwright.callback.v1.ExecuteToolRequest
 	(*ExecuteToolResponse)(nil),   // 1: runwright.callback.v1.ExecuteToolResponse
 	(*ToolResult)(nil),            // 2: runwright.callback.v1.ToolResult
 	(*ToolError)(nil),             // 3: runwright.callback.v1.ToolError
 	(*ToolNotPerformed)(nil),      // 4: runwright.callback.v1.ToolNotPerformed
-	(*DescribeToolsRequest)(nil),  // 5: runwright.callback.v1.DescribeToolsRequest
-	(*DescribeToolsResponse)(nil), // 6: runwright.callback.v1.DescribeToolsResponse
-	(*ToolDescription)(nil),       // 7: runwright.callback.v1.ToolDescription
-	(*timestamppb.Timestamp)(nil), // 8: google.protobuf.Timestamp
-	(v1.EffectClass)(0),           // 9: runwright.v1.EffectClass
+	(*ReconcileToolRequest)(nil),  // 5: runwright.callback.v1.ReconcileToolRequest
+	(*ReconcileToolResponse)(nil), // 6: runwright.callback.v1.ReconcileToolResponse
+	(*ToolOutcomeUnknown)(nil),    // 7: runwright.callback.v1.ToolOutcomeUnknown
+	(*DescribeToolsRequest)(nil),  // 8: runwright.callback.v1.DescribeToolsRequest
+	(*DescribeToolsResponse)(nil), // 9: runwright.callback.v1.DescribeToolsResponse
+	(*ToolDescription)(nil),       // 10: runwright.callback.v1.ToolDescription
+	(*timestamppb.Timestamp)(nil), // 11: google.protobuf.Timestamp
+	(v1.EffectClass)(0),           // 12: runwright.v1.EffectClass
 }
 var file_runwright_callback_v1_tool_executor_service_proto_depIdxs = []int32{
-	8, // 0: runwright.callback.v1.ExecuteToolRequest.deadline:type_name -> google.protobuf.Timestamp
-	2, // 1: runwright.callback.v1.ExecuteToolResponse.result:type_name -> runwright.callback.v1.ToolResult
-	3, // 2: runwright.callback.v1.ExecuteToolResponse.error:type_name -> runwright.callback.v1.ToolError
-	4, // 3: runwright.callback.v1.ExecuteToolResponse.not_performed:type_name -> runwright.callback.v1.ToolNotPerformed
-	7, // 4: runwright.callback.v1.DescribeToolsResponse.tools:type_name -> runwright.callback.v1.ToolDescription
-	9, // 5: runwright.callback.v1.ToolDescription.effect:type_name -> runwright.v1.EffectClass
-	0, // 6: runwright.callback.v1.ToolExecutorService.ExecuteTool:input_type -> runwright.callback.v1.ExecuteToolRequest
-	5, // 7: runwright.callback.v1.ToolExecutorService.DescribeTools:input_type -> runwright.callback.v1.DescribeToolsRequest
-	1, // 8: runwright.callback.v1.ToolExecutorService.ExecuteTool:output_type -> runwright.callback.v1.ExecuteToolResponse
-	6, // 9: runwright.callback.v1.ToolExecutorService.DescribeTools:output_type -> runwright.callback.v1.DescribeToolsResponse
-	8, // [8:10] is the sub-list for method output_type
-	6, // [6:8] is the sub-list for method input_type
-	6, // [6:6] is the sub-list for extension type_name
-	6, // [6:6] is the sub-list for extension extendee
-	0, // [0:6] is the sub-list for field type_name
+	11, // 0: runwright.callback.v1.ExecuteToolRequest.deadline:type_name -> google.protobuf.Timestamp
+	2,  // 1: runwright.callback.v1.ExecuteToolResponse.result:type_name -> runwright.callback.v1.ToolResult
+	3,  // 2: runwright.callback.v1.ExecuteToolResponse.error:type_name -> runwright.callback.v1.ToolError
+	4,  // 3: runwright.callback.v1.ExecuteToolResponse.not_performed:type_name -> runwright.callback.v1.ToolNotPerformed
+	11, // 4: runwright.callback.v1.ReconcileToolRequest.deadline:type_name -> google.protobuf.Timestamp
+	2,  // 5: runwright.callback.v1.ReconcileToolResponse.performed:type_name -> runwright.callback.v1.ToolResult
+	4,  // 6: runwright.callback.v1.ReconcileToolResponse.not_performed:type_name -> runwright.callback.v1.ToolNotPerformed
+	7,  // 7: runwright.callback.v1.ReconcileToolResponse.unknown:type_name -> runwright.callback.v1.ToolOutcomeUnknown
+	10, // 8: runwright.callback.v1.DescribeToolsResponse.tools:type_name -> runwright.callback.v1.ToolDescription
+	12, // 9: runwright.callback.v1.ToolDescription.effect:type_name -> runwright.v1.EffectClass
+	0,  // 10: runwright.callback.v1.ToolExecutorService.ExecuteTool:input_type -> runwright.callback.v1.ExecuteToolRequest
+	5,  // 11: runwright.callback.v1.ToolExecutorService.ReconcileTool:input_type -> runwright.callback.v1.ReconcileToolRequest
+	8,  // 12: runwright.callback.v1.ToolExecutorService.DescribeTools:input_type -> runwright.callback.v1.DescribeToolsRequest
+	1,  // 13: runwright.callback.v1.ToolExecutorService.ExecuteTool:output_type -> runwright.callback.v1.ExecuteToolResponse
+	6,  // 14: runwright.callback.v1.ToolExecutorService.ReconcileTool:output_type -> runwright.callback.v1.ReconcileToolResponse
+	9,  // 15: runwright.callback.v1.ToolExecutorService.DescribeTools:output_type -> runwright.callback.v1.DescribeToolsResponse
+	13, // [13:16] is the sub-list for method output_type
+	10, // [10:13] is the sub-list for method input_type
+	10, // [10:10] is the sub-list for extension type_name
+	10, // [10:10] is the sub-list for extension extendee
+	0,  // [0:10] is the sub-list for field type_name
 }
 
 func init() { file_runwright_callback_v1_tool_executor_service_proto_init() }
@@ -700,14 +1063,19 @@ func file_runwright_callback_v1_tool_executor_service_proto_init() {
 		(*ExecuteToolResponse_Error)(nil),
 		(*ExecuteToolResponse_NotPerformed)(nil),
 	}
-	file_runwright_callback_v1_tool_executor_service_proto_msgTypes[7].OneofWrappers = []any{}
+	file_runwright_callback_v1_tool_executor_service_proto_msgTypes[6].OneofWrappers = []any{
+		(*ReconcileToolResponse_Performed)(nil),
+		(*ReconcileToolResponse_NotPerformed)(nil),
+		(*ReconcileToolResponse_Unknown)(nil),
+	}
+	file_runwright_callback_v1_tool_executor_service_proto_msgTypes[10].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_runwright_callback_v1_tool_executor_service_proto_rawDesc), len(file_runwright_callback_v1_tool_executor_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   8,
+			NumMessages:   11,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -20,6 +20,7 @@ const _ = grpc.SupportPackageIsVersion9
 
 const (
 	ToolExecutorService_ExecuteTool_FullMethodName   = "/runwright.callback.v1.ToolExecutorService/ExecuteTool"
+	ToolExecutorService_ReconcileTool_FullMethodName = "/runwright.callback.v1.ToolExecutorService/ReconcileTool"
 	ToolExecutorService_DescribeTools_FullMethodName = "/runwright.callback.v1.ToolExecutorService/DescribeTools"
 )
 
@@ -35,6 +36,11 @@ type ToolExecutorServiceClient interface {
 	// RPC when the run is cancelled or the deadline has passed. Of a run that
 	// belongs to a trace, the call's metadata has a W3C `traceparent`.
 	ExecuteTool(ctx context.Context, in *ExecuteToolRequest, opts ...grpc.CallOption) (*ExecuteToolResponse, error)
+	// Says what became of an attempt that the runtime has lost sight of. Asked only
+	// of tools that their package declares `reconcilable`; it has no effect, and may
+	// come again. Any status other than OK is no answer, UNIMPLEMENTED among them: it
+	// is asked again for a while, then a person is.
+	ReconcileTool(ctx context.Context, in *ReconcileToolRequest, opts ...grpc.CallOption) (*ReconcileToolResponse, error)
 	// Says which tools are served here, for whoever writes a package or compares one
 	// with this host: `runwright package tools` and `package validate --tools`. The
 	// runtime does not call it; a host without it answers UNIMPLEMENTED.
@@ -53,6 +59,16 @@ func (c *toolExecutorServiceClient) ExecuteTool(ctx context.Context, in *Execute
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(ExecuteToolResponse)
 	err := c.cc.Invoke(ctx, ToolExecutorService_ExecuteTool_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *toolExecutorServiceClient) ReconcileTool(ctx context.Context, in *ReconcileToolRequest, opts ...grpc.CallOption) (*ReconcileToolResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ReconcileToolResponse)
+	err := c.cc.Invoke(ctx, ToolExecutorService_ReconcileTool_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -81,6 +97,11 @@ type ToolExecutorServiceServer interface {
 	// RPC when the run is cancelled or the deadline has passed. Of a run that
 	// belongs to a trace, the call's metadata has a W3C `traceparent`.
 	ExecuteTool(context.Context, *ExecuteToolRequest) (*ExecuteToolResponse, error)
+	// Says what became of an attempt that the runtime has lost sight of. Asked only
+	// of tools that their package declares `reconcilable`; it has no effect, and may
+	// come again. Any status other than OK is no answer, UNIMPLEMENTED among them: it
+	// is asked again for a while, then a person is.
+	ReconcileTool(context.Context, *ReconcileToolRequest) (*ReconcileToolResponse, error)
 	// Says which tools are served here, for whoever writes a package or compares one
 	// with this host: `runwright package tools` and `package validate --tools`. The
 	// runtime does not call it; a host without it answers UNIMPLEMENTED.
@@ -97,6 +118,9 @@ type UnimplementedToolExecutorServiceServer struct{}
 
 func (UnimplementedToolExecutorServiceServer) ExecuteTool(context.Context, *ExecuteToolRequest) (*ExecuteToolResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ExecuteTool not implemented")
+}
+func (UnimplementedToolExecutorServiceServer) ReconcileTool(context.Context, *ReconcileToolRequest) (*ReconcileToolResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ReconcileTool not implemented")
 }
 func (UnimplementedToolExecutorServiceServer) DescribeTools(context.Context, *DescribeToolsRequest) (*DescribeToolsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method DescribeTools not implemented")
@@ -140,6 +164,24 @@ func _ToolExecutorService_ExecuteTool_Handler(srv interface{}, ctx context.Conte
 	return interceptor(ctx, in, info, handler)
 }
 
+func _ToolExecutorService_ReconcileTool_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ReconcileToolRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ToolExecutorServiceServer).ReconcileTool(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ToolExecutorService_ReconcileTool_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ToolExecutorServiceServer).ReconcileTool(ctx, req.(*ReconcileToolRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _ToolExecutorService_DescribeTools_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(DescribeToolsRequest)
 	if err := dec(in); err != nil {
@@ -168,6 +210,10 @@ var ToolExecutorService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ExecuteTool",
 			Handler:    _ToolExecutorService_ExecuteTool_Handler,
+		},
+		{
+			MethodName: "ReconcileTool",
+			Handler:    _ToolExecutorService_ReconcileTool_Handler,
 		},
 		{
 			MethodName: "DescribeTools",

@@ -24,7 +24,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file runwright/v1/event.proto.
  */
 export const file_runwright_v1_event: GenFile = /*@__PURE__*/
-  fileDesc("ChhydW53cmlnaHQvdjEvZXZlbnQucHJvdG8SDHJ1bndyaWdodC52MSKhEAoFRXZlbnQSCwoDc2VxGAEgASgEEhAKCGV2ZW50X2lkGAIgASgJEiUKBGtpbmQYAyABKA4yFy5ydW53cmlnaHQudjEuRXZlbnRLaW5kEhEKCWlnbm9yYWJsZRgEIAEoCBIoCgR0aW1lGAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIOCgZydW5faWQYBiABKAkSEgoKc2Vzc2lvbl9pZBgHIAEoCRIPCgd0dXJuX2lkGAggASgJEhAKCGFnZW50X2lkGAkgASgJEg0KBXJvdW5kGAogASgNEhEKCWVmZmVjdF9pZBgLIAEoCRIPCgdhdHRlbXB0GAwgASgNEhsKE3BhY2thZ2VfZmluZ2VycHJpbnQYDSABKAkSEQoJcHJpbmNpcGFsGA4gASgJEhQKDHRyYWNlX3BhcmVudBgPIAEoCRIvCgtydW5fc3RhcnRlZBgUIAEoCzIYLnJ1bndyaWdodC52MS5SdW5TdGFydGVkSAASMQoMdHVybl9zdGFydGVkGBUgASgLMhkucnVud3JpZ2h0LnYxLlR1cm5TdGFydGVkSAASQgoVbW9kZWxfYXR0ZW1wdF9zdGFydGVkGBYgASgLMiEucnVud3JpZ2h0LnYxLk1vZGVsQXR0ZW1wdFN0YXJ0ZWRIABJGChdtb2RlbF9tZXNzYWdlX2NvbXBsZXRlZBgXIAEoCzIjLnJ1bndyaWdodC52MS5Nb2RlbE1lc3NhZ2VDb21wbGV0ZWRIABJAChRtb2RlbF9hdHRlbXB0X2ZhaWxlZBgYIAEoCzIgLnJ1bndyaWdodC52MS5Nb2RlbEF0dGVtcHRGYWlsZWRIABI1Cg50b29sX3JlcXVlc3RlZBgZIAEoCzIbLnJ1bndyaWdodC52MS5Ub29sUmVxdWVzdGVkSAASNQoOcG9saWN5X2RlY2lkZWQYGiABKAsyGy5ydW53cmlnaHQudjEuUG9saWN5RGVjaWRlZEgAEjEKDHRvb2xfc3RhcnRlZBgbIAEoCzIZLnJ1bndyaWdodC52MS5Ub29sU3RhcnRlZEgAEjUKDnRvb2xfY29tcGxldGVkGBwgASgLMhsucnVud3JpZ2h0LnYxLlRvb2xDb21wbGV0ZWRIABIvCgt0b29sX2ZhaWxlZBgdIAEoCzIYLnJ1bndyaWdodC52MS5Ub29sRmFpbGVkSAASLwoLdG9vbF9kZW5pZWQYHiABKAsyGC5ydW53cmlnaHQudjEuVG9vbERlbmllZEgAEjUKDnRvb2xfY2FuY2VsbGVkGB8gASgLMhsucnVud3JpZ2h0LnYxLlRvb2xDYW5jZWxsZWRIABJEChZ0b29sX3JlY292ZXJ5X3JlcXVpcmVkGCAgASgLMiIucnVud3JpZ2h0LnYxLlRvb2xSZWNvdmVyeVJlcXVpcmVkSAASQAoUcnVuX2NhbmNlbF9yZXF1ZXN0ZWQYISABKAsyIC5ydW53cmlnaHQudjEuUnVuQ2FuY2VsUmVxdWVzdGVkSAASNQoOdHVybl9jb21wbGV0ZWQYIiABKAsyGy5ydW53cmlnaHQudjEuVHVybkNvbXBsZXRlZEgAEi8KC3R1cm5fZmFpbGVkGCMgASgLMhgucnVud3JpZ2h0LnYxLlR1cm5GYWlsZWRIABIzCg1ydW5fY29tcGxldGVkGCQgASgLMhoucnVud3JpZ2h0LnYxLlJ1bkNvbXBsZXRlZEgAEi0KCnJ1bl9mYWlsZWQYJSABKAsyFy5ydW53cmlnaHQudjEuUnVuRmFpbGVkSAASMwoNcnVuX2NhbmNlbGxlZBgmIAEoCzIaLnJ1bndyaWdodC52MS5SdW5DYW5jZWxsZWRIABI3Cg9yZXRyeV9zY2hlZHVsZWQYJyABKAsyHC5ydW53cmlnaHQudjEuUmV0cnlTY2hlZHVsZWRIABI7ChFjb250ZXh0X2Fzc2VtYmxlZBgoIAEoCzIeLnJ1bndyaWdodC52MS5Db250ZXh0QXNzZW1ibGVkSAASPAoSbW9kZWxfc3RyZWFtX2RlbHRhGCkgASgLMh4ucnVud3JpZ2h0LnYxLk1vZGVsU3RyZWFtRGVsdGFIABI3Cg9lZmZlY3RfcmVzb2x2ZWQYMiABKAsyHC5ydW53cmlnaHQudjEuRWZmZWN0UmVzb2x2ZWRIABJAChR0b29sX3Jlc3VsdF9yZWxlYXNlZBg5IAEoCzIgLnJ1bndyaWdodC52MS5Ub29sUmVzdWx0UmVsZWFzZWRIABI9ChJhcHByb3ZhbF9yZXF1ZXN0ZWQYPCABKAsyHy5ydW53cmlnaHQudjEuQXBwcm92YWxSZXF1ZXN0ZWRIABI5ChBhcHByb3ZhbF9kZWNpZGVkGD0gASgLMh0ucnVud3JpZ2h0LnYxLkFwcHJvdmFsRGVjaWRlZEgAEjkKEGFwcHJvdmFsX2V4cGlyZWQYPiABKAsyHS5ydW53cmlnaHQudjEuQXBwcm92YWxFeHBpcmVkSAASPQoSYXBwcm92YWxfd2l0aGRyYXduGD8gASgLMh8ucnVud3JpZ2h0LnYxLkFwcHJvdmFsV2l0aGRyYXduSAASPwoTYXBwcm92YWxfc3VwZXJzZWRlZBhAIAEoCzIgLnJ1bndyaWdodC52MS5BcHByb3ZhbFN1cGVyc2VkZWRIABI9ChJhcHByb3ZhbF9lc2NhbGF0ZWQYQSABKAsyHy5ydW53cmlnaHQudjEuQXBwcm92YWxFc2NhbGF0ZWRIAEIGCgRib2R5IvoCCgpSdW5TdGFydGVkEhEKCW5hbWVzcGFjZRgBIAEoCRIpCgdyZXF1ZXN0GAIgASgLMhgucnVud3JpZ2h0LnYxLkNvbnRlbnRSZWYSFgoOcmVxdWVzdF9kaWdlc3QYAyABKAkSEgoKcGFja2FnZV9pZBgEIAEoCRIpCgdwYWNrYWdlGAUgASgLMhgucnVud3JpZ2h0LnYxLkNvbnRlbnRSZWYSEAoIcHJvdmlkZXIYBiABKAkSDQoFbW9kZWwYByABKAkSJAoGYnVkZ2V0GAggASgLMhQucnVud3JpZ2h0LnYxLkJ1ZGdldBI0CgZsYWJlbHMYCSADKAsyJC5ydW53cmlnaHQudjEuUnVuU3RhcnRlZC5MYWJlbHNFbnRyeRISCgpqb3VybmFsX2lkGAogASgJEhcKD3ByaW5jaXBhbF9yb2xlcxgLIAMoCRotCgtMYWJlbHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIjYKC1R1cm5TdGFydGVkEicKBWlucHV0GAEgAygLMhgucnVud3JpZ2h0LnYxLkNvbnRlbnRSZWYiRQoTTW9kZWxBdHRlbXB0U3RhcnRlZBIQCghwcm92aWRlchgBIAEoCRINCgVtb2RlbBgCIAEoCRINCgVyb3V0ZRgDIAEoDSLsAQoVTW9kZWxNZXNzYWdlQ29tcGxldGVkEiYKBHRleHQYASABKAsyGC5ydW53cmlnaHQudjEuQ29udGVudFJlZhIxCg1maW5pc2hfcmVhc29uGAIgASgOMhoucnVud3JpZ2h0LnYxLkZpbmlzaFJlYXNvbhISCgp0b29sX2NhbGxzGAMgASgNEhQKDGlucHV0X3Rva2VucxgEIAEoBBIVCg1vdXRwdXRfdG9rZW5zGAUgASgEEigKBm9wYXF1ZRgGIAEoCzIYLnJ1bndyaWdodC52MS5Db250ZW50UmVmEg0KBXJvdXRlGAcgASgNIj0KEk1vZGVsQXR0ZW1wdEZhaWxlZBInCgVlcnJvchgBIAEoCzIYLnJ1bndyaWdodC52MS5BZ2VudEVycm9yIpoBCg1Ub29sUmVxdWVzdGVkEgwKBHRvb2wYASABKAkSGAoQcHJvdmlkZXJfY2FsbF9pZBgCIAEoCRIrCglhcmd1bWVudHMYAyABKAsyGC5ydW53cmlnaHQudjEuQ29udGVudFJlZhIQCghleGVjdXRvchgEIAEoCRIPCgd0YWludGVkGAUgASgIEhEKCXVudHJ1c3RlZBgGIAEoCCKYAgoNUG9saWN5RGVjaWRlZBIoCgVzdGFnZRgBIAEoDjIZLnJ1bndyaWdodC52MS5Qb2xpY3lTdGFnZRIsCgd2ZXJkaWN0GAIgASgOMhsucnVud3JpZ2h0LnYxLlBvbGljeVZlcmRpY3QSEgoKcG9saWN5X3JlZhgDIAEoCRIMCgRjb2RlGAQgASgJEgwKBHJ1bGUYBSABKAkSDwoHZGVjaWRlchgGIAEoCRIWCg5zdWJqZWN0X2RpZ2VzdBgHIAEoCRIXCg9vcGVyYXRvcl9kaWdlc3QYCCABKAkSKwoGc2hhZG93GAkgAygLMhsucnVud3JpZ2h0LnYxLlBvbGljeU9waW5pb24SEAoIYXBwcm92YWwYCiABKAkikAIKC1Rvb2xTdGFydGVkEgwKBHRvb2wYASABKAkSEAoIZXhlY3V0b3IYAiABKAkSKQoGZWZmZWN0GAMgASgOMhkucnVud3JpZ2h0LnYxLkVmZmVjdENsYXNzEhIKCmlkZW1wb3RlbnQYBCABKAgSFwoPaWRlbXBvdGVuY3lfa2V5GAUgASgJEhgKEGFyZ3VtZW50c19kaWdlc3QYBiABKAkSLAoIZGVhZGxpbmUYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhMKC2FwcHJvdmFsX2lkGAggASgJEhMKC2FwcHJvdmVkX2J5GAkgASgJEhcKD2FwcHJvdmFsX2RpZ2VzdBgKIAEoCSKaAQoNVG9vbENvbXBsZXRlZBIMCgR0b29sGAEgASgJEigKBnJlc3VsdBgCIAEoCzIYLnJ1bndyaWdodC52MS5Db250ZW50UmVmEjkKEWV4ZWN1dG9yX2lkZW50aXR5GAMgASgLMh4ucnVud3JpZ2h0LnYxLkV4ZWN1dG9ySWRlbnRpdHkSFgoOYXdhaXRzX3JlbGVhc2UYBCABKAgiwwEKClRvb2xGYWlsZWQSDAoEdG9vbBgBIAEoCRIpCgZyZWFzb24YAiABKA4yGS5ydW53cmlnaHQudjEuRXJyb3JSZWFzb24SKQoHbWVzc2FnZRgDIAEoCzIYLnJ1bndyaWdodC52MS5Db250ZW50UmVmEjkKEWV4ZWN1dG9yX2lkZW50aXR5GAQgASgLMh4ucnVud3JpZ2h0LnYxLkV4ZWN1dG9ySWRlbnRpdHkSFgoOYXdhaXRzX3JlbGVhc2UYBSABKAgigwEKElRvb2xSZXN1bHRSZWxlYXNlZBIMCgR0b29sGAEgASgJEiwKB3JlbGVhc2UYAiABKA4yGy5ydW53cmlnaHQudjEuUmVzdWx0UmVsZWFzZRISCgpwb2xpY3lfcmVmGAMgASgJEgwKBGNvZGUYBCABKAkSDwoHbWVzc2FnZRgFIAEoCSJNCgpUb29sRGVuaWVkEgwKBHRvb2wYASABKAkSEgoKcG9saWN5X3JlZhgCIAEoCRIMCgRjb2RlGAMgASgJEg8KB21lc3NhZ2UYBCABKAkiHQoNVG9vbENhbmNlbGxlZBIMCgR0b29sGAEgASgJIs8BChRUb29sUmVjb3ZlcnlSZXF1aXJlZBIMCgR0b29sGAEgASgJEhAKCGV4ZWN1dG9yGAIgASgJEhcKD2lkZW1wb3RlbmN5X2tleRgDIAEoCRIYChBhcmd1bWVudHNfZGlnZXN0GAQgASgJEikKBnJlYXNvbhgFIAEoDjIZLnJ1bndyaWdodC52MS5FcnJvclJlYXNvbhI5ChFleGVjdXRvcl9pZGVudGl0eRgGIAEoCzIeLnJ1bndyaWdodC52MS5FeGVjdXRvcklkZW50aXR5ImgKElJ1bkNhbmNlbFJlcXVlc3RlZBIOCgZyZWFzb24YASABKAkSFAoMcmVxdWVzdGVkX2J5GAIgASgJEiwKCGRlYWRsaW5lGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCIPCg1UdXJuQ29tcGxldGVkIjUKClR1cm5GYWlsZWQSJwoFZXJyb3IYASABKAsyGC5ydW53cmlnaHQudjEuQWdlbnRFcnJvciKcAQoMUnVuQ29tcGxldGVkEi0KC3N0b3BfcmVhc29uGAEgASgOMhgucnVud3JpZ2h0LnYxLlN0b3BSZWFzb24SKAoGcmVzdWx0GAIgASgLMhgucnVud3JpZ2h0LnYxLkNvbnRlbnRSZWYSIgoFdXNhZ2UYAyABKAsyEy5ydW53cmlnaHQudjEuVXNhZ2USDwoHdGFpbnRlZBgEIAEoCCKgAQoJUnVuRmFpbGVkEi0KC3N0b3BfcmVhc29uGAEgASgOMhgucnVud3JpZ2h0LnYxLlN0b3BSZWFzb24SJwoFZXJyb3IYAiABKAsyGC5ydW53cmlnaHQudjEuQWdlbnRFcnJvchIiCgV1c2FnZRgDIAEoCzITLnJ1bndyaWdodC52MS5Vc2FnZRIXCg91bmtub3duX2VmZmVjdHMYBCADKAkidAoMUnVuQ2FuY2VsbGVkEicKBWVycm9yGAEgASgLMhgucnVud3JpZ2h0LnYxLkFnZW50RXJyb3ISFwoPdW5rbm93bl9lZmZlY3RzGAIgAygJEiIKBXVzYWdlGAMgASgLMhMucnVud3JpZ2h0LnYxLlVzYWdlItYBCg5SZXRyeVNjaGVkdWxlZBIpCgZyZWFzb24YASABKA4yGS5ydW53cmlnaHQudjEuRXJyb3JSZWFzb24SLgoKbm90X2JlZm9yZRgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLgoKZ2l2ZV91cF9hdBgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASOQoRZXhlY3V0b3JfaWRlbnRpdHkYBCABKAsyHi5ydW53cmlnaHQudjEuRXhlY3V0b3JJZGVudGl0eSKUAQoQQ29udGV4dEFzc2VtYmxlZBIrCghpbmNsdWRlZBgBIAMoCzIZLnJ1bndyaWdodC52MS5TZXNzaW9uVHVybhIpCgdvbWl0dGVkGAIgAygLMhgucnVud3JpZ2h0LnYxLk9taXR0ZWRSdW4SFQoNb21pdHRlZF9jb3VudBgDIAEoDRIRCgloYXNfb2xkZXIYBCABKAgioQEKC1Nlc3Npb25UdXJuEg4KBnJ1bl9pZBgBIAEoCRIPCgd0dXJuX2lkGAIgASgJEicKBWlucHV0GAMgAygLMhgucnVud3JpZ2h0LnYxLkNvbnRlbnRSZWYSKAoGYW5zd2VyGAQgASgLMhgucnVud3JpZ2h0LnYxLkNvbnRlbnRSZWYSDQoFYnl0ZXMYBSABKAQSDwoHdGFpbnRlZBgGIAEoCCJICgpPbWl0dGVkUnVuEg4KBnJ1bl9pZBgBIAEoCRIqCgN3aHkYAiABKA4yHS5ydW53cmlnaHQudjEuQ29udGV4dE9taXNzaW9uIp0BCg5FZmZlY3RSZXNvbHZlZBIMCgR0b29sGAEgASgJEiwKCnJlc29sdXRpb24YAiABKA4yGC5ydW53cmlnaHQudjEuUmVzb2x1dGlvbhITCgtyZXNvbHZlZF9ieRgDIAEoCRIOCgZyZWFzb24YBCABKAkSEgoKcmVxdWVzdF9pZBgFIAEoCRIWCg5yZXF1ZXN0X2RpZ2VzdBgGIAEoCSIwChBNb2RlbFN0cmVhbURlbHRhEgwKBHRleHQYASABKAkSDgoGb2Zmc2V0GAIgASgEIhsKCEJvb2ttYXJrEg8KB29wZW5pbmcYASABKAgiYQoDR2FwEg4KBnJ1bl9pZBgBIAEoCRIRCgllZmZlY3RfaWQYAiABKAkSDwoHYXR0ZW1wdBgDIAEoDRITCgtmcm9tX29mZnNldBgEIAEoBBIRCgl0b19vZmZzZXQYBSABKAQipgIKCkV2ZW50RnJhbWUSDgoGY3Vyc29yGAEgASgJEiQKBWV2ZW50GAIgASgLMhMucnVud3JpZ2h0LnYxLkV2ZW50SAASKgoIYm9va21hcmsYAyABKAsyFi5ydW53cmlnaHQudjEuQm9va21hcmtIABIgCgNnYXAYBCABKAsyES5ydW53cmlnaHQudjEuR2FwSAASEAoIcG9zaXRpb24YBSABKAQSFQoNcHJldmlvdXNfaGFzaBgGIAEoDBIMCgRoYXNoGAcgASgMEi0KCGNvbnRlbnRzGAggAygLMhsucnVud3JpZ2h0LnYxLklubGluZUNvbnRlbnQSFAoMc3ViX3NlcXVlbmNlGAkgASgNEhAKCGVuZHNfcnVuGAogASgIQgYKBGl0ZW0i5gMKEUFwcHJvdmFsUmVxdWVzdGVkEhMKC2FwcHJvdmFsX2lkGAEgASgJEigKBGtpbmQYAiABKA4yGi5ydW53cmlnaHQudjEuQXBwcm92YWxLaW5kEgwKBHRvb2wYAyABKAkSEAoIZXhlY3V0b3IYBCABKAkSDAoEcmlzaxgFIAEoCRIrCglhcmd1bWVudHMYBiABKAsyGC5ydW53cmlnaHQudjEuQ29udGVudFJlZhIOCgZkaWdlc3QYByABKAkSFQoNc2NoZW1hX2RpZ2VzdBgIIAEoCRIQCghhcHByb3ZhbBgJIAEoCRISCgpwb2xpY3lfcmVmGAogASgJEgwKBHJ1bGUYCyABKAkSDAoEY29kZRgMIAEoCRIPCgdkZWNpZGVyGA0gASgJEg8KB21lc3NhZ2UYDiABKAkSDwoHdGFpbnRlZBgPIAEoCBInCgRzZXRzGBAgAygLMhkucnVud3JpZ2h0LnYxLkFwcHJvdmVyU2V0Ei4KCmV4cGlyZXNfYXQYESABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi8KCW9uX2V4cGlyeRgSIAEoDjIcLnJ1bndyaWdodC52MS5BcHByb3ZhbEV4cGlyeRIRCglmb3VyX2V5ZXMYEyABKAgi0QIKD0FwcHJvdmFsRGVjaWRlZBITCgthcHByb3ZhbF9pZBgBIAEoCRIMCgR0b29sGAIgASgJEjAKDHJlcXVlc3RlZF9hdBgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDgoGZGlnZXN0GAQgASgJEi4KB3ZlcmRpY3QYBSABKA4yHS5ydW53cmlnaHQudjEuQXBwcm92YWxWZXJkaWN0EhIKCmRlY2lkZWRfYnkYBiABKAkSDwoHbWVzc2FnZRgHIAEoCRIMCgRub3RlGAggASgJEhQKDG9uX2JlaGFsZl9vZhgJIAEoCRISCgpyZXF1ZXN0X2lkGAogASgJEhYKDnJlcXVlc3RfZGlnZXN0GAsgASgJEjQKCnNlcGFyYXRpb24YDCABKA4yIC5ydW53cmlnaHQudjEuQXBwcm92YWxTZXBhcmF0aW9uIscBCg9BcHByb3ZhbEV4cGlyZWQSEwoLYXBwcm92YWxfaWQYASABKAkSDAoEdG9vbBgCIAEoCRIwCgxyZXF1ZXN0ZWRfYXQYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi4KCmV4cGlyZXNfYXQYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi8KCW9uX2V4cGlyeRgFIAEoDjIcLnJ1bndyaWdodC52MS5BcHByb3ZhbEV4cGlyeSJoChFBcHByb3ZhbFdpdGhkcmF3bhITCgthcHByb3ZhbF9pZBgBIAEoCRIMCgR0b29sGAIgASgJEjAKDHJlcXVlc3RlZF9hdBgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiaQoSQXBwcm92YWxTdXBlcnNlZGVkEhMKC2FwcHJvdmFsX2lkGAEgASgJEgwKBHRvb2wYAiABKAkSMAoMcmVxdWVzdGVkX2F0GAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCJ9ChFBcHByb3ZhbEVzY2FsYXRlZBITCgthcHByb3ZhbF9pZBgBIAEoCRIMCgR0b29sGAIgASgJEjAKDHJlcXVlc3RlZF9hdBgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASEwoLY3VycmVudF9zZXQYBCABKA0q+wcKCUV2ZW50S2luZBIaChZFVkVOVF9LSU5EX1VOU1BFQ0lGSUVEEAASGgoWRVZFTlRfS0lORF9SVU5fU1RBUlRFRBABEhsKF0VWRU5UX0tJTkRfVFVSTl9TVEFSVEVEEAISJAogRVZFTlRfS0lORF9NT0RFTF9BVFRFTVBUX1NUQVJURUQQAxImCiJFVkVOVF9LSU5EX01PREVMX01FU1NBR0VfQ09NUExFVEVEEAQSIwofRVZFTlRfS0lORF9NT0RFTF9BVFRFTVBUX0ZBSUxFRBAFEh0KGUVWRU5UX0tJTkRfVE9PTF9SRVFVRVNURUQQBhIdChlFVkVOVF9LSU5EX1BPTElDWV9ERUNJREVEEAcSGwoXRVZFTlRfS0lORF9UT09MX1NUQVJURUQQCBIdChlFVkVOVF9LSU5EX1RPT0xfQ09NUExFVEVEEAkSGgoWRVZFTlRfS0lORF9UT09MX0ZBSUxFRBAKEhoKFkVWRU5UX0tJTkRfVE9PTF9ERU5JRUQQCxIdChlFVkVOVF9LSU5EX1RPT0xfQ0FOQ0VMTEVEEAwSJQohRVZFTlRfS0lORF9UT09MX1JFQ09WRVJZX1JFUVVJUkVEEA0SIwofRVZFTlRfS0lORF9SVU5fQ0FOQ0VMX1JFUVVFU1RFRBAOEh0KGUVWRU5UX0tJTkRfVFVSTl9DT01QTEVURUQQDxIaChZFVkVOVF9LSU5EX1RVUk5fRkFJTEVEEBASHAoYRVZFTlRfS0lORF9SVU5fQ09NUExFVEVEEBESGQoVRVZFTlRfS0lORF9SVU5fRkFJTEVEEBISHAoYRVZFTlRfS0lORF9SVU5fQ0FOQ0VMTEVEEBMSHgoaRVZFTlRfS0lORF9SRVRSWV9TQ0hFRFVMRUQQFBIgChxFVkVOVF9LSU5EX0NPTlRFWFRfQVNTRU1CTEVEEBUSIQodRVZFTlRfS0lORF9NT0RFTF9TVFJFQU1fREVMVEEQFhIeChpFVkVOVF9LSU5EX0VGRkVDVF9SRVNPTFZFRBAeEiMKH0VWRU5UX0tJTkRfVE9PTF9SRVNVTFRfUkVMRUFTRUQQJRIhCh1FVkVOVF9LSU5EX0FQUFJPVkFMX1JFUVVFU1RFRBAoEh8KG0VWRU5UX0tJTkRfQVBQUk9WQUxfREVDSURFRBApEh8KG0VWRU5UX0tJTkRfQVBQUk9WQUxfRVhQSVJFRBAqEiEKHUVWRU5UX0tJTkRfQVBQUk9WQUxfV0lUSERSQVdOECsSIgoeRVZFTlRfS0lORF9BUFBST1ZBTF9TVVBFUlNFREVEECwSIQodRVZFTlRfS0lORF9BUFBST1ZBTF9FU0NBTEFURUQQLSqfAQoMRmluaXNoUmVhc29uEh0KGUZJTklTSF9SRUFTT05fVU5TUEVDSUZJRUQQABIWChJGSU5JU0hfUkVBU09OX1NUT1AQARIcChhGSU5JU0hfUkVBU09OX1RPT0xfQ0FMTFMQAhIYChRGSU5JU0hfUkVBU09OX0xFTkdUSBADEiAKHEZJTklTSF9SRUFTT05fQ09OVEVOVF9GSUxURVIQBCppCg1SZXN1bHRSZWxlYXNlEh4KGlJFU1VMVF9SRUxFQVNFX1VOU1BFQ0lGSUVEEAASGwoXUkVTVUxUX1JFTEVBU0VfUkVMRUFTRUQQARIbChdSRVNVTFRfUkVMRUFTRV9XSVRISEVMRBACKosCCg9Db250ZXh0T21pc3Npb24SIAocQ09OVEVYVF9PTUlTU0lPTl9VTlNQRUNJRklFRBAAEhoKFkNPTlRFWFRfT01JU1NJT05fVFVSTlMQARIaChZDT05URVhUX09NSVNTSU9OX0JZVEVTEAISHgoaQ09OVEVYVF9PTUlTU0lPTl9OT1RfRU5ERUQQAxIbChdDT05URVhUX09NSVNTSU9OX0ZBSUxFRBAEEh4KGkNPTlRFWFRfT01JU1NJT05fQ0FOQ0VMTEVEEAUSIAocQ09OVEVYVF9PTUlTU0lPTl9PVEhFUl9BR0VOVBAGEh8KG0NPTlRFWFRfT01JU1NJT05fVU5SRUFEQUJMRRAHQmsKEGRldi5ydW53cmlnaHQudjFQAVpGZ2l0aHViLmNvbS9ydW53cmlnaHQvcnVud3JpZ2h0L2NsaWVudHMvZ28vZ2VuL3J1bndyaWdodC92MTtydW53cmlnaHR2MaoCDFJ1bndyaWdodC5WMWIGcHJvdG8z", [file_google_protobuf_timestamp, file_runwright_v1_approval, file_runwright_v1_content, file_runwright_v1_error, file_runwright_v1_package, file_runwright_v1_policy, file_runwright_v1_run]);
+  fileDesc("ChhydW53cmlnaHQvdjEvZXZlbnQucHJvdG8SDHJ1bndyaWdodC52MSL1EgoFRXZlbnQSCwoDc2VxGAEgASgEEhAKCGV2ZW50X2lkGAIgASgJEiUKBGtpbmQYAyABKA4yFy5ydW53cmlnaHQudjEuRXZlbnRLaW5kEhEKCWlnbm9yYWJsZRgEIAEoCBIoCgR0aW1lGAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIOCgZydW5faWQYBiABKAkSEgoKc2Vzc2lvbl9pZBgHIAEoCRIPCgd0dXJuX2lkGAggASgJEhAKCGFnZW50X2lkGAkgASgJEg0KBXJvdW5kGAogASgNEhEKCWVmZmVjdF9pZBgLIAEoCRIPCgdhdHRlbXB0GAwgASgNEhsKE3BhY2thZ2VfZmluZ2VycHJpbnQYDSABKAkSEQoJcHJpbmNpcGFsGA4gASgJEhQKDHRyYWNlX3BhcmVudBgPIAEoCRIvCgtydW5fc3RhcnRlZBgUIAEoCzIYLnJ1bndyaWdodC52MS5SdW5TdGFydGVkSAASMQoMdHVybl9zdGFydGVkGBUgASgLMhkucnVud3JpZ2h0LnYxLlR1cm5TdGFydGVkSAASQgoVbW9kZWxfYXR0ZW1wdF9zdGFydGVkGBYgASgLMiEucnVud3JpZ2h0LnYxLk1vZGVsQXR0ZW1wdFN0YXJ0ZWRIABJGChdtb2RlbF9tZXNzYWdlX2NvbXBsZXRlZBgXIAEoCzIjLnJ1bndyaWdodC52MS5Nb2RlbE1lc3NhZ2VDb21wbGV0ZWRIABJAChRtb2RlbF9hdHRlbXB0X2ZhaWxlZBgYIAEoCzIgLnJ1bndyaWdodC52MS5Nb2RlbEF0dGVtcHRGYWlsZWRIABI1Cg50b29sX3JlcXVlc3RlZBgZIAEoCzIbLnJ1bndyaWdodC52MS5Ub29sUmVxdWVzdGVkSAASNQoOcG9saWN5X2RlY2lkZWQYGiABKAsyGy5ydW53cmlnaHQudjEuUG9saWN5RGVjaWRlZEgAEjEKDHRvb2xfc3RhcnRlZBgbIAEoCzIZLnJ1bndyaWdodC52MS5Ub29sU3RhcnRlZEgAEjUKDnRvb2xfY29tcGxldGVkGBwgASgLMhsucnVud3JpZ2h0LnYxLlRvb2xDb21wbGV0ZWRIABIvCgt0b29sX2ZhaWxlZBgdIAEoCzIYLnJ1bndyaWdodC52MS5Ub29sRmFpbGVkSAASLwoLdG9vbF9kZW5pZWQYHiABKAsyGC5ydW53cmlnaHQudjEuVG9vbERlbmllZEgAEjUKDnRvb2xfY2FuY2VsbGVkGB8gASgLMhsucnVud3JpZ2h0LnYxLlRvb2xDYW5jZWxsZWRIABJEChZ0b29sX3JlY292ZXJ5X3JlcXVpcmVkGCAgASgLMiIucnVud3JpZ2h0LnYxLlRvb2xSZWNvdmVyeVJlcXVpcmVkSAASQAoUcnVuX2NhbmNlbF9yZXF1ZXN0ZWQYISABKAsyIC5ydW53cmlnaHQudjEuUnVuQ2FuY2VsUmVxdWVzdGVkSAASNQoOdHVybl9jb21wbGV0ZWQYIiABKAsyGy5ydW53cmlnaHQudjEuVHVybkNvbXBsZXRlZEgAEi8KC3R1cm5fZmFpbGVkGCMgASgLMhgucnVud3JpZ2h0LnYxLlR1cm5GYWlsZWRIABIzCg1ydW5fY29tcGxldGVkGCQgASgLMhoucnVud3JpZ2h0LnYxLlJ1bkNvbXBsZXRlZEgAEi0KCnJ1bl9mYWlsZWQYJSABKAsyFy5ydW53cmlnaHQudjEuUnVuRmFpbGVkSAASMwoNcnVuX2NhbmNlbGxlZBgmIAEoCzIaLnJ1bndyaWdodC52MS5SdW5DYW5jZWxsZWRIABI3Cg9yZXRyeV9zY2hlZHVsZWQYJyABKAsyHC5ydW53cmlnaHQudjEuUmV0cnlTY2hlZHVsZWRIABI7ChFjb250ZXh0X2Fzc2VtYmxlZBgoIAEoCzIeLnJ1bndyaWdodC52MS5Db250ZXh0QXNzZW1ibGVkSAASPAoSbW9kZWxfc3RyZWFtX2RlbHRhGCkgASgLMh4ucnVud3JpZ2h0LnYxLk1vZGVsU3RyZWFtRGVsdGFIABI3Cg9lZmZlY3RfcmVzb2x2ZWQYMiABKAsyHC5ydW53cmlnaHQudjEuRWZmZWN0UmVzb2x2ZWRIABI7ChFyZWNvbmNpbGVfc3RhcnRlZBgzIAEoCzIeLnJ1bndyaWdodC52MS5SZWNvbmNpbGVTdGFydGVkSAASNwoPcmVjb25jaWxlX2VuZGVkGDQgASgLMhwucnVud3JpZ2h0LnYxLlJlY29uY2lsZUVuZGVkSAASMQoMcG9saWN5X2Fza2VkGDUgASgLMhkucnVud3JpZ2h0LnYxLlBvbGljeUFza2VkSAASNwoPcG9saWN5X2Fuc3dlcmVkGDYgASgLMhwucnVud3JpZ2h0LnYxLlBvbGljeUFuc3dlcmVkSAASNQoOcG9saWN5X3Jlc3VtZWQYNyABKAsyGy5ydW53cmlnaHQudjEuUG9saWN5UmVzdW1lZEgAEjkKEHN1YmplY3RfcmVwbGFjZWQYOCABKAsyHS5ydW53cmlnaHQudjEuU3ViamVjdFJlcGxhY2VkSAASQAoUdG9vbF9yZXN1bHRfcmVsZWFzZWQYOSABKAsyIC5ydW53cmlnaHQudjEuVG9vbFJlc3VsdFJlbGVhc2VkSAASPQoSYXBwcm92YWxfcmVxdWVzdGVkGDwgASgLMh8ucnVud3JpZ2h0LnYxLkFwcHJvdmFsUmVxdWVzdGVkSAASOQoQYXBwcm92YWxfZGVjaWRlZBg9IAEoCzIdLnJ1bndyaWdodC52MS5BcHByb3ZhbERlY2lkZWRIABI5ChBhcHByb3ZhbF9leHBpcmVkGD4gASgLMh0ucnVud3JpZ2h0LnYxLkFwcHJvdmFsRXhwaXJlZEgAEj0KEmFwcHJvdmFsX3dpdGhkcmF3bhg/IAEoCzIfLnJ1bndyaWdodC52MS5BcHByb3ZhbFdpdGhkcmF3bkgAEj8KE2FwcHJvdmFsX3N1cGVyc2VkZWQYQCABKAsyIC5ydW53cmlnaHQudjEuQXBwcm92YWxTdXBlcnNlZGVkSAASPQoSYXBwcm92YWxfZXNjYWxhdGVkGEEgASgLMh8ucnVud3JpZ2h0LnYxLkFwcHJvdmFsRXNjYWxhdGVkSABCBgoEYm9keSL6AgoKUnVuU3RhcnRlZBIRCgluYW1lc3BhY2UYASABKAkSKQoHcmVxdWVzdBgCIAEoCzIYLnJ1bndyaWdodC52MS5Db250ZW50UmVmEhYKDnJlcXVlc3RfZGlnZXN0GAMgASgJEhIKCnBhY2thZ2VfaWQYBCABKAkSKQoHcGFja2FnZRgFIAEoCzIYLnJ1bndyaWdodC52MS5Db250ZW50UmVmEhAKCHByb3ZpZGVyGAYgASgJEg0KBW1vZGVsGAcgASgJEiQKBmJ1ZGdldBgIIAEoCzIULnJ1bndyaWdodC52MS5CdWRnZXQSNAoGbGFiZWxzGAkgAygLMiQucnVud3JpZ2h0LnYxLlJ1blN0YXJ0ZWQuTGFiZWxzRW50cnkSEgoKam91cm5hbF9pZBgKIAEoCRIXCg9wcmluY2lwYWxfcm9sZXMYCyADKAkaLQoLTGFiZWxzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASI2CgtUdXJuU3RhcnRlZBInCgVpbnB1dBgBIAMoCzIYLnJ1bndyaWdodC52MS5Db250ZW50UmVmIkUKE01vZGVsQXR0ZW1wdFN0YXJ0ZWQSEAoIcHJvdmlkZXIYASABKAkSDQoFbW9kZWwYAiABKAkSDQoFcm91dGUYAyABKA0i7AEKFU1vZGVsTWVzc2FnZUNvbXBsZXRlZBImCgR0ZXh0GAEgASgLMhgucnVud3JpZ2h0LnYxLkNvbnRlbnRSZWYSMQoNZmluaXNoX3JlYXNvbhgCIAEoDjIaLnJ1bndyaWdodC52MS5GaW5pc2hSZWFzb24SEgoKdG9vbF9jYWxscxgDIAEoDRIUCgxpbnB1dF90b2tlbnMYBCABKAQSFQoNb3V0cHV0X3Rva2VucxgFIAEoBBIoCgZvcGFxdWUYBiABKAsyGC5ydW53cmlnaHQudjEuQ29udGVudFJlZhINCgVyb3V0ZRgHIAEoDSI9ChJNb2RlbEF0dGVtcHRGYWlsZWQSJwoFZXJyb3IYASABKAsyGC5ydW53cmlnaHQudjEuQWdlbnRFcnJvciKaAQoNVG9vbFJlcXVlc3RlZBIMCgR0b29sGAEgASgJEhgKEHByb3ZpZGVyX2NhbGxfaWQYAiABKAkSKwoJYXJndW1lbnRzGAMgASgLMhgucnVud3JpZ2h0LnYxLkNvbnRlbnRSZWYSEAoIZXhlY3V0b3IYBCABKAkSDwoHdGFpbnRlZBgFIAEoCBIRCgl1bnRydXN0ZWQYBiABKAgimAIKDVBvbGljeURlY2lkZWQSKAoFc3RhZ2UYASABKA4yGS5ydW53cmlnaHQudjEuUG9saWN5U3RhZ2USLAoHdmVyZGljdBgCIAEoDjIbLnJ1bndyaWdodC52MS5Qb2xpY3lWZXJkaWN0EhIKCnBvbGljeV9yZWYYAyABKAkSDAoEY29kZRgEIAEoCRIMCgRydWxlGAUgASgJEg8KB2RlY2lkZXIYBiABKAkSFgoOc3ViamVjdF9kaWdlc3QYByABKAkSFwoPb3BlcmF0b3JfZGlnZXN0GAggASgJEisKBnNoYWRvdxgJIAMoCzIbLnJ1bndyaWdodC52MS5Qb2xpY3lPcGluaW9uEhAKCGFwcHJvdmFsGAogASgJIpACCgtUb29sU3RhcnRlZBIMCgR0b29sGAEgASgJEhAKCGV4ZWN1dG9yGAIgASgJEikKBmVmZmVjdBgDIAEoDjIZLnJ1bndyaWdodC52MS5FZmZlY3RDbGFzcxISCgppZGVtcG90ZW50GAQgASgIEhcKD2lkZW1wb3RlbmN5X2tleRgFIAEoCRIYChBhcmd1bWVudHNfZGlnZXN0GAYgASgJEiwKCGRlYWRsaW5lGAcgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBITCgthcHByb3ZhbF9pZBgIIAEoCRITCgthcHByb3ZlZF9ieRgJIAEoCRIXCg9hcHByb3ZhbF9kaWdlc3QYCiABKAkimgEKDVRvb2xDb21wbGV0ZWQSDAoEdG9vbBgBIAEoCRIoCgZyZXN1bHQYAiABKAsyGC5ydW53cmlnaHQudjEuQ29udGVudFJlZhI5ChFleGVjdXRvcl9pZGVudGl0eRgDIAEoCzIeLnJ1bndyaWdodC52MS5FeGVjdXRvcklkZW50aXR5EhYKDmF3YWl0c19yZWxlYXNlGAQgASgIIsMBCgpUb29sRmFpbGVkEgwKBHRvb2wYASABKAkSKQoGcmVhc29uGAIgASgOMhkucnVud3JpZ2h0LnYxLkVycm9yUmVhc29uEikKB21lc3NhZ2UYAyABKAsyGC5ydW53cmlnaHQudjEuQ29udGVudFJlZhI5ChFleGVjdXRvcl9pZGVudGl0eRgEIAEoCzIeLnJ1bndyaWdodC52MS5FeGVjdXRvcklkZW50aXR5EhYKDmF3YWl0c19yZWxlYXNlGAUgASgIIoMBChJUb29sUmVzdWx0UmVsZWFzZWQSDAoEdG9vbBgBIAEoCRIsCgdyZWxlYXNlGAIgASgOMhsucnVud3JpZ2h0LnYxLlJlc3VsdFJlbGVhc2USEgoKcG9saWN5X3JlZhgDIAEoCRIMCgRjb2RlGAQgASgJEg8KB21lc3NhZ2UYBSABKAkiTQoKVG9vbERlbmllZBIMCgR0b29sGAEgASgJEhIKCnBvbGljeV9yZWYYAiABKAkSDAoEY29kZRgDIAEoCRIPCgdtZXNzYWdlGAQgASgJIh0KDVRvb2xDYW5jZWxsZWQSDAoEdG9vbBgBIAEoCSLPAQoUVG9vbFJlY292ZXJ5UmVxdWlyZWQSDAoEdG9vbBgBIAEoCRIQCghleGVjdXRvchgCIAEoCRIXCg9pZGVtcG90ZW5jeV9rZXkYAyABKAkSGAoQYXJndW1lbnRzX2RpZ2VzdBgEIAEoCRIpCgZyZWFzb24YBSABKA4yGS5ydW53cmlnaHQudjEuRXJyb3JSZWFzb24SOQoRZXhlY3V0b3JfaWRlbnRpdHkYBiABKAsyHi5ydW53cmlnaHQudjEuRXhlY3V0b3JJZGVudGl0eSJoChJSdW5DYW5jZWxSZXF1ZXN0ZWQSDgoGcmVhc29uGAEgASgJEhQKDHJlcXVlc3RlZF9ieRgCIAEoCRIsCghkZWFkbGluZRgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiDwoNVHVybkNvbXBsZXRlZCI1CgpUdXJuRmFpbGVkEicKBWVycm9yGAEgASgLMhgucnVud3JpZ2h0LnYxLkFnZW50RXJyb3IixQEKDFJ1bkNvbXBsZXRlZBItCgtzdG9wX3JlYXNvbhgBIAEoDjIYLnJ1bndyaWdodC52MS5TdG9wUmVhc29uEigKBnJlc3VsdBgCIAEoCzIYLnJ1bndyaWdodC52MS5Db250ZW50UmVmEiIKBXVzYWdlGAMgASgLMhMucnVud3JpZ2h0LnYxLlVzYWdlEg8KB3RhaW50ZWQYBCABKAgSJwoFaW5wdXQYBSADKAsyGC5ydW53cmlnaHQudjEuQ29udGVudFJlZiKgAQoJUnVuRmFpbGVkEi0KC3N0b3BfcmVhc29uGAEgASgOMhgucnVud3JpZ2h0LnYxLlN0b3BSZWFzb24SJwoFZXJyb3IYAiABKAsyGC5ydW53cmlnaHQudjEuQWdlbnRFcnJvchIiCgV1c2FnZRgDIAEoCzITLnJ1bndyaWdodC52MS5Vc2FnZRIXCg91bmtub3duX2VmZmVjdHMYBCADKAkidAoMUnVuQ2FuY2VsbGVkEicKBWVycm9yGAEgASgLMhgucnVud3JpZ2h0LnYxLkFnZW50RXJyb3ISFwoPdW5rbm93bl9lZmZlY3RzGAIgAygJEiIKBXVzYWdlGAMgASgLMhMucnVud3JpZ2h0LnYxLlVzYWdlItYBCg5SZXRyeVNjaGVkdWxlZBIpCgZyZWFzb24YASABKA4yGS5ydW53cmlnaHQudjEuRXJyb3JSZWFzb24SLgoKbm90X2JlZm9yZRgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLgoKZ2l2ZV91cF9hdBgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASOQoRZXhlY3V0b3JfaWRlbnRpdHkYBCABKAsyHi5ydW53cmlnaHQudjEuRXhlY3V0b3JJZGVudGl0eSKUAQoQQ29udGV4dEFzc2VtYmxlZBIrCghpbmNsdWRlZBgBIAMoCzIZLnJ1bndyaWdodC52MS5TZXNzaW9uVHVybhIpCgdvbWl0dGVkGAIgAygLMhgucnVud3JpZ2h0LnYxLk9taXR0ZWRSdW4SFQoNb21pdHRlZF9jb3VudBgDIAEoDRIRCgloYXNfb2xkZXIYBCABKAgioQEKC1Nlc3Npb25UdXJuEg4KBnJ1bl9pZBgBIAEoCRIPCgd0dXJuX2lkGAIgASgJEicKBWlucHV0GAMgAygLMhgucnVud3JpZ2h0LnYxLkNvbnRlbnRSZWYSKAoGYW5zd2VyGAQgASgLMhgucnVud3JpZ2h0LnYxLkNvbnRlbnRSZWYSDQoFYnl0ZXMYBSABKAQSDwoHdGFpbnRlZBgGIAEoCCJICgpPbWl0dGVkUnVuEg4KBnJ1bl9pZBgBIAEoCRIqCgN3aHkYAiABKA4yHS5ydW53cmlnaHQudjEuQ29udGV4dE9taXNzaW9uIp0BCg5FZmZlY3RSZXNvbHZlZBIMCgR0b29sGAEgASgJEiwKCnJlc29sdXRpb24YAiABKA4yGC5ydW53cmlnaHQudjEuUmVzb2x1dGlvbhITCgtyZXNvbHZlZF9ieRgDIAEoCRIOCgZyZWFzb24YBCABKAkSEgoKcmVxdWVzdF9pZBgFIAEoCRIWCg5yZXF1ZXN0X2RpZ2VzdBgGIAEoCSKpAQoLUG9saWN5QXNrZWQSKgoGcmVtb3RlGAEgASgLMhoucnVud3JpZ2h0LnYxLlJlbW90ZVBvbGljeRIoCgVzdGFnZRgCIAEoDjIZLnJ1bndyaWdodC52MS5Qb2xpY3lTdGFnZRIWCg5zdWJqZWN0X2RpZ2VzdBgDIAEoCRIsCghkZWFkbGluZRgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAinAEKDFJlbW90ZVBvbGljeRIOCgZwb2xpY3kYASABKAkSEgoKcG9saWN5X3JlZhgCIAEoCRIPCgdkZWNpZGVyGAMgASgJEhIKCnRpbWVvdXRfbXMYBCABKA0SFAoMbWF4X2F0dGVtcHRzGAUgASgNEh4KFnVuYXZhaWxhYmxlX3RpbWVvdXRfbXMYBiABKA0SDQoFY2FjaGUYByABKAgivgEKDlBvbGljeUFuc3dlcmVkEioKBnJlbW90ZRgBIAEoCzIaLnJ1bndyaWdodC52MS5SZW1vdGVQb2xpY3kSFgoOc3ViamVjdF9kaWdlc3QYAiABKAkSKgoGYW5zd2VyGAMgASgLMhoucnVud3JpZ2h0LnYxLlBvbGljeUFuc3dlchInCgVlcnJvchgEIAEoCzIYLnJ1bndyaWdodC52MS5BZ2VudEVycm9yEhMKC2NhY2hlZF9mcm9tGAUgASgJIuEBCgxQb2xpY3lBbnN3ZXISLAoHdmVyZGljdBgBIAEoDjIbLnJ1bndyaWdodC52MS5Qb2xpY3lWZXJkaWN0EgwKBGNvZGUYAiABKAkSDwoHbWVzc2FnZRgDIAEoCRItCgtyZXBsYWNlbWVudBgEIAEoCzIYLnJ1bndyaWdodC52MS5Db250ZW50UmVmEiQKBmJ1ZGdldBgFIAEoCzIULnJ1bndyaWdodC52MS5CdWRnZXQSLwoLZGVmZXJfdW50aWwYBiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIkcKDVBvbGljeVJlc3VtZWQSEgoKcmVzdW1lZF9ieRgBIAEoCRIOCgZyZWFzb24YAiABKAkSEgoKcmVxdWVzdF9pZBgDIAEoCSLOAQoPU3ViamVjdFJlcGxhY2VkEigKBXN0YWdlGAEgASgOMhkucnVud3JpZ2h0LnYxLlBvbGljeVN0YWdlEhIKCnBvbGljeV9yZWYYAiABKAkSDwoHZGVjaWRlchgDIAEoCRIXCg9yZXBsYWNlZF9kaWdlc3QYBCABKAkSLQoLcmVwbGFjZW1lbnQYBSABKAsyGC5ydW53cmlnaHQudjEuQ29udGVudFJlZhIkCgZidWRnZXQYBiABKAsyFC5ydW53cmlnaHQudjEuQnVkZ2V0IqABChBSZWNvbmNpbGVTdGFydGVkEgwKBHRvb2wYASABKAkSEAoIZXhlY3V0b3IYAiABKAkSCwoDYXNrGAMgASgNEhcKD2lkZW1wb3RlbmN5X2tleRgEIAEoCRIYChBhcmd1bWVudHNfZGlnZXN0GAUgASgJEiwKCGRlYWRsaW5lGAYgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCKhAgoOUmVjb25jaWxlRW5kZWQSDAoEdG9vbBgBIAEoCRILCgNhc2sYAiABKA0SLQoGYW5zd2VyGAMgASgOMh0ucnVud3JpZ2h0LnYxLlJlY29uY2lsZUFuc3dlchIpCgZyZWFzb24YBCABKA4yGS5ydW53cmlnaHQudjEuRXJyb3JSZWFzb24SLwoLbmV4dF9hc2tfYXQYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi4KCmdpdmVfdXBfYXQYBiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEjkKEWV4ZWN1dG9yX2lkZW50aXR5GAcgASgLMh4ucnVud3JpZ2h0LnYxLkV4ZWN1dG9ySWRlbnRpdHkiMAoQTW9kZWxTdHJlYW1EZWx0YRIMCgR0ZXh0GAEgASgJEg4KBm9mZnNldBgCIAEoBCIbCghCb29rbWFyaxIPCgdvcGVuaW5nGAEgASgIImEKA0dhcBIOCgZydW5faWQYASABKAkSEQoJZWZmZWN0X2lkGAIgASgJEg8KB2F0dGVtcHQYAyABKA0SEwoLZnJvbV9vZmZzZXQYBCABKAQSEQoJdG9fb2Zmc2V0GAUgASgEIqYCCgpFdmVudEZyYW1lEg4KBmN1cnNvchgBIAEoCRIkCgVldmVudBgCIAEoCzITLnJ1bndyaWdodC52MS5FdmVudEgAEioKCGJvb2ttYXJrGAMgASgLMhYucnVud3JpZ2h0LnYxLkJvb2ttYXJrSAASIAoDZ2FwGAQgASgLMhEucnVud3JpZ2h0LnYxLkdhcEgAEhAKCHBvc2l0aW9uGAUgASgEEhUKDXByZXZpb3VzX2hhc2gYBiABKAwSDAoEaGFzaBgHIAEoDBItCghjb250ZW50cxgIIAMoCzIbLnJ1bndyaWdodC52MS5JbmxpbmVDb250ZW50EhQKDHN1Yl9zZXF1ZW5jZRgJIAEoDRIQCghlbmRzX3J1bhgKIAEoCEIGCgRpdGVtIuYDChFBcHByb3ZhbFJlcXVlc3RlZBITCgthcHByb3ZhbF9pZBgBIAEoCRIoCgRraW5kGAIgASgOMhoucnVud3JpZ2h0LnYxLkFwcHJvdmFsS2luZBIMCgR0b29sGAMgASgJEhAKCGV4ZWN1dG9yGAQgASgJEgwKBHJpc2sYBSABKAkSKwoJYXJndW1lbnRzGAYgASgLMhgucnVud3JpZ2h0LnYxLkNvbnRlbnRSZWYSDgoGZGlnZXN0GAcgASgJEhUKDXNjaGVtYV9kaWdlc3QYCCABKAkSEAoIYXBwcm92YWwYCSABKAkSEgoKcG9saWN5X3JlZhgKIAEoCRIMCgRydWxlGAsgASgJEgwKBGNvZGUYDCABKAkSDwoHZGVjaWRlchgNIAEoCRIPCgdtZXNzYWdlGA4gASgJEg8KB3RhaW50ZWQYDyABKAgSJwoEc2V0cxgQIAMoCzIZLnJ1bndyaWdodC52MS5BcHByb3ZlclNldBIuCgpleHBpcmVzX2F0GBEgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIvCglvbl9leHBpcnkYEiABKA4yHC5ydW53cmlnaHQudjEuQXBwcm92YWxFeHBpcnkSEQoJZm91cl9leWVzGBMgASgIItECCg9BcHByb3ZhbERlY2lkZWQSEwoLYXBwcm92YWxfaWQYASABKAkSDAoEdG9vbBgCIAEoCRIwCgxyZXF1ZXN0ZWRfYXQYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEg4KBmRpZ2VzdBgEIAEoCRIuCgd2ZXJkaWN0GAUgASgOMh0ucnVud3JpZ2h0LnYxLkFwcHJvdmFsVmVyZGljdBISCgpkZWNpZGVkX2J5GAYgASgJEg8KB21lc3NhZ2UYByABKAkSDAoEbm90ZRgIIAEoCRIUCgxvbl9iZWhhbGZfb2YYCSABKAkSEgoKcmVxdWVzdF9pZBgKIAEoCRIWCg5yZXF1ZXN0X2RpZ2VzdBgLIAEoCRI0CgpzZXBhcmF0aW9uGAwgASgOMiAucnVud3JpZ2h0LnYxLkFwcHJvdmFsU2VwYXJhdGlvbiLHAQoPQXBwcm92YWxFeHBpcmVkEhMKC2FwcHJvdmFsX2lkGAEgASgJEgwKBHRvb2wYAiABKAkSMAoMcmVxdWVzdGVkX2F0GAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIuCgpleHBpcmVzX2F0GAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIvCglvbl9leHBpcnkYBSABKA4yHC5ydW53cmlnaHQudjEuQXBwcm92YWxFeHBpcnkiaAoRQXBwcm92YWxXaXRoZHJhd24SEwoLYXBwcm92YWxfaWQYASABKAkSDAoEdG9vbBgCIAEoCRIwCgxyZXF1ZXN0ZWRfYXQYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wImkKEkFwcHJvdmFsU3VwZXJzZWRlZBITCgthcHByb3ZhbF9pZBgBIAEoCRIMCgR0b29sGAIgASgJEjAKDHJlcXVlc3RlZF9hdBgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAifQoRQXBwcm92YWxFc2NhbGF0ZWQSEwoLYXBwcm92YWxfaWQYASABKAkSDAoEdG9vbBgCIAEoCRIwCgxyZXF1ZXN0ZWRfYXQYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhMKC2N1cnJlbnRfc2V0GAQgASgNKroJCglFdmVudEtpbmQSGgoWRVZFTlRfS0lORF9VTlNQRUNJRklFRBAAEhoKFkVWRU5UX0tJTkRfUlVOX1NUQVJURUQQARIbChdFVkVOVF9LSU5EX1RVUk5fU1RBUlRFRBACEiQKIEVWRU5UX0tJTkRfTU9ERUxfQVRURU1QVF9TVEFSVEVEEAMSJgoiRVZFTlRfS0lORF9NT0RFTF9NRVNTQUdFX0NPTVBMRVRFRBAEEiMKH0VWRU5UX0tJTkRfTU9ERUxfQVRURU1QVF9GQUlMRUQQBRIdChlFVkVOVF9LSU5EX1RPT0xfUkVRVUVTVEVEEAYSHQoZRVZFTlRfS0lORF9QT0xJQ1lfREVDSURFRBAHEhsKF0VWRU5UX0tJTkRfVE9PTF9TVEFSVEVEEAgSHQoZRVZFTlRfS0lORF9UT09MX0NPTVBMRVRFRBAJEhoKFkVWRU5UX0tJTkRfVE9PTF9GQUlMRUQQChIaChZFVkVOVF9LSU5EX1RPT0xfREVOSUVEEAsSHQoZRVZFTlRfS0lORF9UT09MX0NBTkNFTExFRBAMEiUKIUVWRU5UX0tJTkRfVE9PTF9SRUNPVkVSWV9SRVFVSVJFRBANEiMKH0VWRU5UX0tJTkRfUlVOX0NBTkNFTF9SRVFVRVNURUQQDhIdChlFVkVOVF9LSU5EX1RVUk5fQ09NUExFVEVEEA8SGgoWRVZFTlRfS0lORF9UVVJOX0ZBSUxFRBAQEhwKGEVWRU5UX0tJTkRfUlVOX0NPTVBMRVRFRBAREhkKFUVWRU5UX0tJTkRfUlVOX0ZBSUxFRBASEhwKGEVWRU5UX0tJTkRfUlVOX0NBTkNFTExFRBATEh4KGkVWRU5UX0tJTkRfUkVUUllfU0NIRURVTEVEEBQSIAocRVZFTlRfS0lORF9DT05URVhUX0FTU0VNQkxFRBAVEiEKHUVWRU5UX0tJTkRfTU9ERUxfU1RSRUFNX0RFTFRBEBYSHgoaRVZFTlRfS0lORF9FRkZFQ1RfUkVTT0xWRUQQHhIgChxFVkVOVF9LSU5EX1JFQ09OQ0lMRV9TVEFSVEVEEB8SHgoaRVZFTlRfS0lORF9SRUNPTkNJTEVfRU5ERUQQIBIbChdFVkVOVF9LSU5EX1BPTElDWV9BU0tFRBAhEh4KGkVWRU5UX0tJTkRfUE9MSUNZX0FOU1dFUkVEECISHQoZRVZFTlRfS0lORF9QT0xJQ1lfUkVTVU1FRBAjEh8KG0VWRU5UX0tJTkRfU1VCSkVDVF9SRVBMQUNFRBAkEiMKH0VWRU5UX0tJTkRfVE9PTF9SRVNVTFRfUkVMRUFTRUQQJRIhCh1FVkVOVF9LSU5EX0FQUFJPVkFMX1JFUVVFU1RFRBAoEh8KG0VWRU5UX0tJTkRfQVBQUk9WQUxfREVDSURFRBApEh8KG0VWRU5UX0tJTkRfQVBQUk9WQUxfRVhQSVJFRBAqEiEKHUVWRU5UX0tJTkRfQVBQUk9WQUxfV0lUSERSQVdOECsSIgoeRVZFTlRfS0lORF9BUFBST1ZBTF9TVVBFUlNFREVEECwSIQodRVZFTlRfS0lORF9BUFBST1ZBTF9FU0NBTEFURUQQLSqfAQoMRmluaXNoUmVhc29uEh0KGUZJTklTSF9SRUFTT05fVU5TUEVDSUZJRUQQABIWChJGSU5JU0hfUkVBU09OX1NUT1AQARIcChhGSU5JU0hfUkVBU09OX1RPT0xfQ0FMTFMQAhIYChRGSU5JU0hfUkVBU09OX0xFTkdUSBADEiAKHEZJTklTSF9SRUFTT05fQ09OVEVOVF9GSUxURVIQBCppCg1SZXN1bHRSZWxlYXNlEh4KGlJFU1VMVF9SRUxFQVNFX1VOU1BFQ0lGSUVEEAASGwoXUkVTVUxUX1JFTEVBU0VfUkVMRUFTRUQQARIbChdSRVNVTFRfUkVMRUFTRV9XSVRISEVMRBACKosCCg9Db250ZXh0T21pc3Npb24SIAocQ09OVEVYVF9PTUlTU0lPTl9VTlNQRUNJRklFRBAAEhoKFkNPTlRFWFRfT01JU1NJT05fVFVSTlMQARIaChZDT05URVhUX09NSVNTSU9OX0JZVEVTEAISHgoaQ09OVEVYVF9PTUlTU0lPTl9OT1RfRU5ERUQQAxIbChdDT05URVhUX09NSVNTSU9OX0ZBSUxFRBAEEh4KGkNPTlRFWFRfT01JU1NJT05fQ0FOQ0VMTEVEEAUSIAocQ09OVEVYVF9PTUlTU0lPTl9PVEhFUl9BR0VOVBAGEh8KG0NPTlRFWFRfT01JU1NJT05fVU5SRUFEQUJMRRAHKvkBCg9SZWNvbmNpbGVBbnN3ZXISIAocUkVDT05DSUxFX0FOU1dFUl9VTlNQRUNJRklFRBAAEh4KGlJFQ09OQ0lMRV9BTlNXRVJfTk9UX0FTS0VEEAESHgoaUkVDT05DSUxFX0FOU1dFUl9QRVJGT1JNRUQQAhIiCh5SRUNPTkNJTEVfQU5TV0VSX05PVF9QRVJGT1JNRUQQAxIfChtSRUNPTkNJTEVfQU5TV0VSX0NBTk5PVF9TQVkQBBIeChpSRUNPTkNJTEVfQU5TV0VSX05PX0FOU1dFUhAFEh8KG1JFQ09OQ0lMRV9BTlNXRVJfVU5SRUFEQUJMRRAGQmsKEGRldi5ydW53cmlnaHQudjFQAVpGZ2l0aHViLmNvbS9ydW53cmlnaHQvcnVud3JpZ2h0L2NsaWVudHMvZ28vZ2VuL3J1bndyaWdodC92MTtydW53cmlnaHR2MaoCDFJ1bndyaWdodC5WMWIGcHJvdG8z", [file_google_protobuf_timestamp, file_runwright_v1_approval, file_runwright_v1_content, file_runwright_v1_error, file_runwright_v1_package, file_runwright_v1_policy, file_runwright_v1_run]);
 
 /**
  * One settled fact of a run, as it is stored: readers get these exact bytes. An
@@ -105,7 +105,9 @@ export type Event = Message<"runwright.v1.Event"> & {
   round: number;
 
   /**
-   * The effect concerned: `m{round}` or `c{round}.{index}`. Empty: none.
+   * The effect concerned: `m{round}`, `c{round}.{index}`, or of a question to a
+   * remote policy `p{round}.{index}.{n}` about a call and `p{round}.{n}` about the
+   * run. Empty: none.
    *
    * @generated from field: string effect_id = 11;
    */
@@ -329,6 +331,54 @@ export type Event = Message<"runwright.v1.Event"> & {
      */
     value: EffectResolved;
     case: "effectResolved";
+  } | {
+    /**
+     * Of EVENT_KIND_RECONCILE_STARTED.
+     *
+     * @generated from field: runwright.v1.ReconcileStarted reconcile_started = 51;
+     */
+    value: ReconcileStarted;
+    case: "reconcileStarted";
+  } | {
+    /**
+     * Of EVENT_KIND_RECONCILE_ENDED.
+     *
+     * @generated from field: runwright.v1.ReconcileEnded reconcile_ended = 52;
+     */
+    value: ReconcileEnded;
+    case: "reconcileEnded";
+  } | {
+    /**
+     * Of EVENT_KIND_POLICY_ASKED.
+     *
+     * @generated from field: runwright.v1.PolicyAsked policy_asked = 53;
+     */
+    value: PolicyAsked;
+    case: "policyAsked";
+  } | {
+    /**
+     * Of EVENT_KIND_POLICY_ANSWERED.
+     *
+     * @generated from field: runwright.v1.PolicyAnswered policy_answered = 54;
+     */
+    value: PolicyAnswered;
+    case: "policyAnswered";
+  } | {
+    /**
+     * Of EVENT_KIND_POLICY_RESUMED.
+     *
+     * @generated from field: runwright.v1.PolicyResumed policy_resumed = 55;
+     */
+    value: PolicyResumed;
+    case: "policyResumed";
+  } | {
+    /**
+     * Of EVENT_KIND_SUBJECT_REPLACED.
+     *
+     * @generated from field: runwright.v1.SubjectReplaced subject_replaced = 56;
+     */
+    value: SubjectReplaced;
+    case: "subjectReplaced";
   } | {
     /**
      * Of EVENT_KIND_TOOL_RESULT_RELEASED.
@@ -712,7 +762,8 @@ export type PolicyDecided = Message<"runwright.v1.PolicyDecided"> & {
 
   /**
    * The policy, such as `builtin:read-only`, or by its place: `policies.1`,
-   * `operator.policies.0`; `policies` when none of them decides.
+   * `operator.policies.0`; `policies` when none of them decides. A remote one is
+   * named with its place in POLICY_ASKED.
    *
    * @generated from field: string policy_ref = 3;
    */
@@ -1232,6 +1283,14 @@ export type RunCompleted = Message<"runwright.v1.RunCompleted"> & {
    * @generated from field: bool tainted = 4;
    */
   tainted: boolean;
+
+  /**
+   * What the user said, where a policy has put something else in its place: later
+   * turns of the session see this. Empty otherwise.
+   *
+   * @generated from field: repeated runwright.v1.ContentRef input = 5;
+   */
+  input: ContentRef[];
 };
 
 /**
@@ -1550,6 +1609,435 @@ export const EffectResolvedSchema: GenMessage<EffectResolved> = /*@__PURE__*/
   messageDesc(file_runwright_v1_event, 25);
 
 /**
+ * Intent of a question to a remote policy. A later attempt at the same question
+ * has the same effect id.
+ *
+ * @generated from message runwright.v1.PolicyAsked
+ */
+export type PolicyAsked = Message<"runwright.v1.PolicyAsked"> & {
+  /**
+   * The policy, and how it is asked.
+   *
+   * @generated from field: runwright.v1.RemotePolicy remote = 1;
+   */
+  remote?: RemotePolicy | undefined;
+
+  /**
+   * Where it is asked.
+   *
+   * @generated from field: runwright.v1.PolicyStage stage = 2;
+   */
+  stage: PolicyStage;
+
+  /**
+   * Digest of what it is asked about.
+   *
+   * @generated from field: string subject_digest = 3;
+   */
+  subjectDigest: string;
+
+  /**
+   * When the attempt is given up, if it is sent at once.
+   *
+   * @generated from field: google.protobuf.Timestamp deadline = 4;
+   */
+  deadline?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message runwright.v1.PolicyAsked.
+ * Use `create(PolicyAskedSchema)` to create a new message.
+ */
+export const PolicyAskedSchema: GenMessage<PolicyAsked> = /*@__PURE__*/
+  messageDesc(file_runwright_v1_event, 26);
+
+/**
+ * A remote policy as it is asked.
+ *
+ * @generated from message runwright.v1.RemotePolicy
+ */
+export type RemotePolicy = Message<"runwright.v1.RemotePolicy"> & {
+  /**
+   * The name under which it is registered.
+   *
+   * @generated from field: string policy = 1;
+   */
+  policy: string;
+
+  /**
+   * The policy by its place, as in PolicyDecided.
+   *
+   * @generated from field: string policy_ref = 2;
+   */
+  policyRef: string;
+
+  /**
+   * Whose policy it is: `package` or `operator`.
+   *
+   * @generated from field: string decider = 3;
+   */
+  decider: string;
+
+  /**
+   * How long an attempt may take, in milliseconds.
+   *
+   * @generated from field: uint32 timeout_ms = 4;
+   */
+  timeoutMs: number;
+
+  /**
+   * How many attempts without an answer there may be.
+   *
+   * @generated from field: uint32 max_attempts = 5;
+   */
+  maxAttempts: number;
+
+  /**
+   * How long a host of it is waited for, in milliseconds.
+   *
+   * @generated from field: uint32 unavailable_timeout_ms = 6;
+   */
+  unavailableTimeoutMs: number;
+
+  /**
+   * True when its answer may be used again in this run.
+   *
+   * @generated from field: bool cache = 7;
+   */
+  cache: boolean;
+};
+
+/**
+ * Describes the message runwright.v1.RemotePolicy.
+ * Use `create(RemotePolicySchema)` to create a new message.
+ */
+export const RemotePolicySchema: GenMessage<RemotePolicy> = /*@__PURE__*/
+  messageDesc(file_runwright_v1_event, 27);
+
+/**
+ * What came of a question to a remote policy. With `answer` it is settled;
+ * without one the attempt failed, and a later one follows as RETRY_SCHEDULED.
+ *
+ * @generated from message runwright.v1.PolicyAnswered
+ */
+export type PolicyAnswered = Message<"runwright.v1.PolicyAnswered"> & {
+  /**
+   * The policy.
+   *
+   * @generated from field: runwright.v1.RemotePolicy remote = 1;
+   */
+  remote?: RemotePolicy | undefined;
+
+  /**
+   * Digest of what was asked about.
+   *
+   * @generated from field: string subject_digest = 2;
+   */
+  subjectDigest: string;
+
+  /**
+   * What is said; a policy of which nobody knows what it says denies.
+   *
+   * @generated from field: runwright.v1.PolicyAnswer answer = 3;
+   */
+  answer?: PolicyAnswer | undefined;
+
+  /**
+   * Why there is no answer of the policy itself; absent when there is one.
+   *
+   * @generated from field: runwright.v1.AgentError error = 4;
+   */
+  error?: AgentError | undefined;
+
+  /**
+   * The question whose answer was used again, where the policy may be cached;
+   * empty: this one was asked.
+   *
+   * @generated from field: string cached_from = 5;
+   */
+  cachedFrom: string;
+};
+
+/**
+ * Describes the message runwright.v1.PolicyAnswered.
+ * Use `create(PolicyAnsweredSchema)` to create a new message.
+ */
+export const PolicyAnsweredSchema: GenMessage<PolicyAnswered> = /*@__PURE__*/
+  messageDesc(file_runwright_v1_event, 28);
+
+/**
+ * What a remote policy says.
+ *
+ * @generated from message runwright.v1.PolicyAnswer
+ */
+export type PolicyAnswer = Message<"runwright.v1.PolicyAnswer"> & {
+  /**
+   * What it says.
+   *
+   * @generated from field: runwright.v1.PolicyVerdict verdict = 1;
+   */
+  verdict: PolicyVerdict;
+
+  /**
+   * The code that it gave.
+   *
+   * @generated from field: string code = 2;
+   */
+  code: string;
+
+  /**
+   * What it has to say to the model, or to whoever is refused.
+   *
+   * @generated from field: string message = 3;
+   */
+  message: string;
+
+  /**
+   * With MODIFY: what is to stand in the place of arguments or text. Absent at
+   * RUN_START.
+   *
+   * @generated from field: runwright.v1.ContentRef replacement = 4;
+   */
+  replacement?: ContentRef | undefined;
+
+  /**
+   * With MODIFY at RUN_START: the limits that are to be in force.
+   *
+   * @generated from field: runwright.v1.Budget budget = 5;
+   */
+  budget?: Budget | undefined;
+
+  /**
+   * With DEFER: until when it is held, unless somebody resumes it before.
+   *
+   * @generated from field: google.protobuf.Timestamp defer_until = 6;
+   */
+  deferUntil?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message runwright.v1.PolicyAnswer.
+ * Use `create(PolicyAnswerSchema)` to create a new message.
+ */
+export const PolicyAnswerSchema: GenMessage<PolicyAnswer> = /*@__PURE__*/
+  messageDesc(file_runwright_v1_event, 29);
+
+/**
+ * What a policy has deferred goes on: its time has come, or somebody resumed it.
+ * The policy is asked again. `effect_id` is the question that was answered so.
+ *
+ * @generated from message runwright.v1.PolicyResumed
+ */
+export type PolicyResumed = Message<"runwright.v1.PolicyResumed"> & {
+  /**
+   * Who resumed it; empty: its time has come.
+   *
+   * @generated from field: string resumed_by = 1;
+   */
+  resumedBy: string;
+
+  /**
+   * Why, in their words; empty: none given.
+   *
+   * @generated from field: string reason = 2;
+   */
+  reason: string;
+
+  /**
+   * The id of the request, made by the caller; empty: its time has come.
+   *
+   * @generated from field: string request_id = 3;
+   */
+  requestId: string;
+};
+
+/**
+ * Describes the message runwright.v1.PolicyResumed.
+ * Use `create(PolicyResumedSchema)` to create a new message.
+ */
+export const PolicyResumedSchema: GenMessage<PolicyResumed> = /*@__PURE__*/
+  messageDesc(file_runwright_v1_event, 30);
+
+/**
+ * A policy has put something else in the place of what it was asked about. The
+ * walk through the policies begins again with it.
+ *
+ * @generated from message runwright.v1.SubjectReplaced
+ */
+export type SubjectReplaced = Message<"runwright.v1.SubjectReplaced"> & {
+  /**
+   * Where.
+   *
+   * @generated from field: runwright.v1.PolicyStage stage = 1;
+   */
+  stage: PolicyStage;
+
+  /**
+   * The policy, as in PolicyDecided.
+   *
+   * @generated from field: string policy_ref = 2;
+   */
+  policyRef: string;
+
+  /**
+   * Whose policy it is.
+   *
+   * @generated from field: string decider = 3;
+   */
+  decider: string;
+
+  /**
+   * Digest of what was there before.
+   *
+   * @generated from field: string replaced_digest = 4;
+   */
+  replacedDigest: string;
+
+  /**
+   * What is there now: arguments or text. Absent at RUN_START.
+   *
+   * @generated from field: runwright.v1.ContentRef replacement = 5;
+   */
+  replacement?: ContentRef | undefined;
+
+  /**
+   * At RUN_START: the limits in force from now on.
+   *
+   * @generated from field: runwright.v1.Budget budget = 6;
+   */
+  budget?: Budget | undefined;
+};
+
+/**
+ * Describes the message runwright.v1.SubjectReplaced.
+ * Use `create(SubjectReplacedSchema)` to create a new message.
+ */
+export const SubjectReplacedSchema: GenMessage<SubjectReplaced> = /*@__PURE__*/
+  messageDesc(file_runwright_v1_event, 31);
+
+/**
+ * Intent of one ask: an executor is about to be asked what became of `attempt`.
+ *
+ * @generated from message runwright.v1.ReconcileStarted
+ */
+export type ReconcileStarted = Message<"runwright.v1.ReconcileStarted"> & {
+  /**
+   * The tool.
+   *
+   * @generated from field: string tool = 1;
+   */
+  tool: string;
+
+  /**
+   * The executor that is asked.
+   *
+   * @generated from field: string executor = 2;
+   */
+  executor: string;
+
+  /**
+   * Which ask about this attempt it is, counted from 1.
+   *
+   * @generated from field: uint32 ask = 3;
+   */
+  ask: number;
+
+  /**
+   * The key the executor is asked about.
+   *
+   * @generated from field: string idempotency_key = 4;
+   */
+  idempotencyKey: string;
+
+  /**
+   * Digest of the arguments that were sent.
+   *
+   * @generated from field: string arguments_digest = 5;
+   */
+  argumentsDigest: string;
+
+  /**
+   * When its answer is waited for no more.
+   *
+   * @generated from field: google.protobuf.Timestamp deadline = 6;
+   */
+  deadline?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message runwright.v1.ReconcileStarted.
+ * Use `create(ReconcileStartedSchema)` to create a new message.
+ */
+export const ReconcileStartedSchema: GenMessage<ReconcileStarted> = /*@__PURE__*/
+  messageDesc(file_runwright_v1_event, 32);
+
+/**
+ * What one ask came to. What follows from it comes right after, in the same
+ * append: TOOL_COMPLETED or TOOL_FAILED of a call that was performed,
+ * RETRY_SCHEDULED or TOOL_FAILED of one that was not, TOOL_RECOVERY_REQUIRED when
+ * nobody is asked any more.
+ *
+ * @generated from message runwright.v1.ReconcileEnded
+ */
+export type ReconcileEnded = Message<"runwright.v1.ReconcileEnded"> & {
+  /**
+   * The tool.
+   *
+   * @generated from field: string tool = 1;
+   */
+  tool: string;
+
+  /**
+   * Which ask it was. 0: the attempt has just been lost, and nobody was asked yet.
+   *
+   * @generated from field: uint32 ask = 2;
+   */
+  ask: number;
+
+  /**
+   * What is known now.
+   *
+   * @generated from field: runwright.v1.ReconcileAnswer answer = 3;
+   */
+  answer: ReconcileAnswer;
+
+  /**
+   * Why the outcome of the attempt was unknown.
+   *
+   * @generated from field: runwright.v1.ErrorReason reason = 4;
+   */
+  reason: ErrorReason;
+
+  /**
+   * When somebody is asked next, at the earliest; absent: nobody is.
+   *
+   * @generated from field: google.protobuf.Timestamp next_ask_at = 5;
+   */
+  nextAskAt?: Timestamp | undefined;
+
+  /**
+   * Until when somebody is asked before a person is needed.
+   *
+   * @generated from field: google.protobuf.Timestamp give_up_at = 6;
+   */
+  giveUpAt?: Timestamp | undefined;
+
+  /**
+   * Who answered; of ask 0 who got the attempt. Absent: nobody is known to have.
+   *
+   * @generated from field: runwright.v1.ExecutorIdentity executor_identity = 7;
+   */
+  executorIdentity?: ExecutorIdentity | undefined;
+};
+
+/**
+ * Describes the message runwright.v1.ReconcileEnded.
+ * Use `create(ReconcileEndedSchema)` to create a new message.
+ */
+export const ReconcileEndedSchema: GenMessage<ReconcileEnded> = /*@__PURE__*/
+  messageDesc(file_runwright_v1_event, 33);
+
+/**
  * A piece of the text that a model is giving; `effect_id` and `attempt` say
  * which answer it belongs to. It begins after that attempt's
  * MODEL_ATTEMPT_STARTED and ends before its MODEL_MESSAGE_COMPLETED, whose text
@@ -1582,7 +2070,7 @@ export type ModelStreamDelta = Message<"runwright.v1.ModelStreamDelta"> & {
  * Use `create(ModelStreamDeltaSchema)` to create a new message.
  */
 export const ModelStreamDeltaSchema: GenMessage<ModelStreamDelta> = /*@__PURE__*/
-  messageDesc(file_runwright_v1_event, 26);
+  messageDesc(file_runwright_v1_event, 34);
 
 /**
  * A place in a stream without an event.
@@ -1604,7 +2092,7 @@ export type Bookmark = Message<"runwright.v1.Bookmark"> & {
  * Use `create(BookmarkSchema)` to create a new message.
  */
 export const BookmarkSchema: GenMessage<Bookmark> = /*@__PURE__*/
-  messageDesc(file_runwright_v1_event, 27);
+  messageDesc(file_runwright_v1_event, 35);
 
 /**
  * Ephemeral events that a slow reader was not sent: a part of the text of one
@@ -1655,7 +2143,7 @@ export type Gap = Message<"runwright.v1.Gap"> & {
  * Use `create(GapSchema)` to create a new message.
  */
 export const GapSchema: GenMessage<Gap> = /*@__PURE__*/
-  messageDesc(file_runwright_v1_event, 28);
+  messageDesc(file_runwright_v1_event, 36);
 
 /**
  * One element of a stream.
@@ -1756,7 +2244,7 @@ export type EventFrame = Message<"runwright.v1.EventFrame"> & {
  * Use `create(EventFrameSchema)` to create a new message.
  */
 export const EventFrameSchema: GenMessage<EventFrame> = /*@__PURE__*/
-  messageDesc(file_runwright_v1_event, 29);
+  messageDesc(file_runwright_v1_event, 37);
 
 /**
  * Somebody is asked to decide on a call. Everything a decision rests on is here.
@@ -1904,7 +2392,7 @@ export type ApprovalRequested = Message<"runwright.v1.ApprovalRequested"> & {
  * Use `create(ApprovalRequestedSchema)` to create a new message.
  */
 export const ApprovalRequestedSchema: GenMessage<ApprovalRequested> = /*@__PURE__*/
-  messageDesc(file_runwright_v1_event, 30);
+  messageDesc(file_runwright_v1_event, 38);
 
 /**
  * Somebody decided. What follows from it stands right behind it.
@@ -2002,7 +2490,7 @@ export type ApprovalDecided = Message<"runwright.v1.ApprovalDecided"> & {
  * Use `create(ApprovalDecidedSchema)` to create a new message.
  */
 export const ApprovalDecidedSchema: GenMessage<ApprovalDecided> = /*@__PURE__*/
-  messageDesc(file_runwright_v1_event, 31);
+  messageDesc(file_runwright_v1_event, 39);
 
 /**
  * Nobody decided in time. What follows from it stands right behind it.
@@ -2051,7 +2539,7 @@ export type ApprovalExpired = Message<"runwright.v1.ApprovalExpired"> & {
  * Use `create(ApprovalExpiredSchema)` to create a new message.
  */
 export const ApprovalExpiredSchema: GenMessage<ApprovalExpired> = /*@__PURE__*/
-  messageDesc(file_runwright_v1_event, 32);
+  messageDesc(file_runwright_v1_event, 40);
 
 /**
  * There is nothing to decide any more, because the run is ending.
@@ -2086,7 +2574,7 @@ export type ApprovalWithdrawn = Message<"runwright.v1.ApprovalWithdrawn"> & {
  * Use `create(ApprovalWithdrawnSchema)` to create a new message.
  */
 export const ApprovalWithdrawnSchema: GenMessage<ApprovalWithdrawn> = /*@__PURE__*/
-  messageDesc(file_runwright_v1_event, 33);
+  messageDesc(file_runwright_v1_event, 41);
 
 /**
  * An approval that was given and not used counts no more: the policies ask for
@@ -2122,7 +2610,7 @@ export type ApprovalSuperseded = Message<"runwright.v1.ApprovalSuperseded"> & {
  * Use `create(ApprovalSupersededSchema)` to create a new message.
  */
 export const ApprovalSupersededSchema: GenMessage<ApprovalSuperseded> = /*@__PURE__*/
-  messageDesc(file_runwright_v1_event, 34);
+  messageDesc(file_runwright_v1_event, 42);
 
 /**
  * It is the turn of the next approver set.
@@ -2164,7 +2652,7 @@ export type ApprovalEscalated = Message<"runwright.v1.ApprovalEscalated"> & {
  * Use `create(ApprovalEscalatedSchema)` to create a new message.
  */
 export const ApprovalEscalatedSchema: GenMessage<ApprovalEscalated> = /*@__PURE__*/
-  messageDesc(file_runwright_v1_event, 35);
+  messageDesc(file_runwright_v1_event, 43);
 
 /**
  * What happened. Names and numbers never change.
@@ -2340,6 +2828,48 @@ export enum EventKind {
    * @generated from enum value: EVENT_KIND_EFFECT_RESOLVED = 30;
    */
   EFFECT_RESOLVED = 30,
+
+  /**
+   * Intent: an executor is about to be asked what became of a call.
+   *
+   * @generated from enum value: EVENT_KIND_RECONCILE_STARTED = 31;
+   */
+  RECONCILE_STARTED = 31,
+
+  /**
+   * Result of asking; or, before the first ask, that there is something to ask.
+   *
+   * @generated from enum value: EVENT_KIND_RECONCILE_ENDED = 32;
+   */
+  RECONCILE_ENDED = 32,
+
+  /**
+   * Intent: a remote policy is about to be asked.
+   *
+   * @generated from enum value: EVENT_KIND_POLICY_ASKED = 33;
+   */
+  POLICY_ASKED = 33,
+
+  /**
+   * Result: a remote policy answered, or could not be asked.
+   *
+   * @generated from enum value: EVENT_KIND_POLICY_ANSWERED = 34;
+   */
+  POLICY_ANSWERED = 34,
+
+  /**
+   * What a policy has deferred goes on.
+   *
+   * @generated from enum value: EVENT_KIND_POLICY_RESUMED = 35;
+   */
+  POLICY_RESUMED = 35,
+
+  /**
+   * A policy has put something else in the place of what it decided on.
+   *
+   * @generated from enum value: EVENT_KIND_SUBJECT_REPLACED = 36;
+   */
+  SUBJECT_REPLACED = 36,
 
   /**
    * The model may go on with what came of a call: with the result, or with the
@@ -2548,4 +3078,66 @@ export enum ContextOmission {
  */
 export const ContextOmissionSchema: GenEnum<ContextOmission> = /*@__PURE__*/
   enumDesc(file_runwright_v1_event, 3);
+
+/**
+ * What is known of a call once an executor was asked what became of it.
+ *
+ * @generated from enum runwright.v1.ReconcileAnswer
+ */
+export enum ReconcileAnswer {
+  /**
+   * Never sent.
+   *
+   * @generated from enum value: RECONCILE_ANSWER_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * Nobody was asked: no executor was there, or none got the request.
+   *
+   * @generated from enum value: RECONCILE_ANSWER_NOT_ASKED = 1;
+   */
+  NOT_ASKED = 1,
+
+  /**
+   * The call was performed.
+   *
+   * @generated from enum value: RECONCILE_ANSWER_PERFORMED = 2;
+   */
+  PERFORMED = 2,
+
+  /**
+   * The call was not performed.
+   *
+   * @generated from enum value: RECONCILE_ANSWER_NOT_PERFORMED = 3;
+   */
+  NOT_PERFORMED = 3,
+
+  /**
+   * The executor cannot say.
+   *
+   * @generated from enum value: RECONCILE_ANSWER_CANNOT_SAY = 4;
+   */
+  CANNOT_SAY = 4,
+
+  /**
+   * No answer came, or none is waited for any more.
+   *
+   * @generated from enum value: RECONCILE_ANSWER_NO_ANSWER = 5;
+   */
+  NO_ANSWER = 5,
+
+  /**
+   * An answer came that is not used: it cannot be read, or is about another call.
+   *
+   * @generated from enum value: RECONCILE_ANSWER_UNREADABLE = 6;
+   */
+  UNREADABLE = 6,
+}
+
+/**
+ * Describes the enum runwright.v1.ReconcileAnswer.
+ */
+export const ReconcileAnswerSchema: GenEnum<ReconcileAnswer> = /*@__PURE__*/
+  enumDesc(file_runwright_v1_event, 4);
 

@@ -10,16 +10,17 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file runwright/v1/policy.proto.
  */
 export const file_runwright_v1_policy: GenFile = /*@__PURE__*/
-  fileDesc("ChlydW53cmlnaHQvdjEvcG9saWN5LnByb3RvEgxydW53cmlnaHQudjEiUgoGUG9saWN5Eg8KB2J1aWx0aW4YASABKAkSJwoFcnVsZXMYAiADKAsyGC5ydW53cmlnaHQudjEuUG9saWN5UnVsZRIOCgZzaGFkb3cYAyABKAgioAEKClBvbGljeVJ1bGUSKAoFc3RhZ2UYASABKA4yGS5ydW53cmlnaHQudjEuUG9saWN5U3RhZ2USDAoEd2hlbhgCIAEoCRIpCgR0aGVuGAMgASgOMhsucnVud3JpZ2h0LnYxLlBvbGljeVZlcmRpY3QSDAoEY29kZRgEIAEoCRIPCgdtZXNzYWdlGAUgASgJEhAKCGFwcHJvdmFsGAYgASgJIqEBCg1Qb2xpY3lPcGluaW9uEiwKB3ZlcmRpY3QYASABKA4yGy5ydW53cmlnaHQudjEuUG9saWN5VmVyZGljdBISCgpwb2xpY3lfcmVmGAIgASgJEgwKBHJ1bGUYAyABKAkSDAoEY29kZRgEIAEoCRIPCgdkZWNpZGVyGAUgASgJEg8KB21lc3NhZ2UYBiABKAkSEAoIYXBwcm92YWwYByABKAkqzwEKC1BvbGljeVN0YWdlEhwKGFBPTElDWV9TVEFHRV9VTlNQRUNJRklFRBAAEhkKFVBPTElDWV9TVEFHRV9QUkVfVE9PTBABEhoKFlBPTElDWV9TVEFHRV9SVU5fU1RBUlQQAhIWChJQT0xJQ1lfU1RBR0VfSU5QVVQQAxIeChpQT0xJQ1lfU1RBR0VfTU9ERUxfUkVRVUVTVBAEEhoKFlBPTElDWV9TVEFHRV9QT1NUX1RPT0wQBRIXChNQT0xJQ1lfU1RBR0VfT1VUUFVUEAYqmAEKDVBvbGljeVZlcmRpY3QSHgoaUE9MSUNZX1ZFUkRJQ1RfVU5TUEVDSUZJRUQQABIYChRQT0xJQ1lfVkVSRElDVF9BTExPVxABEhcKE1BPTElDWV9WRVJESUNUX0RFTlkQAhIWChJQT0xJQ1lfVkVSRElDVF9BU0sQAxIcChhQT0xJQ1lfVkVSRElDVF9JTlRFUlJVUFQQBEJrChBkZXYucnVud3JpZ2h0LnYxUAFaRmdpdGh1Yi5jb20vcnVud3JpZ2h0L3J1bndyaWdodC9jbGllbnRzL2dvL2dlbi9ydW53cmlnaHQvdjE7cnVud3JpZ2h0djGqAgxSdW53cmlnaHQuVjFiBnByb3RvMw");
+  fileDesc("ChlydW53cmlnaHQvdjEvcG9saWN5LnByb3RvEgxydW53cmlnaHQudjEi5gEKBlBvbGljeRIPCgdidWlsdGluGAEgASgJEicKBXJ1bGVzGAIgAygLMhgucnVud3JpZ2h0LnYxLlBvbGljeVJ1bGUSDgoGc2hhZG93GAMgASgIEg4KBnJlbW90ZRgEIAEoCRIpCgZzdGFnZXMYBSADKA4yGS5ydW53cmlnaHQudjEuUG9saWN5U3RhZ2USEgoKdGltZW91dF9tcxgGIAEoDRIUCgxtYXhfYXR0ZW1wdHMYByABKA0SHgoWdW5hdmFpbGFibGVfdGltZW91dF9tcxgIIAEoDRINCgVjYWNoZRgJIAEoCCKgAQoKUG9saWN5UnVsZRIoCgVzdGFnZRgBIAEoDjIZLnJ1bndyaWdodC52MS5Qb2xpY3lTdGFnZRIMCgR3aGVuGAIgASgJEikKBHRoZW4YAyABKA4yGy5ydW53cmlnaHQudjEuUG9saWN5VmVyZGljdBIMCgRjb2RlGAQgASgJEg8KB21lc3NhZ2UYBSABKAkSEAoIYXBwcm92YWwYBiABKAkioQEKDVBvbGljeU9waW5pb24SLAoHdmVyZGljdBgBIAEoDjIbLnJ1bndyaWdodC52MS5Qb2xpY3lWZXJkaWN0EhIKCnBvbGljeV9yZWYYAiABKAkSDAoEcnVsZRgDIAEoCRIMCgRjb2RlGAQgASgJEg8KB2RlY2lkZXIYBSABKAkSDwoHbWVzc2FnZRgGIAEoCRIQCghhcHByb3ZhbBgHIAEoCSrPAQoLUG9saWN5U3RhZ2USHAoYUE9MSUNZX1NUQUdFX1VOU1BFQ0lGSUVEEAASGQoVUE9MSUNZX1NUQUdFX1BSRV9UT09MEAESGgoWUE9MSUNZX1NUQUdFX1JVTl9TVEFSVBACEhYKElBPTElDWV9TVEFHRV9JTlBVVBADEh4KGlBPTElDWV9TVEFHRV9NT0RFTF9SRVFVRVNUEAQSGgoWUE9MSUNZX1NUQUdFX1BPU1RfVE9PTBAFEhcKE1BPTElDWV9TVEFHRV9PVVRQVVQQBirNAQoNUG9saWN5VmVyZGljdBIeChpQT0xJQ1lfVkVSRElDVF9VTlNQRUNJRklFRBAAEhgKFFBPTElDWV9WRVJESUNUX0FMTE9XEAESFwoTUE9MSUNZX1ZFUkRJQ1RfREVOWRACEhYKElBPTElDWV9WRVJESUNUX0FTSxADEhwKGFBPTElDWV9WRVJESUNUX0lOVEVSUlVQVBAEEhkKFVBPTElDWV9WRVJESUNUX01PRElGWRAFEhgKFFBPTElDWV9WRVJESUNUX0RFRkVSEAZCawoQZGV2LnJ1bndyaWdodC52MVABWkZnaXRodWIuY29tL3J1bndyaWdodC9ydW53cmlnaHQvY2xpZW50cy9nby9nZW4vcnVud3JpZ2h0L3YxO3J1bndyaWdodHYxqgIMUnVud3JpZ2h0LlYxYgZwcm90bzM");
 
 /**
- * One entry of a package's `policies`: a built-in policy or rules.
+ * One entry of a package's `policies`: a built-in policy, rules, or a remote
+ * policy.
  *
  * @generated from message runwright.v1.Policy
  */
 export type Policy = Message<"runwright.v1.Policy"> & {
   /**
-   * A built-in policy, such as `builtin:read-only`; empty for rules.
+   * A built-in policy, such as `builtin:read-only`; empty for anything else.
    *
    * @generated from field: string builtin = 1;
    */
@@ -38,6 +39,51 @@ export type Policy = Message<"runwright.v1.Policy"> & {
    * @generated from field: bool shadow = 3;
    */
   shadow: boolean;
+
+  /**
+   * A remote policy: the name under which its host registers a PolicyService;
+   * empty for anything else.
+   *
+   * @generated from field: string remote = 4;
+   */
+  remote: string;
+
+  /**
+   * Where a remote policy is asked.
+   *
+   * @generated from field: repeated runwright.v1.PolicyStage stages = 5;
+   */
+  stages: PolicyStage[];
+
+  /**
+   * How long it has for an answer, in milliseconds.
+   *
+   * @generated from field: uint32 timeout_ms = 6;
+   */
+  timeoutMs: number;
+
+  /**
+   * How often it is asked when no answer comes.
+   *
+   * @generated from field: uint32 max_attempts = 7;
+   */
+  maxAttempts: number;
+
+  /**
+   * How long the run waits for one that is not registered or not healthy, in
+   * milliseconds; then it is denied.
+   *
+   * @generated from field: uint32 unavailable_timeout_ms = 8;
+   */
+  unavailableTimeoutMs: number;
+
+  /**
+   * True when an allow or a deny counts for the same subject of the same run
+   * again.
+   *
+   * @generated from field: bool cache = 9;
+   */
+  cache: boolean;
 };
 
 /**
@@ -125,14 +171,14 @@ export type PolicyOpinion = Message<"runwright.v1.PolicyOpinion"> & {
   policyRef: string;
 
   /**
-   * The rule by its place; empty for a built-in policy.
+   * The rule by its place; empty for a policy without rules.
    *
    * @generated from field: string rule = 3;
    */
   rule: string;
 
   /**
-   * The code of the rule.
+   * The code of the rule, or of the policy's answer.
    *
    * @generated from field: string code = 4;
    */
@@ -272,6 +318,22 @@ export enum PolicyVerdict {
    * @generated from enum value: POLICY_VERDICT_INTERRUPT = 4;
    */
   INTERRUPT = 4,
+
+  /**
+   * It may go on with something else in its place: other arguments, another
+   * text, lower budgets. Only remote policies say this.
+   *
+   * @generated from enum value: POLICY_VERDICT_MODIFY = 5;
+   */
+  MODIFY = 5,
+
+  /**
+   * It is held, until a time or until somebody resumes it, and the policy is
+   * asked again then. Only remote policies say this.
+   *
+   * @generated from enum value: POLICY_VERDICT_DEFER = 6;
+   */
+  DEFER = 6,
 }
 
 /**

@@ -18,7 +18,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file runwright/v1/runtime_service.proto.
  */
 export const file_runwright_v1_runtime_service: GenFile = /*@__PURE__*/
-  fileDesc("CiJydW53cmlnaHQvdjEvcnVudGltZV9zZXJ2aWNlLnByb3RvEgxydW53cmlnaHQudjEiOAoPU3RhcnRSdW5SZXF1ZXN0EiUKA3J1bhgBIAEoCzIYLnJ1bndyaWdodC52MS5SdW5SZXF1ZXN0IksKEFN0YXJ0UnVuUmVzcG9uc2USJgoDcnVuGAEgASgLMhkucnVud3JpZ2h0LnYxLlJ1blNuYXBzaG90Eg8KB2NyZWF0ZWQYAiABKAgiWQoNQ2FuY2VsUmVxdWVzdBIOCgZydW5faWQYASABKAkSDgoGcmVhc29uGAIgASgJEigKBWdyYWNlGAMgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uIk0KDkNhbmNlbFJlc3BvbnNlEiYKA3J1bhgBIAEoCzIZLnJ1bndyaWdodC52MS5SdW5TbmFwc2hvdBITCgtiYXJyaWVyX3NlcRgCIAEoBCLbAQoUUmVzb2x2ZUVmZmVjdFJlcXVlc3QSDgoGcnVuX2lkGAEgASgJEhEKCWVmZmVjdF9pZBgCIAEoCRIPCgdhdHRlbXB0GAMgASgNEhIKCnJlcXVlc3RfaWQYBCABKAkSLAoKcmVzb2x1dGlvbhgFIAEoDjIYLnJ1bndyaWdodC52MS5SZXNvbHV0aW9uEiwKBnJlc3VsdBgGIAEoCzIcLnJ1bndyaWdodC52MS5SZXNvbHZlZFJlc3VsdBIPCgdtZXNzYWdlGAcgASgJEg4KBnJlYXNvbhgIIAEoCSIyCg5SZXNvbHZlZFJlc3VsdBIMCgRkYXRhGAEgASgMEhIKCm1lZGlhX3R5cGUYAiABKAkihQEKFVJlc29sdmVFZmZlY3RSZXNwb25zZRImCgNydW4YASABKAsyGS5ydW53cmlnaHQudjEuUnVuU25hcHNob3QSMgoKcmVzb2x1dGlvbhgCIAEoCzIeLnJ1bndyaWdodC52MS5FZmZlY3RSZXNvbHV0aW9uEhAKCHJlc29sdmVkGAMgASgIIjMKEVJlbGVhc2VSdW5SZXF1ZXN0Eg4KBnJ1bl9pZBgBIAEoCRIOCgZyZWFzb24YAiABKAkiTgoSUmVsZWFzZVJ1blJlc3BvbnNlEiYKA3J1bhgBIAEoCzIZLnJ1bndyaWdodC52MS5SdW5TbmFwc2hvdBIQCghyZWxlYXNlZBgCIAEoCCIyChBSZW1vdmVSdW5SZXF1ZXN0Eg4KBnJ1bl9pZBgBIAEoCRIOCgZyZWFzb24YAiABKAkiOwoRUmVtb3ZlUnVuUmVzcG9uc2USJgoDcnVuGAEgASgLMhkucnVud3JpZ2h0LnYxLlJ1blNuYXBzaG90IiEKD1NuYXBzaG90UmVxdWVzdBIOCgZydW5faWQYASABKAkiOgoQU25hcHNob3RSZXNwb25zZRImCgNydW4YASABKAsyGS5ydW53cmlnaHQudjEuUnVuU25hcHNob3QiIgoQRXhwb3J0UnVuUmVxdWVzdBIOCgZydW5faWQYASABKAkirAEKEUV4cG9ydFJ1blJlc3BvbnNlEiwKBmhlYWRlchgBIAEoCzIaLnJ1bndyaWdodC52MS5FeHBvcnRIZWFkZXJIABIsCgVldmVudBgCIAEoCzIbLnJ1bndyaWdodC52MS5FeHBvcnRlZEV2ZW50SAASMAoHY29udGVudBgDIAEoCzIdLnJ1bndyaWdodC52MS5FeHBvcnRlZENvbnRlbnRIAEIJCgdlbGVtZW50InkKDEV4cG9ydEhlYWRlchIOCgZmb3JtYXQYASABKA0SEQoJbmFtZXNwYWNlGAIgASgJEg4KBnJ1bl9pZBgDIAEoCRITCgtpbmNhcm5hdGlvbhgEIAEoCRIOCgZldmVudHMYBSABKAQSEQoJaGVhZF9oYXNoGAYgASgMIlQKDUV4cG9ydGVkRXZlbnQSDAoEZGF0YRgBIAEoDBIQCghwb3NpdGlvbhgCIAEoBBIVCg1wcmV2aW91c19oYXNoGAMgASgMEgwKBGhhc2gYBCABKAwiTQoPRXhwb3J0ZWRDb250ZW50Eg4KBmRpZ2VzdBgBIAEoCRIOCgZvZmZzZXQYAiABKAQSDAoEZGF0YRgDIAEoDBIMCgRsYXN0GAQgASgIIngKC1N0cmVhbVNjb3BlEhAKBnJ1bl9pZBgBIAEoCUgAEhQKCnNlc3Npb25faWQYAiABKAlIABISCghhZ2VudF9pZBgDIAEoCUgAEiQKA2FsbBgEIAEoCzIVLnJ1bndyaWdodC52MS5BbGxSdW5zSABCBwoFc2NvcGUiCQoHQWxsUnVucyKFAQoLRXZlbnRGaWx0ZXISJgoFa2luZHMYASADKA4yFy5ydW53cmlnaHQudjEuRXZlbnRLaW5kEhUKDXRlcm1pbmFsX29ubHkYAiABKAgSDwoHcnVuX2lkcxgDIAMoCRIRCglhZ2VudF9pZHMYBCADKAkSEwoLc2Vzc2lvbl9pZHMYBSADKAkizwEKEFN1YnNjcmliZVJlcXVlc3QSKAoFc2NvcGUYASABKAsyGS5ydW53cmlnaHQudjEuU3RyZWFtU2NvcGUSFAoMYWZ0ZXJfY3Vyc29yGAIgASgJEhEKCWxpdmVfb25seRgDIAEoCBIlCgR2aWV3GAQgASgOMhcucnVud3JpZ2h0LnYxLkV2ZW50VmlldxIpCgZmaWx0ZXIYBSABKAsyGS5ydW53cmlnaHQudjEuRXZlbnRGaWx0ZXISFgoOaW5jbHVkZV9kZWx0YXMYBiABKAgiPQoRU3Vic2NyaWJlUmVzcG9uc2USKAoGZnJhbWVzGAEgAygLMhgucnVud3JpZ2h0LnYxLkV2ZW50RnJhbWUiSQoLV2FpdFJlcXVlc3QSDgoGcnVuX2lkGAEgASgJEioKB3RpbWVvdXQYAiABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24iRAoMV2FpdFJlc3BvbnNlEiYKA3J1bhgBIAEoCzIZLnJ1bndyaWdodC52MS5SdW5TbmFwc2hvdBIMCgRkb25lGAIgASgIIrYBChFMaXN0RXZlbnRzUmVxdWVzdBIoCgVzY29wZRgBIAEoCzIZLnJ1bndyaWdodC52MS5TdHJlYW1TY29wZRISCgpwYWdlX3Rva2VuGAIgASgJEhEKCXBhZ2Vfc2l6ZRgDIAEoBRIlCgR2aWV3GAQgASgOMhcucnVud3JpZ2h0LnYxLkV2ZW50VmlldxIpCgZmaWx0ZXIYBSABKAsyGS5ydW53cmlnaHQudjEuRXZlbnRGaWx0ZXIiVwoSTGlzdEV2ZW50c1Jlc3BvbnNlEigKBmZyYW1lcxgBIAMoCzIYLnJ1bndyaWdodC52MS5FdmVudEZyYW1lEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSLAAQoJUnVuRmlsdGVyEikKCHN0YXR1c2VzGAEgAygOMhcucnVud3JpZ2h0LnYxLlJ1blN0YXR1cxIQCghhZ2VudF9pZBgCIAEoCRISCgpzZXNzaW9uX2lkGAMgASgJEjMKBmxhYmVscxgEIAMoCzIjLnJ1bndyaWdodC52MS5SdW5GaWx0ZXIuTGFiZWxzRW50cnkaLQoLTGFiZWxzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASJhCg9MaXN0UnVuc1JlcXVlc3QSEQoJcGFnZV9zaXplGAEgASgFEhIKCnBhZ2VfdG9rZW4YAiABKAkSJwoGZmlsdGVyGAMgASgLMhcucnVud3JpZ2h0LnYxLlJ1bkZpbHRlciJUChBMaXN0UnVuc1Jlc3BvbnNlEicKBHJ1bnMYASADKAsyGS5ydW53cmlnaHQudjEuUnVuU25hcHNob3QSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJItQBCgpBdWRpdEV2ZW50Eg4KBm51bWJlchgBIAEoBBIoCgR0aW1lGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIlCgRraW5kGAMgASgOMhcucnVud3JpZ2h0LnYxLkF1ZGl0S2luZBIRCglwcmluY2lwYWwYBCABKAkSEQoJbmFtZXNwYWNlGAUgASgJEg4KBm1ldGhvZBgGIAEoCRIOCgZyZWFzb24YByABKAkSEAoIc3ViamVjdHMYCCADKAkSDQoFY291bnQYCSABKAQiPwoWTGlzdEF1ZGl0RXZlbnRzUmVxdWVzdBIRCglwYWdlX3NpemUYASABKAUSEgoKcGFnZV90b2tlbhgCIAEoCSJcChdMaXN0QXVkaXRFdmVudHNSZXNwb25zZRIoCgZldmVudHMYASADKAsyGC5ydW53cmlnaHQudjEuQXVkaXRFdmVudBIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkiPQoUR2V0U2VydmVySW5mb1JlcXVlc3QSEQoJcGFnZV9zaXplGAEgASgFEhIKCnBhZ2VfdG9rZW4YAiABKAkihgIKFUdldFNlcnZlckluZm9SZXNwb25zZRIPCgd2ZXJzaW9uGAEgASgJEhMKC2luY2FybmF0aW9uGAIgASgJEisKCHBhY2thZ2VzGAMgAygLMhkucnVud3JpZ2h0LnYxLlBhY2thZ2VJbmZvEhEKCXByb3ZpZGVycxgEIAMoCRI/CgZsaW1pdHMYBSADKAsyLy5ydW53cmlnaHQudjEuR2V0U2VydmVySW5mb1Jlc3BvbnNlLkxpbWl0c0VudHJ5EhcKD25leHRfcGFnZV90b2tlbhgGIAEoCRotCgtMaW1pdHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAM6AjgBIoIBCgtQYWNrYWdlSW5mbxITCgtmaW5nZXJwcmludBgBIAEoCRISCgppc19kZWZhdWx0GAIgASgIEi0KB3BhY2thZ2UYAyABKAsyHC5ydW53cmlnaHQudjEuUnVudGltZVBhY2thZ2USGwoTaW5zdHJ1Y3Rpb25zX2hpZGRlbhgEIAEoCCpUCglFdmVudFZpZXcSGgoWRVZFTlRfVklFV19VTlNQRUNJRklFRBAAEhYKEkVWRU5UX1ZJRVdfU1VNTUFSWRABEhMKD0VWRU5UX1ZJRVdfRlVMTBACKoAFCglBdWRpdEtpbmQSGgoWQVVESVRfS0lORF9VTlNQRUNJRklFRBAAEh4KGkFVRElUX0tJTkRfVU5BVVRIRU5USUNBVEVEEAESGgoWQVVESVRfS0lORF9ST0xFX0RFTklFRBACEiEKHUFVRElUX0tJTkRfQ1JFREVOVElBTF9SRVZPS0VEEAMSIwofQVVESVRfS0lORF9SRUdJU1RSQVRJT05fUkVGVVNFRBAEEh0KGUFVRElUX0tJTkRfQU5TV0VSX0lHTk9SRUQQBRIdChlBVURJVF9LSU5EX0NBTkNFTF9JR05PUkVEEAYSHAoYQVVESVRfS0lORF9SRUxPQURfRkFJTEVEEAcSGwoXQVVESVRfS0lORF9SVU5TX1JFTU9WRUQQCBIeChpBVURJVF9LSU5EX0VOVFJJRVNfRFJPUFBFRBAJEhwKGEFVRElUX0tJTkRfU1RBUlRfUkVGVVNFRBAeEhoKFkFVRElUX0tJTkRfUEFDS0FHRV9QVVQQMhIdChlBVURJVF9LSU5EX1BBQ0tBR0VfVEFHR0VEEDMSHgoaQVVESVRfS0lORF9QQUNLQUdFX1JFRlVTRUQQNBIXChNBVURJVF9LSU5EX1JVTl9IRUxEEBQSIAocQVVESVRfS0lORF9IRUxEX1JVTl9SRUxFQVNFRBAVEiEKHUFVRElUX0tJTkRfSEVMRF9SVU5fQ0FOQ0VMTEVEEBYSHwobQVVESVRfS0lORF9IRUxEX1JVTl9SRU1PVkVEEBcSIQodQVVESVRfS0lORF9SRVNPTFVUSU9OX1JFRlVTRUQQKBIfChtBVURJVF9LSU5EX0FQUFJPVkFMX1JFRlVTRUQQPDKZCAoOUnVudGltZVNlcnZpY2USSQoIU3RhcnRSdW4SHS5ydW53cmlnaHQudjEuU3RhcnRSdW5SZXF1ZXN0Gh4ucnVud3JpZ2h0LnYxLlN0YXJ0UnVuUmVzcG9uc2USQwoGQ2FuY2VsEhsucnVud3JpZ2h0LnYxLkNhbmNlbFJlcXVlc3QaHC5ydW53cmlnaHQudjEuQ2FuY2VsUmVzcG9uc2USWAoNUmVzb2x2ZUVmZmVjdBIiLnJ1bndyaWdodC52MS5SZXNvbHZlRWZmZWN0UmVxdWVzdBojLnJ1bndyaWdodC52MS5SZXNvbHZlRWZmZWN0UmVzcG9uc2USTwoKUmVsZWFzZVJ1bhIfLnJ1bndyaWdodC52MS5SZWxlYXNlUnVuUmVxdWVzdBogLnJ1bndyaWdodC52MS5SZWxlYXNlUnVuUmVzcG9uc2USTAoJUmVtb3ZlUnVuEh4ucnVud3JpZ2h0LnYxLlJlbW92ZVJ1blJlcXVlc3QaHy5ydW53cmlnaHQudjEuUmVtb3ZlUnVuUmVzcG9uc2USSQoIU25hcHNob3QSHS5ydW53cmlnaHQudjEuU25hcHNob3RSZXF1ZXN0Gh4ucnVud3JpZ2h0LnYxLlNuYXBzaG90UmVzcG9uc2USTgoJRXhwb3J0UnVuEh4ucnVud3JpZ2h0LnYxLkV4cG9ydFJ1blJlcXVlc3QaHy5ydW53cmlnaHQudjEuRXhwb3J0UnVuUmVzcG9uc2UwARJOCglTdWJzY3JpYmUSHi5ydW53cmlnaHQudjEuU3Vic2NyaWJlUmVxdWVzdBofLnJ1bndyaWdodC52MS5TdWJzY3JpYmVSZXNwb25zZTABEj0KBFdhaXQSGS5ydW53cmlnaHQudjEuV2FpdFJlcXVlc3QaGi5ydW53cmlnaHQudjEuV2FpdFJlc3BvbnNlEk8KCkxpc3RFdmVudHMSHy5ydW53cmlnaHQudjEuTGlzdEV2ZW50c1JlcXVlc3QaIC5ydW53cmlnaHQudjEuTGlzdEV2ZW50c1Jlc3BvbnNlEkkKCExpc3RSdW5zEh0ucnVud3JpZ2h0LnYxLkxpc3RSdW5zUmVxdWVzdBoeLnJ1bndyaWdodC52MS5MaXN0UnVuc1Jlc3BvbnNlEl4KD0xpc3RBdWRpdEV2ZW50cxIkLnJ1bndyaWdodC52MS5MaXN0QXVkaXRFdmVudHNSZXF1ZXN0GiUucnVud3JpZ2h0LnYxLkxpc3RBdWRpdEV2ZW50c1Jlc3BvbnNlElgKDUdldFNlcnZlckluZm8SIi5ydW53cmlnaHQudjEuR2V0U2VydmVySW5mb1JlcXVlc3QaIy5ydW53cmlnaHQudjEuR2V0U2VydmVySW5mb1Jlc3BvbnNlQmsKEGRldi5ydW53cmlnaHQudjFQAVpGZ2l0aHViLmNvbS9ydW53cmlnaHQvcnVud3JpZ2h0L2NsaWVudHMvZ28vZ2VuL3J1bndyaWdodC92MTtydW53cmlnaHR2MaoCDFJ1bndyaWdodC5WMWIGcHJvdG8z", [file_google_protobuf_duration, file_google_protobuf_timestamp, file_runwright_v1_event, file_runwright_v1_package, file_runwright_v1_run]);
+  fileDesc("CiJydW53cmlnaHQvdjEvcnVudGltZV9zZXJ2aWNlLnByb3RvEgxydW53cmlnaHQudjEiOAoPU3RhcnRSdW5SZXF1ZXN0EiUKA3J1bhgBIAEoCzIYLnJ1bndyaWdodC52MS5SdW5SZXF1ZXN0IksKEFN0YXJ0UnVuUmVzcG9uc2USJgoDcnVuGAEgASgLMhkucnVud3JpZ2h0LnYxLlJ1blNuYXBzaG90Eg8KB2NyZWF0ZWQYAiABKAgiWQoNQ2FuY2VsUmVxdWVzdBIOCgZydW5faWQYASABKAkSDgoGcmVhc29uGAIgASgJEigKBWdyYWNlGAMgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uIk0KDkNhbmNlbFJlc3BvbnNlEiYKA3J1bhgBIAEoCzIZLnJ1bndyaWdodC52MS5SdW5TbmFwc2hvdBITCgtiYXJyaWVyX3NlcRgCIAEoBCLbAQoUUmVzb2x2ZUVmZmVjdFJlcXVlc3QSDgoGcnVuX2lkGAEgASgJEhEKCWVmZmVjdF9pZBgCIAEoCRIPCgdhdHRlbXB0GAMgASgNEhIKCnJlcXVlc3RfaWQYBCABKAkSLAoKcmVzb2x1dGlvbhgFIAEoDjIYLnJ1bndyaWdodC52MS5SZXNvbHV0aW9uEiwKBnJlc3VsdBgGIAEoCzIcLnJ1bndyaWdodC52MS5SZXNvbHZlZFJlc3VsdBIPCgdtZXNzYWdlGAcgASgJEg4KBnJlYXNvbhgIIAEoCSIyCg5SZXNvbHZlZFJlc3VsdBIMCgRkYXRhGAEgASgMEhIKCm1lZGlhX3R5cGUYAiABKAkihQEKFVJlc29sdmVFZmZlY3RSZXNwb25zZRImCgNydW4YASABKAsyGS5ydW53cmlnaHQudjEuUnVuU25hcHNob3QSMgoKcmVzb2x1dGlvbhgCIAEoCzIeLnJ1bndyaWdodC52MS5FZmZlY3RSZXNvbHV0aW9uEhAKCHJlc29sdmVkGAMgASgIIlYKDVJlc3VtZVJlcXVlc3QSDgoGcnVuX2lkGAEgASgJEhEKCWVmZmVjdF9pZBgCIAEoCRISCgpyZXF1ZXN0X2lkGAMgASgJEg4KBnJlYXNvbhgEIAEoCSJJCg5SZXN1bWVSZXNwb25zZRImCgNydW4YASABKAsyGS5ydW53cmlnaHQudjEuUnVuU25hcHNob3QSDwoHcmVzdW1lZBgCIAEoCCIzChFSZWxlYXNlUnVuUmVxdWVzdBIOCgZydW5faWQYASABKAkSDgoGcmVhc29uGAIgASgJIk4KElJlbGVhc2VSdW5SZXNwb25zZRImCgNydW4YASABKAsyGS5ydW53cmlnaHQudjEuUnVuU25hcHNob3QSEAoIcmVsZWFzZWQYAiABKAgiMgoQUmVtb3ZlUnVuUmVxdWVzdBIOCgZydW5faWQYASABKAkSDgoGcmVhc29uGAIgASgJIjsKEVJlbW92ZVJ1blJlc3BvbnNlEiYKA3J1bhgBIAEoCzIZLnJ1bndyaWdodC52MS5SdW5TbmFwc2hvdCIhCg9TbmFwc2hvdFJlcXVlc3QSDgoGcnVuX2lkGAEgASgJIjoKEFNuYXBzaG90UmVzcG9uc2USJgoDcnVuGAEgASgLMhkucnVud3JpZ2h0LnYxLlJ1blNuYXBzaG90IiIKEEV4cG9ydFJ1blJlcXVlc3QSDgoGcnVuX2lkGAEgASgJIqwBChFFeHBvcnRSdW5SZXNwb25zZRIsCgZoZWFkZXIYASABKAsyGi5ydW53cmlnaHQudjEuRXhwb3J0SGVhZGVySAASLAoFZXZlbnQYAiABKAsyGy5ydW53cmlnaHQudjEuRXhwb3J0ZWRFdmVudEgAEjAKB2NvbnRlbnQYAyABKAsyHS5ydW53cmlnaHQudjEuRXhwb3J0ZWRDb250ZW50SABCCQoHZWxlbWVudCJ5CgxFeHBvcnRIZWFkZXISDgoGZm9ybWF0GAEgASgNEhEKCW5hbWVzcGFjZRgCIAEoCRIOCgZydW5faWQYAyABKAkSEwoLaW5jYXJuYXRpb24YBCABKAkSDgoGZXZlbnRzGAUgASgEEhEKCWhlYWRfaGFzaBgGIAEoDCJUCg1FeHBvcnRlZEV2ZW50EgwKBGRhdGEYASABKAwSEAoIcG9zaXRpb24YAiABKAQSFQoNcHJldmlvdXNfaGFzaBgDIAEoDBIMCgRoYXNoGAQgASgMIk0KD0V4cG9ydGVkQ29udGVudBIOCgZkaWdlc3QYASABKAkSDgoGb2Zmc2V0GAIgASgEEgwKBGRhdGEYAyABKAwSDAoEbGFzdBgEIAEoCCJ4CgtTdHJlYW1TY29wZRIQCgZydW5faWQYASABKAlIABIUCgpzZXNzaW9uX2lkGAIgASgJSAASEgoIYWdlbnRfaWQYAyABKAlIABIkCgNhbGwYBCABKAsyFS5ydW53cmlnaHQudjEuQWxsUnVuc0gAQgcKBXNjb3BlIgkKB0FsbFJ1bnMihQEKC0V2ZW50RmlsdGVyEiYKBWtpbmRzGAEgAygOMhcucnVud3JpZ2h0LnYxLkV2ZW50S2luZBIVCg10ZXJtaW5hbF9vbmx5GAIgASgIEg8KB3J1bl9pZHMYAyADKAkSEQoJYWdlbnRfaWRzGAQgAygJEhMKC3Nlc3Npb25faWRzGAUgAygJIs8BChBTdWJzY3JpYmVSZXF1ZXN0EigKBXNjb3BlGAEgASgLMhkucnVud3JpZ2h0LnYxLlN0cmVhbVNjb3BlEhQKDGFmdGVyX2N1cnNvchgCIAEoCRIRCglsaXZlX29ubHkYAyABKAgSJQoEdmlldxgEIAEoDjIXLnJ1bndyaWdodC52MS5FdmVudFZpZXcSKQoGZmlsdGVyGAUgASgLMhkucnVud3JpZ2h0LnYxLkV2ZW50RmlsdGVyEhYKDmluY2x1ZGVfZGVsdGFzGAYgASgIIj0KEVN1YnNjcmliZVJlc3BvbnNlEigKBmZyYW1lcxgBIAMoCzIYLnJ1bndyaWdodC52MS5FdmVudEZyYW1lIkkKC1dhaXRSZXF1ZXN0Eg4KBnJ1bl9pZBgBIAEoCRIqCgd0aW1lb3V0GAIgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uIkQKDFdhaXRSZXNwb25zZRImCgNydW4YASABKAsyGS5ydW53cmlnaHQudjEuUnVuU25hcHNob3QSDAoEZG9uZRgCIAEoCCK2AQoRTGlzdEV2ZW50c1JlcXVlc3QSKAoFc2NvcGUYASABKAsyGS5ydW53cmlnaHQudjEuU3RyZWFtU2NvcGUSEgoKcGFnZV90b2tlbhgCIAEoCRIRCglwYWdlX3NpemUYAyABKAUSJQoEdmlldxgEIAEoDjIXLnJ1bndyaWdodC52MS5FdmVudFZpZXcSKQoGZmlsdGVyGAUgASgLMhkucnVud3JpZ2h0LnYxLkV2ZW50RmlsdGVyIlcKEkxpc3RFdmVudHNSZXNwb25zZRIoCgZmcmFtZXMYASADKAsyGC5ydW53cmlnaHQudjEuRXZlbnRGcmFtZRIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkiwAEKCVJ1bkZpbHRlchIpCghzdGF0dXNlcxgBIAMoDjIXLnJ1bndyaWdodC52MS5SdW5TdGF0dXMSEAoIYWdlbnRfaWQYAiABKAkSEgoKc2Vzc2lvbl9pZBgDIAEoCRIzCgZsYWJlbHMYBCADKAsyIy5ydW53cmlnaHQudjEuUnVuRmlsdGVyLkxhYmVsc0VudHJ5Gi0KC0xhYmVsc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEiYQoPTGlzdFJ1bnNSZXF1ZXN0EhEKCXBhZ2Vfc2l6ZRgBIAEoBRISCgpwYWdlX3Rva2VuGAIgASgJEicKBmZpbHRlchgDIAEoCzIXLnJ1bndyaWdodC52MS5SdW5GaWx0ZXIiVAoQTGlzdFJ1bnNSZXNwb25zZRInCgRydW5zGAEgAygLMhkucnVud3JpZ2h0LnYxLlJ1blNuYXBzaG90EhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSLUAQoKQXVkaXRFdmVudBIOCgZudW1iZXIYASABKAQSKAoEdGltZRgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASJQoEa2luZBgDIAEoDjIXLnJ1bndyaWdodC52MS5BdWRpdEtpbmQSEQoJcHJpbmNpcGFsGAQgASgJEhEKCW5hbWVzcGFjZRgFIAEoCRIOCgZtZXRob2QYBiABKAkSDgoGcmVhc29uGAcgASgJEhAKCHN1YmplY3RzGAggAygJEg0KBWNvdW50GAkgASgEIj8KFkxpc3RBdWRpdEV2ZW50c1JlcXVlc3QSEQoJcGFnZV9zaXplGAEgASgFEhIKCnBhZ2VfdG9rZW4YAiABKAkiXAoXTGlzdEF1ZGl0RXZlbnRzUmVzcG9uc2USKAoGZXZlbnRzGAEgAygLMhgucnVud3JpZ2h0LnYxLkF1ZGl0RXZlbnQSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIj0KFEdldFNlcnZlckluZm9SZXF1ZXN0EhEKCXBhZ2Vfc2l6ZRgBIAEoBRISCgpwYWdlX3Rva2VuGAIgASgJIoYCChVHZXRTZXJ2ZXJJbmZvUmVzcG9uc2USDwoHdmVyc2lvbhgBIAEoCRITCgtpbmNhcm5hdGlvbhgCIAEoCRIrCghwYWNrYWdlcxgDIAMoCzIZLnJ1bndyaWdodC52MS5QYWNrYWdlSW5mbxIRCglwcm92aWRlcnMYBCADKAkSPwoGbGltaXRzGAUgAygLMi8ucnVud3JpZ2h0LnYxLkdldFNlcnZlckluZm9SZXNwb25zZS5MaW1pdHNFbnRyeRIXCg9uZXh0X3BhZ2VfdG9rZW4YBiABKAkaLQoLTGltaXRzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgDOgI4ASKCAQoLUGFja2FnZUluZm8SEwoLZmluZ2VycHJpbnQYASABKAkSEgoKaXNfZGVmYXVsdBgCIAEoCBItCgdwYWNrYWdlGAMgASgLMhwucnVud3JpZ2h0LnYxLlJ1bnRpbWVQYWNrYWdlEhsKE2luc3RydWN0aW9uc19oaWRkZW4YBCABKAgqVAoJRXZlbnRWaWV3EhoKFkVWRU5UX1ZJRVdfVU5TUEVDSUZJRUQQABIWChJFVkVOVF9WSUVXX1NVTU1BUlkQARITCg9FVkVOVF9WSUVXX0ZVTEwQAiqABQoJQXVkaXRLaW5kEhoKFkFVRElUX0tJTkRfVU5TUEVDSUZJRUQQABIeChpBVURJVF9LSU5EX1VOQVVUSEVOVElDQVRFRBABEhoKFkFVRElUX0tJTkRfUk9MRV9ERU5JRUQQAhIhCh1BVURJVF9LSU5EX0NSRURFTlRJQUxfUkVWT0tFRBADEiMKH0FVRElUX0tJTkRfUkVHSVNUUkFUSU9OX1JFRlVTRUQQBBIdChlBVURJVF9LSU5EX0FOU1dFUl9JR05PUkVEEAUSHQoZQVVESVRfS0lORF9DQU5DRUxfSUdOT1JFRBAGEhwKGEFVRElUX0tJTkRfUkVMT0FEX0ZBSUxFRBAHEhsKF0FVRElUX0tJTkRfUlVOU19SRU1PVkVEEAgSHgoaQVVESVRfS0lORF9FTlRSSUVTX0RST1BQRUQQCRIcChhBVURJVF9LSU5EX1NUQVJUX1JFRlVTRUQQHhIaChZBVURJVF9LSU5EX1BBQ0tBR0VfUFVUEDISHQoZQVVESVRfS0lORF9QQUNLQUdFX1RBR0dFRBAzEh4KGkFVRElUX0tJTkRfUEFDS0FHRV9SRUZVU0VEEDQSFwoTQVVESVRfS0lORF9SVU5fSEVMRBAUEiAKHEFVRElUX0tJTkRfSEVMRF9SVU5fUkVMRUFTRUQQFRIhCh1BVURJVF9LSU5EX0hFTERfUlVOX0NBTkNFTExFRBAWEh8KG0FVRElUX0tJTkRfSEVMRF9SVU5fUkVNT1ZFRBAXEiEKHUFVRElUX0tJTkRfUkVTT0xVVElPTl9SRUZVU0VEECgSHwobQVVESVRfS0lORF9BUFBST1ZBTF9SRUZVU0VEEDwy3ggKDlJ1bnRpbWVTZXJ2aWNlEkkKCFN0YXJ0UnVuEh0ucnVud3JpZ2h0LnYxLlN0YXJ0UnVuUmVxdWVzdBoeLnJ1bndyaWdodC52MS5TdGFydFJ1blJlc3BvbnNlEkMKBkNhbmNlbBIbLnJ1bndyaWdodC52MS5DYW5jZWxSZXF1ZXN0GhwucnVud3JpZ2h0LnYxLkNhbmNlbFJlc3BvbnNlElgKDVJlc29sdmVFZmZlY3QSIi5ydW53cmlnaHQudjEuUmVzb2x2ZUVmZmVjdFJlcXVlc3QaIy5ydW53cmlnaHQudjEuUmVzb2x2ZUVmZmVjdFJlc3BvbnNlEkMKBlJlc3VtZRIbLnJ1bndyaWdodC52MS5SZXN1bWVSZXF1ZXN0GhwucnVud3JpZ2h0LnYxLlJlc3VtZVJlc3BvbnNlEk8KClJlbGVhc2VSdW4SHy5ydW53cmlnaHQudjEuUmVsZWFzZVJ1blJlcXVlc3QaIC5ydW53cmlnaHQudjEuUmVsZWFzZVJ1blJlc3BvbnNlEkwKCVJlbW92ZVJ1bhIeLnJ1bndyaWdodC52MS5SZW1vdmVSdW5SZXF1ZXN0Gh8ucnVud3JpZ2h0LnYxLlJlbW92ZVJ1blJlc3BvbnNlEkkKCFNuYXBzaG90Eh0ucnVud3JpZ2h0LnYxLlNuYXBzaG90UmVxdWVzdBoeLnJ1bndyaWdodC52MS5TbmFwc2hvdFJlc3BvbnNlEk4KCUV4cG9ydFJ1bhIeLnJ1bndyaWdodC52MS5FeHBvcnRSdW5SZXF1ZXN0Gh8ucnVud3JpZ2h0LnYxLkV4cG9ydFJ1blJlc3BvbnNlMAESTgoJU3Vic2NyaWJlEh4ucnVud3JpZ2h0LnYxLlN1YnNjcmliZVJlcXVlc3QaHy5ydW53cmlnaHQudjEuU3Vic2NyaWJlUmVzcG9uc2UwARI9CgRXYWl0EhkucnVud3JpZ2h0LnYxLldhaXRSZXF1ZXN0GhoucnVud3JpZ2h0LnYxLldhaXRSZXNwb25zZRJPCgpMaXN0RXZlbnRzEh8ucnVud3JpZ2h0LnYxLkxpc3RFdmVudHNSZXF1ZXN0GiAucnVud3JpZ2h0LnYxLkxpc3RFdmVudHNSZXNwb25zZRJJCghMaXN0UnVucxIdLnJ1bndyaWdodC52MS5MaXN0UnVuc1JlcXVlc3QaHi5ydW53cmlnaHQudjEuTGlzdFJ1bnNSZXNwb25zZRJeCg9MaXN0QXVkaXRFdmVudHMSJC5ydW53cmlnaHQudjEuTGlzdEF1ZGl0RXZlbnRzUmVxdWVzdBolLnJ1bndyaWdodC52MS5MaXN0QXVkaXRFdmVudHNSZXNwb25zZRJYCg1HZXRTZXJ2ZXJJbmZvEiIucnVud3JpZ2h0LnYxLkdldFNlcnZlckluZm9SZXF1ZXN0GiMucnVud3JpZ2h0LnYxLkdldFNlcnZlckluZm9SZXNwb25zZUJrChBkZXYucnVud3JpZ2h0LnYxUAFaRmdpdGh1Yi5jb20vcnVud3JpZ2h0L3J1bndyaWdodC9jbGllbnRzL2dvL2dlbi9ydW53cmlnaHQvdjE7cnVud3JpZ2h0djGqAgxSdW53cmlnaHQuVjFiBnByb3RvMw", [file_google_protobuf_duration, file_google_protobuf_timestamp, file_runwright_v1_event, file_runwright_v1_package, file_runwright_v1_run]);
 
 /**
  * Request of StartRun.
@@ -271,6 +271,76 @@ export const ResolveEffectResponseSchema: GenMessage<ResolveEffectResponse> = /*
   messageDesc(file_runwright_v1_runtime_service, 6);
 
 /**
+ * Request of Resume.
+ *
+ * @generated from message runwright.v1.ResumeRequest
+ */
+export type ResumeRequest = Message<"runwright.v1.ResumeRequest"> & {
+  /**
+   * The run.
+   *
+   * @generated from field: string run_id = 1;
+   */
+  runId: string;
+
+  /**
+   * The question that was deferred, as `RunSnapshot.waiting_on` names it.
+   *
+   * @generated from field: string effect_id = 2;
+   */
+  effectId: string;
+
+  /**
+   * The request's id, made by the caller; it follows the rule of run ids.
+   *
+   * @generated from field: string request_id = 3;
+   */
+  requestId: string;
+
+  /**
+   * Why, for the record; at most 512 bytes. Empty: none given.
+   *
+   * @generated from field: string reason = 4;
+   */
+  reason: string;
+};
+
+/**
+ * Describes the message runwright.v1.ResumeRequest.
+ * Use `create(ResumeRequestSchema)` to create a new message.
+ */
+export const ResumeRequestSchema: GenMessage<ResumeRequest> = /*@__PURE__*/
+  messageDesc(file_runwright_v1_runtime_service, 7);
+
+/**
+ * Response of Resume.
+ *
+ * @generated from message runwright.v1.ResumeResponse
+ */
+export type ResumeResponse = Message<"runwright.v1.ResumeResponse"> & {
+  /**
+   * The run as it stands.
+   *
+   * @generated from field: runwright.v1.RunSnapshot run = 1;
+   */
+  run?: RunSnapshot | undefined;
+
+  /**
+   * True when this call had it go on.
+   *
+   * @generated from field: bool resumed = 2;
+   */
+  resumed: boolean;
+};
+
+/**
+ * Describes the message runwright.v1.ResumeResponse.
+ * Use `create(ResumeResponseSchema)` to create a new message.
+ */
+export const ResumeResponseSchema: GenMessage<ResumeResponse> = /*@__PURE__*/
+  messageDesc(file_runwright_v1_runtime_service, 8);
+
+/**
  * Request of ReleaseRun.
  *
  * @generated from message runwright.v1.ReleaseRunRequest
@@ -296,7 +366,7 @@ export type ReleaseRunRequest = Message<"runwright.v1.ReleaseRunRequest"> & {
  * Use `create(ReleaseRunRequestSchema)` to create a new message.
  */
 export const ReleaseRunRequestSchema: GenMessage<ReleaseRunRequest> = /*@__PURE__*/
-  messageDesc(file_runwright_v1_runtime_service, 7);
+  messageDesc(file_runwright_v1_runtime_service, 9);
 
 /**
  * Response of ReleaseRun.
@@ -324,7 +394,7 @@ export type ReleaseRunResponse = Message<"runwright.v1.ReleaseRunResponse"> & {
  * Use `create(ReleaseRunResponseSchema)` to create a new message.
  */
 export const ReleaseRunResponseSchema: GenMessage<ReleaseRunResponse> = /*@__PURE__*/
-  messageDesc(file_runwright_v1_runtime_service, 8);
+  messageDesc(file_runwright_v1_runtime_service, 10);
 
 /**
  * Request of RemoveRun.
@@ -352,7 +422,7 @@ export type RemoveRunRequest = Message<"runwright.v1.RemoveRunRequest"> & {
  * Use `create(RemoveRunRequestSchema)` to create a new message.
  */
 export const RemoveRunRequestSchema: GenMessage<RemoveRunRequest> = /*@__PURE__*/
-  messageDesc(file_runwright_v1_runtime_service, 9);
+  messageDesc(file_runwright_v1_runtime_service, 11);
 
 /**
  * Response of RemoveRun.
@@ -373,7 +443,7 @@ export type RemoveRunResponse = Message<"runwright.v1.RemoveRunResponse"> & {
  * Use `create(RemoveRunResponseSchema)` to create a new message.
  */
 export const RemoveRunResponseSchema: GenMessage<RemoveRunResponse> = /*@__PURE__*/
-  messageDesc(file_runwright_v1_runtime_service, 10);
+  messageDesc(file_runwright_v1_runtime_service, 12);
 
 /**
  * Request of Snapshot.
@@ -394,7 +464,7 @@ export type SnapshotRequest = Message<"runwright.v1.SnapshotRequest"> & {
  * Use `create(SnapshotRequestSchema)` to create a new message.
  */
 export const SnapshotRequestSchema: GenMessage<SnapshotRequest> = /*@__PURE__*/
-  messageDesc(file_runwright_v1_runtime_service, 11);
+  messageDesc(file_runwright_v1_runtime_service, 13);
 
 /**
  * Response of Snapshot.
@@ -415,7 +485,7 @@ export type SnapshotResponse = Message<"runwright.v1.SnapshotResponse"> & {
  * Use `create(SnapshotResponseSchema)` to create a new message.
  */
 export const SnapshotResponseSchema: GenMessage<SnapshotResponse> = /*@__PURE__*/
-  messageDesc(file_runwright_v1_runtime_service, 12);
+  messageDesc(file_runwright_v1_runtime_service, 14);
 
 /**
  * Request of ExportRun.
@@ -436,7 +506,7 @@ export type ExportRunRequest = Message<"runwright.v1.ExportRunRequest"> & {
  * Use `create(ExportRunRequestSchema)` to create a new message.
  */
 export const ExportRunRequestSchema: GenMessage<ExportRunRequest> = /*@__PURE__*/
-  messageDesc(file_runwright_v1_runtime_service, 13);
+  messageDesc(file_runwright_v1_runtime_service, 15);
 
 /**
  * Response of ExportRun: one element of the export.
@@ -481,7 +551,7 @@ export type ExportRunResponse = Message<"runwright.v1.ExportRunResponse"> & {
  * Use `create(ExportRunResponseSchema)` to create a new message.
  */
 export const ExportRunResponseSchema: GenMessage<ExportRunResponse> = /*@__PURE__*/
-  messageDesc(file_runwright_v1_runtime_service, 14);
+  messageDesc(file_runwright_v1_runtime_service, 16);
 
 /**
  * What an export is of, and how its chain begins.
@@ -537,7 +607,7 @@ export type ExportHeader = Message<"runwright.v1.ExportHeader"> & {
  * Use `create(ExportHeaderSchema)` to create a new message.
  */
 export const ExportHeaderSchema: GenMessage<ExportHeader> = /*@__PURE__*/
-  messageDesc(file_runwright_v1_runtime_service, 15);
+  messageDesc(file_runwright_v1_runtime_service, 17);
 
 /**
  * One event as it is stored.
@@ -580,7 +650,7 @@ export type ExportedEvent = Message<"runwright.v1.ExportedEvent"> & {
  * Use `create(ExportedEventSchema)` to create a new message.
  */
 export const ExportedEventSchema: GenMessage<ExportedEvent> = /*@__PURE__*/
-  messageDesc(file_runwright_v1_runtime_service, 16);
+  messageDesc(file_runwright_v1_runtime_service, 18);
 
 /**
  * Bytes an event refers to, in parts of at most 256 KiB.
@@ -622,7 +692,7 @@ export type ExportedContent = Message<"runwright.v1.ExportedContent"> & {
  * Use `create(ExportedContentSchema)` to create a new message.
  */
 export const ExportedContentSchema: GenMessage<ExportedContent> = /*@__PURE__*/
-  messageDesc(file_runwright_v1_runtime_service, 17);
+  messageDesc(file_runwright_v1_runtime_service, 19);
 
 /**
  * Which events a stream covers.
@@ -675,7 +745,7 @@ export type StreamScope = Message<"runwright.v1.StreamScope"> & {
  * Use `create(StreamScopeSchema)` to create a new message.
  */
 export const StreamScopeSchema: GenMessage<StreamScope> = /*@__PURE__*/
-  messageDesc(file_runwright_v1_runtime_service, 18);
+  messageDesc(file_runwright_v1_runtime_service, 20);
 
 /**
  * All runs of the caller's namespace.
@@ -690,7 +760,7 @@ export type AllRuns = Message<"runwright.v1.AllRuns"> & {
  * Use `create(AllRunsSchema)` to create a new message.
  */
 export const AllRunsSchema: GenMessage<AllRuns> = /*@__PURE__*/
-  messageDesc(file_runwright_v1_runtime_service, 19);
+  messageDesc(file_runwright_v1_runtime_service, 21);
 
 /**
  * Which events of a scope are wanted. A dimension left out means any; an event
@@ -740,7 +810,7 @@ export type EventFilter = Message<"runwright.v1.EventFilter"> & {
  * Use `create(EventFilterSchema)` to create a new message.
  */
 export const EventFilterSchema: GenMessage<EventFilter> = /*@__PURE__*/
-  messageDesc(file_runwright_v1_runtime_service, 20);
+  messageDesc(file_runwright_v1_runtime_service, 22);
 
 /**
  * Request of Subscribe.
@@ -805,7 +875,7 @@ export type SubscribeRequest = Message<"runwright.v1.SubscribeRequest"> & {
  * Use `create(SubscribeRequestSchema)` to create a new message.
  */
 export const SubscribeRequestSchema: GenMessage<SubscribeRequest> = /*@__PURE__*/
-  messageDesc(file_runwright_v1_runtime_service, 21);
+  messageDesc(file_runwright_v1_runtime_service, 23);
 
 /**
  * Response of Subscribe.
@@ -826,7 +896,7 @@ export type SubscribeResponse = Message<"runwright.v1.SubscribeResponse"> & {
  * Use `create(SubscribeResponseSchema)` to create a new message.
  */
 export const SubscribeResponseSchema: GenMessage<SubscribeResponse> = /*@__PURE__*/
-  messageDesc(file_runwright_v1_runtime_service, 22);
+  messageDesc(file_runwright_v1_runtime_service, 24);
 
 /**
  * Request of Wait.
@@ -854,7 +924,7 @@ export type WaitRequest = Message<"runwright.v1.WaitRequest"> & {
  * Use `create(WaitRequestSchema)` to create a new message.
  */
 export const WaitRequestSchema: GenMessage<WaitRequest> = /*@__PURE__*/
-  messageDesc(file_runwright_v1_runtime_service, 23);
+  messageDesc(file_runwright_v1_runtime_service, 25);
 
 /**
  * Response of Wait.
@@ -883,7 +953,7 @@ export type WaitResponse = Message<"runwright.v1.WaitResponse"> & {
  * Use `create(WaitResponseSchema)` to create a new message.
  */
 export const WaitResponseSchema: GenMessage<WaitResponse> = /*@__PURE__*/
-  messageDesc(file_runwright_v1_runtime_service, 24);
+  messageDesc(file_runwright_v1_runtime_service, 26);
 
 /**
  * Request of ListEvents.
@@ -932,7 +1002,7 @@ export type ListEventsRequest = Message<"runwright.v1.ListEventsRequest"> & {
  * Use `create(ListEventsRequestSchema)` to create a new message.
  */
 export const ListEventsRequestSchema: GenMessage<ListEventsRequest> = /*@__PURE__*/
-  messageDesc(file_runwright_v1_runtime_service, 25);
+  messageDesc(file_runwright_v1_runtime_service, 27);
 
 /**
  * Response of ListEvents.
@@ -962,7 +1032,7 @@ export type ListEventsResponse = Message<"runwright.v1.ListEventsResponse"> & {
  * Use `create(ListEventsResponseSchema)` to create a new message.
  */
 export const ListEventsResponseSchema: GenMessage<ListEventsResponse> = /*@__PURE__*/
-  messageDesc(file_runwright_v1_runtime_service, 26);
+  messageDesc(file_runwright_v1_runtime_service, 28);
 
 /**
  * Which runs are wanted. A dimension left out means any; a run must fit all that
@@ -1005,7 +1075,7 @@ export type RunFilter = Message<"runwright.v1.RunFilter"> & {
  * Use `create(RunFilterSchema)` to create a new message.
  */
 export const RunFilterSchema: GenMessage<RunFilter> = /*@__PURE__*/
-  messageDesc(file_runwright_v1_runtime_service, 27);
+  messageDesc(file_runwright_v1_runtime_service, 29);
 
 /**
  * Request of ListRuns.
@@ -1041,7 +1111,7 @@ export type ListRunsRequest = Message<"runwright.v1.ListRunsRequest"> & {
  * Use `create(ListRunsRequestSchema)` to create a new message.
  */
 export const ListRunsRequestSchema: GenMessage<ListRunsRequest> = /*@__PURE__*/
-  messageDesc(file_runwright_v1_runtime_service, 28);
+  messageDesc(file_runwright_v1_runtime_service, 30);
 
 /**
  * Response of ListRuns.
@@ -1071,7 +1141,7 @@ export type ListRunsResponse = Message<"runwright.v1.ListRunsResponse"> & {
  * Use `create(ListRunsResponseSchema)` to create a new message.
  */
 export const ListRunsResponseSchema: GenMessage<ListRunsResponse> = /*@__PURE__*/
-  messageDesc(file_runwright_v1_runtime_service, 29);
+  messageDesc(file_runwright_v1_runtime_service, 31);
 
 /**
  * One thing that happened outside of every run, or so many alike in one minute.
@@ -1149,7 +1219,7 @@ export type AuditEvent = Message<"runwright.v1.AuditEvent"> & {
  * Use `create(AuditEventSchema)` to create a new message.
  */
 export const AuditEventSchema: GenMessage<AuditEvent> = /*@__PURE__*/
-  messageDesc(file_runwright_v1_runtime_service, 30);
+  messageDesc(file_runwright_v1_runtime_service, 32);
 
 /**
  * Request of ListAuditEvents.
@@ -1177,7 +1247,7 @@ export type ListAuditEventsRequest = Message<"runwright.v1.ListAuditEventsReques
  * Use `create(ListAuditEventsRequestSchema)` to create a new message.
  */
 export const ListAuditEventsRequestSchema: GenMessage<ListAuditEventsRequest> = /*@__PURE__*/
-  messageDesc(file_runwright_v1_runtime_service, 31);
+  messageDesc(file_runwright_v1_runtime_service, 33);
 
 /**
  * Response of ListAuditEvents.
@@ -1205,7 +1275,7 @@ export type ListAuditEventsResponse = Message<"runwright.v1.ListAuditEventsRespo
  * Use `create(ListAuditEventsResponseSchema)` to create a new message.
  */
 export const ListAuditEventsResponseSchema: GenMessage<ListAuditEventsResponse> = /*@__PURE__*/
-  messageDesc(file_runwright_v1_runtime_service, 32);
+  messageDesc(file_runwright_v1_runtime_service, 34);
 
 /**
  * Request of GetServerInfo.
@@ -1233,7 +1303,7 @@ export type GetServerInfoRequest = Message<"runwright.v1.GetServerInfoRequest"> 
  * Use `create(GetServerInfoRequestSchema)` to create a new message.
  */
 export const GetServerInfoRequestSchema: GenMessage<GetServerInfoRequest> = /*@__PURE__*/
-  messageDesc(file_runwright_v1_runtime_service, 33);
+  messageDesc(file_runwright_v1_runtime_service, 35);
 
 /**
  * Response of GetServerInfo.
@@ -1290,7 +1360,7 @@ export type GetServerInfoResponse = Message<"runwright.v1.GetServerInfoResponse"
  * Use `create(GetServerInfoResponseSchema)` to create a new message.
  */
 export const GetServerInfoResponseSchema: GenMessage<GetServerInfoResponse> = /*@__PURE__*/
-  messageDesc(file_runwright_v1_runtime_service, 34);
+  messageDesc(file_runwright_v1_runtime_service, 36);
 
 /**
  * A package that the caller's namespace can run.
@@ -1334,7 +1404,7 @@ export type PackageInfo = Message<"runwright.v1.PackageInfo"> & {
  * Use `create(PackageInfoSchema)` to create a new message.
  */
 export const PackageInfoSchema: GenMessage<PackageInfo> = /*@__PURE__*/
-  messageDesc(file_runwright_v1_runtime_service, 35);
+  messageDesc(file_runwright_v1_runtime_service, 37);
 
 /**
  * How much an event frame carries.
@@ -1583,6 +1653,18 @@ export const RuntimeService: GenService<{
     methodKind: "unary";
     input: typeof ResolveEffectRequestSchema;
     output: typeof ResolveEffectResponseSchema;
+  },
+  /**
+   * Has what a policy has deferred go on before its time: the policy is asked
+   * again. For whoever started the run, and admins. The same request id does so
+   * once; where nothing is deferred (any more) the run is returned as it is.
+   *
+   * @generated from rpc runwright.v1.RuntimeService.Resume
+   */
+  resume: {
+    methodKind: "unary";
+    input: typeof ResumeRequestSchema;
+    output: typeof ResumeResponseSchema;
   },
   /**
    * Takes a held run up again: what is stored of it is read anew, and it is no

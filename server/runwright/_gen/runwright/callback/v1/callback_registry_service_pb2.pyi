@@ -33,6 +33,10 @@ class _CallbackKindEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_CallbackK
     """
     CALLBACK_KIND_TOOL_EXECUTOR: _CallbackKind.ValueType  # 1
     """It performs tool calls: `ToolExecutorService`."""
+    CALLBACK_KIND_POLICY: _CallbackKind.ValueType  # 2
+    """It decides what runs and calls may do: `PolicyService`. Its key has the role
+    `policy`.
+    """
 
 class CallbackKind(_CallbackKind, metaclass=_CallbackKindEnumTypeWrapper):
     """What a callback is for, and so which service of `runwright.callback.v1` it
@@ -46,6 +50,10 @@ sent.
 """
 CALLBACK_KIND_TOOL_EXECUTOR: CallbackKind.ValueType  # 1
 """It performs tool calls: `ToolExecutorService`."""
+CALLBACK_KIND_POLICY: CallbackKind.ValueType  # 2
+"""It decides what runs and calls may do: `PolicyService`. Its key has the role
+`policy`.
+"""
 
 class _CallbackHealth:
     ValueType = typing.NewType("ValueType", builtins.int)
@@ -93,10 +101,11 @@ class CallbackSpec(message.Message):
     `. _ : @ -`, the first a letter or digit.
     """
     executor: builtins.str
-    """The executor's name, as packages refer to it; the same rule. It belongs to
-    the principals that the operator names for it, else to the one that holds a
-    lease under it. Several callbacks of theirs may share a name: calls are
-    spread over those that are healthy.
+    """The name by which packages refer to it, whatever its kind; the same rule. It
+    belongs to the principals that the operator names for it, else to the one
+    that holds a lease under it; each kind has names of its own. Several
+    callbacks of theirs may share a name: calls are spread over those that are
+    healthy.
     """
     address: builtins.str
     """Where it serves the service of its kind: `host:port`, an IPv6 address in
@@ -111,7 +120,9 @@ class CallbackSpec(message.Message):
     """What it is for. Unspecified: a tool executor."""
     @builtins.property
     def tools(self) -> containers.RepeatedScalarFieldContainer[builtins.str]:
-        """Names of the tools it performs, at most 128. Empty: any."""
+        """Names of the tools it performs, at most 128. Empty: any. Of tool executors
+        alone.
+        """
 
     @builtins.property
     def tls(self) -> CallbackTls:
@@ -394,22 +405,26 @@ class ListCallbacksRequest(message.Message):
     PAGE_SIZE_FIELD_NUMBER: builtins.int
     PAGE_TOKEN_FIELD_NUMBER: builtins.int
     EXECUTOR_FIELD_NUMBER: builtins.int
+    KIND_FIELD_NUMBER: builtins.int
     page_size: builtins.int
     """At most this many, 1 to 1,000. Zero: 100."""
     page_token: builtins.str
     """The last response's `next_page_token`. Empty: from the beginning."""
     executor: builtins.str
-    """Only those of this executor. Empty: all."""
+    """Only those of this name. Empty: all."""
+    kind: CallbackKind.ValueType
+    """Which kind of callback has the name. Unspecified: a tool executor."""
     def __init__(
         self,
         *,
         page_size: builtins.int = ...,
         page_token: builtins.str = ...,
         executor: builtins.str = ...,
+        kind: CallbackKind.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["executor", b"executor", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["executor", b"executor", "kind", b"kind", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -199,6 +199,152 @@ class ToolNotPerformed(message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 @typing.final
+class ReconcileToolRequest(message.Message):
+    """Asks what became of a call."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    RUN_ID_FIELD_NUMBER: builtins.int
+    TURN_ID_FIELD_NUMBER: builtins.int
+    ROUND_FIELD_NUMBER: builtins.int
+    CALL_ID_FIELD_NUMBER: builtins.int
+    ATTEMPT_FIELD_NUMBER: builtins.int
+    ASK_FIELD_NUMBER: builtins.int
+    IDEMPOTENCY_KEY_FIELD_NUMBER: builtins.int
+    TOOL_FIELD_NUMBER: builtins.int
+    ARGUMENTS_JSON_FIELD_NUMBER: builtins.int
+    ARGUMENTS_DIGEST_FIELD_NUMBER: builtins.int
+    DEADLINE_FIELD_NUMBER: builtins.int
+    PACKAGE_FINGERPRINT_FIELD_NUMBER: builtins.int
+    run_id: builtins.str
+    """The run that asks."""
+    turn_id: builtins.str
+    """The turn that asks."""
+    round: builtins.int
+    """The round that asks, counted from 1."""
+    call_id: builtins.str
+    """The call inside the run."""
+    attempt: builtins.int
+    """The attempt that was lost. What is asked is whether this one or an earlier one
+    of the call was performed.
+    """
+    ask: builtins.int
+    """Which ask about this attempt it is, counted from 1."""
+    idempotency_key: builtins.str
+    """The key that every attempt of the call carried."""
+    tool: builtins.str
+    """The tool's name."""
+    arguments_json: builtins.bytes
+    """The arguments that were sent, as RFC 8785 JSON."""
+    arguments_digest: builtins.str
+    """Digest of `arguments_json`: `sha256:` and 64 hex digits."""
+    package_fingerprint: builtins.str
+    """Fingerprint of the package that declares the tool."""
+    @builtins.property
+    def deadline(self) -> timestamp_pb2.Timestamp:
+        """When the runtime stops waiting, by its clock; the RPC's own deadline says the
+        same by yours.
+        """
+
+    def __init__(
+        self,
+        *,
+        run_id: builtins.str = ...,
+        turn_id: builtins.str = ...,
+        round: builtins.int = ...,
+        call_id: builtins.str = ...,
+        attempt: builtins.int = ...,
+        ask: builtins.int = ...,
+        idempotency_key: builtins.str = ...,
+        tool: builtins.str = ...,
+        arguments_json: builtins.bytes = ...,
+        arguments_digest: builtins.str = ...,
+        deadline: timestamp_pb2.Timestamp | None = ...,
+        package_fingerprint: builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["deadline", b"deadline"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["arguments_digest", b"arguments_digest", "arguments_json", b"arguments_json", "ask", b"ask", "attempt", b"attempt", "call_id", b"call_id", "deadline", b"deadline", "idempotency_key", b"idempotency_key", "package_fingerprint", b"package_fingerprint", "round", b"round", "run_id", b"run_id", "tool", b"tool", "turn_id", b"turn_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class ReconcileToolResponse(message.Message):
+    """What became of the call. It settles the call without a person, so it is only used
+    when it is beyond doubt: exactly one outcome, `idempotency_key` and `attempt` as in
+    the request, no field that the runtime does not know. Anything else is no answer.
+    """
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    IDEMPOTENCY_KEY_FIELD_NUMBER: builtins.int
+    ATTEMPT_FIELD_NUMBER: builtins.int
+    ARGUMENTS_DIGEST_FIELD_NUMBER: builtins.int
+    PERFORMED_FIELD_NUMBER: builtins.int
+    NOT_PERFORMED_FIELD_NUMBER: builtins.int
+    UNKNOWN_FIELD_NUMBER: builtins.int
+    idempotency_key: builtins.str
+    """The key that the answer is about, as in the request."""
+    attempt: builtins.int
+    """The attempt that the answer is about, as in the request."""
+    arguments_digest: builtins.str
+    """Digest of the arguments that were performed under the key, as in the request.
+    Needed with `performed`.
+    """
+    @builtins.property
+    def performed(self) -> ToolResult:
+        """It was performed, with this result."""
+
+    @builtins.property
+    def not_performed(self) -> ToolNotPerformed:
+        """It was not performed and never will be: neither this attempt nor an earlier
+        one. From then on such an attempt is refused, should it still arrive. The
+        runtime sends the call again, under a higher attempt.
+        """
+
+    @builtins.property
+    def unknown(self) -> ToolOutcomeUnknown:
+        """Nobody here can say, or not yet: it may still be under way."""
+
+    def __init__(
+        self,
+        *,
+        idempotency_key: builtins.str = ...,
+        attempt: builtins.int = ...,
+        arguments_digest: builtins.str = ...,
+        performed: ToolResult | None = ...,
+        not_performed: ToolNotPerformed | None = ...,
+        unknown: ToolOutcomeUnknown | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["not_performed", b"not_performed", "outcome", b"outcome", "performed", b"performed", "unknown", b"unknown"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["arguments_digest", b"arguments_digest", "attempt", b"attempt", "idempotency_key", b"idempotency_key", "not_performed", b"not_performed", "outcome", b"outcome", "performed", b"performed", "unknown", b"unknown"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_outcome: _TypeAlias = typing.Literal["performed", "not_performed", "unknown"]  # noqa: Y015
+    _WhichOneofArgType_outcome: _TypeAlias = typing.Literal["outcome", b"outcome"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_outcome) -> _WhichOneofReturnType_outcome | None: ...
+
+@typing.final
+class ToolOutcomeUnknown(message.Message):
+    """What became of a call that nobody can tell."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    MESSAGE_FIELD_NUMBER: builtins.int
+    message: builtins.str
+    """Why, for an operator, at most 4 KiB."""
+    def __init__(
+        self,
+        *,
+        message: builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["message", b"message"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
 class DescribeToolsRequest(message.Message):
     """Request of DescribeTools."""
 

@@ -40,6 +40,11 @@ class ToolExecutorServiceStub:
                 request_serializer=runwright_dot_callback_dot_v1_dot_tool__executor__service__pb2.ExecuteToolRequest.SerializeToString,
                 response_deserializer=runwright_dot_callback_dot_v1_dot_tool__executor__service__pb2.ExecuteToolResponse.FromString,
                 _registered_method=True)
+        self.ReconcileTool = channel.unary_unary(
+                '/runwright.callback.v1.ToolExecutorService/ReconcileTool',
+                request_serializer=runwright_dot_callback_dot_v1_dot_tool__executor__service__pb2.ReconcileToolRequest.SerializeToString,
+                response_deserializer=runwright_dot_callback_dot_v1_dot_tool__executor__service__pb2.ReconcileToolResponse.FromString,
+                _registered_method=True)
         self.DescribeTools = channel.unary_unary(
                 '/runwright.callback.v1.ToolExecutorService/DescribeTools',
                 request_serializer=runwright_dot_callback_dot_v1_dot_tool__executor__service__pb2.DescribeToolsRequest.SerializeToString,
@@ -62,6 +67,16 @@ class ToolExecutorServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ReconcileTool(self, request, context):
+        """Says what became of an attempt that the runtime has lost sight of. Asked only
+        of tools that their package declares `reconcilable`; it has no effect, and may
+        come again. Any status other than OK is no answer, UNIMPLEMENTED among them: it
+        is asked again for a while, then a person is.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def DescribeTools(self, request, context):
         """Says which tools are served here, for whoever writes a package or compares one
         with this host: `runwright package tools` and `package validate --tools`. The
@@ -78,6 +93,11 @@ def add_ToolExecutorServiceServicer_to_server(servicer, server):
                     servicer.ExecuteTool,
                     request_deserializer=runwright_dot_callback_dot_v1_dot_tool__executor__service__pb2.ExecuteToolRequest.FromString,
                     response_serializer=runwright_dot_callback_dot_v1_dot_tool__executor__service__pb2.ExecuteToolResponse.SerializeToString,
+            ),
+            'ReconcileTool': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReconcileTool,
+                    request_deserializer=runwright_dot_callback_dot_v1_dot_tool__executor__service__pb2.ReconcileToolRequest.FromString,
+                    response_serializer=runwright_dot_callback_dot_v1_dot_tool__executor__service__pb2.ReconcileToolResponse.SerializeToString,
             ),
             'DescribeTools': grpc.unary_unary_rpc_method_handler(
                     servicer.DescribeTools,
@@ -113,6 +133,33 @@ class ToolExecutorService:
             '/runwright.callback.v1.ToolExecutorService/ExecuteTool',
             runwright_dot_callback_dot_v1_dot_tool__executor__service__pb2.ExecuteToolRequest.SerializeToString,
             runwright_dot_callback_dot_v1_dot_tool__executor__service__pb2.ExecuteToolResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReconcileTool(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/runwright.callback.v1.ToolExecutorService/ReconcileTool',
+            runwright_dot_callback_dot_v1_dot_tool__executor__service__pb2.ReconcileToolRequest.SerializeToString,
+            runwright_dot_callback_dot_v1_dot_tool__executor__service__pb2.ReconcileToolResponse.FromString,
             options,
             channel_credentials,
             insecure,

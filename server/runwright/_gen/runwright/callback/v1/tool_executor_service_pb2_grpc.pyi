@@ -40,6 +40,12 @@ class ToolExecutorServiceStub:
     RPC when the run is cancelled or the deadline has passed. Of a run that
     belongs to a trace, the call's metadata has a W3C `traceparent`.
     """
+    ReconcileTool: grpc.UnaryUnaryMultiCallable[tool_executor_service_pb2.ReconcileToolRequest, tool_executor_service_pb2.ReconcileToolResponse]
+    """Says what became of an attempt that the runtime has lost sight of. Asked only
+    of tools that their package declares `reconcilable`; it has no effect, and may
+    come again. Any status other than OK is no answer, UNIMPLEMENTED among them: it
+    is asked again for a while, then a person is.
+    """
     DescribeTools: grpc.UnaryUnaryMultiCallable[tool_executor_service_pb2.DescribeToolsRequest, tool_executor_service_pb2.DescribeToolsResponse]
     """Says which tools are served here, for whoever writes a package or compares one
     with this host: `runwright package tools` and `package validate --tools`. The
@@ -57,6 +63,12 @@ class ToolExecutorServiceAsyncStub(ToolExecutorServiceStub):
     of the tool itself is an `error` in an OK response. The runtime cancels the
     RPC when the run is cancelled or the deadline has passed. Of a run that
     belongs to a trace, the call's metadata has a W3C `traceparent`.
+    """
+    ReconcileTool: aio.UnaryUnaryMultiCallable[tool_executor_service_pb2.ReconcileToolRequest, tool_executor_service_pb2.ReconcileToolResponse]  # type: ignore[assignment]
+    """Says what became of an attempt that the runtime has lost sight of. Asked only
+    of tools that their package declares `reconcilable`; it has no effect, and may
+    come again. Any status other than OK is no answer, UNIMPLEMENTED among them: it
+    is asked again for a while, then a person is.
     """
     DescribeTools: aio.UnaryUnaryMultiCallable[tool_executor_service_pb2.DescribeToolsRequest, tool_executor_service_pb2.DescribeToolsResponse]  # type: ignore[assignment]
     """Says which tools are served here, for whoever writes a package or compares one
@@ -78,6 +90,18 @@ class ToolExecutorServiceServicer(metaclass=abc_1.ABCMeta):
         of the tool itself is an `error` in an OK response. The runtime cancels the
         RPC when the run is cancelled or the deadline has passed. Of a run that
         belongs to a trace, the call's metadata has a W3C `traceparent`.
+        """
+
+    @abc_1.abstractmethod
+    def ReconcileTool(
+        self,
+        request: tool_executor_service_pb2.ReconcileToolRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[tool_executor_service_pb2.ReconcileToolResponse, abc.Awaitable[tool_executor_service_pb2.ReconcileToolResponse]]:
+        """Says what became of an attempt that the runtime has lost sight of. Asked only
+        of tools that their package declares `reconcilable`; it has no effect, and may
+        come again. Any status other than OK is no answer, UNIMPLEMENTED among them: it
+        is asked again for a while, then a person is.
         """
 
     @abc_1.abstractmethod

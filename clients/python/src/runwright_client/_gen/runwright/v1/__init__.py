@@ -96,16 +96,24 @@ __all__ = (
     "PackageSummary",
     "PendingApproval",
     "Policy",
+    "PolicyAnswer",
+    "PolicyAnswered",
+    "PolicyAsked",
     "PolicyDecided",
     "PolicyOpinion",
+    "PolicyResumed",
     "PolicyRule",
     "PolicyStage",
     "PolicyVerdict",
     "ProviderRoute",
     "PutPackageRequest",
     "PutPackageResponse",
+    "ReconcileAnswer",
+    "ReconcileEnded",
+    "ReconcileStarted",
     "ReleaseRunRequest",
     "ReleaseRunResponse",
+    "RemotePolicy",
     "RemoveRunRequest",
     "RemoveRunResponse",
     "Resolution",
@@ -115,6 +123,8 @@ __all__ = (
     "ResolvePackageResponse",
     "ResolvedResult",
     "ResultRelease",
+    "ResumeRequest",
+    "ResumeResponse",
     "RetryClass",
     "RetryScheduled",
     "RunCancelRequested",
@@ -135,6 +145,7 @@ __all__ = (
     "StartRunResponse",
     "StopReason",
     "StreamScope",
+    "SubjectReplaced",
     "SubscribeRequest",
     "SubscribeResponse",
     "TagMove",
@@ -834,6 +845,11 @@ class EffectState(betterproto2.Enum):
     The outcome is unknown and the call must not be repeated.
     """
 
+    RECONCILING = 4
+    """
+    The outcome is unknown, and the executor is asked what it was.
+    """
+
     @classmethod
     def betterproto_value_to_renamed_proto_names(cls) -> dict[int, str]:
         return {
@@ -841,6 +857,7 @@ class EffectState(betterproto2.Enum):
             1: "EFFECT_STATE_QUEUED",
             2: "EFFECT_STATE_RUNNING",
             3: "EFFECT_STATE_UNKNOWN",
+            4: "EFFECT_STATE_RECONCILING",
         }
 
     @classmethod
@@ -850,6 +867,7 @@ class EffectState(betterproto2.Enum):
             "EFFECT_STATE_QUEUED": 1,
             "EFFECT_STATE_RUNNING": 2,
             "EFFECT_STATE_UNKNOWN": 3,
+            "EFFECT_STATE_RECONCILING": 4,
         }
 
 
@@ -1187,6 +1205,29 @@ class ErrorReason(betterproto2.Enum):
     The request id was used for another request. Metadata: request_id.
     """
 
+    POLICY_UNAVAILABLE = 104
+    """
+    No host of a remote policy could be asked. Metadata: policy.
+    """
+
+    POLICY_TIMED_OUT = 105
+    """
+    A remote policy did not answer in time. Metadata: policy.
+    """
+
+    POLICY_ANSWER_INVALID = 106
+    """
+    A remote policy answered what cannot be used: it does not parse, has no
+    verdict or one that the stage does not have, is about another digest than it
+    was asked about, or its replacement is not accepted. Metadata: policy, rule.
+    """
+
+    POLICY_LOST = 107
+    """
+    A remote policy was lost before it answered, or its answer was an error.
+    Metadata: policy.
+    """
+
     APPROVAL_NOT_FOUND = 120
     """
     No approval of that id is to be seen with this credential. Metadata:
@@ -1298,6 +1339,10 @@ class ErrorReason(betterproto2.Enum):
             90: "ERROR_REASON_PACKAGE_TAG_MOVED",
             91: "ERROR_REASON_PACKAGE_LIMIT",
             92: "ERROR_REASON_REQUEST_ID_CONFLICT",
+            104: "ERROR_REASON_POLICY_UNAVAILABLE",
+            105: "ERROR_REASON_POLICY_TIMED_OUT",
+            106: "ERROR_REASON_POLICY_ANSWER_INVALID",
+            107: "ERROR_REASON_POLICY_LOST",
             120: "ERROR_REASON_APPROVAL_NOT_FOUND",
             121: "ERROR_REASON_APPROVAL_ALREADY_DECIDED",
             122: "ERROR_REASON_APPROVAL_EXPIRED",
@@ -1372,6 +1417,10 @@ class ErrorReason(betterproto2.Enum):
             "ERROR_REASON_PACKAGE_TAG_MOVED": 90,
             "ERROR_REASON_PACKAGE_LIMIT": 91,
             "ERROR_REASON_REQUEST_ID_CONFLICT": 92,
+            "ERROR_REASON_POLICY_UNAVAILABLE": 104,
+            "ERROR_REASON_POLICY_TIMED_OUT": 105,
+            "ERROR_REASON_POLICY_ANSWER_INVALID": 106,
+            "ERROR_REASON_POLICY_LOST": 107,
             "ERROR_REASON_APPROVAL_NOT_FOUND": 120,
             "ERROR_REASON_APPROVAL_ALREADY_DECIDED": 121,
             "ERROR_REASON_APPROVAL_EXPIRED": 122,
@@ -1509,6 +1558,36 @@ class EventKind(betterproto2.Enum):
     Somebody said what became of a call of unknown outcome, or ended the run.
     """
 
+    RECONCILE_STARTED = 31
+    """
+    Intent: an executor is about to be asked what became of a call.
+    """
+
+    RECONCILE_ENDED = 32
+    """
+    Result of asking; or, before the first ask, that there is something to ask.
+    """
+
+    POLICY_ASKED = 33
+    """
+    Intent: a remote policy is about to be asked.
+    """
+
+    POLICY_ANSWERED = 34
+    """
+    Result: a remote policy answered, or could not be asked.
+    """
+
+    POLICY_RESUMED = 35
+    """
+    What a policy has deferred goes on.
+    """
+
+    SUBJECT_REPLACED = 36
+    """
+    A policy has put something else in the place of what it decided on.
+    """
+
     TOOL_RESULT_RELEASED = 37
     """
     The model may go on with what came of a call: with the result, or with the
@@ -1572,6 +1651,12 @@ class EventKind(betterproto2.Enum):
             21: "EVENT_KIND_CONTEXT_ASSEMBLED",
             22: "EVENT_KIND_MODEL_STREAM_DELTA",
             30: "EVENT_KIND_EFFECT_RESOLVED",
+            31: "EVENT_KIND_RECONCILE_STARTED",
+            32: "EVENT_KIND_RECONCILE_ENDED",
+            33: "EVENT_KIND_POLICY_ASKED",
+            34: "EVENT_KIND_POLICY_ANSWERED",
+            35: "EVENT_KIND_POLICY_RESUMED",
+            36: "EVENT_KIND_SUBJECT_REPLACED",
             37: "EVENT_KIND_TOOL_RESULT_RELEASED",
             40: "EVENT_KIND_APPROVAL_REQUESTED",
             41: "EVENT_KIND_APPROVAL_DECIDED",
@@ -1608,6 +1693,12 @@ class EventKind(betterproto2.Enum):
             "EVENT_KIND_CONTEXT_ASSEMBLED": 21,
             "EVENT_KIND_MODEL_STREAM_DELTA": 22,
             "EVENT_KIND_EFFECT_RESOLVED": 30,
+            "EVENT_KIND_RECONCILE_STARTED": 31,
+            "EVENT_KIND_RECONCILE_ENDED": 32,
+            "EVENT_KIND_POLICY_ASKED": 33,
+            "EVENT_KIND_POLICY_ANSWERED": 34,
+            "EVENT_KIND_POLICY_RESUMED": 35,
+            "EVENT_KIND_SUBJECT_REPLACED": 36,
             "EVENT_KIND_TOOL_RESULT_RELEASED": 37,
             "EVENT_KIND_APPROVAL_REQUESTED": 40,
             "EVENT_KIND_APPROVAL_DECIDED": 41,
@@ -1878,6 +1969,18 @@ class PolicyVerdict(betterproto2.Enum):
     The run must end.
     """
 
+    MODIFY = 5
+    """
+    It may go on with something else in its place: other arguments, another
+    text, lower budgets. Only remote policies say this.
+    """
+
+    DEFER = 6
+    """
+    It is held, until a time or until somebody resumes it, and the policy is
+    asked again then. Only remote policies say this.
+    """
+
     @classmethod
     def betterproto_value_to_renamed_proto_names(cls) -> dict[int, str]:
         return {
@@ -1886,6 +1989,8 @@ class PolicyVerdict(betterproto2.Enum):
             2: "POLICY_VERDICT_DENY",
             3: "POLICY_VERDICT_ASK",
             4: "POLICY_VERDICT_INTERRUPT",
+            5: "POLICY_VERDICT_MODIFY",
+            6: "POLICY_VERDICT_DEFER",
         }
 
     @classmethod
@@ -1896,6 +2001,73 @@ class PolicyVerdict(betterproto2.Enum):
             "POLICY_VERDICT_DENY": 2,
             "POLICY_VERDICT_ASK": 3,
             "POLICY_VERDICT_INTERRUPT": 4,
+            "POLICY_VERDICT_MODIFY": 5,
+            "POLICY_VERDICT_DEFER": 6,
+        }
+
+
+class ReconcileAnswer(betterproto2.Enum):
+    """
+    What is known of a call once an executor was asked what became of it.
+    """
+
+    UNSPECIFIED = 0
+    """
+    Never sent.
+    """
+
+    NOT_ASKED = 1
+    """
+    Nobody was asked: no executor was there, or none got the request.
+    """
+
+    PERFORMED = 2
+    """
+    The call was performed.
+    """
+
+    NOT_PERFORMED = 3
+    """
+    The call was not performed.
+    """
+
+    CANNOT_SAY = 4
+    """
+    The executor cannot say.
+    """
+
+    NO_ANSWER = 5
+    """
+    No answer came, or none is waited for any more.
+    """
+
+    UNREADABLE = 6
+    """
+    An answer came that is not used: it cannot be read, or is about another call.
+    """
+
+    @classmethod
+    def betterproto_value_to_renamed_proto_names(cls) -> dict[int, str]:
+        return {
+            0: "RECONCILE_ANSWER_UNSPECIFIED",
+            1: "RECONCILE_ANSWER_NOT_ASKED",
+            2: "RECONCILE_ANSWER_PERFORMED",
+            3: "RECONCILE_ANSWER_NOT_PERFORMED",
+            4: "RECONCILE_ANSWER_CANNOT_SAY",
+            5: "RECONCILE_ANSWER_NO_ANSWER",
+            6: "RECONCILE_ANSWER_UNREADABLE",
+        }
+
+    @classmethod
+    def betterproto_renamed_proto_names_to_value(cls) -> dict[str, int]:
+        return {
+            "RECONCILE_ANSWER_UNSPECIFIED": 0,
+            "RECONCILE_ANSWER_NOT_ASKED": 1,
+            "RECONCILE_ANSWER_PERFORMED": 2,
+            "RECONCILE_ANSWER_NOT_PERFORMED": 3,
+            "RECONCILE_ANSWER_CANNOT_SAY": 4,
+            "RECONCILE_ANSWER_NO_ANSWER": 5,
+            "RECONCILE_ANSWER_UNREADABLE": 6,
         }
 
 
@@ -2273,6 +2445,11 @@ class WaitKind(betterproto2.Enum):
     An operator who releases or removes a run that is held.
     """
 
+    POLICY = 5
+    """
+    A remote policy: its answer, or a host of it that can be asked.
+    """
+
     APPROVAL = 8
     """
     Somebody who approves a call, or does not.
@@ -2286,6 +2463,7 @@ class WaitKind(betterproto2.Enum):
             2: "WAIT_KIND_REPAIR",
             3: "WAIT_KIND_PROVIDER",
             4: "WAIT_KIND_RELEASE",
+            5: "WAIT_KIND_POLICY",
             8: "WAIT_KIND_APPROVAL",
         }
 
@@ -2297,6 +2475,7 @@ class WaitKind(betterproto2.Enum):
             "WAIT_KIND_REPAIR": 2,
             "WAIT_KIND_PROVIDER": 3,
             "WAIT_KIND_RELEASE": 4,
+            "WAIT_KIND_POLICY": 5,
             "WAIT_KIND_APPROVAL": 8,
         }
 
@@ -3707,7 +3886,9 @@ class Event(betterproto2.Message):
 
     effect_id: "str" = betterproto2.field(11, betterproto2.TYPE_STRING)
     """
-    The effect concerned: `m{round}` or `c{round}.{index}`. Empty: none.
+    The effect concerned: `m{round}`, `c{round}.{index}`, or of a question to a
+    remote policy `p{round}.{index}.{n}` about a call and `p{round}.{n}` about the
+    run. Empty: none.
     """
 
     attempt: "int" = betterproto2.field(12, betterproto2.TYPE_UINT32)
@@ -3890,6 +4071,48 @@ class Event(betterproto2.Message):
     )
     """
     Of EVENT_KIND_EFFECT_RESOLVED.
+    """
+
+    reconcile_started: "ReconcileStarted | None" = betterproto2.field(
+        51, betterproto2.TYPE_MESSAGE, optional=True, group="body"
+    )
+    """
+    Of EVENT_KIND_RECONCILE_STARTED.
+    """
+
+    reconcile_ended: "ReconcileEnded | None" = betterproto2.field(
+        52, betterproto2.TYPE_MESSAGE, optional=True, group="body"
+    )
+    """
+    Of EVENT_KIND_RECONCILE_ENDED.
+    """
+
+    policy_asked: "PolicyAsked | None" = betterproto2.field(
+        53, betterproto2.TYPE_MESSAGE, optional=True, group="body"
+    )
+    """
+    Of EVENT_KIND_POLICY_ASKED.
+    """
+
+    policy_answered: "PolicyAnswered | None" = betterproto2.field(
+        54, betterproto2.TYPE_MESSAGE, optional=True, group="body"
+    )
+    """
+    Of EVENT_KIND_POLICY_ANSWERED.
+    """
+
+    policy_resumed: "PolicyResumed | None" = betterproto2.field(
+        55, betterproto2.TYPE_MESSAGE, optional=True, group="body"
+    )
+    """
+    Of EVENT_KIND_POLICY_RESUMED.
+    """
+
+    subject_replaced: "SubjectReplaced | None" = betterproto2.field(
+        56, betterproto2.TYPE_MESSAGE, optional=True, group="body"
+    )
+    """
+    Of EVENT_KIND_SUBJECT_REPLACED.
     """
 
     tool_result_released: "ToolResultReleased | None" = betterproto2.field(
@@ -5375,12 +5598,13 @@ default_message_pool.register_message(
 @dataclass(eq=False, repr=False)
 class Policy(betterproto2.Message):
     """
-    One entry of a package's `policies`: a built-in policy or rules.
+    One entry of a package's `policies`: a built-in policy, rules, or a remote
+    policy.
     """
 
     builtin: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
     """
-    A built-in policy, such as `builtin:read-only`; empty for rules.
+    A built-in policy, such as `builtin:read-only`; empty for anything else.
     """
 
     rules: "list[PolicyRule]" = betterproto2.field(
@@ -5395,8 +5619,178 @@ class Policy(betterproto2.Message):
     True in shadow mode: what it says is recorded and changes nothing.
     """
 
+    remote: "str" = betterproto2.field(4, betterproto2.TYPE_STRING)
+    """
+    A remote policy: the name under which its host registers a PolicyService;
+    empty for anything else.
+    """
+
+    stages: "list[PolicyStage]" = betterproto2.field(
+        5, betterproto2.TYPE_ENUM, repeated=True
+    )
+    """
+    Where a remote policy is asked.
+    """
+
+    timeout_ms: "int" = betterproto2.field(6, betterproto2.TYPE_UINT32)
+    """
+    How long it has for an answer, in milliseconds.
+    """
+
+    max_attempts: "int" = betterproto2.field(7, betterproto2.TYPE_UINT32)
+    """
+    How often it is asked when no answer comes.
+    """
+
+    unavailable_timeout_ms: "int" = betterproto2.field(8, betterproto2.TYPE_UINT32)
+    """
+    How long the run waits for one that is not registered or not healthy, in
+    milliseconds; then it is denied.
+    """
+
+    cache: "bool" = betterproto2.field(9, betterproto2.TYPE_BOOL)
+    """
+    True when an allow or a deny counts for the same subject of the same run
+    again.
+    """
+
 
 default_message_pool.register_message("runwright.v1", "Policy", Policy)
+
+
+@dataclass(eq=False, repr=False)
+class PolicyAnswer(betterproto2.Message):
+    """
+    What a remote policy says.
+    """
+
+    verdict: "PolicyVerdict" = betterproto2.field(
+        1, betterproto2.TYPE_ENUM, default_factory=lambda: PolicyVerdict(0)
+    )
+    """
+    What it says.
+    """
+
+    code: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    """
+    The code that it gave.
+    """
+
+    message: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
+    """
+    What it has to say to the model, or to whoever is refused.
+    """
+
+    replacement: "ContentRef | None" = betterproto2.field(
+        4, betterproto2.TYPE_MESSAGE, optional=True
+    )
+    """
+    With MODIFY: what is to stand in the place of arguments or text. Absent at
+    RUN_START.
+    """
+
+    budget: "Budget | None" = betterproto2.field(
+        5, betterproto2.TYPE_MESSAGE, optional=True
+    )
+    """
+    With MODIFY at RUN_START: the limits that are to be in force.
+    """
+
+    defer_until: "datetime.datetime | None" = betterproto2.field(
+        6,
+        betterproto2.TYPE_MESSAGE,
+        unwrap=lambda: __google__protobuf__.Timestamp,
+        optional=True,
+    )
+    """
+    With DEFER: until when it is held, unless somebody resumes it before.
+    """
+
+
+default_message_pool.register_message("runwright.v1", "PolicyAnswer", PolicyAnswer)
+
+
+@dataclass(eq=False, repr=False)
+class PolicyAnswered(betterproto2.Message):
+    """
+    What came of a question to a remote policy. With `answer` it is settled;
+    without one the attempt failed, and a later one follows as RETRY_SCHEDULED.
+    """
+
+    remote: "RemotePolicy | None" = betterproto2.field(
+        1, betterproto2.TYPE_MESSAGE, optional=True
+    )
+    """
+    The policy.
+    """
+
+    subject_digest: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    """
+    Digest of what was asked about.
+    """
+
+    answer: "PolicyAnswer | None" = betterproto2.field(
+        3, betterproto2.TYPE_MESSAGE, optional=True
+    )
+    """
+    What is said; a policy of which nobody knows what it says denies.
+    """
+
+    error: "AgentError | None" = betterproto2.field(
+        4, betterproto2.TYPE_MESSAGE, optional=True
+    )
+    """
+    Why there is no answer of the policy itself; absent when there is one.
+    """
+
+    cached_from: "str" = betterproto2.field(5, betterproto2.TYPE_STRING)
+    """
+    The question whose answer was used again, where the policy may be cached;
+    empty: this one was asked.
+    """
+
+
+default_message_pool.register_message("runwright.v1", "PolicyAnswered", PolicyAnswered)
+
+
+@dataclass(eq=False, repr=False)
+class PolicyAsked(betterproto2.Message):
+    """
+    Intent of a question to a remote policy. A later attempt at the same question
+    has the same effect id.
+    """
+
+    remote: "RemotePolicy | None" = betterproto2.field(
+        1, betterproto2.TYPE_MESSAGE, optional=True
+    )
+    """
+    The policy, and how it is asked.
+    """
+
+    stage: "PolicyStage" = betterproto2.field(
+        2, betterproto2.TYPE_ENUM, default_factory=lambda: PolicyStage(0)
+    )
+    """
+    Where it is asked.
+    """
+
+    subject_digest: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
+    """
+    Digest of what it is asked about.
+    """
+
+    deadline: "datetime.datetime | None" = betterproto2.field(
+        4,
+        betterproto2.TYPE_MESSAGE,
+        unwrap=lambda: __google__protobuf__.Timestamp,
+        optional=True,
+    )
+    """
+    When the attempt is given up, if it is sent at once.
+    """
+
+
+default_message_pool.register_message("runwright.v1", "PolicyAsked", PolicyAsked)
 
 
 @dataclass(eq=False, repr=False)
@@ -5423,7 +5817,8 @@ class PolicyDecided(betterproto2.Message):
     policy_ref: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
     """
     The policy, such as `builtin:read-only`, or by its place: `policies.1`,
-    `operator.policies.0`; `policies` when none of them decides.
+    `operator.policies.0`; `policies` when none of them decides. A remote one is
+    named with its place in POLICY_ASKED.
     """
 
     code: "str" = betterproto2.field(4, betterproto2.TYPE_STRING)
@@ -5491,12 +5886,12 @@ class PolicyOpinion(betterproto2.Message):
 
     rule: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
     """
-    The rule by its place; empty for a built-in policy.
+    The rule by its place; empty for a policy without rules.
     """
 
     code: "str" = betterproto2.field(4, betterproto2.TYPE_STRING)
     """
-    The code of the rule.
+    The code of the rule, or of the policy's answer.
     """
 
     decider: "str" = betterproto2.field(5, betterproto2.TYPE_STRING)
@@ -5517,6 +5912,32 @@ class PolicyOpinion(betterproto2.Message):
 
 
 default_message_pool.register_message("runwright.v1", "PolicyOpinion", PolicyOpinion)
+
+
+@dataclass(eq=False, repr=False)
+class PolicyResumed(betterproto2.Message):
+    """
+    What a policy has deferred goes on: its time has come, or somebody resumed it.
+    The policy is asked again. `effect_id` is the question that was answered so.
+    """
+
+    resumed_by: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    """
+    Who resumed it; empty: its time has come.
+    """
+
+    reason: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    """
+    Why, in their words; empty: none given.
+    """
+
+    request_id: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
+    """
+    The id of the request, made by the caller; empty: its time has come.
+    """
+
+
+default_message_pool.register_message("runwright.v1", "PolicyResumed", PolicyResumed)
 
 
 @dataclass(eq=False, repr=False)
@@ -5671,6 +6092,117 @@ default_message_pool.register_message(
 
 
 @dataclass(eq=False, repr=False)
+class ReconcileEnded(betterproto2.Message):
+    """
+    What one ask came to. What follows from it comes right after, in the same
+    append: TOOL_COMPLETED or TOOL_FAILED of a call that was performed,
+    RETRY_SCHEDULED or TOOL_FAILED of one that was not, TOOL_RECOVERY_REQUIRED when
+    nobody is asked any more.
+    """
+
+    tool: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    """
+    The tool.
+    """
+
+    ask: "int" = betterproto2.field(2, betterproto2.TYPE_UINT32)
+    """
+    Which ask it was. 0: the attempt has just been lost, and nobody was asked yet.
+    """
+
+    answer: "ReconcileAnswer" = betterproto2.field(
+        3, betterproto2.TYPE_ENUM, default_factory=lambda: ReconcileAnswer(0)
+    )
+    """
+    What is known now.
+    """
+
+    reason: "ErrorReason" = betterproto2.field(
+        4, betterproto2.TYPE_ENUM, default_factory=lambda: ErrorReason(0)
+    )
+    """
+    Why the outcome of the attempt was unknown.
+    """
+
+    next_ask_at: "datetime.datetime | None" = betterproto2.field(
+        5,
+        betterproto2.TYPE_MESSAGE,
+        unwrap=lambda: __google__protobuf__.Timestamp,
+        optional=True,
+    )
+    """
+    When somebody is asked next, at the earliest; absent: nobody is.
+    """
+
+    give_up_at: "datetime.datetime | None" = betterproto2.field(
+        6,
+        betterproto2.TYPE_MESSAGE,
+        unwrap=lambda: __google__protobuf__.Timestamp,
+        optional=True,
+    )
+    """
+    Until when somebody is asked before a person is needed.
+    """
+
+    executor_identity: "ExecutorIdentity | None" = betterproto2.field(
+        7, betterproto2.TYPE_MESSAGE, optional=True
+    )
+    """
+    Who answered; of ask 0 who got the attempt. Absent: nobody is known to have.
+    """
+
+
+default_message_pool.register_message("runwright.v1", "ReconcileEnded", ReconcileEnded)
+
+
+@dataclass(eq=False, repr=False)
+class ReconcileStarted(betterproto2.Message):
+    """
+    Intent of one ask: an executor is about to be asked what became of `attempt`.
+    """
+
+    tool: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    """
+    The tool.
+    """
+
+    executor: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    """
+    The executor that is asked.
+    """
+
+    ask: "int" = betterproto2.field(3, betterproto2.TYPE_UINT32)
+    """
+    Which ask about this attempt it is, counted from 1.
+    """
+
+    idempotency_key: "str" = betterproto2.field(4, betterproto2.TYPE_STRING)
+    """
+    The key the executor is asked about.
+    """
+
+    arguments_digest: "str" = betterproto2.field(5, betterproto2.TYPE_STRING)
+    """
+    Digest of the arguments that were sent.
+    """
+
+    deadline: "datetime.datetime | None" = betterproto2.field(
+        6,
+        betterproto2.TYPE_MESSAGE,
+        unwrap=lambda: __google__protobuf__.Timestamp,
+        optional=True,
+    )
+    """
+    When its answer is waited for no more.
+    """
+
+
+default_message_pool.register_message(
+    "runwright.v1", "ReconcileStarted", ReconcileStarted
+)
+
+
+@dataclass(eq=False, repr=False)
 class ReleaseRunRequest(betterproto2.Message):
     """
     Request of ReleaseRun.
@@ -5714,6 +6246,51 @@ class ReleaseRunResponse(betterproto2.Message):
 default_message_pool.register_message(
     "runwright.v1", "ReleaseRunResponse", ReleaseRunResponse
 )
+
+
+@dataclass(eq=False, repr=False)
+class RemotePolicy(betterproto2.Message):
+    """
+    A remote policy as it is asked.
+    """
+
+    policy: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    """
+    The name under which it is registered.
+    """
+
+    policy_ref: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    """
+    The policy by its place, as in PolicyDecided.
+    """
+
+    decider: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
+    """
+    Whose policy it is: `package` or `operator`.
+    """
+
+    timeout_ms: "int" = betterproto2.field(4, betterproto2.TYPE_UINT32)
+    """
+    How long an attempt may take, in milliseconds.
+    """
+
+    max_attempts: "int" = betterproto2.field(5, betterproto2.TYPE_UINT32)
+    """
+    How many attempts without an answer there may be.
+    """
+
+    unavailable_timeout_ms: "int" = betterproto2.field(6, betterproto2.TYPE_UINT32)
+    """
+    How long a host of it is waited for, in milliseconds.
+    """
+
+    cache: "bool" = betterproto2.field(7, betterproto2.TYPE_BOOL)
+    """
+    True when its answer may be used again in this run.
+    """
+
+
+default_message_pool.register_message("runwright.v1", "RemotePolicy", RemotePolicy)
 
 
 @dataclass(eq=False, repr=False)
@@ -5950,6 +6527,58 @@ default_message_pool.register_message(
 
 
 @dataclass(eq=False, repr=False)
+class ResumeRequest(betterproto2.Message):
+    """
+    Request of Resume.
+    """
+
+    run_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    """
+    The run.
+    """
+
+    effect_id: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    """
+    The question that was deferred, as `RunSnapshot.waiting_on` names it.
+    """
+
+    request_id: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
+    """
+    The request's id, made by the caller; it follows the rule of run ids.
+    """
+
+    reason: "str" = betterproto2.field(4, betterproto2.TYPE_STRING)
+    """
+    Why, for the record; at most 512 bytes. Empty: none given.
+    """
+
+
+default_message_pool.register_message("runwright.v1", "ResumeRequest", ResumeRequest)
+
+
+@dataclass(eq=False, repr=False)
+class ResumeResponse(betterproto2.Message):
+    """
+    Response of Resume.
+    """
+
+    run: "RunSnapshot | None" = betterproto2.field(
+        1, betterproto2.TYPE_MESSAGE, optional=True
+    )
+    """
+    The run as it stands.
+    """
+
+    resumed: "bool" = betterproto2.field(2, betterproto2.TYPE_BOOL)
+    """
+    True when this call had it go on.
+    """
+
+
+default_message_pool.register_message("runwright.v1", "ResumeResponse", ResumeResponse)
+
+
+@dataclass(eq=False, repr=False)
 class RetryScheduled(betterproto2.Message):
     """
     A later attempt is planned. Of a tool call whose executor was away when it was
@@ -6090,6 +6719,14 @@ class RunCompleted(betterproto2.Message):
     tainted: "bool" = betterproto2.field(4, betterproto2.TYPE_BOOL)
     """
     True when the model had seen a result of a tool marked `untrusted`.
+    """
+
+    input: "list[ContentRef]" = betterproto2.field(
+        5, betterproto2.TYPE_MESSAGE, repeated=True
+    )
+    """
+    What the user said, where a policy has put something else in its place: later
+    turns of the session see this. Empty otherwise.
     """
 
 
@@ -6771,6 +7408,55 @@ default_message_pool.register_message("runwright.v1", "StreamScope", StreamScope
 
 
 @dataclass(eq=False, repr=False)
+class SubjectReplaced(betterproto2.Message):
+    """
+    A policy has put something else in the place of what it was asked about. The
+    walk through the policies begins again with it.
+    """
+
+    stage: "PolicyStage" = betterproto2.field(
+        1, betterproto2.TYPE_ENUM, default_factory=lambda: PolicyStage(0)
+    )
+    """
+    Where.
+    """
+
+    policy_ref: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    """
+    The policy, as in PolicyDecided.
+    """
+
+    decider: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
+    """
+    Whose policy it is.
+    """
+
+    replaced_digest: "str" = betterproto2.field(4, betterproto2.TYPE_STRING)
+    """
+    Digest of what was there before.
+    """
+
+    replacement: "ContentRef | None" = betterproto2.field(
+        5, betterproto2.TYPE_MESSAGE, optional=True
+    )
+    """
+    What is there now: arguments or text. Absent at RUN_START.
+    """
+
+    budget: "Budget | None" = betterproto2.field(
+        6, betterproto2.TYPE_MESSAGE, optional=True
+    )
+    """
+    At RUN_START: the limits in force from now on.
+    """
+
+
+default_message_pool.register_message(
+    "runwright.v1", "SubjectReplaced", SubjectReplaced
+)
+
+
+@dataclass(eq=False, repr=False)
 class SubscribeRequest(betterproto2.Message):
     """
     Request of Subscribe.
@@ -7009,6 +7695,17 @@ class Tool(betterproto2.Message):
     """
     True when its results may come from strangers: what the model asks for after
     it has seen one is tainted.
+    """
+
+    reconcilable: "bool" = betterproto2.field(26, betterproto2.TYPE_BOOL)
+    """
+    True when its executor can be asked what became of a call (`ReconcileTool`).
+    """
+
+    reconcile_for: "str" = betterproto2.field(27, betterproto2.TYPE_STRING)
+    """
+    How long it is asked before a person is needed, such as `90s`, `10m` or `2h`;
+    empty (from older servers): `10m`.
     """
 
     schema_digest: "str" = betterproto2.field(22, betterproto2.TYPE_STRING)
@@ -7990,6 +8687,29 @@ class RuntimeServiceStub(betterproto2_grpclib.ServiceStub):
             "/runwright.v1.RuntimeService/ResolveEffect",
             message,
             ResolveEffectResponse,
+            timeout=timeout,
+            deadline=deadline,
+            metadata=metadata,
+        )
+
+    async def resume(
+        self,
+        message: "ResumeRequest",
+        *,
+        timeout: "float | None" = None,
+        deadline: "Deadline | None" = None,
+        metadata: "MetadataLike | None" = None,
+    ) -> "ResumeResponse":
+        """
+        Has what a policy has deferred go on before its time: the policy is asked
+        again. For whoever started the run, and admins. The same request id does so
+        once; where nothing is deferred (any more) the run is returned as it is.
+        """
+
+        return await self._unary_unary(
+            "/runwright.v1.RuntimeService/Resume",
+            message,
+            ResumeResponse,
             timeout=timeout,
             deadline=deadline,
             metadata=metadata,

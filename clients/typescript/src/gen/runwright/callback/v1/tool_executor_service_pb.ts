@@ -14,7 +14,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file runwright/callback/v1/tool_executor_service.proto.
  */
 export const file_runwright_callback_v1_tool_executor_service: GenFile = /*@__PURE__*/
-  fileDesc("CjFydW53cmlnaHQvY2FsbGJhY2svdjEvdG9vbF9leGVjdXRvcl9zZXJ2aWNlLnByb3RvEhVydW53cmlnaHQuY2FsbGJhY2sudjEiigIKEkV4ZWN1dGVUb29sUmVxdWVzdBIOCgZydW5faWQYASABKAkSDwoHdHVybl9pZBgCIAEoCRINCgVyb3VuZBgDIAEoDRIPCgdjYWxsX2lkGAQgASgJEg8KB2F0dGVtcHQYBSABKA0SFwoPaWRlbXBvdGVuY3lfa2V5GAYgASgJEgwKBHRvb2wYByABKAkSFgoOYXJndW1lbnRzX2pzb24YCCABKAwSGAoQYXJndW1lbnRzX2RpZ2VzdBgJIAEoCRIsCghkZWFkbGluZRgKIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASGwoTcGFja2FnZV9maW5nZXJwcmludBgLIAEoCSLKAQoTRXhlY3V0ZVRvb2xSZXNwb25zZRIzCgZyZXN1bHQYASABKAsyIS5ydW53cmlnaHQuY2FsbGJhY2sudjEuVG9vbFJlc3VsdEgAEjEKBWVycm9yGAIgASgLMiAucnVud3JpZ2h0LmNhbGxiYWNrLnYxLlRvb2xFcnJvckgAEkAKDW5vdF9wZXJmb3JtZWQYAyABKAsyJy5ydW53cmlnaHQuY2FsbGJhY2sudjEuVG9vbE5vdFBlcmZvcm1lZEgAQgkKB291dGNvbWUiLgoKVG9vbFJlc3VsdBIMCgRkYXRhGAEgASgMEhIKCm1lZGlhX3R5cGUYAiABKAkiHAoJVG9vbEVycm9yEg8KB21lc3NhZ2UYASABKAkiIwoQVG9vbE5vdFBlcmZvcm1lZBIPCgdtZXNzYWdlGAEgASgJIhYKFERlc2NyaWJlVG9vbHNSZXF1ZXN0Ik4KFURlc2NyaWJlVG9vbHNSZXNwb25zZRI1CgV0b29scxgBIAMoCzImLnJ1bndyaWdodC5jYWxsYmFjay52MS5Ub29sRGVzY3JpcHRpb24ivgEKD1Rvb2xEZXNjcmlwdGlvbhIMCgRuYW1lGAEgASgJEhMKC2Rlc2NyaXB0aW9uGAIgASgJEh4KFnBhcmFtZXRlcnNfc2NoZW1hX2pzb24YAyABKAwSFQoNc2NoZW1hX2RpZ2VzdBgEIAEoCRIpCgZlZmZlY3QYBSABKA4yGS5ydW53cmlnaHQudjEuRWZmZWN0Q2xhc3MSFwoKaWRlbXBvdGVudBgGIAEoCEgAiAEBQg0KC19pZGVtcG90ZW50MucBChNUb29sRXhlY3V0b3JTZXJ2aWNlEmQKC0V4ZWN1dGVUb29sEikucnVud3JpZ2h0LmNhbGxiYWNrLnYxLkV4ZWN1dGVUb29sUmVxdWVzdBoqLnJ1bndyaWdodC5jYWxsYmFjay52MS5FeGVjdXRlVG9vbFJlc3BvbnNlEmoKDURlc2NyaWJlVG9vbHMSKy5ydW53cmlnaHQuY2FsbGJhY2sudjEuRGVzY3JpYmVUb29sc1JlcXVlc3QaLC5ydW53cmlnaHQuY2FsbGJhY2sudjEuRGVzY3JpYmVUb29sc1Jlc3BvbnNlQoUBChlkZXYucnVud3JpZ2h0LmNhbGxiYWNrLnYxUAFaTmdpdGh1Yi5jb20vcnVud3JpZ2h0L3J1bndyaWdodC9jbGllbnRzL2dvL2dlbi9ydW53cmlnaHQvY2FsbGJhY2svdjE7Y2FsbGJhY2t2MaoCFVJ1bndyaWdodC5DYWxsYmFjay5WMWIGcHJvdG8z", [file_google_protobuf_timestamp, file_runwright_v1_package]);
+  fileDesc("CjFydW53cmlnaHQvY2FsbGJhY2svdjEvdG9vbF9leGVjdXRvcl9zZXJ2aWNlLnByb3RvEhVydW53cmlnaHQuY2FsbGJhY2sudjEiigIKEkV4ZWN1dGVUb29sUmVxdWVzdBIOCgZydW5faWQYASABKAkSDwoHdHVybl9pZBgCIAEoCRINCgVyb3VuZBgDIAEoDRIPCgdjYWxsX2lkGAQgASgJEg8KB2F0dGVtcHQYBSABKA0SFwoPaWRlbXBvdGVuY3lfa2V5GAYgASgJEgwKBHRvb2wYByABKAkSFgoOYXJndW1lbnRzX2pzb24YCCABKAwSGAoQYXJndW1lbnRzX2RpZ2VzdBgJIAEoCRIsCghkZWFkbGluZRgKIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASGwoTcGFja2FnZV9maW5nZXJwcmludBgLIAEoCSLKAQoTRXhlY3V0ZVRvb2xSZXNwb25zZRIzCgZyZXN1bHQYASABKAsyIS5ydW53cmlnaHQuY2FsbGJhY2sudjEuVG9vbFJlc3VsdEgAEjEKBWVycm9yGAIgASgLMiAucnVud3JpZ2h0LmNhbGxiYWNrLnYxLlRvb2xFcnJvckgAEkAKDW5vdF9wZXJmb3JtZWQYAyABKAsyJy5ydW53cmlnaHQuY2FsbGJhY2sudjEuVG9vbE5vdFBlcmZvcm1lZEgAQgkKB291dGNvbWUiLgoKVG9vbFJlc3VsdBIMCgRkYXRhGAEgASgMEhIKCm1lZGlhX3R5cGUYAiABKAkiHAoJVG9vbEVycm9yEg8KB21lc3NhZ2UYASABKAkiIwoQVG9vbE5vdFBlcmZvcm1lZBIPCgdtZXNzYWdlGAEgASgJIpkCChRSZWNvbmNpbGVUb29sUmVxdWVzdBIOCgZydW5faWQYASABKAkSDwoHdHVybl9pZBgCIAEoCRINCgVyb3VuZBgDIAEoDRIPCgdjYWxsX2lkGAQgASgJEg8KB2F0dGVtcHQYBSABKA0SCwoDYXNrGAYgASgNEhcKD2lkZW1wb3RlbmN5X2tleRgHIAEoCRIMCgR0b29sGAggASgJEhYKDmFyZ3VtZW50c19qc29uGAkgASgMEhgKEGFyZ3VtZW50c19kaWdlc3QYCiABKAkSLAoIZGVhZGxpbmUYCyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhsKE3BhY2thZ2VfZmluZ2VycHJpbnQYDCABKAkingIKFVJlY29uY2lsZVRvb2xSZXNwb25zZRIXCg9pZGVtcG90ZW5jeV9rZXkYASABKAkSDwoHYXR0ZW1wdBgCIAEoDRIYChBhcmd1bWVudHNfZGlnZXN0GAMgASgJEjYKCXBlcmZvcm1lZBgEIAEoCzIhLnJ1bndyaWdodC5jYWxsYmFjay52MS5Ub29sUmVzdWx0SAASQAoNbm90X3BlcmZvcm1lZBgFIAEoCzInLnJ1bndyaWdodC5jYWxsYmFjay52MS5Ub29sTm90UGVyZm9ybWVkSAASPAoHdW5rbm93bhgGIAEoCzIpLnJ1bndyaWdodC5jYWxsYmFjay52MS5Ub29sT3V0Y29tZVVua25vd25IAEIJCgdvdXRjb21lIiUKElRvb2xPdXRjb21lVW5rbm93bhIPCgdtZXNzYWdlGAEgASgJIhYKFERlc2NyaWJlVG9vbHNSZXF1ZXN0Ik4KFURlc2NyaWJlVG9vbHNSZXNwb25zZRI1CgV0b29scxgBIAMoCzImLnJ1bndyaWdodC5jYWxsYmFjay52MS5Ub29sRGVzY3JpcHRpb24ivgEKD1Rvb2xEZXNjcmlwdGlvbhIMCgRuYW1lGAEgASgJEhMKC2Rlc2NyaXB0aW9uGAIgASgJEh4KFnBhcmFtZXRlcnNfc2NoZW1hX2pzb24YAyABKAwSFQoNc2NoZW1hX2RpZ2VzdBgEIAEoCRIpCgZlZmZlY3QYBSABKA4yGS5ydW53cmlnaHQudjEuRWZmZWN0Q2xhc3MSFwoKaWRlbXBvdGVudBgGIAEoCEgAiAEBQg0KC19pZGVtcG90ZW50MtMCChNUb29sRXhlY3V0b3JTZXJ2aWNlEmQKC0V4ZWN1dGVUb29sEikucnVud3JpZ2h0LmNhbGxiYWNrLnYxLkV4ZWN1dGVUb29sUmVxdWVzdBoqLnJ1bndyaWdodC5jYWxsYmFjay52MS5FeGVjdXRlVG9vbFJlc3BvbnNlEmoKDVJlY29uY2lsZVRvb2wSKy5ydW53cmlnaHQuY2FsbGJhY2sudjEuUmVjb25jaWxlVG9vbFJlcXVlc3QaLC5ydW53cmlnaHQuY2FsbGJhY2sudjEuUmVjb25jaWxlVG9vbFJlc3BvbnNlEmoKDURlc2NyaWJlVG9vbHMSKy5ydW53cmlnaHQuY2FsbGJhY2sudjEuRGVzY3JpYmVUb29sc1JlcXVlc3QaLC5ydW53cmlnaHQuY2FsbGJhY2sudjEuRGVzY3JpYmVUb29sc1Jlc3BvbnNlQoUBChlkZXYucnVud3JpZ2h0LmNhbGxiYWNrLnYxUAFaTmdpdGh1Yi5jb20vcnVud3JpZ2h0L3J1bndyaWdodC9jbGllbnRzL2dvL2dlbi9ydW53cmlnaHQvY2FsbGJhY2svdjE7Y2FsbGJhY2t2MaoCFVJ1bndyaWdodC5DYWxsYmFjay5WMWIGcHJvdG8z", [file_google_protobuf_timestamp, file_runwright_v1_package]);
 
 /**
  * One attempt of one call.
@@ -233,6 +233,198 @@ export const ToolNotPerformedSchema: GenMessage<ToolNotPerformed> = /*@__PURE__*
   messageDesc(file_runwright_callback_v1_tool_executor_service, 4);
 
 /**
+ * Asks what became of a call.
+ *
+ * @generated from message runwright.callback.v1.ReconcileToolRequest
+ */
+export type ReconcileToolRequest = Message<"runwright.callback.v1.ReconcileToolRequest"> & {
+  /**
+   * The run that asks.
+   *
+   * @generated from field: string run_id = 1;
+   */
+  runId: string;
+
+  /**
+   * The turn that asks.
+   *
+   * @generated from field: string turn_id = 2;
+   */
+  turnId: string;
+
+  /**
+   * The round that asks, counted from 1.
+   *
+   * @generated from field: uint32 round = 3;
+   */
+  round: number;
+
+  /**
+   * The call inside the run.
+   *
+   * @generated from field: string call_id = 4;
+   */
+  callId: string;
+
+  /**
+   * The attempt that was lost. What is asked is whether this one or an earlier one
+   * of the call was performed.
+   *
+   * @generated from field: uint32 attempt = 5;
+   */
+  attempt: number;
+
+  /**
+   * Which ask about this attempt it is, counted from 1.
+   *
+   * @generated from field: uint32 ask = 6;
+   */
+  ask: number;
+
+  /**
+   * The key that every attempt of the call carried.
+   *
+   * @generated from field: string idempotency_key = 7;
+   */
+  idempotencyKey: string;
+
+  /**
+   * The tool's name.
+   *
+   * @generated from field: string tool = 8;
+   */
+  tool: string;
+
+  /**
+   * The arguments that were sent, as RFC 8785 JSON.
+   *
+   * @generated from field: bytes arguments_json = 9;
+   */
+  argumentsJson: Uint8Array;
+
+  /**
+   * Digest of `arguments_json`: `sha256:` and 64 hex digits.
+   *
+   * @generated from field: string arguments_digest = 10;
+   */
+  argumentsDigest: string;
+
+  /**
+   * When the runtime stops waiting, by its clock; the RPC's own deadline says the
+   * same by yours.
+   *
+   * @generated from field: google.protobuf.Timestamp deadline = 11;
+   */
+  deadline?: Timestamp | undefined;
+
+  /**
+   * Fingerprint of the package that declares the tool.
+   *
+   * @generated from field: string package_fingerprint = 12;
+   */
+  packageFingerprint: string;
+};
+
+/**
+ * Describes the message runwright.callback.v1.ReconcileToolRequest.
+ * Use `create(ReconcileToolRequestSchema)` to create a new message.
+ */
+export const ReconcileToolRequestSchema: GenMessage<ReconcileToolRequest> = /*@__PURE__*/
+  messageDesc(file_runwright_callback_v1_tool_executor_service, 5);
+
+/**
+ * What became of the call. It settles the call without a person, so it is only used
+ * when it is beyond doubt: exactly one outcome, `idempotency_key` and `attempt` as in
+ * the request, no field that the runtime does not know. Anything else is no answer.
+ *
+ * @generated from message runwright.callback.v1.ReconcileToolResponse
+ */
+export type ReconcileToolResponse = Message<"runwright.callback.v1.ReconcileToolResponse"> & {
+  /**
+   * The key that the answer is about, as in the request.
+   *
+   * @generated from field: string idempotency_key = 1;
+   */
+  idempotencyKey: string;
+
+  /**
+   * The attempt that the answer is about, as in the request.
+   *
+   * @generated from field: uint32 attempt = 2;
+   */
+  attempt: number;
+
+  /**
+   * Digest of the arguments that were performed under the key, as in the request.
+   * Needed with `performed`.
+   *
+   * @generated from field: string arguments_digest = 3;
+   */
+  argumentsDigest: string;
+
+  /**
+   * Exactly one must be set.
+   *
+   * @generated from oneof runwright.callback.v1.ReconcileToolResponse.outcome
+   */
+  outcome: {
+    /**
+     * It was performed, with this result.
+     *
+     * @generated from field: runwright.callback.v1.ToolResult performed = 4;
+     */
+    value: ToolResult;
+    case: "performed";
+  } | {
+    /**
+     * It was not performed and never will be: neither this attempt nor an earlier
+     * one. From then on such an attempt is refused, should it still arrive. The
+     * runtime sends the call again, under a higher attempt.
+     *
+     * @generated from field: runwright.callback.v1.ToolNotPerformed not_performed = 5;
+     */
+    value: ToolNotPerformed;
+    case: "notPerformed";
+  } | {
+    /**
+     * Nobody here can say, or not yet: it may still be under way.
+     *
+     * @generated from field: runwright.callback.v1.ToolOutcomeUnknown unknown = 6;
+     */
+    value: ToolOutcomeUnknown;
+    case: "unknown";
+  } | { case: undefined; value?: undefined };
+};
+
+/**
+ * Describes the message runwright.callback.v1.ReconcileToolResponse.
+ * Use `create(ReconcileToolResponseSchema)` to create a new message.
+ */
+export const ReconcileToolResponseSchema: GenMessage<ReconcileToolResponse> = /*@__PURE__*/
+  messageDesc(file_runwright_callback_v1_tool_executor_service, 6);
+
+/**
+ * What became of a call that nobody can tell.
+ *
+ * @generated from message runwright.callback.v1.ToolOutcomeUnknown
+ */
+export type ToolOutcomeUnknown = Message<"runwright.callback.v1.ToolOutcomeUnknown"> & {
+  /**
+   * Why, for an operator, at most 4 KiB.
+   *
+   * @generated from field: string message = 1;
+   */
+  message: string;
+};
+
+/**
+ * Describes the message runwright.callback.v1.ToolOutcomeUnknown.
+ * Use `create(ToolOutcomeUnknownSchema)` to create a new message.
+ */
+export const ToolOutcomeUnknownSchema: GenMessage<ToolOutcomeUnknown> = /*@__PURE__*/
+  messageDesc(file_runwright_callback_v1_tool_executor_service, 7);
+
+/**
  * Request of DescribeTools.
  *
  * @generated from message runwright.callback.v1.DescribeToolsRequest
@@ -245,7 +437,7 @@ export type DescribeToolsRequest = Message<"runwright.callback.v1.DescribeToolsR
  * Use `create(DescribeToolsRequestSchema)` to create a new message.
  */
 export const DescribeToolsRequestSchema: GenMessage<DescribeToolsRequest> = /*@__PURE__*/
-  messageDesc(file_runwright_callback_v1_tool_executor_service, 5);
+  messageDesc(file_runwright_callback_v1_tool_executor_service, 8);
 
 /**
  * Response of DescribeTools, at most 16 MiB.
@@ -266,7 +458,7 @@ export type DescribeToolsResponse = Message<"runwright.callback.v1.DescribeTools
  * Use `create(DescribeToolsResponseSchema)` to create a new message.
  */
 export const DescribeToolsResponseSchema: GenMessage<DescribeToolsResponse> = /*@__PURE__*/
-  messageDesc(file_runwright_callback_v1_tool_executor_service, 6);
+  messageDesc(file_runwright_callback_v1_tool_executor_service, 9);
 
 /**
  * A tool as its host knows it.
@@ -325,7 +517,7 @@ export type ToolDescription = Message<"runwright.callback.v1.ToolDescription"> &
  * Use `create(ToolDescriptionSchema)` to create a new message.
  */
 export const ToolDescriptionSchema: GenMessage<ToolDescription> = /*@__PURE__*/
-  messageDesc(file_runwright_callback_v1_tool_executor_service, 7);
+  messageDesc(file_runwright_callback_v1_tool_executor_service, 10);
 
 /**
  * Performs tool calls. You implement it next to your data; the runtime dials it.
@@ -346,6 +538,19 @@ export const ToolExecutorService: GenService<{
     methodKind: "unary";
     input: typeof ExecuteToolRequestSchema;
     output: typeof ExecuteToolResponseSchema;
+  },
+  /**
+   * Says what became of an attempt that the runtime has lost sight of. Asked only
+   * of tools that their package declares `reconcilable`; it has no effect, and may
+   * come again. Any status other than OK is no answer, UNIMPLEMENTED among them: it
+   * is asked again for a while, then a person is.
+   *
+   * @generated from rpc runwright.callback.v1.ToolExecutorService.ReconcileTool
+   */
+  reconcileTool: {
+    methodKind: "unary";
+    input: typeof ReconcileToolRequestSchema;
+    output: typeof ReconcileToolResponseSchema;
   },
   /**
    * Says which tools are served here, for whoever writes a package or compares one
