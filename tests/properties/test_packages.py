@@ -72,9 +72,9 @@ WITH_RULES: dict[str, Any] = {
     **{name: value for name, value in FULL.items() if name != "policy"},
     "policies": [
         {"rules": [RULE, {**RULE, "then": "interrupt"}], "mode": "shadow"},
-        {"rules": [ASKING]},
         {"builtin": "allow-declared"},
         REMOTE,
+        {"rules": [ASKING]},
     ],
     "approvals": {"writes": APPROVAL, "sends": {**APPROVAL, "expires": "30h"}},
 }
