@@ -1,7 +1,7 @@
 """Writes the table of the package format, from the model, into the clients: what they make canonical forms by.
 
-For each part of a package: its fields, which of them are parts, lists of parts or beside it, and their defaults. With
-`--check` it fails when a client's table is not the model's.
+For each part of a package: its fields, which of them are parts, lists of parts, parts by name or beside it, and their
+defaults. With `--check` it fails when a client's table is not the model's.
 """
 
 from __future__ import annotations
@@ -34,13 +34,20 @@ def _add(model: type[BaseModel], parts: dict[str, Any]) -> None:
     if model.__name__ in parts:
         return
     fields = parts[model.__name__] = {}
-    for name, field in model.model_fields.items():
+    for attribute, field in model.model_fields.items():
+        name = field.alias or attribute
         fields[name] = _field(model, name, field)
         inner = _model(field.annotation)
         if inner is not None:
-            is_list = "tuple" in str(field.annotation)
-            fields[name]["list_of" if is_list else "part"] = inner.__name__
+            fields[name][_how(str(field.annotation))] = inner.__name__
             _add(inner, parts)
+
+
+def _how(annotation: str) -> str:
+    """Whether a field is a part, a list of parts, or has parts by names of the author's."""
+    if annotation.startswith("dict"):
+        return "map_of"
+    return "list_of" if "tuple" in annotation else "part"
 
 
 def _field(model: type[BaseModel], name: str, field: FieldInfo) -> dict[str, Any]:
@@ -62,7 +69,11 @@ def _field(model: type[BaseModel], name: str, field: FieldInfo) -> dict[str, Any
 def _as_json(default: Any) -> str:
     if isinstance(default, BaseModel):
         return default.model_dump_json()
-    return json.dumps(default, default=lambda value: value.value)
+    return json.dumps(default, default=_plain)
+
+
+def _plain(value: Any) -> Any:
+    return value.model_dump(mode="json") if isinstance(value, BaseModel) else value.value
 
 
 def _model(annotation: Any) -> type[BaseModel] | None:

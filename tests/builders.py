@@ -19,6 +19,7 @@ from runwright.adapters.providers.scripted import ScriptedProvider
 from runwright.core.images import Image
 from runwright.core.package import RuntimePackage
 from runwright.core.request import RunRequest
+from runwright.ports.approvers import Approvers
 from runwright.ports.audit import Audit
 from runwright.ports.clock import Clock
 from runwright.ports.conditions import ConditionEvaluator
@@ -143,6 +144,7 @@ class Bench:
     log: ListLog = field(default_factory=ListLog)
     audit: Audit | None = None
     recovery: RecoveryLog | None = None
+    approvers: Approvers | None = None
     remote_policies: RemotePolicies | None = None
     package_store: PackageStore = field(default_factory=MemoryPackages)
     package_reader: PackageReader = field(default_factory=package_reader)
@@ -166,6 +168,7 @@ class Bench:
             log=self.log,
             audit=self.audit,
             recovery=self.recovery,
+            approvers=self.approvers,
             remote_policies=self.remote_policies,
             package_store=self.package_store,
             package_reader=self.package_reader,

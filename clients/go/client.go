@@ -31,6 +31,7 @@ type Client struct {
 	connection *grpc.ClientConn
 	runtime    runwrightv1.RuntimeServiceClient
 	packages   runwrightv1.PackageServiceClient
+	approvals  runwrightv1.ApprovalServiceClient
 	registry   callbackv1.CallbackRegistryServiceClient
 	deadline   time.Duration
 	peer       *peer
@@ -141,6 +142,7 @@ func Connect(address string, options ...Option) (*Client, error) {
 		connection: connection,
 		runtime:    runwrightv1.NewRuntimeServiceClient(connection),
 		packages:   runwrightv1.NewPackageServiceClient(connection),
+		approvals:  runwrightv1.NewApprovalServiceClient(connection),
 		registry:   callbackv1.NewCallbackRegistryServiceClient(connection),
 		deadline:   set.deadline,
 		peer:       called,

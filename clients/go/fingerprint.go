@@ -43,6 +43,7 @@ type fieldForm struct {
 	} `json:"default_is"`
 	Part     string `json:"part"`
 	ListOf   string `json:"list_of"`
+	MapOf    string `json:"map_of"`
 	SortedBy string `json:"sorted_by"`
 	Younger  bool   `json:"younger"`
 	Beside   bool   `json:"beside"`
@@ -142,6 +143,13 @@ func (t *formTable) spelled(value any, part string) any {
 		if form.Part != "" {
 			found[name] = t.spelled(found[name], form.Part)
 		}
+		if named, isMap := found[name].(object); form.MapOf != "" && isMap {
+			all := object{}
+			for key, one := range named {
+				all[key] = t.spelled(one, form.MapOf)
+			}
+			found[name] = all
+		}
 		list, isList := found[name].([]any)
 		if form.ListOf == "" || !isList {
 			continue
@@ -195,6 +203,17 @@ func (t *formTable) pruned(value any, part string, everywhere bool) (any, error)
 func (t *formTable) prunedField(value any, form fieldForm, everywhere bool) (any, error) {
 	if form.Part != "" {
 		return t.pruned(value, form.Part, everywhere)
+	}
+	if named, isMap := value.(object); form.MapOf != "" && isMap {
+		all := object{}
+		for key, one := range named {
+			pruned, err := t.pruned(one, form.MapOf, everywhere)
+			if err != nil {
+				return nil, err
+			}
+			all[key] = pruned
+		}
+		return all, nil
 	}
 	list, isList := value.([]any)
 	if form.ListOf == "" || !isList {

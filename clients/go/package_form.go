@@ -14,6 +14,40 @@ const packageForm = `{
     "default": ""
    }
   },
+  "ApprovalSpec": {
+   "expires": {
+    "default": "24h"
+   },
+   "four_eyes": {
+    "default": false
+   },
+   "on_expiry": {
+    "default": "deny"
+   },
+   "sets": {
+    "default": [
+     {
+      "for": null,
+      "principals": [],
+      "roles": [
+       "approver"
+      ]
+     }
+    ],
+    "list_of": "ApproverSetSpec"
+   }
+  },
+  "ApproverSetSpec": {
+   "for": {
+    "default": null
+   },
+   "principals": {
+    "default": []
+   },
+   "roles": {
+    "default": []
+   }
+  },
   "BudgetSpec": {
    "parallel_calls": {
     "default": 8,
@@ -39,6 +73,10 @@ const packageForm = `{
    }
   },
   "PolicyRule": {
+   "approval": {
+    "default": null,
+    "younger": true
+   },
    "code": {
     "default": null
    },
@@ -110,6 +148,11 @@ const packageForm = `{
   "RuntimePackage": {
    "agent": {
     "part": "AgentSpec"
+   },
+   "approvals": {
+    "default": {},
+    "map_of": "ApprovalSpec",
+    "younger": true
    },
    "budget": {
     "default": {

@@ -20,12 +20,15 @@ from runwright.adapters.providers.models import missing_libraries
 from runwright.adapters.start_errors import extra_missing, unusable_data
 from runwright.adapters.telemetry import installed
 from runwright.core.allow_list import AllowList
+from runwright.core.approval_rules import approval_spec
 from runwright.core.errors import AgentError, ErrorReason
 from runwright.core.near import did_you_mean, nearest
 from runwright.core.package import RuntimePackage
+from runwright.core.policy_chain import OperatorRules
 from runwright.core.principal import Role
 from runwright.files import unusable_directory
 from runwright.ports.schemas import SchemaChecker
+from runwright.runtime.approver_rules import approvals_of
 from runwright.settings import DEFAULT_PROVIDER_TIMEOUT_SECONDS, Loaded, ProviderSettings, provider_routes
 from runwright.transport.tls import TlsFiles
 
@@ -83,6 +86,7 @@ def examine(loaded: Loaded) -> Examined:
         *_models(loaded),
         *(Finding.of("package", error) for file in files for error in file.found),
         *_among(loaded, files),
+        *_approvals(loaded, files),
         *(_routes(files, _known_routes(loaded)) if "providers" not in wrong else ()),
         *(_executors(loaded, files) if not {"executors", "callback_allow"} & wrong else ()),
     ]
@@ -227,6 +231,24 @@ def _among(loaded: Loaded, files: Sequence[PackageFile]) -> Iterator[Finding]:
         for name in sorted(named.value.keys() - seen.keys()):
             message = f"{named.origin}: package_namespaces names {name}, which is the id of no package that is given."
             yield _no_package(message, name, seen)
+
+
+def _approvals(loaded: Loaded, files: Sequence[PackageFile]) -> Iterator[Finding]:
+    """Packages that ask for approvals, where nobody is told from anybody else."""
+    if loaded.value("keys") is not None:
+        return
+    remedy = "Start the server with --keys FILE; to make a key: runwright keys add NAME --file FILE --role approver"
+    for file in files:
+        asked = [*approvals_of(file.package, OperatorRules())] if file.package else []
+        for name in asked:
+            if file.package and approval_spec(file.package.approvals, name).four_eyes:
+                rule = Rule("keys, as without any nobody can be told from whoever started the run", remedy)
+                yield Finding.of("approvals", file.finding(["approvals", name, "four_eyes"], rule))
+        if asked and file.package:
+            message = (
+                f"Package {file.package.id} asks for approvals; without keys everybody may give them (NOT_ENFORCED)."
+            )
+            yield Finding("approvals", message, remedy, blocks=False)
 
 
 def _no_package(message: str, name: str, known: Mapping[str, Path]) -> Finding:

@@ -16,6 +16,7 @@ from runwright.core.callback_kinds import ToolExecutor
 from runwright.core.callbacks import HealthKind
 from runwright.core.ids import DEFAULT_NAMESPACE, Namespace
 from runwright.core.outcomes import ExecutorIdentity
+from runwright.ports.tools import Place
 from runwright.ports.tools import ToolOutcomeKind as Kind
 from runwright.testing import ManualClock
 
@@ -74,6 +75,26 @@ async def test_a_call_goes_to_one_that_performs_its_tool(pair: tuple[Host, Host]
     assert [outcome.kind for outcome in outcomes] == [Kind.RESULT] * 3
     assert (len(first.requested), len(second.requested)) == (0, 3)
     assert nobody.kind is Kind.NOT_SENT
+
+
+async def test_whoever_approved_a_call_does_not_perform_it_and_holds_up_no_other(pair: tuple[Host, Host]) -> None:
+    first, second = pair
+    async with dialling() as tools:
+        await healthy(tools, callback(first, "a", owner="bob"))
+        approved = replace(wanted(NAME, invocation(1)), not_by="bob")
+        got: list[Place] = []
+
+        alone = (tools.take_place(approved), tools.is_reachable(approved))
+        tools.wait_for_place(approved, got.append)
+        other = (await executed(tools, invocation(2))).data.decode()
+        before = list(got)
+        await healthy(tools, callback(second, "b", owner="hal"))
+        await eventually(lambda: bool(got))
+        outcome = await tools.execute(got[0], invocation(1))
+
+    assert (alone, other, before) == ((None, False), str(first.port), [])
+    assert outcome.executor_identity is not None
+    assert (outcome.data.decode(), outcome.executor_identity.principal) == (str(second.port), "hal")
 
 
 async def test_another_namespace_is_not_served(pair: tuple[Host, Host]) -> None:

@@ -65,6 +65,7 @@ def test_a_digest_is_that_of_what_is_said_not_of_how_it_is_written(tmp_path: Pat
         (FILE + "  team-c: [{rules: [{then: deny, code: " + "9" * 500 + "}]}]\n", "digits"),
         ("format: runwright-policies-v0\nnamespaces: {a: [{builtin: read-only, rules: [{then: deny}]}]}", "either"),
         ("format: runwright-policies-v0\nnamespaces: {a: [{rules: [{stage: input, then: ask}]}]}", "another verdict"),
+        ("format: runwright-policies-v0\nnamespaces: {a: [{rules: [{then: ask, approval: w}]}]}", "no `approval` here"),
         ("format: runwright-policies-v0\nnamespaces: {a: [{remote: compliance, on_failure: allow}]}", "Remove it"),
         (
             "format: runwright-policies-v0\nnamespaces: {a: [{remote: compliance, stages: [post_tool]}]}",

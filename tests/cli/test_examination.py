@@ -224,6 +224,22 @@ def test_all_three_say_the_same_of_what_is_wrong(
     assert "secret-of-the-test" not in checked[1]
 
 
+def test_approvals_without_keys_are_warned_of_and_four_eyes_refused(program: Program, tmp_path: Path) -> None:
+    asks = {"policies": [{"rules": [{"then": "ask", "approval": "writes"}]}], "policy": "builtin:read-only"}
+    package_file(tmp_path, **asks, approvals={"writes": {}})
+    file = config_file(tmp_path)
+    warned = program("config", "check", "--config", str(file))
+    package_file(tmp_path, **asks, approvals={"writes": {"four_eyes": True}})
+    refused = program("config", "check", "--config", str(file))
+
+    assert warned[0] == 0
+    assert "asks for approvals; without keys everybody may give them (NOT_ENFORCED)" in warned[1]
+    assert refused[0] == 2
+    assert (
+        "approvals.writes.four_eyes" in refused[1] and "nobody can be told from whoever started the run" in refused[1]
+    )
+
+
 def test_what_is_right_is_found_right_by_all(program: Program, tmp_path: Path) -> None:
     add_key(tmp_path / "keys.json", "caller")
     (tmp_path / "keys.json").chmod(0o600)

@@ -61,7 +61,7 @@ def test_shadow_is_told_beside_the_decision_also_as_json(program: Program, tmp_p
     line = simulated(program, file, "--call", f"{TOOL['name']}={{}}")
     said = json.loads(simulated(program, file, "--call", f"{TOOL['name']}={{}}", "-o", "json"))
 
-    assert "in shadow mode ask (nobody can approve: denied) by policies.1.rules.0 (would_ask)" in line
+    assert "in shadow mode ask by policies.1.rules.0 (would_ask)" in line
     assert (said["decision"]["verdict"], said["shadow"][0]["verdict"]) == ("ALLOW", "ASK")
 
 

@@ -8,6 +8,13 @@ from typing import Any
 from runwright.core import inputs as i
 from runwright.core import records as r
 from runwright.core.apply import fold
+from runwright.core.approvals import (
+    ApprovalExpiry,
+    ApprovalKind,
+    ApprovalSeparation,
+    ApprovalVerdict,
+    ApproverSet,
+)
 from runwright.core.content import JSON, OPAQUE, Content, ContentRef
 from runwright.core.context import Context, Omission, OmittedRun, SessionTurn
 from runwright.core.errors import ErrorReason, Failure
@@ -247,7 +254,11 @@ def incident(seconds: float = 9) -> list[r.Record]:
 
 def examples() -> dict[EventKind, r.Record]:
     """One record of every kind, every field set to something that is not its default."""
-    return {kind_of(record): record for record in (*_run_examples(), *_model_examples(), *_call_examples())}
+    return {kind_of(record): record for record in _all_examples()}
+
+
+def _all_examples() -> list[r.Record]:
+    return [*_run_examples(), *_model_examples(), *_call_examples(), *_approval_examples()]
 
 
 def _failure() -> Failure:
@@ -361,6 +372,8 @@ def _call_examples() -> list[r.Record]:
     name, first, where = {"tool": "lookup"}, {"attempt": 1}, {"executor": "tools", "idempotency_key": "default/r/c1.1"}
     lost_reason, unreachable = ErrorReason.EXECUTOR_LOST, ErrorReason.EXECUTOR_UNAVAILABLE
     allow, sent = Decision(Verdict.ALLOW, "tool.declared"), {"arguments_digest": arguments.digest}
+    approved = {"approval_id": "a1.1.1", "approved_by": "ann", "approval_digest": "sha256:runwright-approval-v1:00"}
+    sent_as = {**where, **sent, **approved}
     by = {"executor_identity": ExecutorIdentity("tools-1", "host", "127.0.0.1:7761")}
     return [
         r.ToolRequested(
@@ -383,11 +396,19 @@ def _call_examples() -> list[r.Record]:
             decider="package",
             subject_digest=arguments.digest,
             operator_digest="sha256:01",
-            shadow=(PolicyOpinion(Verdict.ASK, "policies.1", "policies.1.rules.0", "risky", "operator", "Ask."),),
+            shadow=(PolicyOpinion(Verdict.ASK, "policies.1", "policies.1.rules.0", "risky", "operator", "Ask.", "w"),),
+            approval="writes",
         ),
         *_policy_examples(now, call),
         r.ToolStarted(
-            at=now, call_id=call, effect="write", idempotent=True, deadline=at(31), **first, **name, **where, **sent
+            at=now,
+            call_id=call,
+            effect="write",
+            idempotent=True,
+            deadline=at(31),
+            **first,
+            **name,
+            **sent_as,
         ),
         r.ToolCompleted(at=now, call_id=call, result=text("12 degrees"), awaits_release=True, **first, **name, **by),
         r.ToolFailed(
@@ -439,4 +460,51 @@ def _call_examples() -> list[r.Record]:
             **by,
         ),
         r.RetryScheduled(at=now, effect_id=call, reason=unreachable, not_before=at(2), give_up_at=at(3), **first, **by),
+    ]
+
+
+def _approval_examples() -> list[r.Record]:
+    now, digest = at(1.000001), "sha256:runwright-approval-v1:00"
+    which = {"call_id": FIRST_CALL, "approval_id": "a1.1.1", "tool": "lookup"}
+    since = {"requested_at": at(0.5)}
+    return [
+        r.ApprovalRequested(
+            at=now,
+            kind=ApprovalKind.TOOL_CALL,
+            executor="tools",
+            risk="high",
+            arguments=json_text("{}"),
+            digest=digest,
+            schema_digest=json_text("{}").digest,
+            approval="writes",
+            policy_ref="policies.1",
+            rule="policies.1.rules.0",
+            code="risky",
+            decider="package",
+            message="Ask first.",
+            tainted=True,
+            sets=(ApproverSet(("approver",), ("bob", "cy"), at(9)), ApproverSet((), ("ann",), at(99))),
+            expires_at=at(99),
+            on_expiry=ApprovalExpiry.ABORT_RUN,
+            four_eyes=True,
+            **which,
+        ),
+        r.ApprovalDecided(
+            at=now,
+            digest=digest,
+            verdict=ApprovalVerdict.DENY,
+            decided_by="ann",
+            message="Not now.",
+            note="spoke with Bob",
+            on_behalf_of="bob",
+            request_id="decision-1",
+            request_digest=json_text("{}").digest,
+            separation=ApprovalSeparation.NOT_ENFORCED,
+            **which,
+            **since,
+        ),
+        r.ApprovalExpired(at=now, expires_at=at(0.9), on_expiry=ApprovalExpiry.ABORT_RUN, **which, **since),
+        r.ApprovalWithdrawn(at=now, **which, **since),
+        r.ApprovalSuperseded(at=now, **which, **since),
+        r.ApprovalEscalated(at=now, current_set=1, **which, **since),
     ]

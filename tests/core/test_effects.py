@@ -26,6 +26,7 @@ EFFECTS: dict[str, e.Effect] = {
     "read": call(idempotent=True),
     "write": call(idempotent=False),
     "executor": e.AwaitExecutor(CALL, 4, "tools", 0, 0),
+    "approval": e.AwaitApproval(CALL, "a3.2.1", 0, 9, 1),
     "ask": e.ReconcileTool(CALL, "look", 4, 2, ContentRef("0" * 64, 2, "application/json"), "key"),
     "asking": e.AwaitReconcile(CALL, 4, 2, 0, 9),
     "result": e.EvaluateResult(CALL, 4),
@@ -49,7 +50,7 @@ def test_every_effect_is_looked_at_here() -> None:
 
 
 def test_what_only_has_to_be_waited_for_parks() -> None:
-    assert saying("parks") == {"retry", "executor", "asking", "deadline", "policy host", "deferral"}
+    assert saying("parks") == {"retry", "executor", "approval", "asking", "deadline", "policy host", "deferral"}
 
 
 def test_what_must_not_be_repeated_is_settled_while_the_server_stops_and_so_is_a_cancel() -> None:
@@ -59,7 +60,7 @@ def test_what_must_not_be_repeated_is_settled_while_the_server_stops_and_so_is_a
 
 def test_an_answer_that_would_begin_something_new_is_left_to_the_next_start() -> None:
     of_policies = {"result", "policy", "policies", "policy host", "deferral"}
-    assert saying("is_left_to_restart") == {"model", "retry", "executor", "ask", "asking"} | of_policies
+    assert saying("is_left_to_restart") == {"model", "retry", "executor", "approval", "ask", "asking"} | of_policies
 
 
 def test_what_is_sent_to_somebody_needs_an_intent() -> None:

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from runwright.core.package import BudgetSpec, RuntimePackage, ToolSpec
 from runwright.core.package_fields import INSTEAD, LATER_CHOICES, LATER_FIELDS
 from runwright.core.policy import PolicyRef, Verdict, decided_for_call
-from runwright.core.policy_rules import STAGES, VERDICTS, PolicyRule, PolicySpec
+from runwright.core.policy_rules import STAGES, VERDICTS, PolicySpec
 
 from tests.core import builders as b
 
@@ -383,7 +383,6 @@ def test_a_field_is_either_served_or_of_a_later_version() -> None:
         "budget": BudgetSpec,
         "tools": ToolSpec,
         "policies": PolicySpec,
-        "policies.rules": PolicyRule,
     }
 
     assert parts.keys() == LATER_FIELDS.keys()

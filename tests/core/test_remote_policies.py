@@ -57,9 +57,15 @@ def test_what_it_allows_goes_on_and_is_decided_on_record() -> None:
     assert [type(effect) for effect in pending(state).values()] == [e.AwaitExecutor]
 
 
-@pytest.mark.parametrize("verdict", [Verdict.DENY, Verdict.ASK])
-def test_what_it_does_not_allow_is_denied_and_the_model_is_told(verdict: Verdict) -> None:
-    state, records = played(p.answer(verdict))
+def test_what_it_asks_for_waits_for_somebody() -> None:
+    state, records = played(p.answer(Verdict.ASK))
+
+    assert kinds(records)[-3:] == ["PolicyAnswered", "PolicyDecided", "ApprovalRequested"]
+    assert [type(effect) for effect in pending(state).values()] == [e.AwaitApproval]
+
+
+def test_what_it_does_not_allow_is_denied_and_the_model_is_told() -> None:
+    state, records = played(p.answer(Verdict.DENY))
 
     assert kinds(records)[-4:] == ["PolicyAnswered", "PolicyDecided", "ToolDenied", "ModelAttemptStarted"]
     assert state.call(b.FIRST_CALL) is None

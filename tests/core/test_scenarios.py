@@ -20,6 +20,7 @@ from msgspec import structs
 from runwright.core import inputs as i
 from runwright.core import records as r
 from runwright.core.apply import fold
+from runwright.core.approvals import ApprovalVerdict, ApproverSet, Decider
 from runwright.core.content import Content, ContentRef
 from runwright.core.context import Context, Omission, OmittedRun, SessionTurn
 from runwright.core.errors import ErrorReason, Failure
@@ -28,15 +29,17 @@ from runwright.core.kinds import about, kind_of
 from runwright.core.machine import decide, pending, status, waiting_on
 from runwright.core.outcomes import FinishReason, ReconcileAnswer, Resolution, RunPhase, Usage
 from runwright.core.package import RuntimePackage
-from runwright.core.policy import Decision, Verdict
+from runwright.core.policy import Decision, PolicyFindings, PolicyOpinion, PolicyStage, Verdict
 from runwright.core.request import Budget
 from runwright.core.state import RunState
 
 from tests.core import builders as b
 
 SCENARIOS = sorted((Path(__file__).parent / "scenarios").glob("*.txt"))
-_TIMES = {"deadline", "not_before", "give_up_at", "next_ask_at", "due", "since"}
+_TIMES = {"deadline", "not_before", "give_up_at", "next_ask_at", "due", "since", "expires_at", "until"}
 _WHEN_SET = _TIMES | {"principal_roles", "tainted", "untrusted", "message", "rule", "operator_digest", "shadow"}
+_WHEN_SET |= {"approval", "approval_id", "approved_by", "note", "on_behalf_of", "risk"}
+_WHEN_SET |= {"current_set", "four_eyes"}
 _WHEN_SET |= {"awaits_release", "policy_ref", "code", "unknown_effects", "input"}
 # Constant in a run, or nothing to a reader of a transcript; test_machine.py holds them.
 _IDS = {
@@ -56,7 +59,7 @@ _IDS = {
     "request_id",
 }
 _PINNED = {"at", "principal", "request", "request_digest", "package", "package_fingerprint", "labels"}
-_PINNED |= {"decider", "subject_digest"}
+_PINNED |= {"decider", "subject_digest", "digest", "schema_digest", "approval_digest", "requested_at", "separation"}
 _LEFT_OUT = frozenset(_IDS | _PINNED)
 _OF_A_ROUTE = frozenset({"provider", "model", "route"})
 _IN_TOOL_STARTED = frozenset({"tool", "executor", "arguments", "idempotent"})
@@ -158,6 +161,8 @@ class Scenario:
             case Usage():
                 tokens = f"{held.input_tokens}+{held.output_tokens} tokens"
                 return f"{held.rounds} rounds {held.tool_calls} calls {tokens}"
+            case ApproverSet():
+                return f"[{held} until {self._value('until', held.until)}]"
             case Budget():
                 return f"{held.rounds} rounds {held.tool_calls} calls {held.parallel_calls} at once"
             case Context():
@@ -187,7 +192,23 @@ def _read_package(lines: list[str]) -> RuntimePackage:
     budget = dict(limit.split(" ") for limit in limits)
     routes = [line for line in lines if line.startswith("route ")] or ["route model-1"]
     first, *others = map(_read_route, routes)
-    return b.package(*tools, policy=f"builtin:{policy}", budget=budget, provider=first, fallbacks=others)
+    approvals = dict(_read_approval(line) for line in lines if line.startswith("approval "))
+    fields: dict[str, Any] = {"approvals": approvals} if approvals else {}
+    return b.package(*tools, policy=f"builtin:{policy}", budget=budget, provider=first, fallbacks=others, **fields)
+
+
+def _read_approval(line: str) -> tuple[str, dict[str, Any]]:
+    """Of `approval writes: approver for 60s, then ann; expires 300s, abort_run, four_eyes`."""
+    name, _, said = line.removeprefix("approval ").partition(": ")
+    who, _, how = said.partition("; ")
+    sets = []
+    for each in who.split(", then "):
+        member, _, turn = each.partition(" for ")
+        kind = "roles" if member == "approver" else "principals"
+        sets.append({kind: [member], **({"for": turn} if turn else {})})
+    expires, *more = how.removeprefix("expires ").split(", ")
+    on_expiry = "abort_run" if "abort_run" in more else "deny"
+    return name, {"sets": sets, "expires": expires, "on_expiry": on_expiry, "four_eyes": "four_eyes" in more}
 
 
 def _read_route(line: str) -> dict[str, Any]:
@@ -252,13 +273,48 @@ def _model_replies(scenario: Scenario, at: int, found: re.Match[str]) -> i.Input
 
 def _call(scenario: Scenario, call: str) -> i.RequestedCall:
     call, _, found = call.partition(" whose executor is ")
+    call, _, approval = call.partition(" by approval ")
     name, _, bad = call.partition(" with ")
     problem = ErrorReason.TOOL_ARGUMENTS_INVALID if bad else None
     if scenario.package.tool(name) is None:
         problem = ErrorReason.TOOL_UNKNOWN
     problem_text = scenario.text("city is required") if bad else None
     availability = i.Availability[found.upper() or "HELD"]
-    return i.RequestedCall(name, "call_x", scenario.arguments("{}"), i.Findings(problem, problem_text, availability))
+    policies = _asking(scenario, approval) if approval else ()
+    found_out = i.Findings(problem, problem_text, availability, policies)
+    return i.RequestedCall(name, "call_x", scenario.arguments("{}"), found_out)
+
+
+def _asking(scenario: Scenario, approval: str, rules: str = "") -> tuple[PolicyFindings, ...]:
+    named = "" if approval == "as built in" else approval
+    asks = PolicyOpinion(Verdict.ASK, "policies.0", "policies.0.rules.0", "rule.ask", "package", "", named)
+    return (PolicyFindings(PolicyStage.PRE_TOOL, scenario.arguments("{}").digest, rules, (asks,)),)
+
+
+def _decide(scenario: Scenario, at: int, found: re.Match[str]) -> i.Input:
+    call_id = EffectId("c" + found["approval"][1:].rpartition(".")[0])
+    call, words = scenario.state.call(call_id), found["words"] or ""
+    verdict = _APPROVAL_VERDICTS[found["how"]]
+    response = scenario.text(words) if verdict is ApprovalVerdict.RESPOND else None
+    return i.ApprovalDecisionRequested(
+        at=at,
+        call_id=call_id,
+        approval_id=found["approval"],
+        digest="another" if found["other"] else call.approval.digest if call and call.approval else "",
+        verdict=verdict,
+        decider=Decider(found["who"], ("approver",) if found["who"] != "ann" else (), bool(found["performs"])),
+        request_id="decision-1",
+        request_digest="",
+        message="" if response else words,
+        response=response,
+        availability=i.Availability.HELD if found["place"] else i.Availability.BUSY,
+        policies=_asking(scenario, found["asks"], "rules-2") if found["asks"] else (),
+    )
+
+
+def _approval_due(_: Scenario, at: int, found: re.Match[str]) -> i.Input:
+    call_id = EffectId("c" + found["approval"][1:].rpartition(".")[0])
+    return i.ApprovalDue(at=at, call_id=call_id, approval_id=found["approval"])
 
 
 def _model_fails(scenario: Scenario, at: int, found: re.Match[str]) -> i.Input:
@@ -365,6 +421,12 @@ def _cancel(_: Scenario, at: int, found: re.Match[str]) -> i.Input:
     return i.CancelRequested(at=at, reason=found["reason"], requested_by="local", grace_us=grace)
 
 
+_APPROVAL_VERDICTS = {
+    "approves": ApprovalVerdict.APPROVE,
+    "denies": ApprovalVerdict.DENY,
+    "responds to": ApprovalVerdict.RESPOND,
+    "ends the run over": ApprovalVerdict.ABORT_RUN,
+}
 _GATED = "results await their release"
 _VERDICTS = {"allow": Verdict.ALLOW, "deny": Verdict.DENY, "interrupt": Verdict.INTERRUPT}
 _UNKNOWN = {
@@ -391,6 +453,10 @@ _READERS: dict[str, Callable[[Scenario, int, re.Match[str]], i.Input]] = {
     r"(?P<who>[a-z]+) resolves "
     + _CALL
     + r' as (?P<resolution>[A-Z_]+)(?: "(?P<words>.*?)")?(?: because "(?P<reason>.*)")?': _resolve,
+    r"(?P<who>[a-z]+)(?P<performs>, who may perform it,)? (?P<how>approves|denies|responds to|ends the run over)"
+    r'(?P<other> something else than)? (?P<approval>a[\d.]+)(?: "(?P<words>.*?)")?(?P<place> with a place)?'
+    r"(?: while policies ask for (?P<asks>\w+))?": _decide,
+    r"time of (?P<approval>a[\d.]+) is over": _approval_due,
     r"policies (?P<verdict>allow|deny|interrupt) what came of " + _CALL + r"(?: as (?P<code>\w+))?": _policies_say,
     r'cancel "(?P<reason>.*)" with (?P<grace>\d+) s of grace': _cancel,
     r"grace of the cancel is over": lambda _, at, __: i.CancelDeadlinePassed(at=at),

@@ -86,7 +86,7 @@ def test_files_that_architecture_names_are_there() -> None:
     "word",
     [
         "policy", "intent", "tried again", "kind of event", "new RPC", "new provider", "new store",
-        "namespace", "hash chain", "deltas", "schema", "approval would wait", "hook would run",
+        "namespace", "hash chain", "deltas", "schema", "call waits for an approval", "hook would run",
     ],
 )  # fmt: skip
 def test_architecture_answers_where_it_is(word: str) -> None:

@@ -14,6 +14,7 @@ from runwright.core.content import Content, ContentRef
 from runwright.core.context import Context, Omission, OmittedRun, SessionTurn
 from runwright.core.errors import AgentError, ErrorReason, Failure
 from runwright.core.ids import EffectId, Namespace, RunId, RunKey
+from runwright.core.kinds import EventKind
 from runwright.core.outcomes import (
     CallPhase,
     ExecutorIdentity,
@@ -30,6 +31,8 @@ from runwright.core.policy_walk import PolicyAnswer
 from runwright.core.request import Budget
 from runwright.core.state import CallState, RunState
 from runwright.ports.journal import Appending, Journal, StoredEvent
+
+from tests.core.builders import examples
 
 REF = ContentRef("sha256:" + "ab" * 32, 12, "text/plain; charset=utf-8")
 FAILURE = Failure(ErrorReason.PROVIDER_FAILED, "The provider failed.", (("adapter", "scripted"),))
@@ -120,7 +123,13 @@ def check_chain(run: RunKey, events: Sequence[StoredEvent]) -> None:
 
 def one_of_each() -> list[r.Record]:
     """A record of every kind, each field told from its neighbours."""
-    return [*_run_records(), *_model_records(), *_call_records(), *_ends()]
+    return [*_run_records(), *_model_records(), *_call_records(), *_approval_records(), *_ends()]
+
+
+def _approval_records() -> list[r.Record]:
+    """Those of the core's examples, which leave no field at its default."""
+    kinds = [kind for kind in EventKind if kind.name.startswith("APPROVAL_")]
+    return [replace(examples()[kind], at=AT) for kind in kinds]
 
 
 def _run_records() -> list[r.Record]:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from msgspec import structs
+from runwright._gen.runwright.v1 import approval_pb2
 from runwright._gen.runwright.v1 import event_pb2 as pb
 from runwright.adapters.sqlite import SqliteJournal
 from runwright.adapters.sqlite.inspecting import inspection, verification
@@ -23,7 +24,7 @@ from runwright.core.audit import AuditKind
 from runwright.core.callback_kinds import CallbackKind
 from runwright.core.errors import MEANINGS, ErrorReason
 from runwright.core.ids import Namespace, RunId, RunKey
-from runwright.core.kinds import KINDS, EventKind
+from runwright.core.kinds import KINDS, ROWS, EventKind
 from runwright.core.machine import status
 from runwright.core.outcomes import ReconcileAnswer, Resolution, ResultRelease, RunPhase, RunStatus
 from runwright.core.side_rows import FailedCondition, Spend
@@ -65,6 +66,43 @@ POLICIES = frozenset(
         *("runwright.v1.Event.tool_result_released", *(f"RESULT_RELEASE_{each.name}" for each in ResultRelease)),
         *(f"{RELEASED.full_name}.{name}" for name in RELEASED.fields_by_name),
         *(f"{prefix}{name}" for name in UNRELEASED for prefix in ("", "runwright.v1.")),
+    }
+)
+# What came with approvals.
+APPROVALS = frozenset(
+    {
+        *(row.kind.name for row in ROWS if row.kind.name.startswith("APPROVAL_")),
+        *(row.record.__name__ for row in ROWS if row.kind.name.startswith("APPROVAL_")),
+        *(
+            field
+            for name, event in pb.Event.DESCRIPTOR.fields_by_name.items()
+            if name.startswith("approval_")
+            for field in (event.full_name, *fields_of(event.message_type, {}))
+        ),
+        *(
+            f"EVENT_KIND_APPROVAL_{name}"
+            for name in ("REQUESTED", "DECIDED", "EXPIRED", "WITHDRAWN", "SUPERSEDED", "ESCALATED")
+        ),
+        *(value.name for enum in approval_pb2.DESCRIPTOR.enum_types_by_name.values() for value in enum.values),
+        *(
+            f"{prefix}{reason.name}"
+            for reason in ErrorReason
+            if reason.name.startswith("APPROV")
+            for prefix in ("", "ERROR_REASON_")
+        ),
+        *(f"STOP_REASON_APPROVAL_{name}" for name in ("ABORTED", "EXPIRED")),
+        *("AGENT_ERROR_KIND_APPROVAL_FAILURE", "APPROVAL_REFUSED", "CallState.approval"),
+        *(
+            f"{prefix}{name}"
+            for prefix in ("", "runwright.v1.")
+            for name in (
+                "ToolStarted.approval_id",
+                "ToolStarted.approved_by",
+                "ToolStarted.approval_digest",
+                "PolicyDecided.approval",
+                "PolicyOpinion.approval",
+            )
+        ),
     }
 )
 # What came with policies that are asked over the network.
@@ -128,6 +166,7 @@ LATER: Mapping[str, frozenset[str]] = {
             *(f"{RESOLVED.full_name}.{name}" for name in RESOLVED.fields_by_name),
             *("STOP_REASON_EFFECT_UNKNOWN", *(f"ERROR_REASON_{name}" for name in REPAIR_REASONS), *REPAIR_REASONS),
             *POLICIES,
+            *APPROVALS,
             *REMOTE_POLICIES,
             *RECONCILING,
         }

@@ -19,6 +19,7 @@ from runwright.core import effects as e
 from runwright.core import inputs as i
 from runwright.core import records as r
 from runwright.core.apply import fold
+from runwright.core.approvals import ApprovalVerdict, Decider
 from runwright.core.content import JSON, Content, ContentRef
 from runwright.core.errors import ErrorReason, Failure
 from runwright.core.ids import EffectId, call_effect_id, question_subject
@@ -100,6 +101,7 @@ class PolicyRun:
         self.calls: dict[EffectId, model.Call] = {}
         self.arguments: dict[EffectId, Content] = {}
         self.lies: set[EffectId] = set()  # calls whose findings are another one's
+        self.approved: set[EffectId] = set()  # by somebody who was asked
         self.performed: list[EffectId] = []  # what an executor has got
         self.replacements: Counter[EffectId] = Counter()
         self.defers: Counter[EffectId] = Counter()
@@ -167,7 +169,7 @@ class PolicyRun:
                 return self._model(effect)
             case e.CallTool():
                 self.performed.append(effect.call_id)
-                assert self.expected[effect.call_id] == "allow", "what is denied never reaches an executor"
+                assert self._may_run(effect.call_id), "what is denied never reaches an executor"
                 dice, ids = rng.random(), {"at": self.now, "call_id": effect.call_id, "attempt": effect.attempt}
                 if dice < 0.75:
                     ok = dice < 0.6
@@ -182,6 +184,8 @@ class PolicyRun:
                 return i.ToolOutcomeUnknown(reason=ErrorReason.EXECUTOR_LOST, **ids)
             case e.AwaitExecutor():
                 return self._place(effect)
+            case e.AwaitApproval():
+                return self._approval(effect)
             case e.AskPolicy():
                 return self._answer(effect)
             case e.HearPolicies():
@@ -209,6 +213,34 @@ class PolicyRun:
                 self.now = max(self.now, effect.due)
                 return i.CancelDeadlinePassed(at=self.now)
         raise AssertionError(effect)
+
+    def _may_run(self, call_id: EffectId) -> bool:
+        word = self.expected[call_id]
+        return word == "allow" or (word == "ask" and call_id in self.approved)
+
+    def _approval(self, effect: e.AwaitApproval) -> i.Input:
+        """Somebody approves or denies a call, under the rules as they are then; or nobody does."""
+        which = {"at": self.now, "call_id": effect.call_id, "approval_id": effect.approval_id}
+        if self.rng.random() < 0.2:
+            self.now = which["at"] = max(self.now, effect.due)
+            return i.ApprovalDue(**which)
+        verdict = self.rng.choice([ApprovalVerdict.APPROVE, ApprovalVerdict.APPROVE, ApprovalVerdict.DENY])
+        call = self.state.call(effect.call_id)
+        assert call is not None and call.approval is not None
+        said: tuple[PolicyFindings, ...] = ()
+        if verdict is ApprovalVerdict.APPROVE:
+            self.approved.add(effect.call_id)
+            said = self._found_if_changed(effect.call_id)
+        return i.ApprovalDecisionRequested(
+            digest=call.approval.digest,
+            verdict=verdict,
+            decider=Decider("bob", ("approver",)),
+            request_id="decision-1",
+            request_digest="",
+            availability=self.rng.choice([i.Availability.HELD, i.Availability.BUSY]),
+            policies=said,
+            **which,
+        )
 
     def _came(self, call_id: EffectId, *, ok: bool) -> ContentRef:
         """What a call comes to, at a place that the model can be shown to have seen or not."""
@@ -331,16 +363,7 @@ class PolicyRun:
 
     def _place(self, effect: e.AwaitExecutor) -> i.Input:
         self.now = max(self.now, effect.not_before)
-        call, on_record = self.state.call(effect.call_id), ""
-        assert call is not None
-        if call.policy is not None:
-            on_record = call.policy.operator_digest
-        said: tuple[PolicyFindings, ...] = ()
-        if self._rules().digest != on_record:
-            facts = self.calls[effect.call_id]
-            self.calls[effect.call_id] = facts = model.Call(**{**facts.__dict__, "rounds": self.state.usage.rounds})
-            said = (self._found(effect.call_id, int(effect.call_id.rpartition(".")[2]), facts.tainted),)
-            self.expected[effect.call_id] = self._verdict(facts)
+        said = self._found_if_changed(effect.call_id)
         return i.ExecutorAwaited(
             at=self.now,
             call_id=effect.call_id,
@@ -349,6 +372,19 @@ class PolicyRun:
             give_up_at=effect.give_up_at,
             policies=said,
         )
+
+    def _found_if_changed(self, call_id: EffectId) -> tuple[PolicyFindings, ...]:
+        """What the edge finds of a call that is about to be sent; nothing where the rules are those on record."""
+        call, on_record = self.state.call(call_id), ""
+        assert call is not None
+        if call.policy is not None:
+            on_record = call.policy.operator_digest
+        if self._rules().digest == on_record:
+            return ()
+        facts = self.calls[call_id]
+        self.calls[call_id] = facts = model.Call(**{**facts.__dict__, "rounds": self.state.usage.rounds})
+        self.expected[call_id] = self._verdict(facts)
+        return (self._found(call_id, int(call_id.rpartition(".")[2]), facts.tainted),)
 
     def _found(self, call_id: EffectId, index: int, tainted: bool) -> PolicyFindings:
         """What the edge finds: the conditions in CEL, over the arguments."""
@@ -408,14 +444,15 @@ class PolicyRun:
                 assert record.subject_digest == self.arguments[call_id].ref.digest
                 assert call_id in self.lies or record.operator_digest == self._rules().digest
             case r.ToolStarted():
-                assert self.expected[record.call_id] == "allow", "nothing is sent that the rules do not allow"
+                assert self._may_run(record.call_id), "nothing is sent that the rules do not allow"
                 earlier = [
                     each
                     for each in self._all_records()
                     if isinstance(each, r.PolicyDecided) and each.subject == record.call_id
                 ]
                 assert earlier, "an effect has an earlier decision"
-                assert earlier[-1].decision.verdict is Verdict.ALLOW
+                asked = earlier[-1].decision.verdict is Verdict.ASK
+                assert earlier[-1].decision.verdict is Verdict.ALLOW or (asked and record.approved_by == "bob")
                 assert earlier[-1].subject_digest == record.arguments_digest, "an allow is for one digest"
             case r.ToolCompleted() | r.ToolFailed() if record.attempt:
                 has_words = isinstance(record, r.ToolCompleted) or record.message is not None
@@ -507,7 +544,9 @@ class PolicyRun:
             assert requested <= decided | held, "each decision is on record, but of what a policy holds"
         self._check_questions()
         denied = {record.call_id for record in self.records if isinstance(record, r.ToolDenied)}
-        refused = {call for call, word in self.expected.items() if word not in ("allow", "asked") and call in requested}
+        said = {call for call, word in self.expected.items() if word != "asked" and call in requested}
+        refused = {call for call in said if not self._may_run(call)}
+        refused -= {call.call_id for call in self.state.calls if call.is_pending}
         settled_otherwise = (r.ToolFailed, r.ToolCompleted, r.ToolCancelled, r.ToolRecoveryRequired)
         ended_otherwise = {record.call_id for record in self.records if isinstance(record, settled_otherwise)}
         assert refused <= denied | ended_otherwise

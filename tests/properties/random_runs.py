@@ -10,13 +10,14 @@ from runwright.core import effects as e
 from runwright.core import inputs as i
 from runwright.core import records as r
 from runwright.core.apply import fold
+from runwright.core.approvals import ApprovalVerdict, Decider
 from runwright.core.context import Context
 from runwright.core.errors import ErrorReason, Failure
 from runwright.core.ids import EffectId
 from runwright.core.machine import decide, pending
 from runwright.core.outcomes import CallPhase, FinishReason, ReconcileAnswer, Resolution
 from runwright.core.package import RuntimePackage
-from runwright.core.policy import Verdict
+from runwright.core.policy import PolicyFindings, PolicyOpinion, PolicyStage, Verdict
 from runwright.core.request import Budget
 from runwright.core.state import CallState, RunState
 
@@ -38,6 +39,18 @@ _FAILED = [
     ]
 ]
 _requested = functools.cache(b.tool_call)
+_APPROVALS = {
+    "writes": {"sets": [{"principals": ["ann"], "for": "5s"}, {"roles": ["approver"]}], "expires": "20s"},
+    "other": {"sets": [{"roles": ["approver"]}], "expires": "30s", "on_expiry": "abort_run", "four_eyes": True},
+}
+
+
+@functools.cache
+def _asking(name: str, digest: str, rules: str = "") -> PolicyFindings:
+    asks = PolicyOpinion(Verdict.ASK, "policies.0", "policies.0.rules.0", "rule.ask", "package", "", name)
+    return PolicyFindings(PolicyStage.PRE_TOOL, digest, rules, (asks,))
+
+
 _AVAILABILITIES = [i.Availability.HELD, i.Availability.HELD, i.Availability.BUSY, i.Availability.AWAY]
 _FINISHES = [FinishReason.STOP, FinishReason.STOP, FinishReason.LENGTH, FinishReason.CONTENT_FILTER]
 
@@ -76,7 +89,8 @@ def random_package(rng: Random) -> RuntimePackage:
         {"adapter": "scripted", "model": f"model-{index}", "max_attempts": rng.randint(1, 3)}
         for index in range(rng.choice([1, 1, 2, 3]))
     ]
-    return b.package(*tools, policy=policy, budget=budget, provider=first, fallbacks=others)
+    how = {"policy": policy, "budget": budget, "approvals": _APPROVALS}
+    return b.package(*tools, provider=first, fallbacks=others, **how)
 
 
 class RandomRun:
@@ -117,6 +131,9 @@ class RandomRun:
             return self._altered(self._resolution(self.rng.choice(asked)))
         if unknown and dice < 0.4:
             return self._altered(self._resolution(self.rng.choice(unknown)))
+        approved = [call for call in self.state.calls if call.passed and call.approval and not call.attempt]
+        if approved and dice < 0.3:
+            return self._asked_anew(self.rng.choice(approved))
         wanted = [*pending(self.state).values(), *self._unwanted_waits()] or [e.CallModel(1, 1)]
         return self._altered(self._outcome(self.rng.choice(wanted)))
 
@@ -158,6 +175,8 @@ class RandomRun:
                     has_place=has_place,
                     give_up_at=self.rng.choice([effect.give_up_at] * 5 + [0]),
                 )
+            case e.AwaitApproval():
+                return self._approval(effect)
             case e.AwaitReconcile():
                 has_place = self.rng.random() < 0.9
                 self.now = max(self.now, effect.not_before - self.rng.choice([0, 0, 0, 1]))
@@ -184,6 +203,37 @@ class RandomRun:
     def _evaluated(self, effect: e.EvaluateResult, verdict: Verdict) -> i.Input:
         said = (b.said_of(_TEXT, verdict),)
         return i.ResultEvaluated(at=self.now, call_id=effect.call_id, attempt=effect.attempt, policies=said)
+
+    def _approval(self, effect: e.AwaitApproval) -> i.Input:
+        if self.rng.random() < 0.3:
+            self.now = max(self.now, effect.due - self.rng.choice([0, 0, 1]))
+            return i.ApprovalDue(at=self.now, call_id=effect.call_id, approval_id=effect.approval_id)
+        call = self.state.call(effect.call_id)
+        digest = call.approval.digest if call and call.approval else ""
+        return i.ApprovalDecisionRequested(
+            at=self.now,
+            call_id=effect.call_id,
+            approval_id=effect.approval_id,
+            digest=self.rng.choice([digest, digest, digest, "another"]),
+            verdict=self.rng.choice([*ApprovalVerdict, *([ApprovalVerdict.APPROVE] * 4)]),
+            decider=Decider(self.rng.choice(["ann", "bob", "local"]), ("approver",), self.rng.random() < 0.1),
+            request_id="decision-1",
+            request_digest="",
+            response=_TEXT,
+            availability=self.rng.choice(_AVAILABILITIES),
+        )
+
+    def _asked_anew(self, call: CallState) -> i.Input:
+        """A place for an approved call, under rules that ask for another approval."""
+        assert call.arguments is not None
+        return i.ExecutorAwaited(
+            at=self.now,
+            call_id=call.call_id,
+            attempt=call.attempt,
+            has_place=True,
+            give_up_at=call.give_up_at,
+            policies=(_asking("other", call.arguments.digest, "rules-2"),),
+        )
 
     def _resolution(self, call: CallState) -> i.Input:
         return i.ResolutionRequested(
@@ -227,7 +277,11 @@ class RandomRun:
         if self.rng.random() < 0.1:
             return _requested("teleport", self.rng.choice(_PROBLEMS))
         problem = ErrorReason.TOOL_ARGUMENTS_INVALID if self.rng.random() < 0.1 else None
-        return _requested(self.rng.choice(self.package.tools).name, problem, self.rng.choice(_AVAILABILITIES))
+        call = _requested(self.rng.choice(self.package.tools).name, problem, self.rng.choice(_AVAILABILITIES))
+        if problem is None and self.rng.random() < 0.15:
+            asks = _asking(self.rng.choice(["", "writes"]), call.arguments.digest)
+            return structs.replace(call, findings=structs.replace(call.findings, policies=(asks,)))
+        return call
 
     def _tool(self, effect: e.CallTool) -> i.Input:
         call_id, attempt, dice = effect.call_id, effect.attempt, self.rng.random()
@@ -268,6 +322,9 @@ class RandomRun:
             case e.AwaitExecutor():
                 self.now = max(self.now, effect.not_before)
                 return i.ExecutorAwaited(at=self.now, call_id=effect.call_id, attempt=effect.attempt, has_place=True)
+            case e.AwaitApproval():
+                self.now = max(self.now, effect.due)
+                return i.ApprovalDue(at=self.now, call_id=effect.call_id, approval_id=effect.approval_id)
             case e.AwaitReconcile():
                 self.now = max(self.now, effect.not_before)
                 return _may_ask(effect, self.now, has_place=True)

@@ -15,6 +15,7 @@ from runwright.core import effects as e
 from runwright.core import inputs as i
 from runwright.core import records as r
 from runwright.core.apply import fold
+from runwright.core.approvals import ApprovalVerdict
 from runwright.core.errors import ErrorReason
 from runwright.core.ids import EffectId
 from runwright.core.kinds import TERMINAL, EventKind, kind_of
@@ -22,10 +23,12 @@ from runwright.core.machine import decide, pending, status, waiting_on
 from runwright.core.machine.rounds import MAX_LOSSES
 from runwright.core.outcomes import CallPhase, ReconcileAnswer, Resolution, RunPhase, RunStatus
 from runwright.core.package import RuntimePackage
+from runwright.core.places_held import places_held
 from runwright.core.policy import Decision, PolicyStage, Verdict
 from runwright.core.state import CallState, RunState, may_start_call
 
 from tests.core import builders as b
+from tests.properties.approval_ledger import ApprovalLedger
 from tests.properties.random_runs import RandomRun
 
 OF_REMOTE_POLICIES = {
@@ -52,6 +55,7 @@ class Ledger:
         self._sent_for_good: set[EffectId] = set()
         self._passed: set[EffectId] = set()  # calls that policy allowed
         self._unknown = set[EffectId]()  # the calls whose outcome is unknown
+        self._approvals = ApprovalLedger("local")
         self._asking: dict[EffectId, tuple[int, bool]] = {}  # calls asked about: the last ask, and whether it is open
         self._next_ask: dict[EffectId, int] = {}
         self._unreleased = set[EffectId]()  # the calls of which the model has not been told
@@ -61,11 +65,8 @@ class Ledger:
         assert not self.ended, "nothing follows the end"
         assert record.at >= self.time, "times never decrease"
         self._check_asking(record)
+        self._check_approval(record)
         match record:
-            case r.ReconcileStarted():
-                self._ask(record)
-            case r.ReconcileEnded():
-                self._end_ask(record)
             case r.ModelAttemptStarted():
                 self._start_model(record)
             case r.ModelMessageCompleted() | r.ModelAttemptFailed():
@@ -87,7 +88,7 @@ class Ledger:
                 assert record.call_id in self._unreleased, "only what is held is released, and once"
                 assert not self.cancelled, "nobody is told anything after a cancel"
                 self._unreleased.remove(record.call_id)
-            case r.ToolFailed() | r.ToolDenied():
+            case r.ToolFailed() | r.ToolDenied() | r.ApprovalSuperseded():
                 self._passed.discard(record.call_id)
             case r.ToolRecoveryRequired():
                 self._unknown.add(record.call_id)
@@ -107,9 +108,23 @@ class Ledger:
                 self._end(record)
         self.time, self._previous = record.at, record
 
+    def _check_approval(self, record: r.Record) -> None:
+        """Who is asked, and what they let pass."""
+        self._approvals.check(record)
+        match record:
+            case r.ApprovalRequested() | r.ApprovalEscalated():
+                current = record.current_set if isinstance(record, r.ApprovalEscalated) else 0
+                self.intents.add((EffectId(record.approval_id), "approval", current + 1))
+            case r.ApprovalDecided(verdict=ApprovalVerdict.APPROVE):
+                self._passed.add(record.call_id)
+
     def _check_asking(self, record: r.Record) -> None:
         """What settles a call comes behind the result of every ask about it, and settles the asking."""
         call_id = getattr(record, "call_id", None) or getattr(record, "effect_id", None) or EffectId("")
+        if isinstance(record, r.ReconcileStarted):
+            self._ask(record)
+        elif isinstance(record, r.ReconcileEnded):
+            self._end_ask(record)
         if isinstance(record, r.ReconcileStarted | r.ReconcileEnded) or call_id not in self._asking:
             return
         assert not self._asking[call_id][1], "no ask is left without a result"
@@ -199,7 +214,7 @@ def _step(run: RandomRun, ledger: Ledger, input_: i.Input) -> None:
     new = run.give(input_)
     assert not (ended and new), "an ended run accepts nothing"
     assert not (late and new), "news of what is not under way change nothing"
-    places = {*i.places_held(input_)}
+    places = {*places_held(input_)}
     for record in new:
         ledger.check(record)
         if isinstance(record, r.ReconcileStarted):

@@ -14,6 +14,7 @@ import yaml
 from pydantic import ValidationError
 from runwright.adapters.json_schema import JsonSchemaChecker
 from runwright.adapters.package_documents import examine_document
+from runwright.core.approval_rules import ApprovalSpec
 from runwright.core.package import FORMATS, RuntimePackage, ToolSpec
 from runwright.core.package_findings import PackageFinding
 from runwright.core.policy_rules import PolicyRule, PolicySpec
@@ -59,6 +60,9 @@ FULL: dict[str, Any] = {
     "sidecars": {schema_digest(SIDECAR): SIDECAR},
 }
 RULE = {"stage": "run_start", "when": "run.session_id == 'a'", "then": "deny", "code": "too.bold", "message": "No."}
+ASKING = {"stage": "pre_tool", "then": "ask", "approval": "writes"}
+APPROVERS = [{"roles": ["approver"], "principals": ["ann"], "for": "1h"}, {"principals": ["bob"]}]
+APPROVAL = {"sets": APPROVERS, "expires": "8h", "on_expiry": "abort_run", "four_eyes": True}
 REMOTE = {
     **{"remote": "compliance", "stages": ["input", "pre_tool"], "cache": True},
     **{"timeout_ms": 20, "max_attempts": 2, "unavailable_timeout_ms": 30},
@@ -70,13 +74,22 @@ WITH_RULES: dict[str, Any] = {
         {"rules": [RULE, {**RULE, "then": "interrupt"}], "mode": "shadow"},
         {"builtin": "allow-declared"},
         REMOTE,
+        {"rules": [ASKING]},
     ],
+    "approvals": {"writes": APPROVAL, "sends": {**APPROVAL, "expires": "30h"}},
 }
 OTHER: dict[str, Any] = {
     "runwright-package-v0": "runwright-package-v1-draft",
     "builtin:allow-declared": "builtin:read-only",
     "write": "process",
     "object": None,  # what must be so is no leaf that can be changed
+    "ask": None,  # beside an approval
+    "writes": "sends",
+    "approver": "admin",
+    "1h": "90m",
+    "8h": "9h",
+    "30h": "2d",
+    "abort_run": "deny",
     "high": "low",
     "run_start": "output",
     "input": "run_start",
@@ -90,7 +103,7 @@ OTHER: dict[str, Any] = {
 
 
 # What cannot stand beside the other value of a field.
-WITHOUT = {"idempotent": ("reconcilable", "reconcile_for"), "reconcilable": ("reconcile_for",)}
+WITHOUT = {"stage": ("approval",), "idempotent": ("reconcilable", "reconcile_for"), "reconcilable": ("reconcile_for",)}
 
 
 def leaves(value: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
@@ -136,7 +149,8 @@ def test_the_packages_above_set_every_field() -> None:
         (RuntimePackage, [FULL, WITH_RULES]),
         (ToolSpec, FULL["tools"]),
         (PolicySpec, WITH_RULES["policies"]),
-        (PolicyRule, [RULE]),
+        (PolicyRule, [RULE, ASKING]),
+        (ApprovalSpec, [APPROVAL]),
     ):
         assert set(model.model_fields) == {name for each in written for name in each}, model
 
@@ -148,7 +162,8 @@ def test_every_leaf_of_a_package_changes_its_fingerprint(of: dict[str, Any], for
     before = RuntimePackage.model_validate(full).fingerprint()
     seen = {before}
     beside = [path for path in leaves(full) if "sidecars" in path or "schema_digest" in path]
-    paths = [path for path in leaves(full) if at(full, path) != "object" and path not in [("format",), *beside]]
+    left = [("format",), *beside]
+    paths = [path for path in leaves(full) if OTHER.get(at(full, path), "") is not None and path not in left]
 
     for path in paths:
         other = other_than(at(full, path)) if path[-1] != "name" or path[0] == "agent" else f"{at(full, path)}_x"
@@ -271,8 +286,8 @@ def no_condition(package: dict[str, Any], chance: random.Random) -> str:
 
 def of_a_later_version(package: dict[str, Any], chance: random.Random) -> str:
     """A field that nothing serves yet."""
-    package["approvals"] = {}
-    return "approvals"
+    package["outputs"] = {}
+    return "outputs"
 
 
 def another_sidecar(package: dict[str, Any], chance: random.Random) -> str:

@@ -54,7 +54,7 @@ class Appends(JournalWrapper):
 @pytest.fixture
 def beside(monkeypatch: pytest.MonkeyPatch) -> Callable[[type[Record], SideRowsOf], None]:
     """Gives a kind of record side rows."""
-    return lambda record, rows: monkeypatch.setitem(kinds._SIDE_ROWS, record, rows)
+    return lambda record, rows: monkeypatch.setitem(kinds._SIDE_ROWS, record, lambda _, one: rows(one))
 
 
 @pytest.fixture

@@ -12,7 +12,8 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
 from grpc_health.v1 import health_pb2
 from runwright._gen.runwright.callback.v1 import callback_registry_service_pb2 as callback_pb
-from runwright._gen.runwright.v1 import package_pb2, run_pb2
+from runwright._gen.runwright.v1 import approval_pb2, package_pb2, run_pb2
+from runwright._gen.runwright.v1 import approval_service_pb2 as approval_pb
 from runwright._gen.runwright.v1 import package_service_pb2 as package_pb
 from runwright._gen.runwright.v1 import runtime_service_pb2 as pb
 from runwright.transport.methods import METHODS
@@ -22,8 +23,18 @@ from tests.transport.serving import registration, run_request, scope, subscripti
 
 SERVICE = "/runwright.v1.RuntimeService/"
 PACKAGES = "/runwright.v1.PackageService/"
+APPROVALS = "/runwright.v1.ApprovalService/"
 REGISTRY = "/runwright.callback.v1.CallbackRegistryService/"
-STREAMING = ("Subscribe", "ExportRun")
+STREAMING = ("Subscribe", "ExportRun", "WatchApprovals")
+DECISION = approval_pb.DecisionRequest(
+    approval_id="run-1/a1.1.1",
+    digest=f"sha256:runwright-approval-v1:{'0' * 64}",
+    verdict=approval_pb2.APPROVAL_VERDICT_DENY,
+    message="not now",
+    note="seen",
+    on_behalf_of="bob",
+    request_id="decision-1",
+)
 FINGERPRINT = f"sha256:runwright-package-v0:{'0' * 64}"
 DOCUMENT = json.dumps(b.package(b.says("hi"), id="desk").model_dump(mode="json"))
 GOOD: Mapping[str, Message] = {
@@ -73,6 +84,13 @@ GOOD: Mapping[str, Message] = {
     PACKAGES + "ResolvePackage": package_pb.ResolvePackageRequest(
         package=run_pb2.PackageSelector(fingerprint=FINGERPRINT), budget=package_pb2.Budget(rounds=3), agent_id="helper"
     ),
+    APPROVALS + "ListApprovals": approval_pb.ListApprovalsRequest(
+        page_size=5, states=[approval_pb2.APPROVAL_STATE_DENIED], agent_id="helper", tool="write", risk="high"
+    ),
+    APPROVALS + "GetApproval": approval_pb.GetApprovalRequest(approval_id="run-1/a1.1.1", include_arguments=True),
+    APPROVALS + "WatchApprovals": approval_pb.WatchApprovalsRequest(mine=True),
+    APPROVALS + "DecideApproval": approval_pb.DecideApprovalRequest(decision=DECISION),
+    APPROVALS + "BatchDecide": approval_pb.BatchDecideRequest(decisions=[DECISION, DECISION]),
     REGISTRY + "RegisterCallback": registration("one", tools=["look"], credential="x", lease=5),
     REGISTRY + "UnregisterCallback": callback_pb.UnregisterCallbackRequest(callback_id="one"),
     REGISTRY + "ListCallbacks": callback_pb.ListCallbacksRequest(page_size=5, executor="tools"),

@@ -17,6 +17,8 @@ from tests.adapters.models.asking import provider_at
 from tests.adapters.models.fake_vendor import Answer, fake_vendor
 from tests.runtime.parts import HeldTool
 from tests.runtime.watching import quiet
+from tests.transport.pending_approvals import ABORT, asking_bench, waiting
+from tests.transport.pending_approvals import decide as decide_approval
 from tests.transport.policy_hosts import NoAnswer
 from tests.transport.refused_calls import Stage
 from tests.transport.serving import CALL_SECONDS, Served
@@ -108,6 +110,14 @@ async def effect_unknown(stage: Stage) -> Ending:
     await in_repair(served)
     ending = decision(resolution=run_pb2.RESOLUTION_END_RUN)
     await served.stub.ResolveEffect(ending, timeout=CALL_SECONDS)
+    error = (await served.stub.Wait(pb.WaitRequest(run_id="run-1"), timeout=CALL_SECONDS)).run.error
+    return Ending(error.reason, dict(error.metadata))
+
+
+async def approval_aborted(stage: Stage) -> Ending:
+    served = await stage.serve(asking_bench())
+    await waiting(served)
+    await decide_approval(served, verdict=ABORT)
     error = (await served.stub.Wait(pb.WaitRequest(run_id="run-1"), timeout=CALL_SECONDS)).run.error
     return Ending(error.reason, dict(error.metadata))
 

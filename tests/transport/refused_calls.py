@@ -25,6 +25,8 @@ from tests.runtime.journals import FailingJournal, UnreadableJournal, journal_br
 from tests.runtime.parts import HeldProvider, HeldTool
 from tests.runtime.watching import key, quiet, stood_still
 from tests.transport.known import add_key, authenticator, bearer, keys_for
+from tests.transport.pending_approvals import People, asking_bench, waiting
+from tests.transport.pending_approvals import decide as decide_approval
 from tests.transport.serving import (
     CALL_SECONDS,
     Refusal,
@@ -194,6 +196,50 @@ async def effect_already_resolved(stage: Stage) -> Refusal:
     await in_repair(served)
     await served.stub.ResolveEffect(decision(), timeout=CALL_SECONDS)
     return await refused(served.stub.ResolveEffect(decision(request_id="d-2"), timeout=CALL_SECONDS))
+
+
+async def approval_not_found(stage: Stage) -> Refusal:
+    return await refused(decide_approval(await stage.serve()))
+
+
+async def approval_already_decided(stage: Stage) -> Refusal:
+    served = await stage.serve(asking_bench())
+    await waiting(served)
+    await decide_approval(served)
+    return await refused(decide_approval(served, request_id="d-2"))
+
+
+async def approval_expired(stage: Stage) -> Refusal:
+    served = await stage.serve(asking_bench())
+    await waiting(served)
+    served.bench.manual_clock.advance(3_600_000_000)
+    return await refused(decide_approval(served))
+
+
+async def approval_withdrawn(stage: Stage) -> Refusal:
+    served = await stage.serve(asking_bench())
+    await waiting(served)
+    await served.stub.Cancel(pb.CancelRequest(run_id="run-1"), timeout=CALL_SECONDS)
+    return await refused(decide_approval(served))
+
+
+async def approval_digest_mismatch(stage: Stage) -> Refusal:
+    served = await stage.serve(asking_bench())
+    await waiting(served)
+    return await refused(decide_approval(served, digest=f"sha256:runwright-approval-v1:{'0' * 64}"))
+
+
+async def approver_not_allowed(stage: Stage) -> Refusal:
+    people = People(stage.directory)
+    served = await stage.serve(asking_bench(people.known), authenticator=people.known)
+    await waiting(served, people.caller)
+    return await refused(decide_approval(served, people.hal))
+
+
+async def approver_missing(stage: Stage) -> Refusal:
+    people = People(stage.directory)
+    served = await stage.serve(asking_bench(people.known, sets=[{"principals": ["zoe"]}]))
+    return await refused(starting(served))
 
 
 async def draining(stage: Stage) -> Refusal:

@@ -14,7 +14,7 @@ from tests.transport.known import authenticator, bearer, keys_for
 from tests.transport.serving import CALL_SECONDS, refusal_of
 
 EVERYBODY = {"author", "caller", "observer", "approver", "executor", "policy", "repairer", "admin"}
-PACKAGES = "/runwright.v1.PackageService"
+PACKAGES, APPROVALS = "/runwright.v1.PackageService", "/runwright.v1.ApprovalService"
 READERS = {"caller", "observer", "approver", "repairer", "admin"}
 TABLE = {
     "/runwright.v1.RuntimeService/StartRun": {"caller", "admin"},
@@ -38,13 +38,18 @@ TABLE = {
     f"{PACKAGES}/ListTagHistory": READERS | {"author"},
     f"{PACKAGES}/ValidatePackage": {"author", "admin"},
     f"{PACKAGES}/ResolvePackage": {"author", "caller", "admin"},
+    f"{APPROVALS}/ListApprovals": {"approver", "observer", "admin"},
+    f"{APPROVALS}/GetApproval": {"approver", "observer", "admin"},
+    f"{APPROVALS}/WatchApprovals": {"approver", "observer", "admin"},
+    f"{APPROVALS}/DecideApproval": {"approver", "admin"},
+    f"{APPROVALS}/BatchDecide": {"approver", "admin"},
     "/runwright.callback.v1.CallbackRegistryService/RegisterCallback": {"executor", "policy", "admin"},
     "/runwright.callback.v1.CallbackRegistryService/UnregisterCallback": {"executor", "policy", "admin"},
     "/runwright.callback.v1.CallbackRegistryService/ListCallbacks": EVERYBODY - {"approver", "author"},
     "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo": EVERYBODY,
     "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo": EVERYBODY,
 }
-STREAMS = ("Subscribe", "ExportRun")
+STREAMS = ("Subscribe", "ExportRun", "WatchApprovals")
 
 
 def test_the_table_has_every_method_that_asks_for_a_key() -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import grpc
 import pytest
 from grpc_reflection.v1alpha import reflection_pb2
+from runwright._gen.runwright.v1 import approval_service_pb2 as approval_pb
 from runwright._gen.runwright.v1 import runtime_service_pb2 as pb
 from runwright.adapters.keys import LOOK_EVERY_US, KeyFileAuthenticator, KeysFile, read_keys, write_keys
 from runwright.core.principal import Role
@@ -44,6 +45,14 @@ async def watch_everything(served: Served, key: str) -> Any:
     return call
 
 
+async def watch_approvals(served: Served, key: str) -> Any:
+    request = approval_pb.WatchApprovalsRequest()
+    method = "/runwright.v1.ApprovalService/WatchApprovals"
+    call = served.channel().unary_stream(method)(request.SerializeToString(), metadata=bearer(key))
+    await call.read()
+    return call
+
+
 async def wait(served: Served, key: str) -> Any:
     before = len(served.bench.manual_clock.waiting)
     call = served.channel().unary_unary(RUNTIME + "Wait")(
@@ -67,6 +76,7 @@ def reflection(version: str) -> Callable[[Served, str], Any]:
 GOING_ON = {
     "stream of a run": subscribe,
     "stream of all runs": watch_everything,
+    "stream of approvals": watch_approvals,
     "wait": wait,
     "reflection v1": reflection("v1"),
     "reflection v1alpha": reflection("v1alpha"),
@@ -76,7 +86,9 @@ GOING_ON = {
 def test_every_method_that_lasts_is_tried() -> None:
     lasting = {method.name for method in METHODS if method.lasting and method.roles is not None}
 
-    assert lasting == {"Subscribe", "Wait", "ServerReflectionInfo"}, "another one belongs into GOING_ON"
+    assert lasting == {"Subscribe", "WatchApprovals", "Wait", "ServerReflectionInfo"}, (
+        "another one belongs into GOING_ON"
+    )
 
 
 async def ending(call: Any) -> tuple[grpc.StatusCode, str]:

@@ -190,6 +190,7 @@ def test_reflection_lists_what_is_served(grpc_channel: Any, version: str) -> Non
     names = {service.name for service in answer.list_services_response.service}
     assert names == {
         SERVICE,
+        "runwright.v1.ApprovalService",
         "runwright.v1.PackageService",
         "grpc.health.v1.Health",
         "grpc.reflection.v1.ServerReflection",

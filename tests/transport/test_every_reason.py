@@ -61,6 +61,13 @@ REFUSED_CALLS: dict[ErrorReason, tuple[Scenario, grpc.StatusCode]] = {
     R.EFFECT_NOT_UNKNOWN: (calls.effect_not_unknown, Code.FAILED_PRECONDITION),
     R.EFFECT_ATTEMPT_STALE: (calls.effect_attempt_stale, Code.FAILED_PRECONDITION),
     R.EFFECT_ALREADY_RESOLVED: (calls.effect_already_resolved, Code.FAILED_PRECONDITION),
+    R.APPROVAL_NOT_FOUND: (calls.approval_not_found, Code.NOT_FOUND),
+    R.APPROVAL_ALREADY_DECIDED: (calls.approval_already_decided, Code.FAILED_PRECONDITION),
+    R.APPROVAL_EXPIRED: (calls.approval_expired, Code.FAILED_PRECONDITION),
+    R.APPROVAL_WITHDRAWN: (calls.approval_withdrawn, Code.FAILED_PRECONDITION),
+    R.APPROVAL_DIGEST_MISMATCH: (calls.approval_digest_mismatch, Code.FAILED_PRECONDITION),
+    R.APPROVER_NOT_ALLOWED: (calls.approver_not_allowed, Code.PERMISSION_DENIED),
+    R.APPROVER_MISSING: (calls.approver_missing, Code.FAILED_PRECONDITION),
 }
 FAILED_RUNS: dict[ErrorReason, Scenario] = {
     R.PROVIDER_FAILED: runs.provider_failed,
@@ -75,6 +82,7 @@ FAILED_RUNS: dict[ErrorReason, Scenario] = {
     R.CANCELLED: runs.cancelled,
     R.EFFECT_UNKNOWN: runs.effect_unknown,
     R.POLICY_INTERRUPT: runs.policy_interrupt,
+    R.APPROVAL_ABORTED: runs.approval_aborted,
 }
 FAILED_TOOL_CALLS: dict[ErrorReason, Scenario] = {
     R.EXECUTOR_UNAVAILABLE: runs.executor_unavailable,

@@ -22,7 +22,7 @@ FAULTY = """format: runwright-package-v0
 id: bad id
 agent: {id: helper, nmae: Helper}
 provider: {adapter: scripted}
-approvals: {}
+outputs: {}
 tools:
   - {name: look, executor: tools, effect: fly}
   - {name: look, executor: tools, effect: read, parameters: {type: objekt}}
@@ -208,7 +208,7 @@ async def test_everything_that_is_wrong_comes_in_one_answer_with_its_place(serve
         ("id", "pattern", 2, ""),
         ("agent.nmae", "unknown_field", 3, "name"),
         ("provider.model", "required", 4, ""),
-        ("approvals", "later_field", 5, ""),
+        ("outputs", "later_field", 5, ""),
         ("tools.0.effect", "choice", 7, ""),
         ("tools.1.name", "unique", 8, ""),
         ("tools.1.parameters", "schema", 8, ""),

@@ -77,11 +77,10 @@ async def test_a_rule_allows_what_its_condition_holds_for_and_nothing_else(serve
     ("rule", "verdict", "code", "told"),
     [
         ({"then": "deny", "code": "not_here", "message": "Try below /srv."}, "DENY", "not_here", "Try below /srv."),
-        ({"then": "ask", "code": "risky"}, "ASK", "policy.nobody_can_approve", "nobody can"),
         ({"when": "args.missing == 1", "then": "allow"}, "DENY", "policy.condition_failed", ""),
         ({"when": "args.path", "then": "allow"}, "DENY", "policy.condition_failed", ""),
     ],
-    ids=["deny", "ask", "fails", "no truth value"],
+    ids=["deny", "fails", "no truth value"],
 )
 async def test_the_strictest_of_all_rules_counts(
     serve: Serve, rule: dict[str, str], verdict: str, code: str, told: str

@@ -93,7 +93,6 @@ async def test_what_a_remote_policy_allows_is_done(serve: Serve, host_of: StartH
     ("answer", "code"),
     [
         (says("DENY", code="not_today", message="Not today."), "not_today"),
-        (says("ASK"), "policy.nobody_can_approve"),
         (says("ALLOW", subject_digest="sha256:of something else"), "policy.answer_invalid"),
         (says("ALLOW", subject_digest=""), "policy.answer_invalid"),
         (says("UNSPECIFIED"), "policy.answer_invalid"),
@@ -122,6 +121,23 @@ async def test_what_it_does_not_allow_in_so_many_words_is_denied_on_record(
     assert len(host.asked) == 1, "asking again would change nothing"
     [answered] = await events(served, "policy_answered")
     assert answered.HasField("error") == (code == "policy.answer_invalid")
+
+
+async def test_what_it_asks_for_waits_for_somebody_to_approve_it(serve: Serve, host_of: StartHost) -> None:
+    served, tools = await served_with(serve, asking())
+    await register(served, await host_of(says("ASK", code="look_at_it")))
+
+    await served.start()
+
+    async with asyncio.timeout(CALL_SECONDS):
+        async for response in served.stub.Subscribe(subscription()):
+            asked = [frame.event for frame in response.frames if frame.event.HasField("approval_requested")]
+            if asked:
+                break
+
+    [requested] = [event.approval_requested for event in asked]
+    assert (requested.code, requested.policy_ref) == ("look_at_it", "policies.0")
+    assert tools.ledger == []
 
 
 async def test_an_interrupt_ends_the_run_with_nothing_left_open(serve: Serve, host_of: StartHost) -> None:

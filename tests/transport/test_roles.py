@@ -14,10 +14,10 @@ from tests.transport.conftest import Serve
 from tests.transport.known import bearer, keys_for
 from tests.transport.serving import CALL_SECONDS, refused
 
-PACKAGES = "/runwright.v1.PackageService/"
+PACKAGES, APPROVALS = "/runwright.v1.PackageService/", "/runwright.v1.ApprovalService/"
 RUNTIME, CALLBACKS = "/runwright.v1.RuntimeService/", "/runwright.callback.v1.CallbackRegistryService/"
 HEALTH = "/grpc.health.v1.Health/"
-STREAMING = ("Subscribe", "ExportRun", "Watch", "ServerReflectionInfo")
+STREAMING = ("Subscribe", "ExportRun", "Watch", "WatchApprovals", "ServerReflectionInfo")
 EVERYBODY = "admin approver author caller executor observer policy repairer"
 MAY = {
     RUNTIME + "StartRun": "admin caller",
@@ -41,6 +41,11 @@ MAY = {
     PACKAGES + "ListTagHistory": "admin approver author caller observer repairer",
     PACKAGES + "ValidatePackage": "admin author",
     PACKAGES + "ResolvePackage": "admin author caller",
+    APPROVALS + "ListApprovals": "admin approver observer",
+    APPROVALS + "GetApproval": "admin approver observer",
+    APPROVALS + "WatchApprovals": "admin approver observer",
+    APPROVALS + "DecideApproval": "admin approver",
+    APPROVALS + "BatchDecide": "admin approver",
     CALLBACKS + "RegisterCallback": "admin executor policy",
     CALLBACKS + "UnregisterCallback": "admin executor policy",
     CALLBACKS + "ListCallbacks": "admin caller executor observer policy repairer",

@@ -15,7 +15,8 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor, MethodDescri
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
 from runwright._gen.runwright.callback.v1 import callback_registry_service_pb2 as callback_pb
-from runwright._gen.runwright.v1 import content_pb2, run_pb2
+from runwright._gen.runwright.v1 import approval_pb2, content_pb2, run_pb2
+from runwright._gen.runwright.v1 import approval_service_pb2 as approval_pb
 from runwright._gen.runwright.v1 import package_service_pb2 as package_pb
 from runwright._gen.runwright.v1 import runtime_service_pb2 as pb
 from runwright.testing import FunctionTools
@@ -46,6 +47,12 @@ def _document(team: str, **fields: Any) -> str:
     return json.dumps(b.package(id=f"package-{team}", **fields).model_dump(mode="json"))
 
 
+_DECISION = approval_pb.DecisionRequest(
+    approval_id="run-b/a1.1.1",
+    digest=f"sha256:runwright-approval-v1:{'0' * 64}",
+    verdict=approval_pb2.APPROVAL_VERDICT_DENY,
+    request_id="decision-1",
+)
 OWN: Mapping[str, Message] = {
     "StartRun": pb.StartRunRequest(run=run_request("")),
     "Cancel": pb.CancelRequest(run_id="run-b", reason="enough"),
@@ -70,6 +77,11 @@ OWN: Mapping[str, Message] = {
     "ListTagHistory": package_pb.ListTagHistoryRequest(tag="tag-b"),
     "ValidatePackage": package_pb.ValidatePackageRequest(document=_document("b")),
     "ResolvePackage": package_pb.ResolvePackageRequest(),
+    "ListApprovals": approval_pb.ListApprovalsRequest(),
+    "GetApproval": approval_pb.GetApprovalRequest(approval_id="run-b/a1.1.1", include_arguments=True),
+    "WatchApprovals": approval_pb.WatchApprovalsRequest(),
+    "DecideApproval": approval_pb.DecideApprovalRequest(decision=_DECISION),
+    "BatchDecide": approval_pb.BatchDecideRequest(decisions=[_DECISION]),
     "RegisterCallback": registration("callback-b"),
     "UnregisterCallback": callback_pb.UnregisterCallbackRequest(callback_id="callback-b"),
     "ListCallbacks": callback_pb.ListCallbacksRequest(),
@@ -207,7 +219,9 @@ async def test_nothing_of_another_namespace_is_read_or_changed(serve: Serve, tmp
     leaks = [one for one, (_, came) in zip(message, answers, strict=True) if SECRET.encode() in came]
     assert leaks == []
     assert await everything(served, team_a) == before, "team A's runs stand where they stood"
-    by_id = {code for name, path, word, code in message if path == ("run_id",) and name != "StartRun"}
+    by_id = {
+        code for name, path, word, code in message if path == ("run_id",) and name not in ("StartRun", "ListApprovals")
+    }
     assert by_id <= {grpc.StatusCode.NOT_FOUND, grpc.StatusCode.INVALID_ARGUMENT}
     tool.let_go.set()
 

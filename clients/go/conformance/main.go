@@ -71,6 +71,8 @@ func (p *program) perform(asked request) (result any, err error) {
 		"wait": p.wait, "list": p.list, "list_events": p.listEvents, "server_info": p.serverInfo,
 		"subscribe": p.subscribe, "read": p.read, "cursor": p.cursor, "unsubscribe": p.unsubscribe,
 		"resolve_effect": p.resolveEffect, "unknown_effects": p.unknownEffects,
+		"list_approvals": p.listApprovals, "get_approval": p.getApproval, "decide_approval": p.decideApproval,
+		"batch_decide": p.batchDecide, "watch_approvals": p.watchApprovals,
 		"put_package": p.putPackage, "get_package": p.getPackage, "list_packages": p.listPackages,
 		"tag_package": p.tagPackage, "tag_history": p.tagHistory, "validate_package": p.validatePackage,
 		"resolve_package": p.resolvePackage, "package_fingerprint": p.packageFingerprint,
@@ -152,6 +154,8 @@ type arguments struct {
 	ExpectedPrevious *string                    `json:"expected_previous"`
 	RequestID        string                     `json:"request_id"`
 	EffectID         string                     `json:"effect_id"`
+	ApprovalID       string                     `json:"approval_id"`
+	Mine             bool                       `json:"mine"`
 	Attempt          uint32                     `json:"attempt"`
 	Resolution       string                     `json:"resolution"`
 	Result           *string                    `json:"result"`
@@ -327,6 +331,77 @@ func (p *program) unknownEffects(ctx context.Context, args arguments) (any, erro
 		}
 	}
 	return object{"effects": effects}, nil
+}
+
+func (p *program) listApprovals(ctx context.Context, args arguments) (any, error) {
+	filter, err := decode(args.raw, &runwright.ApprovalFilter{})
+	if err != nil {
+		return nil, err
+	}
+	approvals := []json.RawMessage{}
+	for approval, err := range p.connected().ListApprovals(ctx, filter) {
+		if err != nil {
+			return nil, err
+		}
+		approvals = append(approvals, encode(approval))
+	}
+	return object{"approvals": approvals}, nil
+}
+
+func (p *program) getApproval(ctx context.Context, args arguments) (any, error) {
+	approval, err := p.connected().GetApproval(ctx, args.ApprovalID)
+	if err != nil {
+		return nil, err
+	}
+	return object{"approval": encode(approval)}, nil
+}
+
+func (p *program) decideApproval(ctx context.Context, args arguments) (any, error) {
+	decision, err := decode(args.raw, &runwright.ApprovalDecision{})
+	if err != nil {
+		return nil, err
+	}
+	decided, err := p.connected().DecideApproval(ctx, decision)
+	if err != nil {
+		return nil, err
+	}
+	return object{"approval": encode(decided.GetApproval()), "decided": decided.GetDecided()}, nil
+}
+
+func (p *program) batchDecide(ctx context.Context, args arguments) (any, error) {
+	batch, err := decode(args.raw, &runwrightv1.BatchDecideRequest{})
+	if err != nil {
+		return nil, err
+	}
+	results, err := p.connected().BatchDecide(ctx, batch.GetDecisions()...)
+	if err != nil {
+		return nil, err
+	}
+	encoded := []json.RawMessage{}
+	for _, result := range results {
+		encoded = append(encoded, encode(result))
+	}
+	return object{"results": encoded}, nil
+}
+
+func (p *program) watchApprovals(ctx context.Context, args arguments) (any, error) {
+	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
+	defer cancel()
+	options := []runwright.WatchOption{runwright.WithApprovalsAfter(args.After)}
+	if args.Mine {
+		options = append(options, runwright.WithMine())
+	}
+	updates := []any{}
+	for update, err := range p.connected().WatchApprovals(ctx, options...) {
+		if err != nil {
+			return nil, err
+		}
+		updates = append(updates, object{"approval": encode(update.Approval), "cursor": update.Cursor})
+		if len(updates) == args.Count {
+			break
+		}
+	}
+	return object{"updates": updates}, nil
 }
 
 func (p *program) wait(ctx context.Context, args arguments) (any, error) {

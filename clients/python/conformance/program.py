@@ -11,10 +11,12 @@ from typing import Any
 
 import betterproto2
 
-from runwright_client import Budget as RunBudget
 from runwright_client import (
+    ApprovalState,
+    ApprovalVerdict,
     CannotSay,
     Client,
+    DecisionRequest,
     EventFilter,
     EventFrame,
     EventView,
@@ -42,6 +44,7 @@ from runwright_client import (
     package_fingerprint,
     replace_arguments,
 )
+from runwright_client import Budget as RunBudget
 
 Args = dict[str, Any]
 READ_SECONDS = 20.0
@@ -241,6 +244,41 @@ class Program:
                 if unknown.run.run_id == args["run_id"]:
                     found.append(shown(unknown.effect))
         return {"effects": found}
+
+    async def list_approvals(self, args: Args) -> Args:
+        """Lists approvals, over all pages."""
+        filters = ("mine", "agent_id", "tool", "risk", "run_id", "page_size")
+        named = {name: args[name] for name in filters if name in args}
+        states = [ApprovalState[name.removeprefix("APPROVAL_STATE_")] for name in args.get("states", ())]
+        async with contextlib.aclosing(self.client.list_approvals(states=states, **named)) as listed:
+            return {"approvals": [shown(approval) async for approval in listed]}
+
+    async def get_approval(self, args: Args) -> Args:
+        """Looks at an approval."""
+        return {"approval": shown(await self.client.get_approval(args["approval_id"]))}
+
+    async def decide_approval(self, args: Args) -> Args:
+        """Decides on an approval."""
+        words = {name: args[name] for name in ("message", "note", "on_behalf_of", "request_id") if name in args}
+        verdict = ApprovalVerdict[args["verdict"].removeprefix("APPROVAL_VERDICT_")]
+        made = await self.client.decide_approval(args["approval_id"], args["digest"], verdict, **words)
+        return {"approval": shown(made.approval), "decided": made.decided}
+
+    async def batch_decide(self, args: Args) -> Args:
+        """Decides on several approvals."""
+        decisions = [DecisionRequest.from_dict(each) for each in args["decisions"]]
+        return {"results": [shown(result) for result in await self.client.batch_decide(decisions)]}
+
+    async def watch_approvals(self, args: Args) -> Args:
+        """Takes so many updates, and leaves."""
+        found: list[Args] = []
+        watching = self.client.watch_approvals(after=args.get("after", ""), mine=args.get("mine", False))
+        async with asyncio.timeout(READ_SECONDS), contextlib.aclosing(watching) as updates:
+            async for update in updates:
+                found.append({"approval": shown(update.approval), "cursor": update.cursor})
+                if len(found) == args["count"]:
+                    break
+        return {"updates": found}
 
     async def wait(self, args: Args) -> Args:
         """Waits for a run's end."""

@@ -4,6 +4,8 @@ import { EventEmitter, once } from "node:events";
 import { createInterface } from "node:readline";
 import { fromJson, type JsonValue } from "@bufbuild/protobuf";
 import {
+  ApprovalState,
+  ApprovalVerdict,
   allow,
   cannotSay,
   Client,
@@ -30,7 +32,9 @@ import {
   replaceArguments,
 } from "@runwright/client";
 import {
+  ApprovalSchema,
   BudgetSchema,
+  DecisionResultSchema,
   EffectResolutionSchema,
   EventFrameSchema,
   GetPackageResponseSchema,
@@ -155,6 +159,10 @@ class Tools {
     const context = { run_id, turn_id, round, call_id, attempt, idempotency_key, tool, package_fingerprint };
     return { arguments: args, context: { ...context, deadline: deadline?.toISOString() } };
   }
+}
+
+function verdictOf(name: JsonValue | undefined): ApprovalVerdict {
+  return ApprovalVerdict[text(name).replace("APPROVAL_VERDICT_", "") as keyof typeof ApprovalVerdict];
 }
 
 function texts(values: JsonValue): string[] {
@@ -289,6 +297,59 @@ const operations: Record<string, (args: Args) => JsonValue | Promise<JsonValue>>
       if (run.runId === runId) effects.push(json(OpenEffectSchema, effect));
     }
     return { effects };
+  },
+  async list_approvals(args) {
+    const approvals: JsonValue[] = [];
+    const states = optional(args["states"], (given) =>
+      (given as string[]).map(
+        (name) => ApprovalState[name.replace("APPROVAL_STATE_", "") as keyof typeof ApprovalState],
+      ),
+    );
+    const filter = {
+      states,
+      mine: args["mine"] === true,
+      agentId: optional(args["agent_id"], text),
+      tool: optional(args["tool"], text),
+      risk: optional(args["risk"], text),
+      runId: optional(args["run_id"], text),
+    };
+    for await (const one of connected().listApprovals(filter, { pageSize: optional(args["page_size"], Number) })) {
+      approvals.push(json(ApprovalSchema, one));
+    }
+    return { approvals };
+  },
+  async get_approval({ approval_id: id }) {
+    return { approval: json(ApprovalSchema, await connected().getApproval(text(id))) };
+  },
+  async decide_approval(args) {
+    const { approval, decided } = await connected().decideApproval({
+      approvalId: text(args["approval_id"]),
+      digest: text(args["digest"]),
+      verdict: verdictOf(args["verdict"]),
+      message: optional(args["message"], text),
+      note: optional(args["note"], text),
+      onBehalfOf: optional(args["on_behalf_of"], text),
+      requestId: optional(args["request_id"], text),
+    });
+    return { approval: json(ApprovalSchema, approval), decided };
+  },
+  async batch_decide({ decisions }) {
+    const asked = (decisions as Record<string, JsonValue>[]).map((each) => ({
+      approvalId: text(each["approval_id"]),
+      digest: text(each["digest"]),
+      verdict: verdictOf(each["verdict"]),
+      requestId: optional(each["request_id"], text),
+    }));
+    return { results: (await connected().batchDecide(asked)).map((result) => json(DecisionResultSchema, result)) };
+  },
+  async watch_approvals({ after, mine, count }) {
+    const updates: JsonValue[] = [];
+    const options = { after: optional(after, text), mine: mine === true, signal: AbortSignal.timeout(20_000) };
+    for await (const { approval, cursor } of connected().watchApprovals(options)) {
+      updates.push({ approval: json(ApprovalSchema, approval), cursor });
+      if (updates.length === count) break;
+    }
+    return { updates };
   },
   async resume(args) {
     const { run, resumed } = await connected().resume(text(args["run_id"]), text(args["effect_id"]), {

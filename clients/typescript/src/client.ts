@@ -3,6 +3,7 @@
 import { randomUUID } from "node:crypto";
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import { type Client as Stub, createClient } from "@connectrpc/connect";
+import { ApprovalCalls } from "./approvals.js";
 import {
   bytes,
   type CallOptions,
@@ -17,6 +18,7 @@ import {
   type UnknownEffect,
   type Waited,
 } from "./calls.js";
+import { present, timeout } from "./caller.js";
 import { type Connection, type ConnectOptions, open } from "./connection.js";
 import { asRunwrightError } from "./diagnosis.js";
 import { type Callback, CallbackRegistryService } from "./gen/runwright/callback/v1/callback_registry_service_pb.js";
@@ -43,7 +45,7 @@ import {
   RuntimeService,
 } from "./gen/runwright/v1/runtime_service_pb.js";
 import { check } from "./options.js";
-import { backoff, Contact, Operations, sleep, TRIES } from "./patience.js";
+import { Contact, sleep } from "./patience.js";
 import { type SubscribeOptions, Subscription } from "./subscription.js";
 import { duration, inputMessages, type Part, type Scope, scopeMessage } from "./words.js";
 
@@ -51,7 +53,7 @@ const WAIT_MS = 60_000;
 const FIRST_WAIT_MS = 1_000; // the first also finds out whether anybody is there
 
 /** Calls one server. Made by {@link Client.connect}, ended by {@link Client.close} or `await using`. */
-export class Client implements AsyncDisposable {
+export class Client extends ApprovalCalls implements AsyncDisposable {
   /**
    * The generated client of the runtime, for what has no method here. Its calls are neither retried nor bounded, and
    * reject with what {@link asRunwrightError} reads.
@@ -61,13 +63,9 @@ export class Client implements AsyncDisposable {
   readonly callbacks: Stub<typeof CallbackRegistryService>;
   /** The same of the service of packages. */
   readonly packages: Stub<typeof PackageService>;
-  readonly #connection: Connection;
-  readonly #operations = new Operations();
-  readonly #deadlineMs: number;
 
   private constructor(connection: Connection, deadlineMs: number) {
-    this.#connection = connection;
-    this.#deadlineMs = deadlineMs;
+    super(connection, deadlineMs);
     this.runtime = createClient(RuntimeService, connection.transport);
     this.packages = createClient(PackageService, connection.transport);
     this.callbacks = createClient(CallbackRegistryService, connection.transport);
@@ -75,7 +73,7 @@ export class Client implements AsyncDisposable {
 
   /** The server's address, as it was given. */
   get address(): string {
-    return this.#connection.peer.address;
+    return this.connection.peer.address;
   }
 
   /** A client of the server at `host:port`. Nothing is sent before the first call. Throws for what is no address. */
@@ -89,7 +87,7 @@ export class Client implements AsyncDisposable {
     const { runId = randomUUID(), package: named, deadlineMs, signal, traceParent, ...rest } = options;
     const run = { ...rest, runId, input: inputMessages(input), package: named ? selector(named) : undefined };
     const headers = traceParent ? { traceparent: traceParent } : undefined;
-    const answer = await this.#call({ deadlineMs, signal }, (call) =>
+    const answer = await this.call({ deadlineMs, signal }, (call) =>
       this.runtime.startRun({ run }, { ...call, headers }),
     );
     return { run: present(answer.run), created: answer.created };
@@ -98,7 +96,7 @@ export class Client implements AsyncDisposable {
   /** A run as it stands. */
   async snapshot(runId: string, options?: CallOptions): Promise<RunSnapshot> {
     check("snapshot", options);
-    return present((await this.#call(options, (call) => this.runtime.snapshot({ runId }, call))).run);
+    return present((await this.call(options, (call) => this.runtime.snapshot({ runId }, call))).run);
   }
 
   /** Asks a run to end within `graceMs` (10 s); doing so again changes nothing. */
@@ -108,7 +106,7 @@ export class Client implements AsyncDisposable {
   ): Promise<Cancelled> {
     check("cancel", options);
     const request = { runId, reason: options.reason, grace: duration(options.graceMs) };
-    const answer = await this.#call(options, (call) => this.runtime.cancel(request, call));
+    const answer = await this.call(options, (call) => this.runtime.cancel(request, call));
     return { run: present(answer.run), barrierSeq: answer.barrierSeq };
   }
 
@@ -122,7 +120,7 @@ export class Client implements AsyncDisposable {
     const { result: data, mediaType, requestId = randomUUID(), ...rest } = decision;
     const result = data === undefined && mediaType === undefined ? undefined : { data, mediaType };
     const request = { ...rest, requestId, result };
-    const answer = await this.#call(options, (call) => this.runtime.resolveEffect(request, call));
+    const answer = await this.call(options, (call) => this.runtime.resolveEffect(request, call));
     return { run: present(answer.run), decision: answer.resolution, resolved: answer.resolved };
   }
 
@@ -138,7 +136,7 @@ export class Client implements AsyncDisposable {
     const { reason = "", requestId = randomUUID(), ...rest } = options;
     check("resume", options);
     const request = { runId, effectId, requestId, reason };
-    const answer = await this.#call(rest, (call) => this.runtime.resume(request, call));
+    const answer = await this.call(rest, (call) => this.runtime.resume(request, call));
     return { run: present(answer.run), resumed: answer.resumed };
   }
 
@@ -158,23 +156,23 @@ export class Client implements AsyncDisposable {
     options: { readonly timeoutMs?: number; readonly signal?: AbortSignal } = {},
   ): Promise<Waited> {
     check("wait", options);
-    const operation = this.#operations.begin(options.signal);
-    const contact = new Contact(this.#deadlineMs);
+    const operation = this.operations.begin(options.signal);
+    const contact = new Contact(this.deadlineMs);
     const end = performance.now() + (options.timeoutMs ?? Number.POSITIVE_INFINITY);
     const left = (): number => Math.max(0, Math.min(WAIT_MS, end - performance.now()));
     try {
       for (;;) {
         const slice = Math.min(left(), contact.isMade ? WAIT_MS : FIRST_WAIT_MS);
         const request = { runId, timeout: duration(slice) };
-        const timeoutMs = timeout(slice + this.#deadlineMs);
+        const timeoutMs = timeout(slice + this.deadlineMs);
         try {
           const { run, done } = await this.runtime.wait(request, { signal: operation.signal, timeoutMs });
           contact.made();
-          this.#connection.peer.heard = true;
+          this.connection.peer.heard = true;
           if (done || left() === 0) return { run: present(run), done };
         } catch (thrown) {
           operation.signal.throwIfAborted();
-          const error = asRunwrightError(thrown, this.#connection.peer);
+          const error = asRunwrightError(thrown, this.connection.peer);
           const delay = contact.lost(error);
           if (left() === 0) throw error;
           await sleep(Math.min(delay, left()), operation.signal);
@@ -193,7 +191,7 @@ export class Client implements AsyncDisposable {
     check("list", options);
     for (let pageToken = ""; ;) {
       const request = { filter, pageSize: options.pageSize, pageToken };
-      const page = await this.#call(options, (call) => this.runtime.listRuns(request, call));
+      const page = await this.call(options, (call) => this.runtime.listRuns(request, call));
       yield* page.runs;
       if (!page.nextPageToken) return;
       pageToken = page.nextPageToken;
@@ -214,7 +212,7 @@ export class Client implements AsyncDisposable {
     const { filter, view, pageSize } = options;
     for (let pageToken = options.after ?? ""; ;) {
       const request = { scope: scopeMessage(scope), filter, view, pageSize, pageToken };
-      const page = await this.#call(options, (call) => this.runtime.listEvents(request, call));
+      const page = await this.call(options, (call) => this.runtime.listEvents(request, call));
       yield* page.frames;
       if (!page.nextPageToken) return;
       pageToken = page.nextPageToken;
@@ -226,7 +224,7 @@ export class Client implements AsyncDisposable {
     check("serverInfo", options);
     const packages: PackageInfo[] = [];
     for (let pageToken = ""; ;) {
-      const info = await this.#call(options, (call) => this.runtime.getServerInfo({ pageToken }, call));
+      const info = await this.call(options, (call) => this.runtime.getServerInfo({ pageToken }, call));
       packages.push(...info.packages);
       if (!info.nextPageToken) {
         info.packages = packages;
@@ -246,13 +244,13 @@ export class Client implements AsyncDisposable {
   ): Promise<PutPackageResponse> {
     check("putPackage", options);
     const request = { document, tag: options.tag, sidecars: bytes(options.sidecars), ...changed(options) };
-    return this.#call(options, (call) => this.packages.putPackage(request, call));
+    return this.call(options, (call) => this.packages.putPackage(request, call));
   }
 
   /** A package, whole. It is named by its id, `@TAG` or fingerprint. */
   async getPackage(name: string, options?: CallOptions): Promise<GetPackageResponse> {
     check("getPackage", options);
-    return this.#call(options, (call) => this.packages.getPackage({ package: selector(name) }, call));
+    return this.call(options, (call) => this.packages.getPackage({ package: selector(name) }, call));
   }
 
   /** Packages in outline, the server's files first, fetched page by page as they are read. */
@@ -263,7 +261,7 @@ export class Client implements AsyncDisposable {
     check("listPackages", options);
     for (let pageToken = ""; ;) {
       const request = { packageId, pageSize: options.pageSize, pageToken };
-      const page = await this.#call(options, (call) => this.packages.listPackages(request, call));
+      const page = await this.call(options, (call) => this.packages.listPackages(request, call));
       yield* page.packages;
       if (!page.nextPageToken) return;
       pageToken = page.nextPageToken;
@@ -274,7 +272,7 @@ export class Client implements AsyncDisposable {
   async tagPackage(tag: string, fingerprint: string, options: TagOptions = {}): Promise<TagPackageResponse> {
     check("tagPackage", options);
     const request = { tag, fingerprint, ...changed(options) };
-    return this.#call(options, (call) => this.packages.tagPackage(request, call));
+    return this.call(options, (call) => this.packages.tagPackage(request, call));
   }
 
   /** Where a tag points and has pointed, newest first, fetched page by page as it is read. */
@@ -285,7 +283,7 @@ export class Client implements AsyncDisposable {
     check("tagHistory", options);
     for (let pageToken = ""; ;) {
       const request = { tag, pageSize: options.pageSize, pageToken };
-      const page = await this.#call(options, (call) => this.packages.listTagHistory(request, call));
+      const page = await this.call(options, (call) => this.packages.listTagHistory(request, call));
       yield* page.moves;
       if (!page.nextPageToken) return;
       pageToken = page.nextPageToken;
@@ -299,7 +297,7 @@ export class Client implements AsyncDisposable {
   ): Promise<ValidatePackageResponse> {
     check("validatePackage", options);
     const request = { document, sidecars: bytes(options?.sidecars) };
-    return this.#call(options, (call) => this.packages.validatePackage(request, call));
+    return this.call(options, (call) => this.packages.validatePackage(request, call));
   }
 
   /** What a run would be: limits, tools as the model sees them, what is missing. Without a name: of the default package. */
@@ -309,7 +307,7 @@ export class Client implements AsyncDisposable {
   ): Promise<ResolvePackageResponse> {
     check("resolvePackage", options);
     const request = { package: name ? selector(name) : undefined, budget: options.budget };
-    return this.#call(options, (call) => this.packages.resolvePackage(request, call));
+    return this.call(options, (call) => this.packages.resolvePackage(request, call));
   }
 
   /**
@@ -320,12 +318,12 @@ export class Client implements AsyncDisposable {
     check("subscribe", options);
     return new Subscription(
       (request, call) => this.runtime.subscribe(request, call),
-      this.#operations,
+      this.operations,
       scopeMessage(scope),
       options,
       {
-        openMs: this.#deadlineMs,
-        peer: this.#connection.peer,
+        openMs: this.deadlineMs,
+        peer: this.connection.peer,
         snapshot: (runId, signal) => this.snapshot(runId, { signal }),
         wait: async (runId, signal) => (await this.wait(runId, { signal })).run,
       },
@@ -338,18 +336,18 @@ export class Client implements AsyncDisposable {
     options: CallOptions & { readonly leaseMs?: number; readonly credential?: string } = {},
   ): Promise<Callback> {
     const request = { spec, credential: options.credential, lease: duration(options.leaseMs) };
-    return present((await this.#call(options, (call) => this.callbacks.registerCallback(request, call))).callback);
+    return present((await this.call(options, (call) => this.callbacks.registerCallback(request, call))).callback);
   }
 
   /** Ends a registration; calls under way may still answer. */
   async unregisterCallback(callbackId: string, options?: CallOptions): Promise<void> {
-    await this.#call(options, (call) => this.callbacks.unregisterCallback({ callbackId }, call));
+    await this.call(options, (call) => this.callbacks.unregisterCallback({ callbackId }, call));
   }
 
   /** Ends every call, stream and connection. */
   close(): void {
-    this.#operations.close();
-    this.#connection.close();
+    this.operations.close();
+    this.connection.close();
   }
 
   /** As {@link Client.close}. */
@@ -357,42 +355,4 @@ export class Client implements AsyncDisposable {
     this.close();
     return Promise.resolve();
   }
-
-  /** Every call here may be sent again: reads, starts with an id, cancels, registrations. */
-  async #call<T>(
-    options: CallOptions | undefined,
-    send: (call: { signal: AbortSignal; timeoutMs: number }) => Promise<T>,
-  ): Promise<T> {
-    const operation = this.#operations.begin(options?.signal);
-    const end = performance.now() + (options?.deadlineMs ?? this.#deadlineMs);
-    try {
-      for (let failures = 1; ; failures++) {
-        const timeoutMs = timeout(end - performance.now());
-        try {
-          const answer = await send({ signal: operation.signal, timeoutMs });
-          this.#connection.peer.heard = true;
-          return answer;
-        } catch (thrown) {
-          operation.signal.throwIfAborted();
-          const error = asRunwrightError(thrown, this.#connection.peer);
-          const delay = backoff(failures, error, 4); // the tries together outlast a restart
-          const isLast = failures === TRIES || performance.now() + delay >= end;
-          if (isLast || !error.retryable || error.code !== "UNAVAILABLE") throw error;
-          await sleep(delay, operation.signal);
-        }
-      }
-    } finally {
-      operation.done();
-    }
-  }
-}
-
-/** Milliseconds as gRPC takes them: whole, and with at most eight digits. */
-function timeout(ms: number): number {
-  return Math.max(1, Math.min(Math.ceil(ms), 99_999_999));
-}
-
-function present<T>(message: T | undefined): T {
-  if (message === undefined) throw asRunwrightError(new Error("The server's answer lacks its main part."));
-  return message;
 }

@@ -13,6 +13,7 @@ interface FieldForm {
   readonly default_is?: { readonly field: string; readonly equals: string };
   readonly part?: string;
   readonly list_of?: string;
+  readonly map_of?: string;
   readonly sorted_by?: string;
   readonly younger?: boolean;
   readonly beside?: boolean;
@@ -81,6 +82,9 @@ function spelled(value: Json, part: string): Json {
       );
     } else if (form.whole && typeof inner === "string" && WHOLE.test(inner)) {
       found[name] = Number(inner.replaceAll("_", ""));
+    } else if (form.map_of !== undefined && isObject(inner)) {
+      const of = form.map_of;
+      found[name] = Object.fromEntries(Object.entries(inner).map(([key, one]) => [key, spelled(one, of)]));
     } else found[name] = inner;
   }
   return found;
@@ -103,9 +107,11 @@ function pruned(value: Json, part: string, everywhere: boolean): Json {
     const form = TABLE.parts[part]?.[name] ?? {};
     const common = everywhere || form.younger ? usual(form, value) : undefined;
     if (common !== undefined && json(common) === json(inner)) continue;
-    const of = form.part ?? form.list_of;
+    const of = form.part ?? form.list_of ?? form.map_of;
     if (of === undefined) left[name] = inner;
-    else if (Array.isArray(inner)) left[name] = inner.map((one) => pruned(one, of, everywhere));
+    else if (form.map_of !== undefined && isObject(inner)) {
+      left[name] = Object.fromEntries(Object.entries(inner).map(([key, one]) => [key, pruned(one, of, everywhere)]));
+    } else if (Array.isArray(inner)) left[name] = inner.map((one) => pruned(one, of, everywhere));
     else left[name] = pruned(inner, of, everywhere);
   }
   return left;

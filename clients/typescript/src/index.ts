@@ -8,6 +8,7 @@
  */
 
 export { RawResult, type ToolCall, ToolError, type ToolHandler } from "./answers.js";
+export type { ApprovalDecision, ApprovalFilter, ApprovalUpdate, Decided } from "./approvals.js";
 export type {
   CallOptions,
   Cancelled,
@@ -37,6 +38,8 @@ export { asRunwrightError, type Peer } from "./diagnosis.js";
 export { type ErrorFields, RepairNeeded, RunwrightError } from "./errors.js";
 export type { Effect, ToolDeclaration } from "./describing.js";
 export { packageCanonical, packageFingerprint, schemaDigest } from "./fingerprints.js";
+export { type Approval, ApprovalState, ApprovalVerdict } from "./gen/runwright/v1/approval_pb.js";
+export type { DecisionResult } from "./gen/runwright/v1/approval_service_pb.js";
 export { type Event, type EventFrame, EventKind } from "./gen/runwright/v1/event_pb.js";
 export type { PackageFinding, PackageSummary, TagMove } from "./gen/runwright/v1/package_service_pb.js";
 export { OnBusy, Resolution, type RunSnapshot, RunStatus } from "./gen/runwright/v1/run_pb.js";

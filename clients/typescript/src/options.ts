@@ -19,6 +19,13 @@ export const OPTIONS = {
   decision: [
     ...["runId", "effectId", "attempt", "resolution", "result", "mediaType", "message", "reason", "requestId"],
   ],
+  listApprovals: [...CALL, "pageSize"],
+  approvalFilter: ["states", "mine", "agentId", "tool", "risk", "runId"],
+  getApproval: CALL,
+  decideApproval: CALL,
+  batchDecide: CALL,
+  approvalDecision: ["approvalId", "digest", "verdict", "message", "note", "onBehalfOf", "requestId"],
+  watchApprovals: ["after", "mine", "signal"],
   wait: ["timeoutMs", "signal"],
   list: [...CALL, "pageSize"],
   listEvents: [...CALL, ...READ, "pageSize"],

@@ -12,6 +12,40 @@ export const FORM = `{
     "default": ""
    }
   },
+  "ApprovalSpec": {
+   "expires": {
+    "default": "24h"
+   },
+   "four_eyes": {
+    "default": false
+   },
+   "on_expiry": {
+    "default": "deny"
+   },
+   "sets": {
+    "default": [
+     {
+      "for": null,
+      "principals": [],
+      "roles": [
+       "approver"
+      ]
+     }
+    ],
+    "list_of": "ApproverSetSpec"
+   }
+  },
+  "ApproverSetSpec": {
+   "for": {
+    "default": null
+   },
+   "principals": {
+    "default": []
+   },
+   "roles": {
+    "default": []
+   }
+  },
   "BudgetSpec": {
    "parallel_calls": {
     "default": 8,
@@ -37,6 +71,10 @@ export const FORM = `{
    }
   },
   "PolicyRule": {
+   "approval": {
+    "default": null,
+    "younger": true
+   },
    "code": {
     "default": null
    },
@@ -108,6 +146,11 @@ export const FORM = `{
   "RuntimePackage": {
    "agent": {
     "part": "AgentSpec"
+   },
+   "approvals": {
+    "default": {},
+    "map_of": "ApprovalSpec",
+    "younger": true
    },
    "budget": {
     "default": {

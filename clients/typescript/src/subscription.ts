@@ -285,7 +285,8 @@ async function* readStream(
   }
 }
 
-function away(message: string): RunwrightError {
+/** What a server says that does not say anything. */
+export function away(message: string): RunwrightError {
   const remedy = "Try again, and look at the server's log.";
   return new RunwrightError({
     reason: "UNAVAILABLE",

@@ -228,6 +228,11 @@ class KeyFileAuthenticator:
         entry = self._known.by_principal.get(principal)
         return entry is not None and self._is_valid(entry)
 
+    def principals(self) -> Iterator[Principal]:
+        """Everybody who has a credential that holds."""
+        self._refresh()
+        return (principal for principal, entry in self._known.by_principal.items() if self._is_valid(entry))
+
     def still_has(self, principal: Principal, role: Role) -> bool:
         """See the port."""
         self._refresh()

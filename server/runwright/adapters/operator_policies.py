@@ -46,6 +46,14 @@ class OperatorPolicies(BaseModel):
                 raise ValueError(f"at most {MAX_RULES} rules for namespace {name}, those of {ALL} counted")
         return found
 
+    @field_validator("namespaces")
+    @classmethod
+    def _ask_for_what_is_built_in(cls, found: dict[str, tuple[PolicySpec, ...]]) -> dict[str, tuple[PolicySpec, ...]]:
+        rules = (rule for own in found.values() for policy in own for rule in policy.rules)
+        if any(rule.approval is not None for rule in rules):
+            raise ValueError("no `approval` here: packages have approvals, and an operator's rule asks role approver")
+        return found
+
     def rules(self) -> dict[str, OperatorRules]:
         """The rules of each namespace that is named, and of `*`: of all others."""
         of_all = self.namespaces.get(ALL, ())

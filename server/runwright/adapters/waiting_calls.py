@@ -9,12 +9,12 @@ from typing import TypeAlias
 from runwright.core.ids import Namespace, RunKey
 from runwright.ports.tools import Granted, Place, PlaceRequest
 
-# What the same hosts perform: namespace, tool and digest of its schema.
-_Kind: TypeAlias = tuple[Namespace, str, str]
+# What the same hosts perform: namespace, tool, digest of its schema, and who must not perform it.
+_Kind: TypeAlias = tuple[Namespace, str, str, str]
 
 
 def _kind_of(wanted: PlaceRequest) -> _Kind:
-    return (wanted.run.namespace, wanted.tool, wanted.schema_digest)
+    return (wanted.run.namespace, wanted.tool, wanted.schema_digest, wanted.not_by)
 
 
 class WaitingCall:

@@ -10,6 +10,7 @@ from runwright.adapters.cel_conditions import CelConditions
 from runwright.adapters.clock import SystemClock
 from runwright.adapters.ids import RandomIds
 from runwright.adapters.json_schema import JsonSchemaChecker
+from runwright.adapters.key_approvers import KeyApprovers
 from runwright.adapters.keys import KeyFileAuthenticator
 from runwright.adapters.log import StandardLog
 from runwright.adapters.package_reader import DocumentReader
@@ -33,6 +34,7 @@ from runwright.core.package import RuntimePackage
 from runwright.examination import BUILT_IN_ADAPTERS, load_packages
 from runwright.files import unusable_directory
 from runwright.ports.access import Authenticator
+from runwright.ports.approvers import Approvers, NoSeparation
 from runwright.ports.clock import Clock
 from runwright.ports.provider import Provider
 from runwright.runtime import AgentRuntime, AgentRuntimeBuilder
@@ -62,13 +64,13 @@ async def build_runtime(
     settings: Settings,
     providers: Mapping[str, Provider] | None = None,
     telemetry: Telemetry | None = None,
-    authenticator: Authenticator | None = None,
+    authenticator: KeyFileAuthenticator | None = None,
     packages: Sequence[RuntimePackage] | None = None,
 ) -> AsyncIterator[tuple[AgentRuntime, CallbackRegistry]]:
     """The runtime of a server and what registers with it, the journal opened and locked, as a context.
 
-    At its end, and when it cannot be built, everything it opened is closed. `packages` are those of the settings, if
-    they were read and examined before. Raises AgentError for what cannot be used. Enter it on the loop that serves.
+    At its end, and when it cannot be built, everything it opened is closed. `packages`: those of the settings, if they
+    were examined before. Raises AgentError for what cannot be used. Enter it on the loop that serves.
     """
     async with AsyncExitStack() as opened:
         limits = CheckLimits(settings.schema_check_ms, settings.schema_check_bytes)
@@ -77,18 +79,18 @@ async def build_runtime(
         adapters = {**_built_in(clock), **_models(settings), **(providers or {})}
         if packages is None:
             packages = load_packages(settings.packages, schemas, settings.provider_routes(), list(adapters))
-        # Refuses before the journal is opened and locked.
+        # Refuses before the journal is locked.
         PackageCatalogue(packages, settings.default_package, settings.package_namespaces)
         journal = closed_by(opened, _open_journal(settings))
         callbacks = DialledCallbacks(Dialer(AllowList.parse(settings.callback_allow), log), clock)
         tools = closed_by(opened, _executors(settings, clock, callbacks))
-        tools.connect()  # before runs look for them
         runtime = closed_by(
             opened,
             AgentRuntimeBuilder(
                 journal=(telemetry := telemetry or Telemetry()).watched(journal),
                 audit=journal.audit(clock),
                 recovery=journal.recovery(),
+                approvers=_approvers(settings, authenticator),
                 clock=clock,
                 ids=RandomIds(),
                 tools=tools,
@@ -125,13 +127,24 @@ def _package_reader(settings: Settings, limits: CheckLimits) -> DocumentReader:
 
 
 def _executors(settings: Settings, clock: Clock, callbacks: DialledCallbacks) -> DialledExecutors:
-    return DialledExecutors(settings.executors, clock, callbacks, most_calls=settings.executor_calls)
+    """The executors; those that are configured are dialled from now on, before runs look for them."""
+    tools = DialledExecutors(settings.executors, clock, callbacks, most_calls=settings.executor_calls)
+    tools.connect()
+    return tools
 
 
 def _registration_rules(settings: Settings, authenticator: Authenticator | None) -> RegistrationRules:
     """What the operator says of names, for each kind of callback that has names of its own."""
-    executors = ExecutorNames.of(settings.executor_owners, settings.executors)
-    return RegistrationRules({CallbackKind.TOOL_EXECUTOR: executors}, authenticator)
+    return RegistrationRules({CallbackKind.TOOL_EXECUTOR: _names(settings)}, authenticator)
+
+
+def _names(settings: Settings) -> ExecutorNames:
+    return ExecutorNames.of(settings.executor_owners, settings.executors)
+
+
+def _approvers(settings: Settings, keys: KeyFileAuthenticator | None) -> Approvers:
+    """Who can approve, by the keys; without any everybody is `local`, and may."""
+    return KeyApprovers(keys, _names(settings)) if keys is not None else NoSeparation()
 
 
 def _built_in(clock: Clock) -> dict[str, Provider]:

@@ -11,9 +11,11 @@ from google.protobuf.duration_pb2 import Duration
 
 from runwright._gen.runwright.callback.v1 import callback_registry_service_pb2 as callback_pb
 from runwright._gen.runwright.callback.v1.callback_registry_service_pb2_grpc import CallbackRegistryServiceStub
+from runwright._gen.runwright.v1 import approval_service_pb2 as approval_pb
 from runwright._gen.runwright.v1 import event_pb2, run_pb2
 from runwright._gen.runwright.v1 import package_service_pb2 as package_pb
 from runwright._gen.runwright.v1 import runtime_service_pb2 as pb
+from runwright._gen.runwright.v1.approval_service_pb2_grpc import ApprovalServiceStub
 from runwright._gen.runwright.v1.package_service_pb2_grpc import PackageServiceStub
 from runwright._gen.runwright.v1.runtime_service_pb2_grpc import RuntimeServiceStub
 from runwright.cli.connection import Connection
@@ -57,6 +59,7 @@ class Client:
         self._connection = connection
         channel = connection.channel([*_OPTIONS, *_pings()])
         self._stub = RuntimeServiceStub(channel)
+        self._approvals = ApprovalServiceStub(channel)
         self._packages = PackageServiceStub(channel)
         self._callbacks = CallbackRegistryServiceStub(channel)
         self._metadata = (("authorization", f"Bearer {connection.key}"),) if connection.key else ()
@@ -85,6 +88,34 @@ class Client:
     def resolve(self, request: pb.ResolveEffectRequest) -> pb.ResolveEffectResponse:
         """Says what became of a call of unknown outcome."""
         return self._call(self._stub.ResolveEffect, request)
+
+    def approvals(
+        self, wanted: approval_pb.ListApprovalsRequest, limit: int
+    ) -> Iterator[approval_pb.ListApprovalsResponse]:
+        """The first `limit` approvals that are wanted, page by page; a page may be empty."""
+        while limit > 0:
+            wanted.page_size = min(limit, MOST_RUNS)
+            page = self._call(self._approvals.ListApprovals, wanted)
+            yield page
+            if not page.next_page_token:
+                return
+            limit -= len(page.approvals)
+            wanted.page_token = page.next_page_token
+
+    def approval(self, approval_id: str) -> approval_pb.GetApprovalResponse:
+        """An approval as it stands, with the arguments."""
+        request = approval_pb.GetApprovalRequest(approval_id=approval_id, include_arguments=True)
+        return self._call(self._approvals.GetApproval, request)
+
+    def decide(self, decision: approval_pb.DecisionRequest) -> approval_pb.DecideApprovalResponse:
+        """Decides on an approval."""
+        return self._call(self._approvals.DecideApproval, approval_pb.DecideApprovalRequest(decision=decision))
+
+    def watch_approvals(
+        self, request: approval_pb.WatchApprovalsRequest
+    ) -> Iterator[approval_pb.WatchApprovalsResponse]:
+        """Approvals as they come and as something becomes of them."""
+        return self._stream(self._approvals.WatchApprovals, request)
 
     def resume(self, request: pb.ResumeRequest) -> pb.ResumeResponse:
         """Has what a policy has deferred go on."""

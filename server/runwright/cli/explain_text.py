@@ -9,8 +9,10 @@ from msgspec import Struct
 from runwright._gen.runwright.callback.v1 import callback_registry_service_pb2 as callback_pb
 from runwright._gen.runwright.v1 import content_pb2, event_pb2, run_pb2
 from runwright.cli import names, sanitize
+from runwright.cli.approval_text import approvers
 from runwright.cli.commands import Options, command
 from runwright.cli.tree_update import excerpt
+from runwright.core.approvals import DENIED
 from runwright.core.callbacks import DIFFERENT_SCHEMA_REMEDY
 from runwright.core.near import nearest
 
@@ -147,10 +149,14 @@ def _to_do(found: Found, options: Options) -> Iterator[tuple[str, str]]:
     providers = sorted({wait.subject for wait in run.waiting_on if wait.kind == run_pb2.WAIT_KIND_PROVIDER})
     for provider in providers:
         yield TO_DO, f"start the server with a provider that is called {provider}, such as --provider {provider}=KEYENV"
+    for pending in run.pending_approvals:
+        yield TO_DO, f"have somebody of {approvers(pending.approvers)} look at {pending.approval_id} and decide:"
+        for word in ("show", "approve", "deny"):
+            yield "", command(options, "approvals", word, pending.approval_id)
     policies = sorted({wait.subject for wait in run.waiting_on if wait.kind == run_pb2.WAIT_KIND_POLICY})
     for policy in policies:
         yield TO_DO, f"see that a host of policy {policy} is registered and answers; what it defers goes on by itself"
-    if not executors and not providers and not policies:
+    if not executors and not providers and not policies and not run.pending_approvals:
         yield TO_DO, f"nothing; to see how it goes on: `{command(options, 'watch', run.run_id)}`"
 
 
@@ -262,6 +268,9 @@ def _said(found: Found, event: event_pb2.Event) -> tuple[str, str]:
         case "tool_denied":
             policy = event.tool_denied.policy_ref
             message = f"denied by {policy} ({event.tool_denied.code})"
+            if event.tool_denied.code == DENIED:
+                words = f": {event.tool_denied.message}" if event.tool_denied.message else ""
+                return f"denied by somebody who was asked to approve it{words}", ""
             if policy == "builtin:read-only":
                 return message, "Allow what may be done with a rule in the package's policies (docs/policy.md)."
             return message, "Change the rule, which its POLICY_DECIDED event names, if calls like this may be made."

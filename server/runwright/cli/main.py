@@ -30,6 +30,7 @@ _COMMANDS = {
     "info": "runwright.cli.info:info",
     "audit": "runwright.cli.audit:audit",
     "cancel": "runwright.cli.inspect_run:cancel",
+    "approvals": "runwright.cli.approvals:app",
     "resume": "runwright.cli.resume:resume",
     "effects": "runwright.cli.effects:app",
     "held": "runwright.cli.held:app",

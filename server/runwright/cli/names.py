@@ -8,7 +8,7 @@ from google.protobuf.descriptor import EnumDescriptor
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from runwright._gen.runwright.callback.v1 import callback_registry_service_pb2 as callback_pb
-from runwright._gen.runwright.v1 import error_pb2, event_pb2, run_pb2
+from runwright._gen.runwright.v1 import approval_pb2, error_pb2, event_pb2, run_pb2
 from runwright.cli import sanitize
 from runwright.core.errors import MEANINGS, ErrorReason
 
@@ -64,6 +64,16 @@ def wait_kind(value: int) -> str:
 def event_kind(value: int) -> str:
     """Name of an EventKind."""
     return _name(event_pb2.EventKind.DESCRIPTOR, "EVENT_KIND_", value)
+
+
+def approval_state(value: int) -> str:
+    """Name of an ApprovalState."""
+    return _name(approval_pb2.ApprovalState.DESCRIPTOR, "APPROVAL_STATE_", value)
+
+
+def approval_verdict(value: int) -> str:
+    """Name of an ApprovalVerdict."""
+    return _name(approval_pb2.ApprovalVerdict.DESCRIPTOR, "APPROVAL_VERDICT_", value)
 
 
 def health(value: int) -> str:

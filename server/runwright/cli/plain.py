@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from runwright._gen.runwright.v1 import event_pb2, run_pb2
+from runwright._gen.runwright.v1 import event_pb2, policy_pb2, run_pb2
 from runwright.cli import names, policy_lines, sanitize
+from runwright.cli.approval_text import approval_event
 from runwright.cli.tree import RunTree, Step
 from runwright.cli.tree_update import Contents, contents_of, whole
 from runwright.core.ids import CALL_EFFECT, POLICY_EFFECT, effect_kind
@@ -40,7 +41,9 @@ def _run(event: event_pb2.Event, contents: Contents, tree: RunTree) -> str:
         case "turn_started":
             return "turn started: " + " ".join(whole(ref, contents) for ref in event.turn_started.input)
         case "policy_decided":
-            return f"{policy_lines.stage(event.policy_decided.stage)} {policy_lines.decided(event.policy_decided)}"
+            said = event.policy_decided
+            denied = ", and denied: only calls can be approved" if said.verdict == policy_pb2.POLICY_VERDICT_ASK else ""
+            return f"{policy_lines.stage(said.stage)} {policy_lines.decided(said)}{denied}"
         case "subject_replaced":
             return policy_lines.replaced(event.subject_replaced, contents)
         case "turn_completed":
@@ -89,7 +92,10 @@ def _call(event: event_pb2.Event, contents: Contents, step: Step) -> str:
         case "subject_replaced":
             return policy_lines.replaced(event.subject_replaced, contents)
         case "tool_started":
-            return f"started, attempt {event.attempt}, executor {event.tool_started.executor}"
+            began, approved = event.tool_started, ""
+            if began.approval_id:
+                approved = f", approved by {began.approved_by} ({began.approval_id})"
+            return f"started, attempt {event.attempt}, executor {began.executor}{approved}"
         case "retry_scheduled":
             planned = event.retry_scheduled
             return f"waits: {names.reason(planned.reason)}{_by(planned.executor_identity)}"
@@ -107,6 +113,15 @@ def _call(event: event_pb2.Event, contents: Contents, step: Step) -> str:
             return _released(event.tool_result_released)
         case "tool_cancelled":
             return "cancelled"
+        case (
+            "approval_requested"
+            | "approval_decided"
+            | "approval_expired"
+            | "approval_withdrawn"
+            | "approval_superseded"
+            | "approval_escalated"
+        ):
+            return approval_event(event)
         case "effect_resolved":
             said = event.effect_resolved
             return f"resolved as {names.resolution(said.resolution)} by {said.resolved_by}{_because(said.reason)}"

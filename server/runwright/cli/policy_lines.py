@@ -9,7 +9,7 @@ from runwright.cli.tree_update import Contents, whole
 _DECIDED = {
     policy_pb2.POLICY_VERDICT_ALLOW: "allowed",
     policy_pb2.POLICY_VERDICT_DENY: "denied",
-    policy_pb2.POLICY_VERDICT_ASK: "denied, as nobody can approve it: asked for",
+    policy_pb2.POLICY_VERDICT_ASK: "asked about",
     policy_pb2.POLICY_VERDICT_INTERRUPT: "run ended",
 }
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from runwright._gen.runwright.v1 import content_pb2, event_pb2, run_pb2
+from runwright._gen.runwright.v1 import approval_pb2, content_pb2, event_pb2, run_pb2
 from runwright.cli import names, sanitize
 from runwright.cli.tree import Call, RunTree, State
 from runwright.core.ids import CALL_EFFECT, POLICY_EFFECT, EffectId, effect_kind, question_subject
@@ -156,6 +156,11 @@ def _take_call(tree: RunTree, event: event_pb2.Event, contents: Contents) -> Non
             call.idempotency_key = event.tool_started.idempotency_key
         case "retry_scheduled":
             call.state, call.note = State.WAITING, names.reason(event.retry_scheduled.reason)
+        case "approval_requested":
+            asked = event.approval_requested
+            call.state, call.note = State.WAITING, f"for approval {event.run_id}/{asked.approval_id}"
+        case "approval_decided" if event.approval_decided.verdict == approval_pb2.APPROVAL_VERDICT_APPROVE:
+            call.state, call.note = State.WAITING, f"approved by {sanitize.line(event.approval_decided.decided_by)}"
         case "reconcile_started":
             call.state, call.note = State.WAITING, f"asked what became of it, ask {event.reconcile_started.ask}"
         case "reconcile_ended":

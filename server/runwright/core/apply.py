@@ -10,7 +10,10 @@ from typing import Any, TypeAlias, TypeVar
 
 from runwright.core import apply_policies as policies
 from runwright.core import records as r
-from runwright.core.apply_policies import with_call
+from runwright.core.apply_approvals import APPLY_APPROVALS
+from runwright.core.call_changes import call_of as _call
+from runwright.core.call_changes import require as _require
+from runwright.core.call_changes import with_call
 from runwright.core.content import ContentRef
 from runwright.core.errors import ErrorReason
 from runwright.core.ids import MODEL_EFFECT, POLICY_EFFECT, EffectId, effect_kind, model_effect_id, question_subject
@@ -18,7 +21,7 @@ from runwright.core.kinds import ROWS, TERMINAL, kind_of
 from runwright.core.outcomes import CallPhase, Resolution, ResultRelease, RunPhase, StopReason
 from runwright.core.policy import PolicyStage
 from runwright.core.state import NO_POLICY, CallPolicy, CallState, ModelState, Reconciling, RunState
-from runwright.core.transitions import CALL_TRANSITIONS, RUN_TRANSITIONS, IllegalTransition
+from runwright.core.transitions import RUN_TRANSITIONS, IllegalTransition
 
 _R = TypeVar("_R", bound=r.Record)
 _Apply: TypeAlias = Callable[[RunState, _R], RunState]
@@ -246,6 +249,8 @@ def _subject_replaced(state: RunState, record: r.SubjectReplaced) -> RunState:
 def _tool_started(state: RunState, record: r.ToolStarted) -> RunState:
     before, phase = _call(state, record, record.call_id)
     _require(record.attempt == before.attempt + 1 and before.passed is PolicyStage.PRE_TOOL, record, state)
+    # What was asked for is sent with what was given for it alone, and nothing else is sent with it.
+    _require(record.approval_digest == (before.approval.digest if before.approval else ""), record, state)
     after = before.__replace__(
         phase=phase,
         attempt=record.attempt,
@@ -264,6 +269,8 @@ def _tool_started(state: RunState, record: r.ToolStarted) -> RunState:
 
 @_applies(r.ToolCompleted)
 def _tool_completed(state: RunState, record: r.ToolCompleted) -> RunState:
+    before, _ = _call(state, record, record.call_id)
+    _require(record.attempt == before.attempt, record, state)
     return _closed(state, record, record.call_id)
 
 
@@ -339,15 +346,6 @@ def _effect_resolved(state: RunState, record: r.EffectResolved) -> RunState:
     return state.__replace__(stop=StopReason.EFFECT_UNKNOWN) if ends else state
 
 
-def _call(state: RunState, record: r.Record, call_id: EffectId) -> tuple[CallState, CallPhase]:
-    """The call a record is about, as it stands, and the phase that the record takes it to."""
-    before = state.call(call_id) or CallState(call_id, "", CallPhase.NONE)
-    phase = CALL_TRANSITIONS.get((before.phase, kind_of(record)))
-    if phase is None:
-        raise IllegalTransition(f"{kind_of(record).name} for {call_id} in {before.phase.name}")
-    return before, phase
-
-
 def _about_call(state: RunState, record: r.Record, question: EffectId) -> None:
     """Raises IllegalTransition unless the call that a question is about is held; the run may be asked about, too."""
     subject = question_subject(question)
@@ -384,10 +382,6 @@ def _has_open_call(state: RunState) -> bool:
     return any(call.phase.is_open or call.phase is CallPhase.UNKNOWN or call.awaits_release for call in state.calls)
 
 
-def _require(holds: bool, record: r.Record, state: RunState) -> None:
-    if not holds:
-        raise IllegalTransition(f"{record!r} does not fit {state.phase.name} at seq {state.seq}")
-
-
+_APPLY.update(APPLY_APPROVALS)
 _missing = [row.record.__name__ for row in ROWS if row.record not in _APPLY]
 assert not _missing, f"no function applies {_missing}"

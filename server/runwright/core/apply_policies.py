@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from runwright.core import records as r
+from runwright.core.approvals import ApprovalPhase, CallApproval
+from runwright.core.call_changes import require as _require
+from runwright.core.call_changes import with_call
 from runwright.core.errors import ErrorReason
 from runwright.core.ids import EffectId, question_effect_id, question_subject
 from runwright.core.outcomes import StopReason
@@ -29,11 +32,24 @@ def decided(state: RunState, record: r.PolicyDecided) -> RunState:
         return state if walk is None else state.__replace__(walk=walk.decided(record.stage))
     call = state.call(record.subject)
     assert call is not None, "looked for before"
-    passed = record.stage if record.decision.verdict is Verdict.ALLOW else None
     heard = (call.policy or NO_POLICY).__replace__(operator_digest=record.operator_digest)
     if heard.walk is not None:
         heard = heard.__replace__(walk=heard.walk.decided(None))
-    return with_call(state, call.__replace__(passed=passed, policy=heard if heard != NO_POLICY else None))
+    after = call.__replace__(policy=heard if heard != NO_POLICY else None)
+    if record.decision.verdict is Verdict.ASK:
+        return with_call(state, _asked_to_approve(after, record))
+    return with_call(
+        state, after.__replace__(passed=record.stage if record.decision.verdict is Verdict.ALLOW else None)
+    )
+
+
+def _asked_to_approve(call: CallState, record: r.PolicyDecided) -> CallState:
+    """Somebody is to approve it, unless what is asked for was given."""
+    approval = call.approval
+    if approval is not None and approval.covers(record.approval, record.subject_digest):
+        return call.__replace__(passed=record.stage)
+    number = approval.number if approval else 0
+    return call.__replace__(passed=None, approval=CallApproval(ApprovalPhase.ASKED, record.approval, number))
 
 
 def _ended_by_policy(state: RunState, record: r.PolicyDecided) -> RunState:
@@ -166,12 +182,6 @@ def next_question(state: RunState, subject: EffectId | None) -> EffectId:
     return question_effect_id(state.round, subject, walk.questions + 1)
 
 
-def with_call(state: RunState, after: CallState) -> RunState:
-    """The state with a call of its round as it stands now."""
-    calls = tuple([after if call.call_id == after.call_id else call for call in state.calls])
-    return state.__replace__(calls=calls)
-
-
 def _with_walk(state: RunState, subject: EffectId | None, walk: PolicyWalk) -> RunState:
     if not subject:
         return state.__replace__(walk=walk)
@@ -179,8 +189,3 @@ def _with_walk(state: RunState, subject: EffectId | None, walk: PolicyWalk) -> R
     if call is None:
         raise IllegalTransition(f"{subject} is no call of this round")
     return with_call(state, call.__replace__(policy=(call.policy or NO_POLICY).__replace__(walk=walk)))
-
-
-def _require(holds: bool, record: r.Record, state: RunState) -> None:
-    if not holds:
-        raise IllegalTransition(f"{record!r} does not fit {state.phase.name} at seq {state.seq}")

@@ -32,6 +32,7 @@ class AuditKind(Enum):
     PACKAGE_PUT = 50
     PACKAGE_TAGGED = 51
     PACKAGE_REFUSED = 52
+    APPROVAL_REFUSED = 60
 
 
 # What says that somebody may be where they should not: it always finds room beside what merely happens often.
@@ -42,6 +43,7 @@ SECURITY = frozenset(
         AuditKind.CREDENTIAL_REVOKED,
         AuditKind.REGISTRATION_REFUSED,
         AuditKind.RELOAD_FAILED,
+        AuditKind.APPROVAL_REFUSED,
     }
 )
 

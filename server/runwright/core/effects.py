@@ -278,9 +278,28 @@ class AwaitDeferral(Struct, frozen=True):
         return (self.effect_id, "defer", 1)
 
 
+class AwaitApproval(Struct, frozen=True):
+    """Wait for somebody to decide, until the turn of the present approver set or the whole time is over."""
+
+    call_id: EffectId
+    approval_id: str
+    current_set: int
+    due: Micros
+    since: Micros
+    may_be_repeated: ClassVar[bool] = True
+    is_left_to_restart: ClassVar[bool] = True
+    settles_while_draining: ClassVar[bool] = False
+    parks: ClassVar[Literal[True]] = True
+    needs_intent: ClassVar[bool] = False
+
+    @property
+    def key(self) -> EffectKey:
+        """See the module."""
+        return (EffectId(self.approval_id), "approval", self.current_set + 1)
+
+
 # What has to run until it is answered, and what only has to be waited for.
 RunningEffect: TypeAlias = CallModel | CallTool | ReconcileTool | EvaluateResult | AskPolicy | HearPolicies
-ParkingEffect: TypeAlias = (
-    AwaitRetry | AwaitExecutor | AwaitReconcile | AwaitPolicy | AwaitDeferral | WaitForCancelDeadline
-)
+HoldingEffect: TypeAlias = AwaitRetry | AwaitExecutor | AwaitReconcile | AwaitPolicy | AwaitDeferral | AwaitApproval
+ParkingEffect: TypeAlias = HoldingEffect | WaitForCancelDeadline
 Effect: TypeAlias = RunningEffect | ParkingEffect

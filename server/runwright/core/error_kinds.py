@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from enum import Enum
 
+from msgspec import Struct
+
 
 class AgentErrorKind(Enum):
     """The family of a failure. The numbers are those of `runwright.v1.AgentErrorKind`."""
@@ -19,6 +21,7 @@ class AgentErrorKind(Enum):
     TIMEOUT = 9
     RECOVERY_REPAIR_NEEDED = 10
     HOST_CONFIGURATION_NEEDED = 11
+    APPROVAL_FAILURE = 12
 
 
 class RetryClass(Enum):
@@ -29,3 +32,15 @@ class RetryClass(Enum):
     REPAIR_NEEDED = 3
     USER_ACTION_NEEDED = 4
     HOST_CONFIGURATION_NEEDED = 5
+
+
+class Meaning(Struct, frozen=True):
+    """What a reason stands for: its family, what to do, and the metadata keys it always has.
+
+    With an empty `remedy` every error of the reason brings one of its own: what to do depends on the field.
+    """
+
+    kind: AgentErrorKind
+    retry: RetryClass
+    remedy: str
+    keys: tuple[str, ...] = ()

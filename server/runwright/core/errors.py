@@ -6,7 +6,8 @@ from collections.abc import Mapping
 
 from msgspec import Struct
 
-from runwright.core.error_kinds import AgentErrorKind, RetryClass
+from runwright.core.approval_errors import APPROVAL_MEANINGS
+from runwright.core.error_kinds import AgentErrorKind, Meaning, RetryClass
 from runwright.core.error_reasons import ErrorReason
 
 __all__ = [
@@ -17,18 +18,6 @@ __all__ = [
     "Meaning",
     "invalid_request",
 ]
-
-
-class Meaning(Struct, frozen=True):
-    """What a reason stands for: its family, what to do, and the metadata keys it always has.
-
-    With an empty `remedy` every error of the reason brings one of its own: what to do depends on the field.
-    """
-
-    kind: AgentErrorKind
-    retry: RetryClass
-    remedy: str
-    keys: tuple[str, ...] = ()
 
 
 _K = AgentErrorKind
@@ -348,6 +337,7 @@ MEANINGS: Mapping[ErrorReason, Meaning] = {
         "Cancel the run if it has not ended; what has ended goes when the retention is over.",
         ("run_id",),
     ),
+    **APPROVAL_MEANINGS,
 }
 
 

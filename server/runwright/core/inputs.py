@@ -11,10 +11,11 @@ from typing import TypeAlias
 
 from msgspec import Struct
 
+from runwright.core.approvals import ApprovalVerdict, Decider
 from runwright.core.content import Content, ContentRef
 from runwright.core.context import Context
 from runwright.core.errors import ErrorReason, Failure
-from runwright.core.ids import EffectId, call_effect_id
+from runwright.core.ids import EffectId
 from runwright.core.outcomes import ExecutorIdentity, FinishReason, ReconcileAnswer, Resolution
 from runwright.core.policy import PolicyFindings, PolicyStage
 from runwright.core.policy_walk import PolicyAnswer
@@ -284,6 +285,39 @@ class ResultEvaluated(Struct, frozen=True, kw_only=True):
     contents: tuple[Content, ...] = ()
 
 
+class ApprovalDecisionRequested(Struct, frozen=True, kw_only=True):
+    """Somebody decides on a pending approval of a call. `digest` is that of what they have looked at.
+
+    `response` is there for RESPOND. `availability` and `policies` are what was found when the call was about to go on,
+    as for a call that has waited for its executor.
+    """
+
+    at: Micros
+    call_id: EffectId
+    approval_id: str
+    digest: str
+    verdict: ApprovalVerdict
+    decider: Decider
+    request_id: str
+    request_digest: str
+    message: str = ""
+    note: str = ""
+    on_behalf_of: str = ""
+    response: ContentRef | None = None
+    availability: Availability = Availability.BUSY
+    policies: tuple[PolicyFindings, ...] = ()
+    contents: tuple[Content, ...] = ()
+
+
+class ApprovalDue(Struct, frozen=True, kw_only=True):
+    """The turn of an approver set, or the whole time of an approval, is over."""
+
+    at: Micros
+    call_id: EffectId
+    approval_id: str
+    contents: tuple[Content, ...] = ()
+
+
 class CancelRequested(Struct, frozen=True, kw_only=True):
     """Somebody asks the run to end."""
 
@@ -345,27 +379,10 @@ Input: TypeAlias = (
     | Reconciled
     | ResultEvaluated
     | ResolutionRequested
+    | ApprovalDecisionRequested
+    | ApprovalDue
     | CancelRequested
     | CancelDeadlinePassed
     | Recovered
     | ConditionFailed
 )
-
-
-def places_held(input_: Input) -> list[EffectId]:
-    """The calls for which a place is held while this input is decided on."""
-    match input_:
-        case ModelReplied():
-            return [
-                call_effect_id(input_.round, index)
-                for index, call in enumerate(input_.calls, start=1)
-                if call.findings.availability is Availability.HELD
-            ]
-        case ExecutorAwaited(has_place=True) | ReconcileAwaited(has_place=True):
-            return [input_.call_id]
-        case Recovered():
-            return list(input_.places)
-        case ConditionFailed():
-            return places_held(input_.of)
-        case _:
-            return []

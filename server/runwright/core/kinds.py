@@ -16,9 +16,17 @@ from typing import Any, TypeAlias
 from msgspec import Struct, structs
 
 from runwright.core import records as r
+from runwright.core.approval_rows import (
+    rows_of_decision,
+    rows_of_expiry,
+    rows_of_request,
+    rows_of_successor,
+    rows_of_withdrawal,
+)
 from runwright.core.ids import EffectId, model_effect_id, parse_effect_id
 from runwright.core.outcomes import CallPhase, RunPhase
 from runwright.core.side_rows import SideRow
+from runwright.core.state import RunState
 
 
 class EventKind(Enum):
@@ -53,6 +61,12 @@ class EventKind(Enum):
     POLICY_RESUMED = 35
     SUBJECT_REPLACED = 36
     TOOL_RESULT_RELEASED = 37
+    APPROVAL_REQUESTED = 40
+    APPROVAL_DECIDED = 41
+    APPROVAL_EXPIRED = 42
+    APPROVAL_WITHDRAWN = 43
+    APPROVAL_SUPERSEDED = 44
+    APPROVAL_ESCALATED = 45
 
     # A member is only equal to itself; Enum would hash its name, in Python.
     __hash__ = object.__hash__
@@ -86,7 +100,7 @@ class Row(Struct, frozen=True):
     role: EffectRole = EffectRole.NONE
     bears_message: bool = False  # a model request is rebuilt from it; stores index these
     ends_run: bool = False
-    side_rows: Callable[[Any], Sequence[SideRow]] | None = None  # what an append writes beside it; no kind has any yet
+    side_rows: Callable[[RunState, Any], Sequence[SideRow]] | None = None  # what an append writes beside it
 
 
 _K, _P, _C = EventKind, RunPhase, CallPhase
@@ -102,7 +116,8 @@ _STARTED = {_C.REQUESTED: _C.RUNNING, _C.RUNNING: _C.RUNNING}
 # What is unknown is only left by what stands behind an EFFECT_RESOLVED, RECONCILING only behind a RECONCILE_ENDED too.
 _SETTLED = (_C.RUNNING, _C.UNKNOWN, _C.RECONCILING)
 _AGAIN = {_C.REQUESTED: _C.REQUESTED, **dict.fromkeys(_SETTLED, _C.REQUESTED)}
-_COMPLETED = dict.fromkeys(_SETTLED, _C.COMPLETED)
+# Without an attempt: somebody who was asked to approve it answered in place of the tool.
+_COMPLETED = {_C.REQUESTED: _C.COMPLETED, **dict.fromkeys(_SETTLED, _C.COMPLETED)}
 _FAILED = {_C.REQUESTED: _C.FAILED, **dict.fromkeys(_SETTLED, _C.FAILED)}
 _DENIED = {_C.REQUESTED: _C.DENIED}
 _CANCELLED = dict.fromkeys((_C.REQUESTED, _C.RUNNING, _C.RECONCILING), _C.CANCELLED)
@@ -149,6 +164,12 @@ ROWS = (
         role=_OUTCOME,
     ),
     Row(_K.EFFECT_RESOLVED, r.EffectResolved, _CALL, _RUNNING, {_C.UNKNOWN: _C.UNKNOWN, **_RECONCILING}),
+    Row(_K.APPROVAL_REQUESTED, r.ApprovalRequested, _CALL, _RUNNING, _HELD, side_rows=rows_of_request),
+    Row(_K.APPROVAL_DECIDED, r.ApprovalDecided, _CALL, _RUNNING, _HELD, side_rows=rows_of_decision),
+    Row(_K.APPROVAL_EXPIRED, r.ApprovalExpired, _CALL, _RUNNING, _HELD, side_rows=rows_of_expiry),
+    Row(_K.APPROVAL_WITHDRAWN, r.ApprovalWithdrawn, _CALL, _TO_CLOSE, _HELD, side_rows=rows_of_withdrawal),
+    Row(_K.APPROVAL_SUPERSEDED, r.ApprovalSuperseded, _CALL, _RUNNING, _HELD, side_rows=rows_of_successor),
+    Row(_K.APPROVAL_ESCALATED, r.ApprovalEscalated, _CALL, _RUNNING, _HELD),
     Row(_K.RETRY_SCHEDULED, r.RetryScheduled, _EFFECT, _RUNNING, _AGAIN),
     Row(_K.RUN_CANCEL_REQUESTED, r.RunCancelRequested, _RUN, {_P.RUNNING: _P.CANCELLING}),
     Row(_K.TURN_COMPLETED, r.TurnCompleted, _RUN, _RUNNING),
@@ -167,10 +188,13 @@ OUTCOMES = tuple(row.record for row in ROWS if row.role is EffectRole.OUTCOME)
 _SIDE_ROWS = {row.record: row.side_rows for row in ROWS if row.side_rows}
 
 
-def side_rows(record: r.Record) -> Sequence[SideRow]:
-    """What an append writes beside the record, and the conditions under which it stands."""
+def side_rows(state: RunState, record: r.Record) -> Sequence[SideRow]:
+    """What an append writes beside the record, and the conditions under which it stands.
+
+    `state` is the run's after the append: nothing of it but what never changes within a run may be relied on.
+    """
     rows = _SIDE_ROWS.get(type(record))
-    return rows(record) if rows else ()
+    return rows(state, record) if rows else ()
 
 
 def kind_of(record: r.Record) -> EventKind:

@@ -94,6 +94,8 @@ class StopReason(Enum):
     EFFECT_UNKNOWN = 12
     POLICY_INTERRUPT = 20
     POLICY_DENIED = 21
+    APPROVAL_ABORTED = 24
+    APPROVAL_EXPIRED = 25
 
 
 class Resolution(Enum):
@@ -140,6 +142,7 @@ class WaitKind(Enum):
     PROVIDER = 3
     RELEASE = 4
     POLICY = 5
+    APPROVAL = 8
 
 
 class Usage(Struct, frozen=True):

@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
+from runwright.core.approval_rules import MAX_APPROVALS, ApprovalSpec
 from runwright.core.fingerprint import PACKAGE_TAG, PACKAGE_TAG_V1, canonical_json, fingerprint, has_canonical_form
 from runwright.core.policy import PolicyRef, PolicyStage
 from runwright.core.policy_chain import NO_OPERATOR, OperatorRules, PolicyChain
@@ -171,6 +172,9 @@ class RuntimePackage(_Frozen):
     fallbacks: Annotated[tuple[ProviderRoute, ...], Field(max_length=8, exclude_if=lambda value: not value)] = ()
     policy: PolicyRef = PolicyRef.READ_ONLY
     policies: Annotated[tuple[PolicySpec, ...], Field(max_length=MAX_POLICIES, exclude_if=lambda value: not value)] = ()
+    approvals: Annotated[
+        dict[Id, ApprovalSpec], Field(max_length=MAX_APPROVALS, exclude_if=lambda value: not value)
+    ] = {}
     budget: BudgetSpec = BudgetSpec()
     tools: Annotated[tuple[ToolSpec, ...], Field(max_length=MAX_TOOLS)] = ()
     context: Annotated[ContextPolicy, Field(exclude_if=lambda value: value == ContextPolicy())] = ContextPolicy()
@@ -196,6 +200,14 @@ class RuntimePackage(_Frozen):
             raise ValueError("either `policy` or `policies`; write `- builtin: allow-declared` into policies")
         if too_many_rules(self.policies):
             raise ValueError(f"policies with at most {MAX_RULES} rules together")
+        return self
+
+    @model_validator(mode="after")
+    def _approvals_are_there(self) -> RuntimePackage:
+        named = (rule.approval for policy in self.policies for rule in policy.rules if rule.approval)
+        if missing := next((name for name in named if name not in self.approvals), ""):
+            known = ", ".join(self.approvals) or "there are none"
+            raise ValueError(f"rules that ask for one of `approvals` ({known}), not for {missing}")
         return self
 
     @model_validator(mode="after")

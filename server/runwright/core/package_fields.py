@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 # By the path of the part they stand in, without list indexes.
 LATER_FIELDS: Mapping[str, frozenset[str]] = {
-    "": frozenset({"approvals", "outputs"}),
+    "": frozenset({"outputs"}),
     "budget": frozenset({"tokens", "cost", "wall_ms"}),
     "tools": frozenset(
         {
@@ -22,7 +22,6 @@ LATER_FIELDS: Mapping[str, frozenset[str]] = {
         }
     ),
     "policies": frozenset({"on_failure"}),
-    "policies.rules": frozenset({"approval"}),
 }
 # By the path of the field that they are values of.
 LATER_CHOICES: Mapping[str, frozenset[str]] = {
@@ -33,7 +32,6 @@ LATER_CHOICES: Mapping[str, frozenset[str]] = {
 # What to do instead, where something is there for it.
 INSTEAD: Mapping[str, str] = {
     "policies.on_failure": "Remove it: a remote policy that does not answer denies.",
-    "policies.rules.approval": "Remove it: `then: ask` is denied as long as nobody can approve.",
     "policies.rules.stage.model_request": "Decide on what goes into a request: at input, post_tool or pre_tool.",
     "policies.stages.model_request": "Have it decide on what goes into a request: at input or pre_tool.",
     "policies.stages.post_tool": "Have rules decide on results: `stage: post_tool`.",

@@ -53,7 +53,6 @@ NOT_FOUND_OUT = "policy.not_found_out"
 NO_ALLOW = "policy.no_allow"
 NO_OBJECTION = "policy.no_objection"
 NOBODY_CAN_APPROVE = "policy.nobody_can_approve"
-NOBODY_SAYS = "Somebody would have to approve it, and nobody can: this server has no approvals yet."
 
 
 class Decision(Struct, frozen=True):
@@ -72,6 +71,7 @@ class PolicyOpinion(Struct, frozen=True):
     code: str
     decider: str
     message: str = ""
+    approval: str = ""  # of an ask: which of the package's approvals; empty for the built-in one
 
 
 class RemotePolicy(Struct, frozen=True):

@@ -146,6 +146,6 @@ def _said(rule: HeardRule, place: str, decider: str, condition: int | None) -> _
     where = f"{place}.rules.{rule.index}"
     return _Said(
         condition,
-        PolicyOpinion(rule.verdict, place, where, rule.code, decider, rule.message),
+        PolicyOpinion(rule.verdict, place, where, rule.code, decider, rule.message, rule.approval),
         PolicyOpinion(Verdict.DENY, place, where, CONDITION_FAILED, decider),
     )

@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 from msgspec import Struct
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
+from runwright.core.approval_rules import NAME
 from runwright.core.policy import PolicyRef, PolicyStage, Verdict
 
 MAX_RULES = 256  # of all policies of one package, or of one namespace
@@ -67,7 +68,8 @@ class _Frozen(BaseModel):
 class PolicyRule(_Frozen):
     """What is said at a stage when a condition holds. `when` is CEL; without one the rule always holds.
 
-    `code` is what decisions carry, `message` what the model, or the caller who is refused, is told.
+    `code` is what decisions carry, `message` what the model, or the caller who is refused, is told. `approval` names
+    one of the package's `approvals`, for a rule that asks; without one the built-in approval is asked for.
     """
 
     stage: Literal["pre_tool", "run_start", "input", "post_tool", "output"] = "pre_tool"
@@ -75,6 +77,7 @@ class PolicyRule(_Frozen):
     then: Literal["allow", "deny", "ask", "interrupt"]
     code: Annotated[str, Field(pattern=CODE_PATTERN)] | None = None
     message: Annotated[str, Field(max_length=256, exclude_if=lambda value: not value)] = ""
+    approval: Annotated[str | None, Field(pattern=NAME, exclude_if=lambda value: value is None)] = None
 
     @field_validator("when")
     @classmethod
@@ -87,6 +90,8 @@ class PolicyRule(_Frozen):
     def _asks_where_one_can(self) -> PolicyRule:
         if self.then == "ask" and self.stage not in _MAY_ASK:
             raise ValueError(f"another verdict than ask at stage {self.stage}; one can ask at {', '.join(_MAY_ASK)}")
+        if self.approval is not None and (self.then, self.stage) != ("ask", "pre_tool"):
+            raise ValueError("`approval` only beside `then: ask` at stage pre_tool: calls are what can be approved")
         return self
 
     @property
@@ -108,6 +113,7 @@ class HeardRule(Struct, frozen=True):
     verdict: Verdict
     code: str
     message: str
+    approval: str = ""
 
 
 class PolicySpec(_Frozen):
@@ -164,7 +170,7 @@ class PolicySpec(_Frozen):
         heard: dict[PolicyStage, tuple[HeardRule, ...]] = {}
         for index, rule in enumerate(self.rules):
             code = rule.code or f"rule.{rule.then}"
-            said = HeardRule(index, rule.when, VERDICTS[rule.then], code, rule.message)
+            said = HeardRule(index, rule.when, VERDICTS[rule.then], code, rule.message, rule.approval or "")
             heard[rule.at] = (*heard.get(rule.at, ()), said)
         return heard
 

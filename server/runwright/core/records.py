@@ -6,8 +6,14 @@ says what is irregular.
 
 from __future__ import annotations
 
-from msgspec import Struct, field
+from msgspec import field
 
+from runwright.core.approval_records import ApprovalDecided as ApprovalDecided  # noqa: PLC0414  # a record like the others
+from runwright.core.approval_records import ApprovalEscalated as ApprovalEscalated  # noqa: PLC0414  # a record like the others
+from runwright.core.approval_records import ApprovalExpired as ApprovalExpired  # noqa: PLC0414  # a record like the others
+from runwright.core.approval_records import ApprovalRequested as ApprovalRequested  # noqa: PLC0414  # a record like the others
+from runwright.core.approval_records import ApprovalSuperseded as ApprovalSuperseded  # noqa: PLC0414  # a record like the others
+from runwright.core.approval_records import ApprovalWithdrawn as ApprovalWithdrawn  # noqa: PLC0414  # a record like the others
 from runwright.core.content import ContentRef
 from runwright.core.context import Context
 from runwright.core.errors import ErrorReason, Failure
@@ -23,14 +29,9 @@ from runwright.core.outcomes import (
 )
 from runwright.core.policy import Decision, PolicyOpinion, PolicyStage, RemotePolicy
 from runwright.core.policy_walk import PolicyAnswer
+from runwright.core.record import Record as Record  # noqa: PLC0414  # a record like the others
 from runwright.core.request import Budget
 from runwright.core.units import Micros
-
-
-class Record(Struct, frozen=True):
-    """What every record says: when it happened. Times on record never decrease within a run."""
-
-    at: Micros
 
 
 class RunStarted(Record, frozen=True):
@@ -119,7 +120,8 @@ class ToolRequested(Record, frozen=True):
 class PolicyDecided(Record, frozen=True):
     """All policies together decided, at a stage of a subject: of a call, or of the run when there is no `subject`.
 
-    `policy_ref` and `rule` name the strictest of them. Older events have no digests and say nothing of who decided.
+    `policy_ref` and `rule` name the strictest of them, `approval` what it asks for, if it asks. Older events have no
+    digests and say nothing of who decided.
     """
 
     subject: EffectId | None
@@ -131,6 +133,7 @@ class PolicyDecided(Record, frozen=True):
     subject_digest: str = ""
     operator_digest: str = ""
     shadow: tuple[PolicyOpinion, ...] = ()
+    approval: str = ""
 
 
 class PolicyAsked(Record, frozen=True):
@@ -184,7 +187,7 @@ class SubjectReplaced(Record, frozen=True):
 
 
 class ToolStarted(Record, frozen=True):
-    """Intent of one attempt of a tool call."""
+    """Intent of one attempt of a tool call. The first one spends the approval, if somebody was asked."""
 
     call_id: EffectId
     attempt: int
@@ -195,6 +198,9 @@ class ToolStarted(Record, frozen=True):
     idempotency_key: str
     arguments_digest: str
     deadline: Micros
+    approval_id: str = ""
+    approved_by: str = ""
+    approval_digest: str = ""
 
 
 class ToolCompleted(Record, frozen=True):

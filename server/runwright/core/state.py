@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from msgspec import Struct, field
 
+from runwright.core.approvals import ApprovalPhase, ApprovalSeparation, CallApproval
 from runwright.core.content import ContentRef
 from runwright.core.errors import ErrorReason, Failure
 from runwright.core.ids import EffectId, RunKey
@@ -61,6 +62,20 @@ class CallState(Struct, frozen=True):
     executor_identity: ExecutorIdentity | None = None  # who got the attempt whose outcome is unknown
     policy: CallPolicy | None = None  # None: nothing that is not the default
     reconciling: Reconciling | None = None  # there while the executor is asked what became of the attempt
+    approval: CallApproval | None = None  # None: nobody is asked
+
+    @property
+    def is_pending(self) -> bool:
+        """True while somebody is asked to decide on it."""
+        return self.approval is not None and self.approval.phase is ApprovalPhase.PENDING
+
+    @property
+    def not_performed_by(self) -> str:
+        """The principal that must not perform it, because it approved; empty for none."""
+        approval = self.approval
+        if approval is None or approval.separation is ApprovalSeparation.NOT_ENFORCED:
+            return ""
+        return approval.approved_by
 
     @property
     def outcome(self) -> ContentRef | None:
@@ -123,7 +138,7 @@ class RunState(Struct, frozen=True, kw_only=True):
     removed_at: Micros = 0  # when the run's events were removed; only an outline is left then
     principal_roles: tuple[str, ...] = ()
     tainted: bool = False  # the model has seen, or is about to see, what a tool marked `untrusted` answered
-    policy_failure: Failure | None = None  # why a policy ends the run, once it is decided
+    policy_failure: Failure | None = None  # why a policy, or whoever was asked to approve, ends the run
     walk: PolicyWalk | None = None  # of the run itself; None: no remote policy was asked about it
     cached_answers: tuple[CachedAnswer, ...] = ()  # of remote policies that may be cached, the newest last
     input: tuple[ContentRef, ...] = ()  # what the user said, where a policy has replaced it

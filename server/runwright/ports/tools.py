@@ -22,7 +22,8 @@ class PlaceRequest(Struct, frozen=True):
     """What a place is wanted for: the next attempt of a call, or to ask about the last one.
 
     `first` is the executor that is taken if it has room, by its callback id or address: whoever got the attempt.
-    `schema_digest` is that of the tool's schema in the package, whose fingerprint is `package`; empty: any.
+        `schema_digest` is that of the tool's schema in the package, whose fingerprint is `package`; empty: any.
+        `not_by` is the principal that must not perform it, because it approved it; empty for none.
     """
 
     run: RunKey
@@ -32,6 +33,7 @@ class PlaceRequest(Struct, frozen=True):
     schema_digest: str = ""
     package: str = ""
     first: str = ""
+    not_by: str = ""
 
 
 class Place(Protocol):
@@ -125,7 +127,10 @@ class ToolExecutors(Protocol):
         """True when there is an executor of that name, or may come to be one without a restart."""
 
     def is_reachable(self, wanted: PlaceRequest) -> bool:
-        """True unless it is known that no executor performs the tool now: connected or not yet, and however busy."""
+        """True unless it is known that no executor performs the tool now: connected or not yet, and however busy.
+
+        An executor of a principal that must not perform the call is none.
+        """
 
     def unused(self, wanted: PlaceRequest) -> Sequence[UnusedTool]:
         """Who would perform the tool, but has another schema of it than the package."""

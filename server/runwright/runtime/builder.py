@@ -8,6 +8,7 @@ from msgspec import Struct, field
 
 from runwright.core.errors import AgentError, ErrorReason
 from runwright.core.package import RuntimePackage
+from runwright.ports.approvers import Approvers, NoSeparation
 from runwright.ports.audit import Audit, NoAudit
 from runwright.ports.clock import Clock
 from runwright.ports.conditions import CONDITION_REMEDY, ConditionEvaluator, NoConditions, condition_problems
@@ -46,6 +47,7 @@ class AgentRuntimeBuilder(Struct, kw_only=True):
     log: OperatorLog | None = None
     audit: Audit | None = None
     recovery: RecoveryLog | None = None
+    approvers: Approvers | None = None
     package_store: PackageStore | None = None
     package_reader: PackageReader | None = None
     remote_policies: RemotePolicies | None = None
@@ -92,6 +94,7 @@ class AgentRuntimeBuilder(Struct, kw_only=True):
             audit=self.audit or NoAudit(),
             memory=ConversationMemory(self.conversation_memory),
             recovery=self.recovery,
+            approvers=self.approvers or NoSeparation(),
             policies=Policies(self.conditions or NoConditions()),
             remote_policies=self.remote_policies or NoRemotePolicies(),
             package_store=self.package_store,

@@ -8,6 +8,7 @@ from msgspec import Struct, field
 
 from runwright.core.errors import MEANINGS, AgentError, ErrorReason
 from runwright.core.near import did_you_mean
+from runwright.ports.approvers import Approvers, NoSeparation
 from runwright.ports.audit import Audit, NoAudit
 from runwright.ports.clock import Clock
 from runwright.ports.ids import IdSource
@@ -40,6 +41,7 @@ class Ports(Struct, frozen=True, kw_only=True):
     remote_policies: RemotePolicies = field(default_factory=NoRemotePolicies)
     package_store: PackageStore | None = None  # without one, no packages are put
     package_reader: PackageReader | None = None
+    approvers: Approvers = field(default_factory=NoSeparation)
     recovery: RecoveryLog | None = None  # without one, starts are not counted
 
     def provider(self, adapter: str) -> Provider:

@@ -20,6 +20,8 @@ from runwright.core.selection import ANY_RUN, RunFilter, Selection
 from runwright.core.state import RunState
 from runwright.ports.journal import StoredEvent
 from runwright.ports.telemetry import RuntimeReport
+from runwright.runtime.approval_list import ApprovalList
+from runwright.runtime.approvals import Approvals
 from runwright.runtime.audit_list import AuditList, ListedAudit
 from runwright.runtime.handle import RunHandle
 from runwright.runtime.package_lookup import PackageLookup
@@ -70,6 +72,8 @@ class AgentRuntime:
         self._run_list = RunList(ports.journal, cursors, self._supervisor)
         self._held_actions = HeldRunActions(ports, self._supervisor, tails, self.forget)
         self.repair = Repair(ports, self._supervisor, self)
+        self.approvals = Approvals(ports, self._supervisor)
+        self.approval_list = ApprovalList(ports, self.approvals)
         self._sessions = Sessions(ports.journal)
         self._readers = StreamReaders()
         self._audit_list = AuditList(ports.audit, ports.journal, cursors)
@@ -84,8 +88,8 @@ class AgentRuntime:
     async def recover(self) -> int:
         """Takes up every open run of the journal; call it once, before anything else. Returns how many.
 
-        What providers need is loaded first. Runs that may have ended the server before are
-        taken up one after the other, beside what is asked of the runtime meanwhile.
+        What providers need is loaded first. Runs that may have ended the server before are taken up one by one, beside
+        what is asked of the runtime meanwhile.
         """
         await self.prepare()
         return await self._supervisor.recover()
@@ -101,13 +105,12 @@ class AgentRuntime:
     ) -> tuple[RunHandle, bool]:
         """Starts a run; on return it is durable. The second value is False when it was there already.
 
-        `trace_parent` is the caller's W3C trace context; one that cannot be used is passed over.
+        `trace_parent` is the caller's W3C trace context; one that cannot be used is passed over. `roles` are those of
+        the principal, for policies.
 
-        `roles` are those of the principal, for policies.
-
-        Raises INVALID_REQUEST, RUN_ID_CONFLICT naming the differing fields,
-        PACKAGE_NOT_FOUND, AGENT_MISMATCH, PROVIDER_MISSING, EXECUTOR_MISSING,
-        POLICY_DENIED, SESSION_BUSY, OVERLOADED, DRAINING and the journal's errors.
+        Raises INVALID_REQUEST, RUN_ID_CONFLICT naming the differing fields, PACKAGE_NOT_FOUND, AGENT_MISMATCH,
+        PROVIDER_MISSING, EXECUTOR_MISSING, APPROVER_MISSING, POLICY_DENIED, SESSION_BUSY, OVERLOADED, DRAINING and
+        the journal's errors.
         """
         request.check()
         self._supervisor.refuse_when_draining()
@@ -159,8 +162,7 @@ class AgentRuntime:
     ) -> Cancelled:
         """Asks a run to end; on return the barrier is durable. Repeating it changes nothing.
 
-        A held run ends at once, without any further effect. Raises RUN_NOT_FOUND,
-        and RUN_HELD for a held run whose events cannot be read.
+        A held run ends at once. Raises RUN_NOT_FOUND, and RUN_HELD for one whose events cannot be read.
         """
         run = self._key(run_id, namespace)
         state, _ = await self._found(run)
@@ -246,10 +248,7 @@ class AgentRuntime:
     async def subscribe(
         self, selection: Selection, *, after_cursor: str = "", live_only: bool = False, deltas: bool = False
     ) -> AsyncGenerator[list[StreamItem], None]:
-        """Opens a stream, in batches; the request is checked before this returns.
-
-        With `deltas` the text of models comes while they answer, as ephemeral items.
-        """
+        """Opens a stream, in batches, once the request is checked. With `deltas` texts of models come in pieces."""
         self._check(selection)
         place = await self._subscriptions.start(selection, after_cursor, live_only=live_only)
         items = self._subscriptions.stream(selection, place, deltas=deltas)

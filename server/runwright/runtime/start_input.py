@@ -11,6 +11,7 @@ from runwright.core.ids import Namespace, RunKey, derived_turn_id, short_journal
 from runwright.core.policy import Decision, PolicyFindings, PolicyStage, Verdict, decided
 from runwright.core.policy_failures import policy_failure
 from runwright.core.request import RunRequest
+from runwright.runtime.approver_rules import require_approvers
 from runwright.runtime.package_lookup import PackageLookup
 from runwright.runtime.packages import CataloguedPackage, Selector
 from runwright.runtime.policies import RunFacts, subject_of_text
@@ -53,6 +54,8 @@ async def start_input(
     ports: Ports, sessions: Sessions, request: RunRequest, found: CataloguedPackage, requested: StartCaller
 ) -> i.StartRequested:
     """The input of a start, with what it refers to: request, package, input, and what is seen of the session."""
+    operator = ports.policies.operator_rules(requested.run.namespace)
+    require_approvers(ports.approvers, found.package, operator, requested.run.namespace, requested.principal)
     context, said = None, tuple[Content, ...]()
     if request.session_id:
         context, said = await sessions.context(requested.run.namespace, request.session_id, found.package)

@@ -24,6 +24,8 @@ STARTS_RUNS = frozenset({Role.CALLER})
 READS_RUNS = frozenset({Role.CALLER, Role.OBSERVER, Role.APPROVER, Role.REPAIRER})
 PUTS_PACKAGES = frozenset({Role.AUTHOR})
 READS_PACKAGES = frozenset({Role.CALLER, Role.AUTHOR})  # whole: observers see no instructions
+SEES_APPROVALS = frozenset({Role.APPROVER, Role.OBSERVER})
+DECIDES = frozenset({Role.APPROVER})
 SERVES_CALLBACKS = frozenset({Role.EXECUTOR, Role.POLICY})
 EVERY_ROLE = frozenset(Role)
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from msgspec import Struct
 
+from runwright.core.approval_requests import MAX_BATCH, MAX_RESPONSE_BYTES
 from runwright.core.callbacks import MAX_CA_BYTES
 from runwright.core.images import MAX_IMAGES_BYTES
 from runwright.core.request import MAX_INPUT_BYTES
@@ -17,6 +18,7 @@ MAX_MESSAGE_BYTES = 4 * max(MAX_INPUT_BYTES, MAX_CA_BYTES)  # of any request tha
 MAX_START_BYTES = MAX_IMAGES_BYTES + 4 * MIB + MAX_MESSAGE_BYTES  # of StartRun
 MAX_RESOLUTION_BYTES = MAX_RESULT_BYTES + MAX_MESSAGE_BYTES  # of ResolveEffect
 MAX_DOCUMENT_REQUEST_BYTES = MIB + MAX_MESSAGE_BYTES  # of a package as its author wrote it
+MAX_BATCH_BYTES = MAX_BATCH * MAX_RESPONSE_BYTES + MAX_MESSAGE_BYTES  # of BatchDecide
 MAX_METADATA_BYTES = 16 * 1024
 
 

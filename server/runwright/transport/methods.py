@@ -14,20 +14,29 @@ from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha.reflection_pb2 import ServerReflectionRequest
 
 from runwright._gen.runwright.callback.v1 import callback_registry_service_pb2 as callback_pb
+from runwright._gen.runwright.v1 import approval_service_pb2 as approval_pb
 from runwright._gen.runwright.v1 import package_service_pb2 as package_pb
 from runwright._gen.runwright.v1 import runtime_service_pb2 as pb
 from runwright.core.principal import Role
 from runwright.transport import health, reflection, usage
 from runwright.transport.access import (
+    DECIDES,
     EVERY_ROLE,
     PUTS_PACKAGES,
     READS_PACKAGES,
     READS_RUNS,
+    SEES_APPROVALS,
     SERVES_CALLBACKS,
     STARTS_RUNS,
 )
+from runwright.transport.approval_service import ApprovalService
 from runwright.transport.callback_service import CallbackRegistryService
-from runwright.transport.connections import MAX_DOCUMENT_REQUEST_BYTES, MAX_RESOLUTION_BYTES, MAX_START_BYTES
+from runwright.transport.connections import (
+    MAX_BATCH_BYTES,
+    MAX_DOCUMENT_REQUEST_BYTES,
+    MAX_RESOLUTION_BYTES,
+    MAX_START_BYTES,
+)
 from runwright.transport.health import Health
 from runwright.transport.method import Method, bidi, bytes_stream, stream, unary
 from runwright.transport.package_service import PackageService
@@ -37,6 +46,7 @@ from runwright.transport.usage import PAGE_BYTES
 
 RUNTIME = pb.DESCRIPTOR.services_by_name["RuntimeService"].full_name
 PACKAGES = package_pb.DESCRIPTOR.services_by_name["PackageService"].full_name
+APPROVALS = approval_pb.DESCRIPTOR.services_by_name["ApprovalService"].full_name
 CALLBACKS = callback_pb.DESCRIPTOR.services_by_name["CallbackRegistryService"].full_name
 _ADMINS = frozenset({Role.ADMIN})
 
@@ -138,6 +148,36 @@ METHODS: Sequence[Method] = (
         path=f"/{PACKAGES}/ResolvePackage",
         handler=unary(PackageService.ResolvePackage, package_pb.ResolvePackageRequest),
         roles=READS_PACKAGES,
+        answer_bytes=2 * PAGE_BYTES,
+    ),
+    Method(
+        path=f"/{APPROVALS}/ListApprovals",
+        handler=unary(ApprovalService.ListApprovals, approval_pb.ListApprovalsRequest),
+        roles=SEES_APPROVALS,
+        answer_bytes=PAGE_BYTES,
+    ),
+    Method(
+        path=f"/{APPROVALS}/GetApproval",
+        handler=unary(ApprovalService.GetApproval, approval_pb.GetApprovalRequest),
+        roles=SEES_APPROVALS,
+        answer_bytes=PAGE_BYTES,
+    ),
+    Method(
+        path=f"/{APPROVALS}/WatchApprovals",
+        handler=stream(ApprovalService.WatchApprovals, approval_pb.WatchApprovalsRequest),
+        roles=SEES_APPROVALS,
+        lasting=True,
+    ),
+    Method(
+        path=f"/{APPROVALS}/DecideApproval",
+        handler=unary(ApprovalService.DecideApproval, approval_pb.DecideApprovalRequest),
+        roles=DECIDES,
+    ),
+    Method(
+        path=f"/{APPROVALS}/BatchDecide",
+        handler=unary(ApprovalService.BatchDecide, approval_pb.BatchDecideRequest),
+        roles=DECIDES,
+        request_bytes=MAX_BATCH_BYTES,
         answer_bytes=2 * PAGE_BYTES,
     ),
     Method(

@@ -14,13 +14,14 @@ from runwright.runtime.callbacks.registry import CallbackRegistry
 from runwright.runtime.ports import Ports
 from runwright.transport import health, reflection
 from runwright.transport.access import Access
+from runwright.transport.approval_service import ApprovalService
 from runwright.transport.callback_service import CallbackRegistryService
 from runwright.transport.calls import CallTimes
 from runwright.transport.connections import MAX_MESSAGE_BYTES, ConnectionLimits
 from runwright.transport.guarded_server import GuardedServer
 from runwright.transport.health import Health
 from runwright.transport.limits import server_limits
-from runwright.transport.methods import CALLBACKS, METHODS, PACKAGES, RUNTIME
+from runwright.transport.methods import APPROVALS, CALLBACKS, METHODS, PACKAGES, RUNTIME
 from runwright.transport.package_service import PackageService
 from runwright.transport.reflection import Reflection
 from runwright.transport.runtime_service import RuntimeService
@@ -51,13 +52,14 @@ class RuntimeServer:
         `refused` is told of every error that a call ends with.
         """
         connections, times, ports = connections or ConnectionLimits(), times or CallTimes(), runtime.ports
-        services = [RUNTIME]
+        services = [RUNTIME, APPROVALS]
         services += [PACKAGES] if runtime.registry is not None else []
         services += [CALLBACKS] if callbacks is not None else []
         self.health = Health(services)
         reflected = Reflection((*services, health.SERVICE))
         servicers: dict[str, object] = {
             RUNTIME: RuntimeService(runtime, EventStreams(runtime), server_limits(connections, times, ports.memory)),
+            APPROVALS: ApprovalService(runtime),
             health.SERVICE: self.health,
             reflection.V1: reflected,
             reflection.V1ALPHA: reflected,

@@ -6,8 +6,9 @@ import json
 from collections.abc import Mapping
 from typing import Any, cast
 
+from runwright._gen.runwright.v1 import approval_pb2, policy_pb2
 from runwright._gen.runwright.v1 import package_pb2 as pb
-from runwright._gen.runwright.v1 import policy_pb2
+from runwright.core.approval_rules import EXPIRIES, ApprovalSpec
 from runwright.core.fingerprint import PACKAGE_TAG, canonical_json
 from runwright.core.package import (
     DEFAULT_MODEL_ATTEMPTS,
@@ -51,6 +52,7 @@ def package(value: RuntimePackage) -> pb.RuntimePackage:
         context=pb.ContextPolicy(session_turns=value.context.session_turns, session_bytes=value.context.session_bytes),
         fallbacks=[_route(route) for route in value.fallbacks],
         policies=[_policy(policy) for policy in value.policies],
+        approvals=[_approval(name, spec) for name, spec in sorted(value.approvals.items())],
     )
 
 
@@ -68,6 +70,7 @@ def to_package(message: pb.RuntimePackage) -> RuntimePackage:
         fallbacks=tuple(_to_route(route) for route in message.fallbacks),
         policy=PolicyRef(message.policy),
         policies=tuple(_to_policy(policy) for policy in message.policies),
+        approvals={each.name: _to_approval(each) for each in message.approvals},
         budget=BudgetSpec(
             rounds=message.budget.rounds,
             tool_calls=message.budget.tool_calls,
@@ -140,6 +143,33 @@ def _tool(package: RuntimePackage, tool: ToolSpec) -> pb.Tool:
     )
 
 
+def _approval(name: str, spec: ApprovalSpec) -> approval_pb2.ApprovalRule:
+    return approval_pb2.ApprovalRule(
+        name=name,
+        sets=[
+            approval_pb2.ApproverSetRule(roles=each.roles, principals=each.principals, turn=each.turn or "")
+            for each in spec.sets
+        ],
+        expires=spec.expires,
+        on_expiry=approval_pb2.ApprovalExpiry.ValueType(spec.expiry.value),
+        four_eyes=spec.four_eyes,
+    )
+
+
+def _to_approval(message: approval_pb2.ApprovalRule) -> ApprovalSpec:
+    expiries = {expiry.value: name for name, expiry in EXPIRIES.items()}
+    fields = {
+        "sets": [
+            {"roles": list(each.roles), "principals": list(each.principals), "for": each.turn or None}
+            for each in message.sets
+        ],
+        "expires": message.expires,
+        "on_expiry": expiries[message.on_expiry],
+        "four_eyes": message.four_eyes,
+    }
+    return ApprovalSpec.model_validate(fields)
+
+
 def _policy(policy: PolicySpec) -> policy_pb2.Policy:
     return policy_pb2.Policy(
         builtin=policy.ref.value if policy.ref else "",
@@ -150,6 +180,7 @@ def _policy(policy: PolicySpec) -> policy_pb2.Policy:
                 then=policy_pb2.PolicyVerdict.ValueType(rule.verdict.value),
                 code=rule.code or "",
                 message=rule.message,
+                approval=rule.approval or "",
             )
             for rule in policy.rules
         ],
@@ -184,6 +215,7 @@ def _to_policy(message: policy_pb2.Policy) -> PolicySpec:
                 "then": verdicts[rule.then],
                 "code": rule.code or None,
                 "message": rule.message,
+                "approval": rule.approval or None,
             }
             for rule in message.rules
         ],

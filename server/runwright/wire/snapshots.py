@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from runwright._gen.runwright.v1 import content_pb2, run_pb2
+from runwright.core.approval_rows import full_id
+from runwright.core.approvals import approval_effect_id
 from runwright.core.condition import DRIVEN, Condition, is_done_in, status_in, waiting_on_in
 from runwright.core.content import INLINE_LIMIT_BYTES, Content, ContentRef
 from runwright.core.ids import model_effect_id
 from runwright.core.outcomes import CallPhase
 from runwright.core.state import RunState
 from runwright.wire import values as v
+from runwright.wire.approvals import put_approvers
 
 _EFFECT_STATES = {
     CallPhase.REQUESTED: run_pb2.EFFECT_STATE_QUEUED,
@@ -48,6 +51,7 @@ def put_snapshot(
             since=v.timestamp(wait.since),
             unblocked_by=wait.unblocked_by,
         )
+    _put_pending_approvals(message, state)
     if result is not None:
         message.result.CopyFrom(inline_content(result.ref, result.data))
     if state.removed_at:
@@ -78,6 +82,24 @@ def _put_open_effects(message: run_pb2.RunSnapshot, state: RunState) -> None:
                 idempotency_key=call.idempotency_key,
             )
             v.put_identity(effect.executor_identity, call.executor_identity)
+
+
+def _put_pending_approvals(message: run_pb2.RunSnapshot, state: RunState) -> None:
+    for call in state.calls:
+        approval = call.approval
+        if approval is None or not call.is_pending or call.arguments is None:
+            continue
+        own = approval_effect_id(call.call_id, approval.number)
+        pending = message.pending_approvals.add(
+            approval_id=full_id(state.key.run_id, own),
+            effect_id=call.call_id,
+            tool=call.tool,
+            digest=approval.digest,
+            requested_at=v.timestamp(approval.requested_at),
+            expires_at=v.timestamp(approval.expires_at),
+        )
+        v.put_ref(pending.arguments, call.arguments)
+        put_approvers(pending.approvers, approval.approvers)
 
 
 def inline_content(ref: ContentRef, data: bytes) -> content_pb2.InlineContent:

@@ -4,8 +4,14 @@ from __future__ import annotations
 
 from ._gen.runwright.v1 import (
     AllRuns,
+    Approval,
+    ApprovalDecision,
+    ApprovalState,
+    ApprovalVerdict,
     Bookmark,
     Budget,
+    DecisionRequest,
+    DecisionResult,
     EffectResolution,
     EffectState,
     Event,
@@ -27,6 +33,7 @@ from ._gen.runwright.v1 import (
     RunStatus,
     StreamScope,
 )
+from .approvals import ApprovalUpdate, Decided
 from .client import Cancelled, Client, Resolved, Resumed, Started, UnknownEffect
 from .connection import Keepalive, Tls
 from .errors import RunwrightError
@@ -53,12 +60,20 @@ from .tools import Content, Tool, ToolCall, ToolError, tool
 
 __all__ = [
     "AllRuns",
+    "Approval",
+    "ApprovalDecision",
+    "ApprovalState",
+    "ApprovalUpdate",
+    "ApprovalVerdict",
     "Bookmark",
     "Budget",
     "Cancelled",
     "CannotSay",
     "Client",
     "Content",
+    "Decided",
+    "DecisionRequest",
+    "DecisionResult",
     "EffectResolution",
     "EffectState",
     "Event",

@@ -49,6 +49,7 @@ from ._gen.runwright.v1 import (
     SubscribeRequest,
     WaitRequest,
 )
+from .approvals import ApprovalCalls
 from .connection import Connection, Keepalive, Tls
 from .contact import Contact
 from .errors import RunwrightError
@@ -104,7 +105,7 @@ class UnknownEffect:
     effect: OpenEffect
 
 
-class Client(PackageCalls):
+class Client(ApprovalCalls, PackageCalls):
     """Calls to one server, for use in one event loop; `SyncClient` is the same without one.
 
     Every call may raise `RunwrightError` and nothing else of the transport's.
@@ -113,6 +114,7 @@ class Client(PackageCalls):
 
     def __init__(self, connection: Connection, deadline: float) -> None:
         super().__init__(connection)
+        self._open_approvals(connection)
         self.address = connection.peer.address  #: of the server, as it was given
         self.deadline = deadline  #: seconds that a call may take, its repetitions included
         self._runtime = RuntimeServiceStub(connection.channel)

@@ -68,6 +68,8 @@ def _spelled(value: Any, part: str) -> Any:
             found[name] = _spelled(found[name], says["part"])
         elif "list_of" in says:
             found[name] = [_spelled(inner, says["list_of"]) for inner in found[name]]
+        elif "map_of" in says:
+            found[name] = {key: _spelled(inner, says["map_of"]) for key, inner in found[name].items()}
         if "sorted_by" in says:
             found[name] = sorted(found[name], key=lambda inner: inner[says["sorted_by"]])
     return found
@@ -87,6 +89,8 @@ def _pruned(value: Any, part: str, *, everywhere: bool) -> Any:
             left[name] = _pruned(inner, says["part"], everywhere=everywhere)
         elif "list_of" in says:
             left[name] = [_pruned(one, says["list_of"], everywhere=everywhere) for one in inner]
+        elif "map_of" in says:
+            left[name] = {key: _pruned(one, says["map_of"], everywhere=everywhere) for key, one in inner.items()}
         else:
             left[name] = inner
     return left

@@ -212,7 +212,8 @@ class DialledExecutors:
                 connections.append(registered)
         if wanted.executor in self._addresses:
             connections.append(self._configured_connection(wanted.executor))
-        return connections
+        # Whoever approved the call does not perform it.
+        return [each for each in connections if not wanted.not_by or each.identity.principal != wanted.not_by]
 
     def _registered_for(self, wanted: PlaceRequest) -> list[RegisteredConnection]:
         """Those that perform the tool, with whichever schema."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from runwright.core import records as r
+from runwright.core.approvals import approval_effect_id
 from runwright.core.content import ContentRef
 from runwright.core.errors import ErrorReason
 from runwright.core.ids import idempotency_key
@@ -25,6 +26,7 @@ def start(step: Step, call: CallState) -> None:
     """Intent of the next attempt."""
     tool = spec_of(step, call)
     assert call.arguments is not None, "an open call keeps its arguments"
+    approval = call.approval
     step.add(
         r.ToolStarted(
             at=step.at,
@@ -37,6 +39,9 @@ def start(step: Step, call: CallState) -> None:
             idempotency_key=idempotency_key(step.state.key, call.call_id, step.state.journal_id),
             arguments_digest=call.arguments.digest,
             deadline=step.at + tool.timeout_ms * 1000,
+            approval_id=approval_effect_id(call.call_id, approval.number) if approval else "",
+            approved_by=approval.approved_by if approval else "",
+            approval_digest=approval.digest if approval else "",
         )
     )
 
@@ -134,6 +139,11 @@ def give_up(step: Step, call: CallState, by: ExecutorIdentity | None = None) -> 
     """Nobody waits for its executor any more."""
     # "Not sent" would be untrue of a call that was lost before.
     fail(step, call, ErrorReason.EXECUTOR_LOST if call.losses else ErrorReason.EXECUTOR_UNAVAILABLE, by=by)
+
+
+def lost_note(call: CallState) -> str:
+    """What the model is told beside a refusal of a call that was sent before, and not answered."""
+    return "An earlier attempt of it was sent, and may have been performed." if call.losses else ""
 
 
 def cancel(step: Step, call: CallState) -> None:

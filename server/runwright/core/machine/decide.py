@@ -7,10 +7,11 @@ from typing import assert_never
 from runwright.core import inputs as i
 from runwright.core import records as r
 from runwright.core.ids import EffectId
-from runwright.core.machine import endings, gates, questions, reconciling, repairs, rounds, tools
+from runwright.core.machine import approvals, endings, gates, questions, reconciling, repairs, rounds, tools
 from runwright.core.machine.step import Step
 from runwright.core.outcomes import OPEN_PHASES, RunPhase
 from runwright.core.package import RuntimePackage
+from runwright.core.places_held import places_held
 from runwright.core.request import Budget
 from runwright.core.state import RunState, needs_repair
 
@@ -27,7 +28,7 @@ def advance(package: RuntimePackage, state: RunState, input_: i.Input) -> tuple[
         return advance(package, state, input_.of)
     if state.is_terminal or (state.phase is RunPhase.NEW) != isinstance(input_, i.StartRequested):
         return [], state
-    step = Step(package, state, input_.at, i.places_held(input_))
+    step = Step(package, state, input_.at, places_held(input_))
     match input_:
         case i.StartRequested():
             _start(step, input_)
@@ -61,6 +62,8 @@ def advance(package: RuntimePackage, state: RunState, input_: i.Input) -> tuple[
             tools.result_evaluated(step, input_)
         case i.ResolutionRequested():
             repairs.resolve(step, input_)
+        case i.ApprovalDecisionRequested() | i.ApprovalDue():
+            _of_approval(step, input_)
         case i.CancelRequested():
             endings.cancel_requested(step, input_)
         case i.CancelDeadlinePassed():
@@ -72,6 +75,13 @@ def advance(package: RuntimePackage, state: RunState, input_: i.Input) -> tuple[
     if step.records:
         _settle(step)
     return step.records, step.state
+
+
+def _of_approval(step: Step, input_: i.ApprovalDecisionRequested | i.ApprovalDue) -> None:
+    if isinstance(input_, i.ApprovalDue):
+        approvals.is_due(step, input_)
+    elif approvals.decided(step, input_):
+        gates.walk(step, input_.call_id, i.Findings(availability=input_.availability, policies=input_.policies))
 
 
 def _start(step: Step, input_: i.StartRequested) -> None:

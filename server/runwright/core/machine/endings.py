@@ -12,7 +12,7 @@ from msgspec import Struct
 from runwright.core import inputs as i
 from runwright.core import records as r
 from runwright.core.errors import ErrorReason, Failure
-from runwright.core.machine import calls, reconciling
+from runwright.core.machine import approvals, calls, reconciling
 from runwright.core.machine.step import Step
 from runwright.core.outcomes import OPEN_PHASES, CallPhase, RunPhase, StopReason
 from runwright.core.package import RuntimePackage
@@ -119,10 +119,12 @@ def close(step: Step, ending: Ending, *, awaits_answers: bool) -> None:
         elif call.phase is CallPhase.RUNNING and not call.idempotent:
             if not awaits_answers:
                 calls.require_recovery(step, call, ending.unanswered)
-        elif ending.closes_as is None:
-            calls.cancel(step, call)
         else:
-            calls.fail(step, call, ending.closes_as)
+            approvals.withdraw(step, call)
+            if ending.closes_as is None:
+                calls.cancel(step, call)
+            else:
+                calls.fail(step, call, ending.closes_as)
 
 
 def _close_questions(step: Step) -> None:

@@ -19,7 +19,7 @@ from msgspec import Struct
 from runwright.core.errors import ErrorReason
 from runwright.core.ids import EffectId
 from runwright.core.inputs import Availability, Findings
-from runwright.core.machine import calls, policies
+from runwright.core.machine import approvals, calls, policies
 from runwright.core.machine.step import Step
 from runwright.core.outcomes import CallPhase, RunPhase
 from runwright.core.policy import PolicyStage
@@ -120,15 +120,28 @@ def _may_answer(step: Step, _: EffectId, found: Findings) -> bool:
 
 
 def _is_affordable(step: Step, subject: EffectId, _: Findings) -> bool:
-    """Whether the budget has a call left, beside those of this round that have passed and were not started yet."""
+    """Whether the budget has a call left, beside those of this round that are approved, or may be, and not started."""
     state = step.state
-    waiting = sum(
-        call.phase is CallPhase.REQUESTED and call.passed is PolicyStage.PRE_TOOL and not call.attempt
+    others = sum(
+        call.phase is CallPhase.REQUESTED
+        and (call.passed is PolicyStage.PRE_TOOL or call.is_pending)
+        and not call.attempt
+        and call.call_id != subject
         for call in state.calls
     )
-    if state.usage.tool_calls + waiting <= state.budget.tool_calls:
+    if step.call(subject).attempt or state.usage.tool_calls + others < state.budget.tool_calls:
         return True
     calls.fail(step, step.call(subject), ErrorReason.BUDGET_EXHAUSTED)
+    return False
+
+
+def _is_approved(step: Step, subject: EffectId, _: Findings) -> bool:
+    """Whether it needs no approval, or has it. Else somebody is asked, and it is held until they decide."""
+    call = step.call(subject)
+    if call.passed is PolicyStage.PRE_TOOL:
+        return True
+    if not call.is_pending:
+        approvals.request(step, call, step.asking[subject])
     return False
 
 
@@ -148,10 +161,12 @@ def _has_executor(step: Step, subject: EffectId, found: Findings) -> bool:
     return False
 
 
+_OF_CALL: tuple[Check, ...] = (_is_sound, _is_allowed, _is_affordable, _is_approved, _has_executor)
+
 GATES: Mapping[PolicyStage, Gate] = {
     PolicyStage.RUN_START: Gate(Subject.RUN, _starts, (_may_start,)),
     PolicyStage.INPUT: Gate(Subject.RUN, _starts, (_may_begin_turn,)),
-    PolicyStage.PRE_TOOL: Gate(Subject.CALL, _is_requested, (_is_sound, _is_allowed, _is_affordable, _has_executor)),
+    PolicyStage.PRE_TOOL: Gate(Subject.CALL, _is_requested, _OF_CALL),
     PolicyStage.POST_TOOL: Gate(Subject.CALL, _awaits_release, (_is_released,)),
     PolicyStage.OUTPUT: Gate(Subject.RUN, _has_answer, (_may_answer,)),
 }

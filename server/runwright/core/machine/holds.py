@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from msgspec import Struct
 
 from runwright.core import effects as e
+from runwright.core.approvals import CallApproval, approval_effect_id
 from runwright.core.ids import EffectId, model_effect_id
 from runwright.core.outcomes import CallPhase, RunPhase, RunStatus, WaitKind
 from runwright.core.policy import PolicyStage
@@ -35,7 +36,7 @@ class Hold(Struct, frozen=True):
     since: Micros
     due: Micros
     freed_by: str
-    effect: e.AwaitRetry | e.AwaitExecutor | e.AwaitReconcile | e.AwaitPolicy | e.AwaitDeferral | None = None
+    effect: e.HoldingEffect | None = None
 
 
 class WaitingOn(Struct, frozen=True):
@@ -66,11 +67,13 @@ def hold_of_run(state: RunState) -> Hold | None:
 
 
 def hold_of_call(call: CallState, may_start: bool) -> Hold | None:
-    """What keeps a call that may go on: its executor, once it has passed PRE_TOOL.
+    """What keeps a call: who is asked to approve it, or its executor, once it has passed PRE_TOOL.
 
     Its executor is only looked for while the call could be started (`may_start`). A call that no executor has kept
     waiting yet is held by the other calls of its run alone until then, which is no hold.
     """
+    if call.phase is CallPhase.REQUESTED and call.is_pending and call.approval is not None:
+        return _hold_of_approval(call, call.approval)
     if call.phase is not CallPhase.REQUESTED or call.passed is not PolicyStage.PRE_TOOL:
         return None
     has_waited = call.attempt > 0 or call.give_up_at > 0
@@ -86,9 +89,24 @@ def hold_of_call(call: CallState, may_start: bool) -> Hold | None:
         call.executor or call.tool,  # older versions did not write down who performs a call
         call.since,
         call.give_up_at,
-        f"executor {call.executor} with tool {call.tool}, {back}",
+        f"executor {call.executor} with tool {call.tool}, {back}{_but(call)}",
         effect if may_start else None,
     )
+
+
+def _but(call: CallState) -> str:
+    by = call.not_performed_by
+    return f", served by somebody else than {by}, who approved the call" if by else ""
+
+
+def _hold_of_approval(call: CallState, approval: CallApproval) -> Hold:
+    name = approval_effect_id(call.call_id, approval.number)
+    effect = e.AwaitApproval(call.call_id, name, approval.current_set, approval.due, approval.requested_at)
+    freed_by = f"a decision by {approval.approvers} before {time_text(approval.due)}"
+    if approval.due < approval.expires_at:
+        freed_by += f", then by the next approvers; it expires at {time_text(approval.expires_at)}"
+    due = approval.expires_at
+    return Hold(WaitKind.APPROVAL, call.call_id, name, approval.requested_at, due, freed_by, effect)
 
 
 def walks_of(state: RunState) -> Iterator[tuple[EffectId, PolicyWalk]]:

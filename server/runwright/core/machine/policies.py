@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from runwright.core import records as r
 from runwright.core.inputs import Findings
-from runwright.core.machine import calls, remote_policies
+from runwright.core.machine import approvals, calls, remote_policies
 from runwright.core.machine.step import Step
 from runwright.core.outcomes import ResultRelease
 from runwright.core.policy import (
     ALL_POLICIES,
-    NOBODY_CAN_APPROVE,
-    NOBODY_SAYS,
     NOT_FOUND_OUT,
     SERVER,
     Decision,
@@ -24,11 +22,13 @@ from runwright.core.policy import (
 from runwright.core.state import CallState
 
 _UNKNOWN = PolicyOpinion(Verdict.DENY, ALL_POLICIES, "", NOT_FOUND_OUT, SERVER)
-_MAY_HAVE_HAPPENED = "An earlier attempt of it was sent, and may have been performed."
 
 
 def allow_call(step: Step, call: CallState, found: PolicyFindings | None) -> bool:
-    """Decides on a call; one that may not be made is denied. True when it may; while a policy is asked, not yet."""
+    """Decides on a call; one that may not be made is denied. True when it may, or somebody is to be asked first.
+
+    While a policy is asked, not yet.
+    """
     package, stage = step.package, PolicyStage.PRE_TOOL
     assert call.arguments is not None, "an open call keeps its arguments"
     digest = call.arguments.digest
@@ -43,18 +43,20 @@ def allow_call(step: Step, call: CallState, found: PolicyFindings | None) -> boo
         opinion = decision
     else:
         opinion = decided_for_call(found, package.builtin_policies, calls.spec_of(step, call).effect.value)
+    if opinion.verdict is Verdict.ASK:
+        approvals.supersede_unless(step, call, opinion.approval, digest)
+        step.asking[call.call_id] = opinion
     step.add(_on_record(step, call, stage, digest, opinion, found))
-    if opinion.verdict is Verdict.ALLOW:
+    if opinion.verdict in (Verdict.ALLOW, Verdict.ASK):
         return True
-    asks = opinion.verdict is Verdict.ASK
-    message = " ".join(filter(None, (opinion.message, NOBODY_SAYS if asks else "", _lost(call))))
+    message = " ".join(filter(None, (opinion.message, calls.lost_note(call))))
     step.add(
         r.ToolDenied(
             at=step.at,
             call_id=call.call_id,
             tool=call.tool,
             policy_ref=opinion.policy_ref,
-            code=NOBODY_CAN_APPROVE if asks else opinion.code,
+            code=opinion.code,
             message=message,
         )
     )
@@ -133,8 +135,5 @@ def _on_record(
         subject_digest=digest,
         operator_digest=found.operator_digest if found else "",
         shadow=found.shadow if found else (),
+        approval=opinion.approval,
     )
-
-
-def _lost(call: CallState) -> str:
-    return _MAY_HAVE_HAPPENED if call.losses else ""

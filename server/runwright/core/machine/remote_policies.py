@@ -9,6 +9,7 @@ from __future__ import annotations
 from runwright.core import records as r
 from runwright.core.apply_policies import next_question
 from runwright.core.ids import EffectId
+from runwright.core.machine import approvals
 from runwright.core.machine.step import Step
 from runwright.core.policy import PolicyFindings, PolicyOpinion, PolicyStage, RemotePolicy, Verdict, decided
 from runwright.core.policy_walk import (
@@ -110,6 +111,9 @@ def _answer_from_cache(step: Step, subject: EffectId | None, found: PolicyFindin
 
 def _replace(step: Step, subject: EffectId | None, found: PolicyFindings, changed: SettledAnswer) -> None:
     said = changed.answer
+    if subject and said.replacement is not None:
+        # What was given for other arguments counts no more, whatever is said of these.
+        approvals.supersede_unless(step, step.call(subject), "", said.replacement.digest)
     step.add(
         r.SubjectReplaced(
             at=step.at,

@@ -9,6 +9,7 @@ from runwright.core.apply import apply
 from runwright.core.ids import EffectId
 from runwright.core.outcomes import CallPhase
 from runwright.core.package import RuntimePackage
+from runwright.core.policy import PolicyOpinion
 from runwright.core.state import CallState, RunState
 from runwright.core.units import Micros
 
@@ -23,6 +24,7 @@ class Step:
         # Clocks may step back; the time on record never does.
         self.at = max(at, state.updated_at)
         self.records: list[r.Record] = []
+        self.asking: dict[EffectId, PolicyOpinion] = {}  # what policies said that want a call approved
 
     def add(self, record: r.Record) -> None:
         """Decides one more record."""

@@ -353,6 +353,7 @@ _MESSAGE_OF: dict[ErrorReason, str] = {
     ),
     ErrorReason.EXECUTOR_UNAVAILABLE: "The tool could not be reached; the call was not made.",
     ErrorReason.EXECUTOR_LOST: "The tool was lost during the call, every time it was tried.",
+    ErrorReason.APPROVAL_EXPIRED: "Nobody who may approve the call decided in time; it was not made.",
     ErrorReason.BUDGET_EXHAUSTED: "The call was not made: the budget of tool calls is used up.",
 }
 

@@ -49,7 +49,7 @@ def without(
     arrived: Sequence[Delivery], decision: DecidedChange, failed: FailedCondition, at: Micros
 ) -> list[Delivery]:
     """What has arrived, with the input whose records were under the condition put as one that must do without."""
-    ends = accumulate(sum(len(side_rows(record)) for record in new) for new in decision.produced)
+    ends = accumulate(sum(len(side_rows(decision.change.state, record)) for record in new) for new in decision.produced)
     at_fault = next(index for index, end in enumerate(ends) if failed.number < end)
     return [
         once_more(delivery, failed.condition, at) if index == at_fault else delivery

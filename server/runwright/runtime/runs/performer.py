@@ -17,7 +17,7 @@ from runwright.core.ids import EffectId, call_effect_id
 from runwright.core.outcomes import CallPhase, ReconcileAnswer, RunPhase
 from runwright.core.package import RuntimePackage, ToolSpec
 from runwright.core.resolution import MAX_MESSAGE_BYTES, MAX_RESULT_BYTES
-from runwright.core.state import NO_POLICY, RunState, needs_repair
+from runwright.core.state import CallState, RunState, may_start_call, needs_repair
 from runwright.ports.provider import MAX_OPAQUE_BYTES, Message, ModelReply, ModelRequest, ToolSpecification
 from runwright.ports.tools import PlaceRequest, ToolInvocation, ToolOutcome, ToolOutcomeKind
 from runwright.runtime.conversations.conversation import Conversation
@@ -26,6 +26,7 @@ from runwright.runtime.policies import Result
 from runwright.runtime.ports import Ports
 from runwright.runtime.runs import policy_findings
 from runwright.runtime.runs.live_text import LiveText, LiveTexts
+from runwright.runtime.runs.looking_again import looked_at_again
 from runwright.runtime.runs.places import CallPlaces
 from runwright.runtime.runs.policy_questions import PolicyQuestions
 from runwright.runtime.runs.tool_contents import too_large, tool_content
@@ -188,8 +189,14 @@ class Performer:
         return i.Availability.BUSY if self._ports.tools.is_reachable(wanted) else i.Availability.AWAY
 
     def _wanted(self, state: RunState, call_id: EffectId, tool: str) -> PlaceRequest:
-        spec = self._tool(tool)
-        return PlaceRequest(state.key, call_id, spec.executor, tool, spec.arguments_digest, state.package_fingerprint)
+        spec, call = self._tool(tool), state.call(call_id)
+        digest, not_by = spec.arguments_digest, call.not_performed_by if call else ""
+        return PlaceRequest(state.key, call_id, spec.executor, tool, digest, state.package_fingerprint, not_by=not_by)
+
+    def _place(self, state: RunState, call: CallState, not_by: str) -> i.Availability:
+        """A place for a call that is about to go on, at somebody else than this principal."""
+        wanted = replace(self._wanted(state, call.call_id, call.tool), not_by=not_by)
+        return self._available(wanted, may_start_call(state))
 
     def _tool(self, name: str) -> ToolSpec:
         tool = self._package.tool(name)
@@ -369,18 +376,8 @@ class Performer:
         )
 
     async def looked_at_again(self, state: RunState, input: i.Input) -> i.Input:
-        """What is about to be decided on; a call that may be sent with what the operator's rules say now.
-
-        Nothing is found out where they are those on record for the call.
-        """
-        call = state.call(input.call_id) if isinstance(input, i.ExecutorAwaited) and input.has_place else None
-        if call is None or not isinstance(input, i.ExecutorAwaited) or call.arguments is None:
-            return input
-        if self._policies.operator_rules(state.key.namespace).digest == (call.policy or NO_POLICY).operator_digest:
-            return input
-        data = await self._conversation.data(call.arguments)
-        said = await policy_findings.of_call_again(self._policies, self._package, state, call, data)
-        return replace(input, policies=said)
+        """What is about to be decided on, with what holds by now."""
+        return await looked_at_again(self._ports, self._package, self._conversation, state, input, self._place)
 
     def _heeds_operator(self, state: RunState) -> bool:
         """True when the operator has rules, or had some when one of the calls was decided on."""

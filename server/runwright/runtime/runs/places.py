@@ -6,6 +6,7 @@ from collections.abc import Collection
 
 from runwright.core import inputs as i
 from runwright.core.ids import EffectId
+from runwright.core.places_held import places_held
 from runwright.ports.tools import Place
 
 
@@ -30,13 +31,13 @@ class CallPlaces:
 
     def withdraw(self, input_: i.Input) -> None:
         """Gives back what an input carries that will not be decided on."""
-        for call_id in i.places_held(input_):
+        for call_id in places_held(input_):
             if place := self._offered.pop(call_id, None):
                 place.release()
 
     def decided(self, input_: i.Input) -> None:
         """Says that the input was decided on, and that `keep` follows."""
-        for call_id in i.places_held(input_):
+        for call_id in places_held(input_):
             if place := self._offered.pop(call_id, None):
                 _put(self._granted, call_id, place)
 

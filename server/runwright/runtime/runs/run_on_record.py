@@ -161,7 +161,7 @@ class RunOnRecord:
             after=self.state.seq,
             contents=change.contents,
             snapshot=change.state,
-            side_rows=[row for record in change.records for row in side_rows(record)],
+            side_rows=[row for record in change.records for row in side_rows(change.state, record)],
         )
 
     def _noted(self, append: Appending, change: Change) -> AppendResult:

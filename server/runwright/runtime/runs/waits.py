@@ -102,6 +102,8 @@ class Waits:
         match effect:
             case e.AwaitRetry():
                 self._until(wait, bounded(effect.due, state.model_request.since, now), self.is_over)
+            case e.AwaitApproval():
+                self._until(wait, bounded(effect.due, effect.since, now), self.is_over)
             case e.WaitForCancelDeadline():
                 self._until(wait, effect.due, self.is_over)
             case e.AwaitExecutor():
@@ -115,6 +117,7 @@ class Waits:
                     tool.name,
                     tool.arguments_digest,
                     state.package_fingerprint,
+                    call.not_performed_by,
                 )
                 wait.patience_us, wait.since = tool.unavailable_timeout_ms * 1000, call.since
                 not_before = bounded(effect.not_before, wait.since, now)
@@ -183,6 +186,9 @@ class Waits:
             # A wait is over, whatever the clock says: the time on record goes on from what was planned.
             case e.AwaitRetry():
                 outcome = i.RetryDue(at=max(at, effect.due), round=effect.round, attempt=effect.attempt)
+            case e.AwaitApproval():
+                at = max(at, effect.due)
+                outcome = i.ApprovalDue(at=at, call_id=effect.call_id, approval_id=effect.approval_id)
             case e.WaitForCancelDeadline():
                 outcome = i.CancelDeadlinePassed(at=at)
             case e.AwaitExecutor():

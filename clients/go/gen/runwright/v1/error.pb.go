@@ -183,6 +183,29 @@ const (
 	// A remote policy was lost before it answered, or its answer was an error.
 	// Metadata: policy.
 	ErrorReason_ERROR_REASON_POLICY_LOST ErrorReason = 107
+	// No approval of that id is to be seen with this credential. Metadata:
+	// approval_id.
+	ErrorReason_ERROR_REASON_APPROVAL_NOT_FOUND ErrorReason = 120
+	// Another decision is on record. Metadata: approval_id, verdict, decided_by,
+	// decided_at, request_id.
+	ErrorReason_ERROR_REASON_APPROVAL_ALREADY_DECIDED ErrorReason = 121
+	// Nobody decided in time. Metadata: approval_id, expires_at.
+	ErrorReason_ERROR_REASON_APPROVAL_EXPIRED ErrorReason = 122
+	// There is nothing to decide any more; `state` is WITHDRAWN or SUPERSEDED.
+	// Metadata: approval_id, state.
+	ErrorReason_ERROR_REASON_APPROVAL_WITHDRAWN ErrorReason = 123
+	// The decision is about something else than what is pending, whose digest is
+	// `digest`. Metadata: approval_id, digest.
+	ErrorReason_ERROR_REASON_APPROVAL_DIGEST_MISMATCH ErrorReason = 124
+	// Whoever decides must not, by `rule`: `approver_set` (it is not their turn, or
+	// never), `executor` (they may perform the call), `four_eyes` (they started the
+	// run). Metadata: approval_id, rule.
+	ErrorReason_ERROR_REASON_APPROVER_NOT_ALLOWED ErrorReason = 125
+	// Somebody who was asked to approve a call ended the run. Metadata: approval_id,
+	// decided_by.
+	ErrorReason_ERROR_REASON_APPROVAL_ABORTED ErrorReason = 126
+	// The package asks for an approval that nobody can give. Metadata: approval.
+	ErrorReason_ERROR_REASON_APPROVER_MISSING ErrorReason = 127
 )
 
 // Enum value maps for ErrorReason.
@@ -253,6 +276,14 @@ var (
 		105: "ERROR_REASON_POLICY_TIMED_OUT",
 		106: "ERROR_REASON_POLICY_ANSWER_INVALID",
 		107: "ERROR_REASON_POLICY_LOST",
+		120: "ERROR_REASON_APPROVAL_NOT_FOUND",
+		121: "ERROR_REASON_APPROVAL_ALREADY_DECIDED",
+		122: "ERROR_REASON_APPROVAL_EXPIRED",
+		123: "ERROR_REASON_APPROVAL_WITHDRAWN",
+		124: "ERROR_REASON_APPROVAL_DIGEST_MISMATCH",
+		125: "ERROR_REASON_APPROVER_NOT_ALLOWED",
+		126: "ERROR_REASON_APPROVAL_ABORTED",
+		127: "ERROR_REASON_APPROVER_MISSING",
 	}
 	ErrorReason_value = map[string]int32{
 		"ERROR_REASON_UNSPECIFIED":              0,
@@ -320,6 +351,14 @@ var (
 		"ERROR_REASON_POLICY_TIMED_OUT":         105,
 		"ERROR_REASON_POLICY_ANSWER_INVALID":    106,
 		"ERROR_REASON_POLICY_LOST":              107,
+		"ERROR_REASON_APPROVAL_NOT_FOUND":       120,
+		"ERROR_REASON_APPROVAL_ALREADY_DECIDED": 121,
+		"ERROR_REASON_APPROVAL_EXPIRED":         122,
+		"ERROR_REASON_APPROVAL_WITHDRAWN":       123,
+		"ERROR_REASON_APPROVAL_DIGEST_MISMATCH": 124,
+		"ERROR_REASON_APPROVER_NOT_ALLOWED":     125,
+		"ERROR_REASON_APPROVAL_ABORTED":         126,
+		"ERROR_REASON_APPROVER_MISSING":         127,
 	}
 )
 
@@ -378,6 +417,8 @@ const (
 	AgentErrorKind_AGENT_ERROR_KIND_RECOVERY_REPAIR_NEEDED AgentErrorKind = 10
 	// The host's configuration lacks something.
 	AgentErrorKind_AGENT_ERROR_KIND_HOST_CONFIGURATION_NEEDED AgentErrorKind = 11
+	// Somebody was to approve, and did not.
+	AgentErrorKind_AGENT_ERROR_KIND_APPROVAL_FAILURE AgentErrorKind = 12
 )
 
 // Enum value maps for AgentErrorKind.
@@ -395,6 +436,7 @@ var (
 		9:  "AGENT_ERROR_KIND_TIMEOUT",
 		10: "AGENT_ERROR_KIND_RECOVERY_REPAIR_NEEDED",
 		11: "AGENT_ERROR_KIND_HOST_CONFIGURATION_NEEDED",
+		12: "AGENT_ERROR_KIND_APPROVAL_FAILURE",
 	}
 	AgentErrorKind_value = map[string]int32{
 		"AGENT_ERROR_KIND_UNSPECIFIED":               0,
@@ -409,6 +451,7 @@ var (
 		"AGENT_ERROR_KIND_TIMEOUT":                   9,
 		"AGENT_ERROR_KIND_RECOVERY_REPAIR_NEEDED":    10,
 		"AGENT_ERROR_KIND_HOST_CONFIGURATION_NEEDED": 11,
+		"AGENT_ERROR_KIND_APPROVAL_FAILURE":          12,
 	}
 )
 
@@ -635,7 +678,7 @@ const file_runwright_v1_error_proto_rawDesc = "" +
 	"reasonName\x1a;\n" +
 	"\rMetadataEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01*\xd1\x11\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01*\x81\x14\n" +
 	"\vErrorReason\x12\x1c\n" +
 	"\x18ERROR_REASON_UNSPECIFIED\x10\x00\x12 \n" +
 	"\x1cERROR_REASON_INVALID_REQUEST\x10\x01\x12 \n" +
@@ -702,7 +745,15 @@ const file_runwright_v1_error_proto_rawDesc = "" +
 	"\x1fERROR_REASON_POLICY_UNAVAILABLE\x10h\x12!\n" +
 	"\x1dERROR_REASON_POLICY_TIMED_OUT\x10i\x12&\n" +
 	"\"ERROR_REASON_POLICY_ANSWER_INVALID\x10j\x12\x1c\n" +
-	"\x18ERROR_REASON_POLICY_LOST\x10k*\xdf\x03\n" +
+	"\x18ERROR_REASON_POLICY_LOST\x10k\x12#\n" +
+	"\x1fERROR_REASON_APPROVAL_NOT_FOUND\x10x\x12)\n" +
+	"%ERROR_REASON_APPROVAL_ALREADY_DECIDED\x10y\x12!\n" +
+	"\x1dERROR_REASON_APPROVAL_EXPIRED\x10z\x12#\n" +
+	"\x1fERROR_REASON_APPROVAL_WITHDRAWN\x10{\x12)\n" +
+	"%ERROR_REASON_APPROVAL_DIGEST_MISMATCH\x10|\x12%\n" +
+	"!ERROR_REASON_APPROVER_NOT_ALLOWED\x10}\x12!\n" +
+	"\x1dERROR_REASON_APPROVAL_ABORTED\x10~\x12!\n" +
+	"\x1dERROR_REASON_APPROVER_MISSING\x10\x7f*\x86\x04\n" +
 	"\x0eAgentErrorKind\x12 \n" +
 	"\x1cAGENT_ERROR_KIND_UNSPECIFIED\x10\x00\x12$\n" +
 	" AGENT_ERROR_KIND_INVALID_REQUEST\x10\x01\x12$\n" +
@@ -716,7 +767,8 @@ const file_runwright_v1_error_proto_rawDesc = "" +
 	"\x18AGENT_ERROR_KIND_TIMEOUT\x10\t\x12+\n" +
 	"'AGENT_ERROR_KIND_RECOVERY_REPAIR_NEEDED\x10\n" +
 	"\x12.\n" +
-	"*AGENT_ERROR_KIND_HOST_CONFIGURATION_NEEDED\x10\v*\xd1\x01\n" +
+	"*AGENT_ERROR_KIND_HOST_CONFIGURATION_NEEDED\x10\v\x12%\n" +
+	"!AGENT_ERROR_KIND_APPROVAL_FAILURE\x10\f*\xd1\x01\n" +
 	"\n" +
 	"RetryClass\x12\x1b\n" +
 	"\x17RETRY_CLASS_UNSPECIFIED\x10\x00\x12\x19\n" +

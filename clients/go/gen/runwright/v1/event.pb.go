@@ -90,6 +90,18 @@ const (
 	// The model may go on with what came of a call: with the result, or with the
 	// word that it is withheld.
 	EventKind_EVENT_KIND_TOOL_RESULT_RELEASED EventKind = 37
+	// Somebody is asked to decide on a call, which is held until then.
+	EventKind_EVENT_KIND_APPROVAL_REQUESTED EventKind = 40
+	// Somebody decided.
+	EventKind_EVENT_KIND_APPROVAL_DECIDED EventKind = 41
+	// Nobody decided in time.
+	EventKind_EVENT_KIND_APPROVAL_EXPIRED EventKind = 42
+	// There is nothing to decide any more.
+	EventKind_EVENT_KIND_APPROVAL_WITHDRAWN EventKind = 43
+	// Another approval takes the place of one that was not used.
+	EventKind_EVENT_KIND_APPROVAL_SUPERSEDED EventKind = 44
+	// The time of an approver set is over: it is the turn of the next one.
+	EventKind_EVENT_KIND_APPROVAL_ESCALATED EventKind = 45
 )
 
 // Enum value maps for EventKind.
@@ -126,6 +138,12 @@ var (
 		35: "EVENT_KIND_POLICY_RESUMED",
 		36: "EVENT_KIND_SUBJECT_REPLACED",
 		37: "EVENT_KIND_TOOL_RESULT_RELEASED",
+		40: "EVENT_KIND_APPROVAL_REQUESTED",
+		41: "EVENT_KIND_APPROVAL_DECIDED",
+		42: "EVENT_KIND_APPROVAL_EXPIRED",
+		43: "EVENT_KIND_APPROVAL_WITHDRAWN",
+		44: "EVENT_KIND_APPROVAL_SUPERSEDED",
+		45: "EVENT_KIND_APPROVAL_ESCALATED",
 	}
 	EventKind_value = map[string]int32{
 		"EVENT_KIND_UNSPECIFIED":             0,
@@ -159,6 +177,12 @@ var (
 		"EVENT_KIND_POLICY_RESUMED":          35,
 		"EVENT_KIND_SUBJECT_REPLACED":        36,
 		"EVENT_KIND_TOOL_RESULT_RELEASED":    37,
+		"EVENT_KIND_APPROVAL_REQUESTED":      40,
+		"EVENT_KIND_APPROVAL_DECIDED":        41,
+		"EVENT_KIND_APPROVAL_EXPIRED":        42,
+		"EVENT_KIND_APPROVAL_WITHDRAWN":      43,
+		"EVENT_KIND_APPROVAL_SUPERSEDED":     44,
+		"EVENT_KIND_APPROVAL_ESCALATED":      45,
 	}
 )
 
@@ -517,6 +541,12 @@ type Event struct {
 	//	*Event_PolicyResumed
 	//	*Event_SubjectReplaced
 	//	*Event_ToolResultReleased
+	//	*Event_ApprovalRequested
+	//	*Event_ApprovalDecided
+	//	*Event_ApprovalExpired
+	//	*Event_ApprovalWithdrawn
+	//	*Event_ApprovalSuperseded
+	//	*Event_ApprovalEscalated
 	Body          isEvent_Body `protobuf_oneof:"body"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -934,6 +964,60 @@ func (x *Event) GetToolResultReleased() *ToolResultReleased {
 	return nil
 }
 
+func (x *Event) GetApprovalRequested() *ApprovalRequested {
+	if x != nil {
+		if x, ok := x.Body.(*Event_ApprovalRequested); ok {
+			return x.ApprovalRequested
+		}
+	}
+	return nil
+}
+
+func (x *Event) GetApprovalDecided() *ApprovalDecided {
+	if x != nil {
+		if x, ok := x.Body.(*Event_ApprovalDecided); ok {
+			return x.ApprovalDecided
+		}
+	}
+	return nil
+}
+
+func (x *Event) GetApprovalExpired() *ApprovalExpired {
+	if x != nil {
+		if x, ok := x.Body.(*Event_ApprovalExpired); ok {
+			return x.ApprovalExpired
+		}
+	}
+	return nil
+}
+
+func (x *Event) GetApprovalWithdrawn() *ApprovalWithdrawn {
+	if x != nil {
+		if x, ok := x.Body.(*Event_ApprovalWithdrawn); ok {
+			return x.ApprovalWithdrawn
+		}
+	}
+	return nil
+}
+
+func (x *Event) GetApprovalSuperseded() *ApprovalSuperseded {
+	if x != nil {
+		if x, ok := x.Body.(*Event_ApprovalSuperseded); ok {
+			return x.ApprovalSuperseded
+		}
+	}
+	return nil
+}
+
+func (x *Event) GetApprovalEscalated() *ApprovalEscalated {
+	if x != nil {
+		if x, ok := x.Body.(*Event_ApprovalEscalated); ok {
+			return x.ApprovalEscalated
+		}
+	}
+	return nil
+}
+
 type isEvent_Body interface {
 	isEvent_Body()
 }
@@ -1088,6 +1172,36 @@ type Event_ToolResultReleased struct {
 	ToolResultReleased *ToolResultReleased `protobuf:"bytes,57,opt,name=tool_result_released,json=toolResultReleased,proto3,oneof"`
 }
 
+type Event_ApprovalRequested struct {
+	// Of EVENT_KIND_APPROVAL_REQUESTED.
+	ApprovalRequested *ApprovalRequested `protobuf:"bytes,60,opt,name=approval_requested,json=approvalRequested,proto3,oneof"`
+}
+
+type Event_ApprovalDecided struct {
+	// Of EVENT_KIND_APPROVAL_DECIDED.
+	ApprovalDecided *ApprovalDecided `protobuf:"bytes,61,opt,name=approval_decided,json=approvalDecided,proto3,oneof"`
+}
+
+type Event_ApprovalExpired struct {
+	// Of EVENT_KIND_APPROVAL_EXPIRED.
+	ApprovalExpired *ApprovalExpired `protobuf:"bytes,62,opt,name=approval_expired,json=approvalExpired,proto3,oneof"`
+}
+
+type Event_ApprovalWithdrawn struct {
+	// Of EVENT_KIND_APPROVAL_WITHDRAWN.
+	ApprovalWithdrawn *ApprovalWithdrawn `protobuf:"bytes,63,opt,name=approval_withdrawn,json=approvalWithdrawn,proto3,oneof"`
+}
+
+type Event_ApprovalSuperseded struct {
+	// Of EVENT_KIND_APPROVAL_SUPERSEDED.
+	ApprovalSuperseded *ApprovalSuperseded `protobuf:"bytes,64,opt,name=approval_superseded,json=approvalSuperseded,proto3,oneof"`
+}
+
+type Event_ApprovalEscalated struct {
+	// Of EVENT_KIND_APPROVAL_ESCALATED.
+	ApprovalEscalated *ApprovalEscalated `protobuf:"bytes,65,opt,name=approval_escalated,json=approvalEscalated,proto3,oneof"`
+}
+
 func (*Event_RunStarted) isEvent_Body() {}
 
 func (*Event_TurnStarted) isEvent_Body() {}
@@ -1147,6 +1261,18 @@ func (*Event_PolicyResumed) isEvent_Body() {}
 func (*Event_SubjectReplaced) isEvent_Body() {}
 
 func (*Event_ToolResultReleased) isEvent_Body() {}
+
+func (*Event_ApprovalRequested) isEvent_Body() {}
+
+func (*Event_ApprovalDecided) isEvent_Body() {}
+
+func (*Event_ApprovalExpired) isEvent_Body() {}
+
+func (*Event_ApprovalWithdrawn) isEvent_Body() {}
+
+func (*Event_ApprovalSuperseded) isEvent_Body() {}
+
+func (*Event_ApprovalEscalated) isEvent_Body() {}
 
 // The run is on disk, with everything it was started with.
 type RunStarted struct {
@@ -1664,7 +1790,10 @@ type PolicyDecided struct {
 	// Digest of the operator's rules that were heard; empty without any.
 	OperatorDigest string `protobuf:"bytes,8,opt,name=operator_digest,json=operatorDigest,proto3" json:"operator_digest,omitempty"`
 	// What policies in shadow mode would have said. It changes nothing.
-	Shadow        []*PolicyOpinion `protobuf:"bytes,9,rep,name=shadow,proto3" json:"shadow,omitempty"`
+	Shadow []*PolicyOpinion `protobuf:"bytes,9,rep,name=shadow,proto3" json:"shadow,omitempty"`
+	// Of POLICY_VERDICT_ASK: which of the package's approvals; empty for the
+	// built-in one.
+	Approval      string `protobuf:"bytes,10,opt,name=approval,proto3" json:"approval,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1762,6 +1891,13 @@ func (x *PolicyDecided) GetShadow() []*PolicyOpinion {
 	return nil
 }
 
+func (x *PolicyDecided) GetApproval() string {
+	if x != nil {
+		return x.Approval
+	}
+	return ""
+}
+
 // Intent of a tool call.
 type ToolStarted struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1781,9 +1917,16 @@ type ToolStarted struct {
 	ArgumentsDigest string `protobuf:"bytes,6,opt,name=arguments_digest,json=argumentsDigest,proto3" json:"arguments_digest,omitempty"`
 	// When the attempt is given up, if it is sent at once. One that is sent later
 	// than its intent was written has the tool's whole time from then on.
-	Deadline      *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=deadline,proto3" json:"deadline,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Deadline *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=deadline,proto3" json:"deadline,omitempty"`
+	// The approval that lets the call be made; the first attempt spends it. Empty:
+	// nobody was asked.
+	ApprovalId string `protobuf:"bytes,8,opt,name=approval_id,json=approvalId,proto3" json:"approval_id,omitempty"`
+	// Who approved.
+	ApprovedBy string `protobuf:"bytes,9,opt,name=approved_by,json=approvedBy,proto3" json:"approved_by,omitempty"`
+	// The digest that was approved.
+	ApprovalDigest string `protobuf:"bytes,10,opt,name=approval_digest,json=approvalDigest,proto3" json:"approval_digest,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *ToolStarted) Reset() {
@@ -1863,6 +2006,27 @@ func (x *ToolStarted) GetDeadline() *timestamppb.Timestamp {
 		return x.Deadline
 	}
 	return nil
+}
+
+func (x *ToolStarted) GetApprovalId() string {
+	if x != nil {
+		return x.ApprovalId
+	}
+	return ""
+}
+
+func (x *ToolStarted) GetApprovedBy() string {
+	if x != nil {
+		return x.ApprovedBy
+	}
+	return ""
+}
+
+func (x *ToolStarted) GetApprovalDigest() string {
+	if x != nil {
+		return x.ApprovalDigest
+	}
+	return ""
 }
 
 // Result of a tool call.
@@ -4139,11 +4303,649 @@ func (*EventFrame_Bookmark) isEventFrame_Item() {}
 
 func (*EventFrame_Gap) isEventFrame_Item() {}
 
+// Somebody is asked to decide on a call. Everything a decision rests on is here.
+type ApprovalRequested struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The approval's id inside the run: `a`, and the numbers of the call with the
+	// approval's own behind them.
+	ApprovalId string `protobuf:"bytes,1,opt,name=approval_id,json=approvalId,proto3" json:"approval_id,omitempty"`
+	// What is to be approved.
+	Kind ApprovalKind `protobuf:"varint,2,opt,name=kind,proto3,enum=runwright.v1.ApprovalKind" json:"kind,omitempty"`
+	// The tool.
+	Tool string `protobuf:"bytes,3,opt,name=tool,proto3" json:"tool,omitempty"`
+	// The executor that is to perform the call.
+	Executor string `protobuf:"bytes,4,opt,name=executor,proto3" json:"executor,omitempty"`
+	// The tool's risk, as its package says; empty where it does not.
+	Risk string `protobuf:"bytes,5,opt,name=risk,proto3" json:"risk,omitempty"`
+	// The arguments.
+	Arguments *ContentRef `protobuf:"bytes,6,opt,name=arguments,proto3" json:"arguments,omitempty"`
+	// What is approved, see `Approval.digest`.
+	Digest string `protobuf:"bytes,7,opt,name=digest,proto3" json:"digest,omitempty"`
+	// The digest of the tool's argument schema.
+	SchemaDigest string `protobuf:"bytes,8,opt,name=schema_digest,json=schemaDigest,proto3" json:"schema_digest,omitempty"`
+	// Which of the package's approvals it is; empty for the built-in one.
+	Approval string `protobuf:"bytes,9,opt,name=approval,proto3" json:"approval,omitempty"`
+	// The policy that asked.
+	PolicyRef string `protobuf:"bytes,10,opt,name=policy_ref,json=policyRef,proto3" json:"policy_ref,omitempty"`
+	// Its rule, by its place.
+	Rule string `protobuf:"bytes,11,opt,name=rule,proto3" json:"rule,omitempty"`
+	// The code of the rule.
+	Code string `protobuf:"bytes,12,opt,name=code,proto3" json:"code,omitempty"`
+	// Whose policy it is: `package` or `operator`.
+	Decider string `protobuf:"bytes,13,opt,name=decider,proto3" json:"decider,omitempty"`
+	// What the rule has to say.
+	Message string `protobuf:"bytes,14,opt,name=message,proto3" json:"message,omitempty"`
+	// True when the call is tainted, see ToolRequested.
+	Tainted bool `protobuf:"varint,15,opt,name=tainted,proto3" json:"tainted,omitempty"`
+	// Who may decide, one set after the other.
+	Sets []*ApproverSet `protobuf:"bytes,16,rep,name=sets,proto3" json:"sets,omitempty"`
+	// From when on nobody may decide any more.
+	ExpiresAt *timestamppb.Timestamp `protobuf:"bytes,17,opt,name=expires_at,json=expiresAt,proto3" json:"expires_at,omitempty"`
+	// What becomes of the call then.
+	OnExpiry ApprovalExpiry `protobuf:"varint,18,opt,name=on_expiry,json=onExpiry,proto3,enum=runwright.v1.ApprovalExpiry" json:"on_expiry,omitempty"`
+	// True when whoever started the run must not decide.
+	FourEyes      bool `protobuf:"varint,19,opt,name=four_eyes,json=fourEyes,proto3" json:"four_eyes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ApprovalRequested) Reset() {
+	*x = ApprovalRequested{}
+	mi := &file_runwright_v1_event_proto_msgTypes[38]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ApprovalRequested) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ApprovalRequested) ProtoMessage() {}
+
+func (x *ApprovalRequested) ProtoReflect() protoreflect.Message {
+	mi := &file_runwright_v1_event_proto_msgTypes[38]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ApprovalRequested.ProtoReflect.Descriptor instead.
+func (*ApprovalRequested) Descriptor() ([]byte, []int) {
+	return file_runwright_v1_event_proto_rawDescGZIP(), []int{38}
+}
+
+func (x *ApprovalRequested) GetApprovalId() string {
+	if x != nil {
+		return x.ApprovalId
+	}
+	return ""
+}
+
+func (x *ApprovalRequested) GetKind() ApprovalKind {
+	if x != nil {
+		return x.Kind
+	}
+	return ApprovalKind_APPROVAL_KIND_UNSPECIFIED
+}
+
+func (x *ApprovalRequested) GetTool() string {
+	if x != nil {
+		return x.Tool
+	}
+	return ""
+}
+
+func (x *ApprovalRequested) GetExecutor() string {
+	if x != nil {
+		return x.Executor
+	}
+	return ""
+}
+
+func (x *ApprovalRequested) GetRisk() string {
+	if x != nil {
+		return x.Risk
+	}
+	return ""
+}
+
+func (x *ApprovalRequested) GetArguments() *ContentRef {
+	if x != nil {
+		return x.Arguments
+	}
+	return nil
+}
+
+func (x *ApprovalRequested) GetDigest() string {
+	if x != nil {
+		return x.Digest
+	}
+	return ""
+}
+
+func (x *ApprovalRequested) GetSchemaDigest() string {
+	if x != nil {
+		return x.SchemaDigest
+	}
+	return ""
+}
+
+func (x *ApprovalRequested) GetApproval() string {
+	if x != nil {
+		return x.Approval
+	}
+	return ""
+}
+
+func (x *ApprovalRequested) GetPolicyRef() string {
+	if x != nil {
+		return x.PolicyRef
+	}
+	return ""
+}
+
+func (x *ApprovalRequested) GetRule() string {
+	if x != nil {
+		return x.Rule
+	}
+	return ""
+}
+
+func (x *ApprovalRequested) GetCode() string {
+	if x != nil {
+		return x.Code
+	}
+	return ""
+}
+
+func (x *ApprovalRequested) GetDecider() string {
+	if x != nil {
+		return x.Decider
+	}
+	return ""
+}
+
+func (x *ApprovalRequested) GetMessage() string {
+	if x != nil {
+		return x.Message
+	}
+	return ""
+}
+
+func (x *ApprovalRequested) GetTainted() bool {
+	if x != nil {
+		return x.Tainted
+	}
+	return false
+}
+
+func (x *ApprovalRequested) GetSets() []*ApproverSet {
+	if x != nil {
+		return x.Sets
+	}
+	return nil
+}
+
+func (x *ApprovalRequested) GetExpiresAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ExpiresAt
+	}
+	return nil
+}
+
+func (x *ApprovalRequested) GetOnExpiry() ApprovalExpiry {
+	if x != nil {
+		return x.OnExpiry
+	}
+	return ApprovalExpiry_APPROVAL_EXPIRY_UNSPECIFIED
+}
+
+func (x *ApprovalRequested) GetFourEyes() bool {
+	if x != nil {
+		return x.FourEyes
+	}
+	return false
+}
+
+// Somebody decided. What follows from it stands right behind it.
+type ApprovalDecided struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The approval's id inside the run.
+	ApprovalId string `protobuf:"bytes,1,opt,name=approval_id,json=approvalId,proto3" json:"approval_id,omitempty"`
+	// The tool.
+	Tool string `protobuf:"bytes,2,opt,name=tool,proto3" json:"tool,omitempty"`
+	// When it was asked for.
+	RequestedAt *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=requested_at,json=requestedAt,proto3" json:"requested_at,omitempty"`
+	// The digest that was decided on.
+	Digest string `protobuf:"bytes,4,opt,name=digest,proto3" json:"digest,omitempty"`
+	// What was decided.
+	Verdict ApprovalVerdict `protobuf:"varint,5,opt,name=verdict,proto3,enum=runwright.v1.ApprovalVerdict" json:"verdict,omitempty"`
+	// Who decided: the principal of the credential.
+	DecidedBy string `protobuf:"bytes,6,opt,name=decided_by,json=decidedBy,proto3" json:"decided_by,omitempty"`
+	// What the model is told of a denial.
+	Message string `protobuf:"bytes,7,opt,name=message,proto3" json:"message,omitempty"`
+	// For the record only.
+	Note string `protobuf:"bytes,8,opt,name=note,proto3" json:"note,omitempty"`
+	// On whose behalf, as whoever decided says: a note, no authority.
+	OnBehalfOf string `protobuf:"bytes,9,opt,name=on_behalf_of,json=onBehalfOf,proto3" json:"on_behalf_of,omitempty"`
+	// The id of the request that decided.
+	RequestId string `protobuf:"bytes,10,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	// The digest of that request: what a repeated one must match.
+	RequestDigest string `protobuf:"bytes,11,opt,name=request_digest,json=requestDigest,proto3" json:"request_digest,omitempty"`
+	// Whether the server told approvers from others then.
+	Separation    ApprovalSeparation `protobuf:"varint,12,opt,name=separation,proto3,enum=runwright.v1.ApprovalSeparation" json:"separation,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ApprovalDecided) Reset() {
+	*x = ApprovalDecided{}
+	mi := &file_runwright_v1_event_proto_msgTypes[39]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ApprovalDecided) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ApprovalDecided) ProtoMessage() {}
+
+func (x *ApprovalDecided) ProtoReflect() protoreflect.Message {
+	mi := &file_runwright_v1_event_proto_msgTypes[39]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ApprovalDecided.ProtoReflect.Descriptor instead.
+func (*ApprovalDecided) Descriptor() ([]byte, []int) {
+	return file_runwright_v1_event_proto_rawDescGZIP(), []int{39}
+}
+
+func (x *ApprovalDecided) GetApprovalId() string {
+	if x != nil {
+		return x.ApprovalId
+	}
+	return ""
+}
+
+func (x *ApprovalDecided) GetTool() string {
+	if x != nil {
+		return x.Tool
+	}
+	return ""
+}
+
+func (x *ApprovalDecided) GetRequestedAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.RequestedAt
+	}
+	return nil
+}
+
+func (x *ApprovalDecided) GetDigest() string {
+	if x != nil {
+		return x.Digest
+	}
+	return ""
+}
+
+func (x *ApprovalDecided) GetVerdict() ApprovalVerdict {
+	if x != nil {
+		return x.Verdict
+	}
+	return ApprovalVerdict_APPROVAL_VERDICT_UNSPECIFIED
+}
+
+func (x *ApprovalDecided) GetDecidedBy() string {
+	if x != nil {
+		return x.DecidedBy
+	}
+	return ""
+}
+
+func (x *ApprovalDecided) GetMessage() string {
+	if x != nil {
+		return x.Message
+	}
+	return ""
+}
+
+func (x *ApprovalDecided) GetNote() string {
+	if x != nil {
+		return x.Note
+	}
+	return ""
+}
+
+func (x *ApprovalDecided) GetOnBehalfOf() string {
+	if x != nil {
+		return x.OnBehalfOf
+	}
+	return ""
+}
+
+func (x *ApprovalDecided) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+func (x *ApprovalDecided) GetRequestDigest() string {
+	if x != nil {
+		return x.RequestDigest
+	}
+	return ""
+}
+
+func (x *ApprovalDecided) GetSeparation() ApprovalSeparation {
+	if x != nil {
+		return x.Separation
+	}
+	return ApprovalSeparation_APPROVAL_SEPARATION_UNSPECIFIED
+}
+
+// Nobody decided in time. What follows from it stands right behind it.
+type ApprovalExpired struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The approval's id inside the run.
+	ApprovalId string `protobuf:"bytes,1,opt,name=approval_id,json=approvalId,proto3" json:"approval_id,omitempty"`
+	// The tool.
+	Tool string `protobuf:"bytes,2,opt,name=tool,proto3" json:"tool,omitempty"`
+	// When it was asked for.
+	RequestedAt *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=requested_at,json=requestedAt,proto3" json:"requested_at,omitempty"`
+	// From when on nobody could decide any more.
+	ExpiresAt *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=expires_at,json=expiresAt,proto3" json:"expires_at,omitempty"`
+	// What becomes of the call.
+	OnExpiry      ApprovalExpiry `protobuf:"varint,5,opt,name=on_expiry,json=onExpiry,proto3,enum=runwright.v1.ApprovalExpiry" json:"on_expiry,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ApprovalExpired) Reset() {
+	*x = ApprovalExpired{}
+	mi := &file_runwright_v1_event_proto_msgTypes[40]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ApprovalExpired) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ApprovalExpired) ProtoMessage() {}
+
+func (x *ApprovalExpired) ProtoReflect() protoreflect.Message {
+	mi := &file_runwright_v1_event_proto_msgTypes[40]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ApprovalExpired.ProtoReflect.Descriptor instead.
+func (*ApprovalExpired) Descriptor() ([]byte, []int) {
+	return file_runwright_v1_event_proto_rawDescGZIP(), []int{40}
+}
+
+func (x *ApprovalExpired) GetApprovalId() string {
+	if x != nil {
+		return x.ApprovalId
+	}
+	return ""
+}
+
+func (x *ApprovalExpired) GetTool() string {
+	if x != nil {
+		return x.Tool
+	}
+	return ""
+}
+
+func (x *ApprovalExpired) GetRequestedAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.RequestedAt
+	}
+	return nil
+}
+
+func (x *ApprovalExpired) GetExpiresAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ExpiresAt
+	}
+	return nil
+}
+
+func (x *ApprovalExpired) GetOnExpiry() ApprovalExpiry {
+	if x != nil {
+		return x.OnExpiry
+	}
+	return ApprovalExpiry_APPROVAL_EXPIRY_UNSPECIFIED
+}
+
+// There is nothing to decide any more, because the run is ending.
+type ApprovalWithdrawn struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The approval's id inside the run.
+	ApprovalId string `protobuf:"bytes,1,opt,name=approval_id,json=approvalId,proto3" json:"approval_id,omitempty"`
+	// The tool.
+	Tool string `protobuf:"bytes,2,opt,name=tool,proto3" json:"tool,omitempty"`
+	// When it was asked for.
+	RequestedAt   *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=requested_at,json=requestedAt,proto3" json:"requested_at,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ApprovalWithdrawn) Reset() {
+	*x = ApprovalWithdrawn{}
+	mi := &file_runwright_v1_event_proto_msgTypes[41]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ApprovalWithdrawn) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ApprovalWithdrawn) ProtoMessage() {}
+
+func (x *ApprovalWithdrawn) ProtoReflect() protoreflect.Message {
+	mi := &file_runwright_v1_event_proto_msgTypes[41]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ApprovalWithdrawn.ProtoReflect.Descriptor instead.
+func (*ApprovalWithdrawn) Descriptor() ([]byte, []int) {
+	return file_runwright_v1_event_proto_rawDescGZIP(), []int{41}
+}
+
+func (x *ApprovalWithdrawn) GetApprovalId() string {
+	if x != nil {
+		return x.ApprovalId
+	}
+	return ""
+}
+
+func (x *ApprovalWithdrawn) GetTool() string {
+	if x != nil {
+		return x.Tool
+	}
+	return ""
+}
+
+func (x *ApprovalWithdrawn) GetRequestedAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.RequestedAt
+	}
+	return nil
+}
+
+// An approval that was given and not used counts no more: the policies ask for
+// another one.
+type ApprovalSuperseded struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The approval's id inside the run.
+	ApprovalId string `protobuf:"bytes,1,opt,name=approval_id,json=approvalId,proto3" json:"approval_id,omitempty"`
+	// The tool.
+	Tool string `protobuf:"bytes,2,opt,name=tool,proto3" json:"tool,omitempty"`
+	// When it was asked for.
+	RequestedAt   *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=requested_at,json=requestedAt,proto3" json:"requested_at,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ApprovalSuperseded) Reset() {
+	*x = ApprovalSuperseded{}
+	mi := &file_runwright_v1_event_proto_msgTypes[42]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ApprovalSuperseded) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ApprovalSuperseded) ProtoMessage() {}
+
+func (x *ApprovalSuperseded) ProtoReflect() protoreflect.Message {
+	mi := &file_runwright_v1_event_proto_msgTypes[42]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ApprovalSuperseded.ProtoReflect.Descriptor instead.
+func (*ApprovalSuperseded) Descriptor() ([]byte, []int) {
+	return file_runwright_v1_event_proto_rawDescGZIP(), []int{42}
+}
+
+func (x *ApprovalSuperseded) GetApprovalId() string {
+	if x != nil {
+		return x.ApprovalId
+	}
+	return ""
+}
+
+func (x *ApprovalSuperseded) GetTool() string {
+	if x != nil {
+		return x.Tool
+	}
+	return ""
+}
+
+func (x *ApprovalSuperseded) GetRequestedAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.RequestedAt
+	}
+	return nil
+}
+
+// It is the turn of the next approver set.
+type ApprovalEscalated struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The approval's id inside the run.
+	ApprovalId string `protobuf:"bytes,1,opt,name=approval_id,json=approvalId,proto3" json:"approval_id,omitempty"`
+	// The tool.
+	Tool string `protobuf:"bytes,2,opt,name=tool,proto3" json:"tool,omitempty"`
+	// When it was asked for.
+	RequestedAt *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=requested_at,json=requestedAt,proto3" json:"requested_at,omitempty"`
+	// Whose turn it is now, counted from 0.
+	CurrentSet    uint32 `protobuf:"varint,4,opt,name=current_set,json=currentSet,proto3" json:"current_set,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ApprovalEscalated) Reset() {
+	*x = ApprovalEscalated{}
+	mi := &file_runwright_v1_event_proto_msgTypes[43]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ApprovalEscalated) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ApprovalEscalated) ProtoMessage() {}
+
+func (x *ApprovalEscalated) ProtoReflect() protoreflect.Message {
+	mi := &file_runwright_v1_event_proto_msgTypes[43]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ApprovalEscalated.ProtoReflect.Descriptor instead.
+func (*ApprovalEscalated) Descriptor() ([]byte, []int) {
+	return file_runwright_v1_event_proto_rawDescGZIP(), []int{43}
+}
+
+func (x *ApprovalEscalated) GetApprovalId() string {
+	if x != nil {
+		return x.ApprovalId
+	}
+	return ""
+}
+
+func (x *ApprovalEscalated) GetTool() string {
+	if x != nil {
+		return x.Tool
+	}
+	return ""
+}
+
+func (x *ApprovalEscalated) GetRequestedAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.RequestedAt
+	}
+	return nil
+}
+
+func (x *ApprovalEscalated) GetCurrentSet() uint32 {
+	if x != nil {
+		return x.CurrentSet
+	}
+	return 0
+}
+
 var File_runwright_v1_event_proto protoreflect.FileDescriptor
 
 const file_runwright_v1_event_proto_rawDesc = "" +
 	"\n" +
-	"\x18runwright/v1/event.proto\x12\frunwright.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1arunwright/v1/content.proto\x1a\x18runwright/v1/error.proto\x1a\x1arunwright/v1/package.proto\x1a\x19runwright/v1/policy.proto\x1a\x16runwright/v1/run.proto\"\xec\x14\n" +
+	"\x18runwright/v1/event.proto\x12\frunwright.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1brunwright/v1/approval.proto\x1a\x1arunwright/v1/content.proto\x1a\x18runwright/v1/error.proto\x1a\x1arunwright/v1/package.proto\x1a\x19runwright/v1/policy.proto\x1a\x16runwright/v1/run.proto\"\xcf\x18\n" +
 	"\x05Event\x12\x10\n" +
 	"\x03seq\x18\x01 \x01(\x04R\x03seq\x12\x19\n" +
 	"\bevent_id\x18\x02 \x01(\tR\aeventId\x12+\n" +
@@ -4196,7 +4998,13 @@ const file_runwright_v1_event_proto_rawDesc = "" +
 	"\x0fpolicy_answered\x186 \x01(\v2\x1c.runwright.v1.PolicyAnsweredH\x00R\x0epolicyAnswered\x12D\n" +
 	"\x0epolicy_resumed\x187 \x01(\v2\x1b.runwright.v1.PolicyResumedH\x00R\rpolicyResumed\x12J\n" +
 	"\x10subject_replaced\x188 \x01(\v2\x1d.runwright.v1.SubjectReplacedH\x00R\x0fsubjectReplaced\x12T\n" +
-	"\x14tool_result_released\x189 \x01(\v2 .runwright.v1.ToolResultReleasedH\x00R\x12toolResultReleasedB\x06\n" +
+	"\x14tool_result_released\x189 \x01(\v2 .runwright.v1.ToolResultReleasedH\x00R\x12toolResultReleased\x12P\n" +
+	"\x12approval_requested\x18< \x01(\v2\x1f.runwright.v1.ApprovalRequestedH\x00R\x11approvalRequested\x12J\n" +
+	"\x10approval_decided\x18= \x01(\v2\x1d.runwright.v1.ApprovalDecidedH\x00R\x0fapprovalDecided\x12J\n" +
+	"\x10approval_expired\x18> \x01(\v2\x1d.runwright.v1.ApprovalExpiredH\x00R\x0fapprovalExpired\x12P\n" +
+	"\x12approval_withdrawn\x18? \x01(\v2\x1f.runwright.v1.ApprovalWithdrawnH\x00R\x11approvalWithdrawn\x12S\n" +
+	"\x13approval_superseded\x18@ \x01(\v2 .runwright.v1.ApprovalSupersededH\x00R\x12approvalSuperseded\x12P\n" +
+	"\x12approval_escalated\x18A \x01(\v2\x1f.runwright.v1.ApprovalEscalatedH\x00R\x11approvalEscalatedB\x06\n" +
 	"\x04body\"\xf9\x03\n" +
 	"\n" +
 	"RunStarted\x12\x1c\n" +
@@ -4240,7 +5048,7 @@ const file_runwright_v1_event_proto_rawDesc = "" +
 	"\targuments\x18\x03 \x01(\v2\x18.runwright.v1.ContentRefR\targuments\x12\x1a\n" +
 	"\bexecutor\x18\x04 \x01(\tR\bexecutor\x12\x18\n" +
 	"\atainted\x18\x05 \x01(\bR\atainted\x12\x1c\n" +
-	"\tuntrusted\x18\x06 \x01(\bR\tuntrusted\"\xdd\x02\n" +
+	"\tuntrusted\x18\x06 \x01(\bR\tuntrusted\"\xf9\x02\n" +
 	"\rPolicyDecided\x12/\n" +
 	"\x05stage\x18\x01 \x01(\x0e2\x19.runwright.v1.PolicyStageR\x05stage\x125\n" +
 	"\averdict\x18\x02 \x01(\x0e2\x1b.runwright.v1.PolicyVerdictR\averdict\x12\x1d\n" +
@@ -4251,7 +5059,9 @@ const file_runwright_v1_event_proto_rawDesc = "" +
 	"\adecider\x18\x06 \x01(\tR\adecider\x12%\n" +
 	"\x0esubject_digest\x18\a \x01(\tR\rsubjectDigest\x12'\n" +
 	"\x0foperator_digest\x18\b \x01(\tR\x0eoperatorDigest\x123\n" +
-	"\x06shadow\x18\t \x03(\v2\x1b.runwright.v1.PolicyOpinionR\x06shadow\"\x9c\x02\n" +
+	"\x06shadow\x18\t \x03(\v2\x1b.runwright.v1.PolicyOpinionR\x06shadow\x12\x1a\n" +
+	"\bapproval\x18\n" +
+	" \x01(\tR\bapproval\"\x87\x03\n" +
 	"\vToolStarted\x12\x12\n" +
 	"\x04tool\x18\x01 \x01(\tR\x04tool\x12\x1a\n" +
 	"\bexecutor\x18\x02 \x01(\tR\bexecutor\x121\n" +
@@ -4261,7 +5071,13 @@ const file_runwright_v1_event_proto_rawDesc = "" +
 	"idempotent\x12'\n" +
 	"\x0fidempotency_key\x18\x05 \x01(\tR\x0eidempotencyKey\x12)\n" +
 	"\x10arguments_digest\x18\x06 \x01(\tR\x0fargumentsDigest\x126\n" +
-	"\bdeadline\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\bdeadline\"\xc9\x01\n" +
+	"\bdeadline\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\bdeadline\x12\x1f\n" +
+	"\vapproval_id\x18\b \x01(\tR\n" +
+	"approvalId\x12\x1f\n" +
+	"\vapproved_by\x18\t \x01(\tR\n" +
+	"approvedBy\x12'\n" +
+	"\x0fapproval_digest\x18\n" +
+	" \x01(\tR\x0eapprovalDigest\"\xc9\x01\n" +
 	"\rToolCompleted\x12\x12\n" +
 	"\x04tool\x18\x01 \x01(\tR\x04tool\x120\n" +
 	"\x06result\x18\x02 \x01(\v2\x18.runwright.v1.ContentRefR\x06result\x12K\n" +
@@ -4441,7 +5257,76 @@ const file_runwright_v1_event_proto_rawDesc = "" +
 	"\fsub_sequence\x18\t \x01(\rR\vsubSequence\x12\x19\n" +
 	"\bends_run\x18\n" +
 	" \x01(\bR\aendsRunB\x06\n" +
-	"\x04item*\xeb\a\n" +
+	"\x04item\"\x90\x05\n" +
+	"\x11ApprovalRequested\x12\x1f\n" +
+	"\vapproval_id\x18\x01 \x01(\tR\n" +
+	"approvalId\x12.\n" +
+	"\x04kind\x18\x02 \x01(\x0e2\x1a.runwright.v1.ApprovalKindR\x04kind\x12\x12\n" +
+	"\x04tool\x18\x03 \x01(\tR\x04tool\x12\x1a\n" +
+	"\bexecutor\x18\x04 \x01(\tR\bexecutor\x12\x12\n" +
+	"\x04risk\x18\x05 \x01(\tR\x04risk\x126\n" +
+	"\targuments\x18\x06 \x01(\v2\x18.runwright.v1.ContentRefR\targuments\x12\x16\n" +
+	"\x06digest\x18\a \x01(\tR\x06digest\x12#\n" +
+	"\rschema_digest\x18\b \x01(\tR\fschemaDigest\x12\x1a\n" +
+	"\bapproval\x18\t \x01(\tR\bapproval\x12\x1d\n" +
+	"\n" +
+	"policy_ref\x18\n" +
+	" \x01(\tR\tpolicyRef\x12\x12\n" +
+	"\x04rule\x18\v \x01(\tR\x04rule\x12\x12\n" +
+	"\x04code\x18\f \x01(\tR\x04code\x12\x18\n" +
+	"\adecider\x18\r \x01(\tR\adecider\x12\x18\n" +
+	"\amessage\x18\x0e \x01(\tR\amessage\x12\x18\n" +
+	"\atainted\x18\x0f \x01(\bR\atainted\x12-\n" +
+	"\x04sets\x18\x10 \x03(\v2\x19.runwright.v1.ApproverSetR\x04sets\x129\n" +
+	"\n" +
+	"expires_at\x18\x11 \x01(\v2\x1a.google.protobuf.TimestampR\texpiresAt\x129\n" +
+	"\ton_expiry\x18\x12 \x01(\x0e2\x1c.runwright.v1.ApprovalExpiryR\bonExpiry\x12\x1b\n" +
+	"\tfour_eyes\x18\x13 \x01(\bR\bfourEyes\"\xcd\x03\n" +
+	"\x0fApprovalDecided\x12\x1f\n" +
+	"\vapproval_id\x18\x01 \x01(\tR\n" +
+	"approvalId\x12\x12\n" +
+	"\x04tool\x18\x02 \x01(\tR\x04tool\x12=\n" +
+	"\frequested_at\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\vrequestedAt\x12\x16\n" +
+	"\x06digest\x18\x04 \x01(\tR\x06digest\x127\n" +
+	"\averdict\x18\x05 \x01(\x0e2\x1d.runwright.v1.ApprovalVerdictR\averdict\x12\x1d\n" +
+	"\n" +
+	"decided_by\x18\x06 \x01(\tR\tdecidedBy\x12\x18\n" +
+	"\amessage\x18\a \x01(\tR\amessage\x12\x12\n" +
+	"\x04note\x18\b \x01(\tR\x04note\x12 \n" +
+	"\fon_behalf_of\x18\t \x01(\tR\n" +
+	"onBehalfOf\x12\x1d\n" +
+	"\n" +
+	"request_id\x18\n" +
+	" \x01(\tR\trequestId\x12%\n" +
+	"\x0erequest_digest\x18\v \x01(\tR\rrequestDigest\x12@\n" +
+	"\n" +
+	"separation\x18\f \x01(\x0e2 .runwright.v1.ApprovalSeparationR\n" +
+	"separation\"\xfb\x01\n" +
+	"\x0fApprovalExpired\x12\x1f\n" +
+	"\vapproval_id\x18\x01 \x01(\tR\n" +
+	"approvalId\x12\x12\n" +
+	"\x04tool\x18\x02 \x01(\tR\x04tool\x12=\n" +
+	"\frequested_at\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\vrequestedAt\x129\n" +
+	"\n" +
+	"expires_at\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\texpiresAt\x129\n" +
+	"\ton_expiry\x18\x05 \x01(\x0e2\x1c.runwright.v1.ApprovalExpiryR\bonExpiry\"\x87\x01\n" +
+	"\x11ApprovalWithdrawn\x12\x1f\n" +
+	"\vapproval_id\x18\x01 \x01(\tR\n" +
+	"approvalId\x12\x12\n" +
+	"\x04tool\x18\x02 \x01(\tR\x04tool\x12=\n" +
+	"\frequested_at\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\vrequestedAt\"\x88\x01\n" +
+	"\x12ApprovalSuperseded\x12\x1f\n" +
+	"\vapproval_id\x18\x01 \x01(\tR\n" +
+	"approvalId\x12\x12\n" +
+	"\x04tool\x18\x02 \x01(\tR\x04tool\x12=\n" +
+	"\frequested_at\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\vrequestedAt\"\xa8\x01\n" +
+	"\x11ApprovalEscalated\x12\x1f\n" +
+	"\vapproval_id\x18\x01 \x01(\tR\n" +
+	"approvalId\x12\x12\n" +
+	"\x04tool\x18\x02 \x01(\tR\x04tool\x12=\n" +
+	"\frequested_at\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\vrequestedAt\x12\x1f\n" +
+	"\vcurrent_set\x18\x04 \x01(\rR\n" +
+	"currentSet*\xba\t\n" +
 	"\tEventKind\x12\x1a\n" +
 	"\x16EVENT_KIND_UNSPECIFIED\x10\x00\x12\x1a\n" +
 	"\x16EVENT_KIND_RUN_STARTED\x10\x01\x12\x1b\n" +
@@ -4474,7 +5359,13 @@ const file_runwright_v1_event_proto_rawDesc = "" +
 	"\x1aEVENT_KIND_POLICY_ANSWERED\x10\"\x12\x1d\n" +
 	"\x19EVENT_KIND_POLICY_RESUMED\x10#\x12\x1f\n" +
 	"\x1bEVENT_KIND_SUBJECT_REPLACED\x10$\x12#\n" +
-	"\x1fEVENT_KIND_TOOL_RESULT_RELEASED\x10%*\x9f\x01\n" +
+	"\x1fEVENT_KIND_TOOL_RESULT_RELEASED\x10%\x12!\n" +
+	"\x1dEVENT_KIND_APPROVAL_REQUESTED\x10(\x12\x1f\n" +
+	"\x1bEVENT_KIND_APPROVAL_DECIDED\x10)\x12\x1f\n" +
+	"\x1bEVENT_KIND_APPROVAL_EXPIRED\x10*\x12!\n" +
+	"\x1dEVENT_KIND_APPROVAL_WITHDRAWN\x10+\x12\"\n" +
+	"\x1eEVENT_KIND_APPROVAL_SUPERSEDED\x10,\x12!\n" +
+	"\x1dEVENT_KIND_APPROVAL_ESCALATED\x10-*\x9f\x01\n" +
 	"\fFinishReason\x12\x1d\n" +
 	"\x19FINISH_REASON_UNSPECIFIED\x10\x00\x12\x16\n" +
 	"\x12FINISH_REASON_STOP\x10\x01\x12\x1c\n" +
@@ -4517,7 +5408,7 @@ func file_runwright_v1_event_proto_rawDescGZIP() []byte {
 }
 
 var file_runwright_v1_event_proto_enumTypes = make([]protoimpl.EnumInfo, 5)
-var file_runwright_v1_event_proto_msgTypes = make([]protoimpl.MessageInfo, 39)
+var file_runwright_v1_event_proto_msgTypes = make([]protoimpl.MessageInfo, 45)
 var file_runwright_v1_event_proto_goTypes = []any{
 	(EventKind)(0),                // 0: runwright.v1.EventKind
 	(FinishReason)(0),             // 1: runwright.v1.FinishReason
@@ -4562,127 +5453,158 @@ var file_runwright_v1_event_proto_goTypes = []any{
 	(*Bookmark)(nil),              // 40: runwright.v1.Bookmark
 	(*Gap)(nil),                   // 41: runwright.v1.Gap
 	(*EventFrame)(nil),            // 42: runwright.v1.EventFrame
-	nil,                           // 43: runwright.v1.RunStarted.LabelsEntry
-	(*timestamppb.Timestamp)(nil), // 44: google.protobuf.Timestamp
-	(*ContentRef)(nil),            // 45: runwright.v1.ContentRef
-	(*Budget)(nil),                // 46: runwright.v1.Budget
-	(*AgentError)(nil),            // 47: runwright.v1.AgentError
-	(PolicyStage)(0),              // 48: runwright.v1.PolicyStage
-	(PolicyVerdict)(0),            // 49: runwright.v1.PolicyVerdict
-	(*PolicyOpinion)(nil),         // 50: runwright.v1.PolicyOpinion
-	(EffectClass)(0),              // 51: runwright.v1.EffectClass
-	(*ExecutorIdentity)(nil),      // 52: runwright.v1.ExecutorIdentity
-	(ErrorReason)(0),              // 53: runwright.v1.ErrorReason
-	(StopReason)(0),               // 54: runwright.v1.StopReason
-	(*Usage)(nil),                 // 55: runwright.v1.Usage
-	(Resolution)(0),               // 56: runwright.v1.Resolution
-	(*InlineContent)(nil),         // 57: runwright.v1.InlineContent
+	(*ApprovalRequested)(nil),     // 43: runwright.v1.ApprovalRequested
+	(*ApprovalDecided)(nil),       // 44: runwright.v1.ApprovalDecided
+	(*ApprovalExpired)(nil),       // 45: runwright.v1.ApprovalExpired
+	(*ApprovalWithdrawn)(nil),     // 46: runwright.v1.ApprovalWithdrawn
+	(*ApprovalSuperseded)(nil),    // 47: runwright.v1.ApprovalSuperseded
+	(*ApprovalEscalated)(nil),     // 48: runwright.v1.ApprovalEscalated
+	nil,                           // 49: runwright.v1.RunStarted.LabelsEntry
+	(*timestamppb.Timestamp)(nil), // 50: google.protobuf.Timestamp
+	(*ContentRef)(nil),            // 51: runwright.v1.ContentRef
+	(*Budget)(nil),                // 52: runwright.v1.Budget
+	(*AgentError)(nil),            // 53: runwright.v1.AgentError
+	(PolicyStage)(0),              // 54: runwright.v1.PolicyStage
+	(PolicyVerdict)(0),            // 55: runwright.v1.PolicyVerdict
+	(*PolicyOpinion)(nil),         // 56: runwright.v1.PolicyOpinion
+	(EffectClass)(0),              // 57: runwright.v1.EffectClass
+	(*ExecutorIdentity)(nil),      // 58: runwright.v1.ExecutorIdentity
+	(ErrorReason)(0),              // 59: runwright.v1.ErrorReason
+	(StopReason)(0),               // 60: runwright.v1.StopReason
+	(*Usage)(nil),                 // 61: runwright.v1.Usage
+	(Resolution)(0),               // 62: runwright.v1.Resolution
+	(*InlineContent)(nil),         // 63: runwright.v1.InlineContent
+	(ApprovalKind)(0),             // 64: runwright.v1.ApprovalKind
+	(*ApproverSet)(nil),           // 65: runwright.v1.ApproverSet
+	(ApprovalExpiry)(0),           // 66: runwright.v1.ApprovalExpiry
+	(ApprovalVerdict)(0),          // 67: runwright.v1.ApprovalVerdict
+	(ApprovalSeparation)(0),       // 68: runwright.v1.ApprovalSeparation
 }
 var file_runwright_v1_event_proto_depIdxs = []int32{
-	0,  // 0: runwright.v1.Event.kind:type_name -> runwright.v1.EventKind
-	44, // 1: runwright.v1.Event.time:type_name -> google.protobuf.Timestamp
-	6,  // 2: runwright.v1.Event.run_started:type_name -> runwright.v1.RunStarted
-	7,  // 3: runwright.v1.Event.turn_started:type_name -> runwright.v1.TurnStarted
-	8,  // 4: runwright.v1.Event.model_attempt_started:type_name -> runwright.v1.ModelAttemptStarted
-	9,  // 5: runwright.v1.Event.model_message_completed:type_name -> runwright.v1.ModelMessageCompleted
-	10, // 6: runwright.v1.Event.model_attempt_failed:type_name -> runwright.v1.ModelAttemptFailed
-	11, // 7: runwright.v1.Event.tool_requested:type_name -> runwright.v1.ToolRequested
-	12, // 8: runwright.v1.Event.policy_decided:type_name -> runwright.v1.PolicyDecided
-	13, // 9: runwright.v1.Event.tool_started:type_name -> runwright.v1.ToolStarted
-	14, // 10: runwright.v1.Event.tool_completed:type_name -> runwright.v1.ToolCompleted
-	15, // 11: runwright.v1.Event.tool_failed:type_name -> runwright.v1.ToolFailed
-	17, // 12: runwright.v1.Event.tool_denied:type_name -> runwright.v1.ToolDenied
-	18, // 13: runwright.v1.Event.tool_cancelled:type_name -> runwright.v1.ToolCancelled
-	19, // 14: runwright.v1.Event.tool_recovery_required:type_name -> runwright.v1.ToolRecoveryRequired
-	20, // 15: runwright.v1.Event.run_cancel_requested:type_name -> runwright.v1.RunCancelRequested
-	21, // 16: runwright.v1.Event.turn_completed:type_name -> runwright.v1.TurnCompleted
-	22, // 17: runwright.v1.Event.turn_failed:type_name -> runwright.v1.TurnFailed
-	23, // 18: runwright.v1.Event.run_completed:type_name -> runwright.v1.RunCompleted
-	24, // 19: runwright.v1.Event.run_failed:type_name -> runwright.v1.RunFailed
-	25, // 20: runwright.v1.Event.run_cancelled:type_name -> runwright.v1.RunCancelled
-	26, // 21: runwright.v1.Event.retry_scheduled:type_name -> runwright.v1.RetryScheduled
-	27, // 22: runwright.v1.Event.context_assembled:type_name -> runwright.v1.ContextAssembled
-	39, // 23: runwright.v1.Event.model_stream_delta:type_name -> runwright.v1.ModelStreamDelta
-	30, // 24: runwright.v1.Event.effect_resolved:type_name -> runwright.v1.EffectResolved
-	37, // 25: runwright.v1.Event.reconcile_started:type_name -> runwright.v1.ReconcileStarted
-	38, // 26: runwright.v1.Event.reconcile_ended:type_name -> runwright.v1.ReconcileEnded
-	31, // 27: runwright.v1.Event.policy_asked:type_name -> runwright.v1.PolicyAsked
-	33, // 28: runwright.v1.Event.policy_answered:type_name -> runwright.v1.PolicyAnswered
-	35, // 29: runwright.v1.Event.policy_resumed:type_name -> runwright.v1.PolicyResumed
-	36, // 30: runwright.v1.Event.subject_replaced:type_name -> runwright.v1.SubjectReplaced
-	16, // 31: runwright.v1.Event.tool_result_released:type_name -> runwright.v1.ToolResultReleased
-	45, // 32: runwright.v1.RunStarted.request:type_name -> runwright.v1.ContentRef
-	45, // 33: runwright.v1.RunStarted.package:type_name -> runwright.v1.ContentRef
-	46, // 34: runwright.v1.RunStarted.budget:type_name -> runwright.v1.Budget
-	43, // 35: runwright.v1.RunStarted.labels:type_name -> runwright.v1.RunStarted.LabelsEntry
-	45, // 36: runwright.v1.TurnStarted.input:type_name -> runwright.v1.ContentRef
-	45, // 37: runwright.v1.ModelMessageCompleted.text:type_name -> runwright.v1.ContentRef
-	1,  // 38: runwright.v1.ModelMessageCompleted.finish_reason:type_name -> runwright.v1.FinishReason
-	45, // 39: runwright.v1.ModelMessageCompleted.opaque:type_name -> runwright.v1.ContentRef
-	47, // 40: runwright.v1.ModelAttemptFailed.error:type_name -> runwright.v1.AgentError
-	45, // 41: runwright.v1.ToolRequested.arguments:type_name -> runwright.v1.ContentRef
-	48, // 42: runwright.v1.PolicyDecided.stage:type_name -> runwright.v1.PolicyStage
-	49, // 43: runwright.v1.PolicyDecided.verdict:type_name -> runwright.v1.PolicyVerdict
-	50, // 44: runwright.v1.PolicyDecided.shadow:type_name -> runwright.v1.PolicyOpinion
-	51, // 45: runwright.v1.ToolStarted.effect:type_name -> runwright.v1.EffectClass
-	44, // 46: runwright.v1.ToolStarted.deadline:type_name -> google.protobuf.Timestamp
-	45, // 47: runwright.v1.ToolCompleted.result:type_name -> runwright.v1.ContentRef
-	52, // 48: runwright.v1.ToolCompleted.executor_identity:type_name -> runwright.v1.ExecutorIdentity
-	53, // 49: runwright.v1.ToolFailed.reason:type_name -> runwright.v1.ErrorReason
-	45, // 50: runwright.v1.ToolFailed.message:type_name -> runwright.v1.ContentRef
-	52, // 51: runwright.v1.ToolFailed.executor_identity:type_name -> runwright.v1.ExecutorIdentity
-	2,  // 52: runwright.v1.ToolResultReleased.release:type_name -> runwright.v1.ResultRelease
-	53, // 53: runwright.v1.ToolRecoveryRequired.reason:type_name -> runwright.v1.ErrorReason
-	52, // 54: runwright.v1.ToolRecoveryRequired.executor_identity:type_name -> runwright.v1.ExecutorIdentity
-	44, // 55: runwright.v1.RunCancelRequested.deadline:type_name -> google.protobuf.Timestamp
-	47, // 56: runwright.v1.TurnFailed.error:type_name -> runwright.v1.AgentError
-	54, // 57: runwright.v1.RunCompleted.stop_reason:type_name -> runwright.v1.StopReason
-	45, // 58: runwright.v1.RunCompleted.result:type_name -> runwright.v1.ContentRef
-	55, // 59: runwright.v1.RunCompleted.usage:type_name -> runwright.v1.Usage
-	45, // 60: runwright.v1.RunCompleted.input:type_name -> runwright.v1.ContentRef
-	54, // 61: runwright.v1.RunFailed.stop_reason:type_name -> runwright.v1.StopReason
-	47, // 62: runwright.v1.RunFailed.error:type_name -> runwright.v1.AgentError
-	55, // 63: runwright.v1.RunFailed.usage:type_name -> runwright.v1.Usage
-	47, // 64: runwright.v1.RunCancelled.error:type_name -> runwright.v1.AgentError
-	55, // 65: runwright.v1.RunCancelled.usage:type_name -> runwright.v1.Usage
-	53, // 66: runwright.v1.RetryScheduled.reason:type_name -> runwright.v1.ErrorReason
-	44, // 67: runwright.v1.RetryScheduled.not_before:type_name -> google.protobuf.Timestamp
-	44, // 68: runwright.v1.RetryScheduled.give_up_at:type_name -> google.protobuf.Timestamp
-	52, // 69: runwright.v1.RetryScheduled.executor_identity:type_name -> runwright.v1.ExecutorIdentity
-	28, // 70: runwright.v1.ContextAssembled.included:type_name -> runwright.v1.SessionTurn
-	29, // 71: runwright.v1.ContextAssembled.omitted:type_name -> runwright.v1.OmittedRun
-	45, // 72: runwright.v1.SessionTurn.input:type_name -> runwright.v1.ContentRef
-	45, // 73: runwright.v1.SessionTurn.answer:type_name -> runwright.v1.ContentRef
-	3,  // 74: runwright.v1.OmittedRun.why:type_name -> runwright.v1.ContextOmission
-	56, // 75: runwright.v1.EffectResolved.resolution:type_name -> runwright.v1.Resolution
-	32, // 76: runwright.v1.PolicyAsked.remote:type_name -> runwright.v1.RemotePolicy
-	48, // 77: runwright.v1.PolicyAsked.stage:type_name -> runwright.v1.PolicyStage
-	44, // 78: runwright.v1.PolicyAsked.deadline:type_name -> google.protobuf.Timestamp
-	32, // 79: runwright.v1.PolicyAnswered.remote:type_name -> runwright.v1.RemotePolicy
-	34, // 80: runwright.v1.PolicyAnswered.answer:type_name -> runwright.v1.PolicyAnswer
-	47, // 81: runwright.v1.PolicyAnswered.error:type_name -> runwright.v1.AgentError
-	49, // 82: runwright.v1.PolicyAnswer.verdict:type_name -> runwright.v1.PolicyVerdict
-	45, // 83: runwright.v1.PolicyAnswer.replacement:type_name -> runwright.v1.ContentRef
-	46, // 84: runwright.v1.PolicyAnswer.budget:type_name -> runwright.v1.Budget
-	44, // 85: runwright.v1.PolicyAnswer.defer_until:type_name -> google.protobuf.Timestamp
-	48, // 86: runwright.v1.SubjectReplaced.stage:type_name -> runwright.v1.PolicyStage
-	45, // 87: runwright.v1.SubjectReplaced.replacement:type_name -> runwright.v1.ContentRef
-	46, // 88: runwright.v1.SubjectReplaced.budget:type_name -> runwright.v1.Budget
-	44, // 89: runwright.v1.ReconcileStarted.deadline:type_name -> google.protobuf.Timestamp
-	4,  // 90: runwright.v1.ReconcileEnded.answer:type_name -> runwright.v1.ReconcileAnswer
-	53, // 91: runwright.v1.ReconcileEnded.reason:type_name -> runwright.v1.ErrorReason
-	44, // 92: runwright.v1.ReconcileEnded.next_ask_at:type_name -> google.protobuf.Timestamp
-	44, // 93: runwright.v1.ReconcileEnded.give_up_at:type_name -> google.protobuf.Timestamp
-	52, // 94: runwright.v1.ReconcileEnded.executor_identity:type_name -> runwright.v1.ExecutorIdentity
-	5,  // 95: runwright.v1.EventFrame.event:type_name -> runwright.v1.Event
-	40, // 96: runwright.v1.EventFrame.bookmark:type_name -> runwright.v1.Bookmark
-	41, // 97: runwright.v1.EventFrame.gap:type_name -> runwright.v1.Gap
-	57, // 98: runwright.v1.EventFrame.contents:type_name -> runwright.v1.InlineContent
-	99, // [99:99] is the sub-list for method output_type
-	99, // [99:99] is the sub-list for method input_type
-	99, // [99:99] is the sub-list for extension type_name
-	99, // [99:99] is the sub-list for extension extendee
-	0,  // [0:99] is the sub-list for field type_name
+	0,   // 0: runwright.v1.Event.kind:type_name -> runwright.v1.EventKind
+	50,  // 1: runwright.v1.Event.time:type_name -> google.protobuf.Timestamp
+	6,   // 2: runwright.v1.Event.run_started:type_name -> runwright.v1.RunStarted
+	7,   // 3: runwright.v1.Event.turn_started:type_name -> runwright.v1.TurnStarted
+	8,   // 4: runwright.v1.Event.model_attempt_started:type_name -> runwright.v1.ModelAttemptStarted
+	9,   // 5: runwright.v1.Event.model_message_completed:type_name -> runwright.v1.ModelMessageCompleted
+	10,  // 6: runwright.v1.Event.model_attempt_failed:type_name -> runwright.v1.ModelAttemptFailed
+	11,  // 7: runwright.v1.Event.tool_requested:type_name -> runwright.v1.ToolRequested
+	12,  // 8: runwright.v1.Event.policy_decided:type_name -> runwright.v1.PolicyDecided
+	13,  // 9: runwright.v1.Event.tool_started:type_name -> runwright.v1.ToolStarted
+	14,  // 10: runwright.v1.Event.tool_completed:type_name -> runwright.v1.ToolCompleted
+	15,  // 11: runwright.v1.Event.tool_failed:type_name -> runwright.v1.ToolFailed
+	17,  // 12: runwright.v1.Event.tool_denied:type_name -> runwright.v1.ToolDenied
+	18,  // 13: runwright.v1.Event.tool_cancelled:type_name -> runwright.v1.ToolCancelled
+	19,  // 14: runwright.v1.Event.tool_recovery_required:type_name -> runwright.v1.ToolRecoveryRequired
+	20,  // 15: runwright.v1.Event.run_cancel_requested:type_name -> runwright.v1.RunCancelRequested
+	21,  // 16: runwright.v1.Event.turn_completed:type_name -> runwright.v1.TurnCompleted
+	22,  // 17: runwright.v1.Event.turn_failed:type_name -> runwright.v1.TurnFailed
+	23,  // 18: runwright.v1.Event.run_completed:type_name -> runwright.v1.RunCompleted
+	24,  // 19: runwright.v1.Event.run_failed:type_name -> runwright.v1.RunFailed
+	25,  // 20: runwright.v1.Event.run_cancelled:type_name -> runwright.v1.RunCancelled
+	26,  // 21: runwright.v1.Event.retry_scheduled:type_name -> runwright.v1.RetryScheduled
+	27,  // 22: runwright.v1.Event.context_assembled:type_name -> runwright.v1.ContextAssembled
+	39,  // 23: runwright.v1.Event.model_stream_delta:type_name -> runwright.v1.ModelStreamDelta
+	30,  // 24: runwright.v1.Event.effect_resolved:type_name -> runwright.v1.EffectResolved
+	37,  // 25: runwright.v1.Event.reconcile_started:type_name -> runwright.v1.ReconcileStarted
+	38,  // 26: runwright.v1.Event.reconcile_ended:type_name -> runwright.v1.ReconcileEnded
+	31,  // 27: runwright.v1.Event.policy_asked:type_name -> runwright.v1.PolicyAsked
+	33,  // 28: runwright.v1.Event.policy_answered:type_name -> runwright.v1.PolicyAnswered
+	35,  // 29: runwright.v1.Event.policy_resumed:type_name -> runwright.v1.PolicyResumed
+	36,  // 30: runwright.v1.Event.subject_replaced:type_name -> runwright.v1.SubjectReplaced
+	16,  // 31: runwright.v1.Event.tool_result_released:type_name -> runwright.v1.ToolResultReleased
+	43,  // 32: runwright.v1.Event.approval_requested:type_name -> runwright.v1.ApprovalRequested
+	44,  // 33: runwright.v1.Event.approval_decided:type_name -> runwright.v1.ApprovalDecided
+	45,  // 34: runwright.v1.Event.approval_expired:type_name -> runwright.v1.ApprovalExpired
+	46,  // 35: runwright.v1.Event.approval_withdrawn:type_name -> runwright.v1.ApprovalWithdrawn
+	47,  // 36: runwright.v1.Event.approval_superseded:type_name -> runwright.v1.ApprovalSuperseded
+	48,  // 37: runwright.v1.Event.approval_escalated:type_name -> runwright.v1.ApprovalEscalated
+	51,  // 38: runwright.v1.RunStarted.request:type_name -> runwright.v1.ContentRef
+	51,  // 39: runwright.v1.RunStarted.package:type_name -> runwright.v1.ContentRef
+	52,  // 40: runwright.v1.RunStarted.budget:type_name -> runwright.v1.Budget
+	49,  // 41: runwright.v1.RunStarted.labels:type_name -> runwright.v1.RunStarted.LabelsEntry
+	51,  // 42: runwright.v1.TurnStarted.input:type_name -> runwright.v1.ContentRef
+	51,  // 43: runwright.v1.ModelMessageCompleted.text:type_name -> runwright.v1.ContentRef
+	1,   // 44: runwright.v1.ModelMessageCompleted.finish_reason:type_name -> runwright.v1.FinishReason
+	51,  // 45: runwright.v1.ModelMessageCompleted.opaque:type_name -> runwright.v1.ContentRef
+	53,  // 46: runwright.v1.ModelAttemptFailed.error:type_name -> runwright.v1.AgentError
+	51,  // 47: runwright.v1.ToolRequested.arguments:type_name -> runwright.v1.ContentRef
+	54,  // 48: runwright.v1.PolicyDecided.stage:type_name -> runwright.v1.PolicyStage
+	55,  // 49: runwright.v1.PolicyDecided.verdict:type_name -> runwright.v1.PolicyVerdict
+	56,  // 50: runwright.v1.PolicyDecided.shadow:type_name -> runwright.v1.PolicyOpinion
+	57,  // 51: runwright.v1.ToolStarted.effect:type_name -> runwright.v1.EffectClass
+	50,  // 52: runwright.v1.ToolStarted.deadline:type_name -> google.protobuf.Timestamp
+	51,  // 53: runwright.v1.ToolCompleted.result:type_name -> runwright.v1.ContentRef
+	58,  // 54: runwright.v1.ToolCompleted.executor_identity:type_name -> runwright.v1.ExecutorIdentity
+	59,  // 55: runwright.v1.ToolFailed.reason:type_name -> runwright.v1.ErrorReason
+	51,  // 56: runwright.v1.ToolFailed.message:type_name -> runwright.v1.ContentRef
+	58,  // 57: runwright.v1.ToolFailed.executor_identity:type_name -> runwright.v1.ExecutorIdentity
+	2,   // 58: runwright.v1.ToolResultReleased.release:type_name -> runwright.v1.ResultRelease
+	59,  // 59: runwright.v1.ToolRecoveryRequired.reason:type_name -> runwright.v1.ErrorReason
+	58,  // 60: runwright.v1.ToolRecoveryRequired.executor_identity:type_name -> runwright.v1.ExecutorIdentity
+	50,  // 61: runwright.v1.RunCancelRequested.deadline:type_name -> google.protobuf.Timestamp
+	53,  // 62: runwright.v1.TurnFailed.error:type_name -> runwright.v1.AgentError
+	60,  // 63: runwright.v1.RunCompleted.stop_reason:type_name -> runwright.v1.StopReason
+	51,  // 64: runwright.v1.RunCompleted.result:type_name -> runwright.v1.ContentRef
+	61,  // 65: runwright.v1.RunCompleted.usage:type_name -> runwright.v1.Usage
+	51,  // 66: runwright.v1.RunCompleted.input:type_name -> runwright.v1.ContentRef
+	60,  // 67: runwright.v1.RunFailed.stop_reason:type_name -> runwright.v1.StopReason
+	53,  // 68: runwright.v1.RunFailed.error:type_name -> runwright.v1.AgentError
+	61,  // 69: runwright.v1.RunFailed.usage:type_name -> runwright.v1.Usage
+	53,  // 70: runwright.v1.RunCancelled.error:type_name -> runwright.v1.AgentError
+	61,  // 71: runwright.v1.RunCancelled.usage:type_name -> runwright.v1.Usage
+	59,  // 72: runwright.v1.RetryScheduled.reason:type_name -> runwright.v1.ErrorReason
+	50,  // 73: runwright.v1.RetryScheduled.not_before:type_name -> google.protobuf.Timestamp
+	50,  // 74: runwright.v1.RetryScheduled.give_up_at:type_name -> google.protobuf.Timestamp
+	58,  // 75: runwright.v1.RetryScheduled.executor_identity:type_name -> runwright.v1.ExecutorIdentity
+	28,  // 76: runwright.v1.ContextAssembled.included:type_name -> runwright.v1.SessionTurn
+	29,  // 77: runwright.v1.ContextAssembled.omitted:type_name -> runwright.v1.OmittedRun
+	51,  // 78: runwright.v1.SessionTurn.input:type_name -> runwright.v1.ContentRef
+	51,  // 79: runwright.v1.SessionTurn.answer:type_name -> runwright.v1.ContentRef
+	3,   // 80: runwright.v1.OmittedRun.why:type_name -> runwright.v1.ContextOmission
+	62,  // 81: runwright.v1.EffectResolved.resolution:type_name -> runwright.v1.Resolution
+	32,  // 82: runwright.v1.PolicyAsked.remote:type_name -> runwright.v1.RemotePolicy
+	54,  // 83: runwright.v1.PolicyAsked.stage:type_name -> runwright.v1.PolicyStage
+	50,  // 84: runwright.v1.PolicyAsked.deadline:type_name -> google.protobuf.Timestamp
+	32,  // 85: runwright.v1.PolicyAnswered.remote:type_name -> runwright.v1.RemotePolicy
+	34,  // 86: runwright.v1.PolicyAnswered.answer:type_name -> runwright.v1.PolicyAnswer
+	53,  // 87: runwright.v1.PolicyAnswered.error:type_name -> runwright.v1.AgentError
+	55,  // 88: runwright.v1.PolicyAnswer.verdict:type_name -> runwright.v1.PolicyVerdict
+	51,  // 89: runwright.v1.PolicyAnswer.replacement:type_name -> runwright.v1.ContentRef
+	52,  // 90: runwright.v1.PolicyAnswer.budget:type_name -> runwright.v1.Budget
+	50,  // 91: runwright.v1.PolicyAnswer.defer_until:type_name -> google.protobuf.Timestamp
+	54,  // 92: runwright.v1.SubjectReplaced.stage:type_name -> runwright.v1.PolicyStage
+	51,  // 93: runwright.v1.SubjectReplaced.replacement:type_name -> runwright.v1.ContentRef
+	52,  // 94: runwright.v1.SubjectReplaced.budget:type_name -> runwright.v1.Budget
+	50,  // 95: runwright.v1.ReconcileStarted.deadline:type_name -> google.protobuf.Timestamp
+	4,   // 96: runwright.v1.ReconcileEnded.answer:type_name -> runwright.v1.ReconcileAnswer
+	59,  // 97: runwright.v1.ReconcileEnded.reason:type_name -> runwright.v1.ErrorReason
+	50,  // 98: runwright.v1.ReconcileEnded.next_ask_at:type_name -> google.protobuf.Timestamp
+	50,  // 99: runwright.v1.ReconcileEnded.give_up_at:type_name -> google.protobuf.Timestamp
+	58,  // 100: runwright.v1.ReconcileEnded.executor_identity:type_name -> runwright.v1.ExecutorIdentity
+	5,   // 101: runwright.v1.EventFrame.event:type_name -> runwright.v1.Event
+	40,  // 102: runwright.v1.EventFrame.bookmark:type_name -> runwright.v1.Bookmark
+	41,  // 103: runwright.v1.EventFrame.gap:type_name -> runwright.v1.Gap
+	63,  // 104: runwright.v1.EventFrame.contents:type_name -> runwright.v1.InlineContent
+	64,  // 105: runwright.v1.ApprovalRequested.kind:type_name -> runwright.v1.ApprovalKind
+	51,  // 106: runwright.v1.ApprovalRequested.arguments:type_name -> runwright.v1.ContentRef
+	65,  // 107: runwright.v1.ApprovalRequested.sets:type_name -> runwright.v1.ApproverSet
+	50,  // 108: runwright.v1.ApprovalRequested.expires_at:type_name -> google.protobuf.Timestamp
+	66,  // 109: runwright.v1.ApprovalRequested.on_expiry:type_name -> runwright.v1.ApprovalExpiry
+	50,  // 110: runwright.v1.ApprovalDecided.requested_at:type_name -> google.protobuf.Timestamp
+	67,  // 111: runwright.v1.ApprovalDecided.verdict:type_name -> runwright.v1.ApprovalVerdict
+	68,  // 112: runwright.v1.ApprovalDecided.separation:type_name -> runwright.v1.ApprovalSeparation
+	50,  // 113: runwright.v1.ApprovalExpired.requested_at:type_name -> google.protobuf.Timestamp
+	50,  // 114: runwright.v1.ApprovalExpired.expires_at:type_name -> google.protobuf.Timestamp
+	66,  // 115: runwright.v1.ApprovalExpired.on_expiry:type_name -> runwright.v1.ApprovalExpiry
+	50,  // 116: runwright.v1.ApprovalWithdrawn.requested_at:type_name -> google.protobuf.Timestamp
+	50,  // 117: runwright.v1.ApprovalSuperseded.requested_at:type_name -> google.protobuf.Timestamp
+	50,  // 118: runwright.v1.ApprovalEscalated.requested_at:type_name -> google.protobuf.Timestamp
+	119, // [119:119] is the sub-list for method output_type
+	119, // [119:119] is the sub-list for method input_type
+	119, // [119:119] is the sub-list for extension type_name
+	119, // [119:119] is the sub-list for extension extendee
+	0,   // [0:119] is the sub-list for field type_name
 }
 
 func init() { file_runwright_v1_event_proto_init() }
@@ -4690,6 +5612,7 @@ func file_runwright_v1_event_proto_init() {
 	if File_runwright_v1_event_proto != nil {
 		return
 	}
+	file_runwright_v1_approval_proto_init()
 	file_runwright_v1_content_proto_init()
 	file_runwright_v1_error_proto_init()
 	file_runwright_v1_package_proto_init()
@@ -4726,6 +5649,12 @@ func file_runwright_v1_event_proto_init() {
 		(*Event_PolicyResumed)(nil),
 		(*Event_SubjectReplaced)(nil),
 		(*Event_ToolResultReleased)(nil),
+		(*Event_ApprovalRequested)(nil),
+		(*Event_ApprovalDecided)(nil),
+		(*Event_ApprovalExpired)(nil),
+		(*Event_ApprovalWithdrawn)(nil),
+		(*Event_ApprovalSuperseded)(nil),
+		(*Event_ApprovalEscalated)(nil),
 	}
 	file_runwright_v1_event_proto_msgTypes[37].OneofWrappers = []any{
 		(*EventFrame_Event)(nil),
@@ -4738,7 +5667,7 @@ func file_runwright_v1_event_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_runwright_v1_event_proto_rawDesc), len(file_runwright_v1_event_proto_rawDesc)),
 			NumEnums:      5,
-			NumMessages:   39,
+			NumMessages:   45,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -110,7 +110,9 @@ type RuntimePackage struct {
 	// servers): `runwright-package-v0`.
 	Format string `protobuf:"bytes,9,opt,name=format,proto3" json:"format,omitempty"`
 	// The policies that decide, in their order; with any, `policy` says nothing.
-	Policies      []*Policy `protobuf:"bytes,20,rep,name=policies,proto3" json:"policies,omitempty"`
+	Policies []*Policy `protobuf:"bytes,20,rep,name=policies,proto3" json:"policies,omitempty"`
+	// How approvals are asked for, by ascending name.
+	Approvals     []*ApprovalRule `protobuf:"bytes,21,rep,name=approvals,proto3" json:"approvals,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -211,6 +213,13 @@ func (x *RuntimePackage) GetFormat() string {
 func (x *RuntimePackage) GetPolicies() []*Policy {
 	if x != nil {
 		return x.Policies
+	}
+	return nil
+}
+
+func (x *RuntimePackage) GetApprovals() []*ApprovalRule {
+	if x != nil {
+		return x.Approvals
 	}
 	return nil
 }
@@ -656,7 +665,7 @@ var File_runwright_v1_package_proto protoreflect.FileDescriptor
 
 const file_runwright_v1_package_proto_rawDesc = "" +
 	"\n" +
-	"\x1arunwright/v1/package.proto\x12\frunwright.v1\x1a\x19runwright/v1/policy.proto\"\xbf\x03\n" +
+	"\x1arunwright/v1/package.proto\x12\frunwright.v1\x1a\x1brunwright/v1/approval.proto\x1a\x19runwright/v1/policy.proto\"\xf9\x03\n" +
 	"\x0eRuntimePackage\x12\x1d\n" +
 	"\n" +
 	"package_id\x18\x01 \x01(\tR\tpackageId\x12)\n" +
@@ -668,7 +677,8 @@ const file_runwright_v1_package_proto_rawDesc = "" +
 	"\acontext\x18\a \x01(\v2\x1b.runwright.v1.ContextPolicyR\acontext\x129\n" +
 	"\tfallbacks\x18\b \x03(\v2\x1b.runwright.v1.ProviderRouteR\tfallbacks\x12\x16\n" +
 	"\x06format\x18\t \x01(\tR\x06format\x120\n" +
-	"\bpolicies\x18\x14 \x03(\v2\x14.runwright.v1.PolicyR\bpolicies\"Y\n" +
+	"\bpolicies\x18\x14 \x03(\v2\x14.runwright.v1.PolicyR\bpolicies\x128\n" +
+	"\tapprovals\x18\x15 \x03(\v2\x1a.runwright.v1.ApprovalRuleR\tapprovals\"Y\n" +
 	"\rContextPolicy\x12#\n" +
 	"\rsession_turns\x18\x01 \x01(\rR\fsessionTurns\x12#\n" +
 	"\rsession_bytes\x18\x02 \x01(\rR\fsessionBytes\"Z\n" +
@@ -736,6 +746,7 @@ var file_runwright_v1_package_proto_goTypes = []any{
 	(*Tool)(nil),           // 5: runwright.v1.Tool
 	(*Budget)(nil),         // 6: runwright.v1.Budget
 	(*Policy)(nil),         // 7: runwright.v1.Policy
+	(*ApprovalRule)(nil),   // 8: runwright.v1.ApprovalRule
 }
 var file_runwright_v1_package_proto_depIdxs = []int32{
 	3, // 0: runwright.v1.RuntimePackage.agent:type_name -> runwright.v1.Agent
@@ -745,12 +756,13 @@ var file_runwright_v1_package_proto_depIdxs = []int32{
 	2, // 4: runwright.v1.RuntimePackage.context:type_name -> runwright.v1.ContextPolicy
 	4, // 5: runwright.v1.RuntimePackage.fallbacks:type_name -> runwright.v1.ProviderRoute
 	7, // 6: runwright.v1.RuntimePackage.policies:type_name -> runwright.v1.Policy
-	0, // 7: runwright.v1.Tool.effect:type_name -> runwright.v1.EffectClass
-	8, // [8:8] is the sub-list for method output_type
-	8, // [8:8] is the sub-list for method input_type
-	8, // [8:8] is the sub-list for extension type_name
-	8, // [8:8] is the sub-list for extension extendee
-	0, // [0:8] is the sub-list for field type_name
+	8, // 7: runwright.v1.RuntimePackage.approvals:type_name -> runwright.v1.ApprovalRule
+	0, // 8: runwright.v1.Tool.effect:type_name -> runwright.v1.EffectClass
+	9, // [9:9] is the sub-list for method output_type
+	9, // [9:9] is the sub-list for method input_type
+	9, // [9:9] is the sub-list for extension type_name
+	9, // [9:9] is the sub-list for extension extendee
+	0, // [0:9] is the sub-list for field type_name
 }
 
 func init() { file_runwright_v1_package_proto_init() }
@@ -758,6 +770,7 @@ func file_runwright_v1_package_proto_init() {
 	if File_runwright_v1_package_proto != nil {
 		return
 	}
+	file_runwright_v1_approval_proto_init()
 	file_runwright_v1_policy_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{

@@ -101,7 +101,8 @@ const (
 	PolicyVerdict_POLICY_VERDICT_ALLOW PolicyVerdict = 1
 	// It must not go on; of a result: it is withheld from the model.
 	PolicyVerdict_POLICY_VERDICT_DENY PolicyVerdict = 2
-	// A person is to be asked. Nobody can approve yet, so it is denied.
+	// Somebody is to be asked. A call waits until it is decided on; at the other
+	// stages nobody can be asked yet, so it is denied.
 	PolicyVerdict_POLICY_VERDICT_ASK PolicyVerdict = 3
 	// The run must end.
 	PolicyVerdict_POLICY_VERDICT_INTERRUPT PolicyVerdict = 4
@@ -296,7 +297,10 @@ type PolicyRule struct {
 	// The code that its decisions carry.
 	Code string `protobuf:"bytes,4,opt,name=code,proto3" json:"code,omitempty"`
 	// What the model, or the caller whose start is refused, is told.
-	Message       string `protobuf:"bytes,5,opt,name=message,proto3" json:"message,omitempty"`
+	Message string `protobuf:"bytes,5,opt,name=message,proto3" json:"message,omitempty"`
+	// Of POLICY_VERDICT_ASK: which of the package's approvals; empty for the
+	// built-in one.
+	Approval      string `protobuf:"bytes,6,opt,name=approval,proto3" json:"approval,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -366,6 +370,13 @@ func (x *PolicyRule) GetMessage() string {
 	return ""
 }
 
+func (x *PolicyRule) GetApproval() string {
+	if x != nil {
+		return x.Approval
+	}
+	return ""
+}
+
 // What one policy says about a subject.
 type PolicyOpinion struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -380,7 +391,10 @@ type PolicyOpinion struct {
 	// Whose policy it is: `package` or `operator`.
 	Decider string `protobuf:"bytes,5,opt,name=decider,proto3" json:"decider,omitempty"`
 	// What the rule has to say to the model.
-	Message       string `protobuf:"bytes,6,opt,name=message,proto3" json:"message,omitempty"`
+	Message string `protobuf:"bytes,6,opt,name=message,proto3" json:"message,omitempty"`
+	// Of POLICY_VERDICT_ASK: which of the package's approvals; empty for the
+	// built-in one.
+	Approval      string `protobuf:"bytes,7,opt,name=approval,proto3" json:"approval,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -457,6 +471,13 @@ func (x *PolicyOpinion) GetMessage() string {
 	return ""
 }
 
+func (x *PolicyOpinion) GetApproval() string {
+	if x != nil {
+		return x.Approval
+	}
+	return ""
+}
+
 var File_runwright_v1_policy_proto protoreflect.FileDescriptor
 
 const file_runwright_v1_policy_proto_rawDesc = "" +
@@ -472,14 +493,15 @@ const file_runwright_v1_policy_proto_rawDesc = "" +
 	"timeout_ms\x18\x06 \x01(\rR\ttimeoutMs\x12!\n" +
 	"\fmax_attempts\x18\a \x01(\rR\vmaxAttempts\x124\n" +
 	"\x16unavailable_timeout_ms\x18\b \x01(\rR\x14unavailableTimeoutMs\x12\x14\n" +
-	"\x05cache\x18\t \x01(\bR\x05cache\"\xb0\x01\n" +
+	"\x05cache\x18\t \x01(\bR\x05cache\"\xcc\x01\n" +
 	"\n" +
 	"PolicyRule\x12/\n" +
 	"\x05stage\x18\x01 \x01(\x0e2\x19.runwright.v1.PolicyStageR\x05stage\x12\x12\n" +
 	"\x04when\x18\x02 \x01(\tR\x04when\x12/\n" +
 	"\x04then\x18\x03 \x01(\x0e2\x1b.runwright.v1.PolicyVerdictR\x04then\x12\x12\n" +
 	"\x04code\x18\x04 \x01(\tR\x04code\x12\x18\n" +
-	"\amessage\x18\x05 \x01(\tR\amessage\"\xc1\x01\n" +
+	"\amessage\x18\x05 \x01(\tR\amessage\x12\x1a\n" +
+	"\bapproval\x18\x06 \x01(\tR\bapproval\"\xdd\x01\n" +
 	"\rPolicyOpinion\x125\n" +
 	"\averdict\x18\x01 \x01(\x0e2\x1b.runwright.v1.PolicyVerdictR\averdict\x12\x1d\n" +
 	"\n" +
@@ -487,7 +509,8 @@ const file_runwright_v1_policy_proto_rawDesc = "" +
 	"\x04rule\x18\x03 \x01(\tR\x04rule\x12\x12\n" +
 	"\x04code\x18\x04 \x01(\tR\x04code\x12\x18\n" +
 	"\adecider\x18\x05 \x01(\tR\adecider\x12\x18\n" +
-	"\amessage\x18\x06 \x01(\tR\amessage*\xcf\x01\n" +
+	"\amessage\x18\x06 \x01(\tR\amessage\x12\x1a\n" +
+	"\bapproval\x18\a \x01(\tR\bapproval*\xcf\x01\n" +
 	"\vPolicyStage\x12\x1c\n" +
 	"\x18POLICY_STAGE_UNSPECIFIED\x10\x00\x12\x19\n" +
 	"\x15POLICY_STAGE_PRE_TOOL\x10\x01\x12\x1a\n" +

@@ -131,6 +131,10 @@ const (
 	StopReason_STOP_REASON_POLICY_INTERRUPT StopReason = 20
 	// A policy denied the run its start, its input or its answer.
 	StopReason_STOP_REASON_POLICY_DENIED StopReason = 21
+	// Somebody who was asked to approve a call ended the run instead.
+	StopReason_STOP_REASON_APPROVAL_ABORTED StopReason = 24
+	// Nobody decided on a call in time, and its approval says that the run ends then.
+	StopReason_STOP_REASON_APPROVAL_EXPIRED StopReason = 25
 )
 
 // Enum value maps for StopReason.
@@ -148,6 +152,8 @@ var (
 		12: "STOP_REASON_EFFECT_UNKNOWN",
 		20: "STOP_REASON_POLICY_INTERRUPT",
 		21: "STOP_REASON_POLICY_DENIED",
+		24: "STOP_REASON_APPROVAL_ABORTED",
+		25: "STOP_REASON_APPROVAL_EXPIRED",
 	}
 	StopReason_value = map[string]int32{
 		"STOP_REASON_UNSPECIFIED":      0,
@@ -162,6 +168,8 @@ var (
 		"STOP_REASON_EFFECT_UNKNOWN":   12,
 		"STOP_REASON_POLICY_INTERRUPT": 20,
 		"STOP_REASON_POLICY_DENIED":    21,
+		"STOP_REASON_APPROVAL_ABORTED": 24,
+		"STOP_REASON_APPROVAL_EXPIRED": 25,
 	}
 )
 
@@ -262,6 +270,8 @@ const (
 	WaitKind_WAIT_KIND_RELEASE WaitKind = 4
 	// A remote policy: its answer, or a host of it that can be asked.
 	WaitKind_WAIT_KIND_POLICY WaitKind = 5
+	// Somebody who approves a call, or does not.
+	WaitKind_WAIT_KIND_APPROVAL WaitKind = 8
 )
 
 // Enum value maps for WaitKind.
@@ -273,6 +283,7 @@ var (
 		3: "WAIT_KIND_PROVIDER",
 		4: "WAIT_KIND_RELEASE",
 		5: "WAIT_KIND_POLICY",
+		8: "WAIT_KIND_APPROVAL",
 	}
 	WaitKind_value = map[string]int32{
 		"WAIT_KIND_UNSPECIFIED": 0,
@@ -281,6 +292,7 @@ var (
 		"WAIT_KIND_PROVIDER":    3,
 		"WAIT_KIND_RELEASE":     4,
 		"WAIT_KIND_POLICY":      5,
+		"WAIT_KIND_APPROVAL":    8,
 	}
 )
 
@@ -317,7 +329,7 @@ type EffectState int32
 const (
 	// Never sent.
 	EffectState_EFFECT_STATE_UNSPECIFIED EffectState = 0
-	// Asked for and allowed and not started, or to be tried again.
+	// Asked for and not started, or to be tried again.
 	EffectState_EFFECT_STATE_QUEUED EffectState = 1
 	// The intent is recorded; the result is not.
 	EffectState_EFFECT_STATE_RUNNING EffectState = 2
@@ -719,9 +731,11 @@ type RunSnapshot struct {
 	RemovedAt *timestamppb.Timestamp `protobuf:"bytes,46,opt,name=removed_at,json=removedAt,proto3" json:"removed_at,omitempty"`
 	// True when the run goes no further by itself: it has ended, it needs repair,
 	// or it is held. Wait returns then. Ask this rather than a list of statuses.
-	Done          bool `protobuf:"varint,47,opt,name=done,proto3" json:"done,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Done bool `protobuf:"varint,47,opt,name=done,proto3" json:"done,omitempty"`
+	// What waits for somebody to decide; see ApprovalService.
+	PendingApprovals []*PendingApproval `protobuf:"bytes,48,rep,name=pending_approvals,json=pendingApprovals,proto3" json:"pending_approvals,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
 }
 
 func (x *RunSnapshot) Reset() {
@@ -929,6 +943,122 @@ func (x *RunSnapshot) GetDone() bool {
 	return false
 }
 
+func (x *RunSnapshot) GetPendingApprovals() []*PendingApproval {
+	if x != nil {
+		return x.PendingApprovals
+	}
+	return nil
+}
+
+// An approval that nobody has decided on yet.
+type PendingApproval struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its id: what DecideApproval takes.
+	ApprovalId string `protobuf:"bytes,1,opt,name=approval_id,json=approvalId,proto3" json:"approval_id,omitempty"`
+	// The call.
+	EffectId string `protobuf:"bytes,2,opt,name=effect_id,json=effectId,proto3" json:"effect_id,omitempty"`
+	// Its tool.
+	Tool string `protobuf:"bytes,3,opt,name=tool,proto3" json:"tool,omitempty"`
+	// Its arguments, by reference.
+	Arguments *ContentRef `protobuf:"bytes,4,opt,name=arguments,proto3" json:"arguments,omitempty"`
+	// What is approved, see `Approval.digest`.
+	Digest string `protobuf:"bytes,5,opt,name=digest,proto3" json:"digest,omitempty"`
+	// Whose turn it is to decide, and until when.
+	Approvers *ApproverSet `protobuf:"bytes,6,opt,name=approvers,proto3" json:"approvers,omitempty"`
+	// When it was asked for.
+	RequestedAt *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=requested_at,json=requestedAt,proto3" json:"requested_at,omitempty"`
+	// From when on nobody may decide any more.
+	ExpiresAt     *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=expires_at,json=expiresAt,proto3" json:"expires_at,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PendingApproval) Reset() {
+	*x = PendingApproval{}
+	mi := &file_runwright_v1_run_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PendingApproval) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PendingApproval) ProtoMessage() {}
+
+func (x *PendingApproval) ProtoReflect() protoreflect.Message {
+	mi := &file_runwright_v1_run_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PendingApproval.ProtoReflect.Descriptor instead.
+func (*PendingApproval) Descriptor() ([]byte, []int) {
+	return file_runwright_v1_run_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *PendingApproval) GetApprovalId() string {
+	if x != nil {
+		return x.ApprovalId
+	}
+	return ""
+}
+
+func (x *PendingApproval) GetEffectId() string {
+	if x != nil {
+		return x.EffectId
+	}
+	return ""
+}
+
+func (x *PendingApproval) GetTool() string {
+	if x != nil {
+		return x.Tool
+	}
+	return ""
+}
+
+func (x *PendingApproval) GetArguments() *ContentRef {
+	if x != nil {
+		return x.Arguments
+	}
+	return nil
+}
+
+func (x *PendingApproval) GetDigest() string {
+	if x != nil {
+		return x.Digest
+	}
+	return ""
+}
+
+func (x *PendingApproval) GetApprovers() *ApproverSet {
+	if x != nil {
+		return x.Approvers
+	}
+	return nil
+}
+
+func (x *PendingApproval) GetRequestedAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.RequestedAt
+	}
+	return nil
+}
+
+func (x *PendingApproval) GetExpiresAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ExpiresAt
+	}
+	return nil
+}
+
 // What a run waits for.
 type WaitingOn struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -937,8 +1067,8 @@ type WaitingOn struct {
 	// The id of the effect that waits: a call, or a model request; empty for a run
 	// that is held.
 	EffectId string `protobuf:"bytes,2,opt,name=effect_id,json=effectId,proto3" json:"effect_id,omitempty"`
-	// What is awaited: an executor's name, a provider adapter and its model, or
-	// the reason for which a run is held.
+	// What is awaited: an executor's name, a provider adapter and its model, the
+	// approval's id inside the run, or the reason for which a run is held.
 	Subject string `protobuf:"bytes,3,opt,name=subject,proto3" json:"subject,omitempty"`
 	// Since when.
 	Since *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=since,proto3" json:"since,omitempty"`
@@ -950,7 +1080,7 @@ type WaitingOn struct {
 
 func (x *WaitingOn) Reset() {
 	*x = WaitingOn{}
-	mi := &file_runwright_v1_run_proto_msgTypes[3]
+	mi := &file_runwright_v1_run_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -962,7 +1092,7 @@ func (x *WaitingOn) String() string {
 func (*WaitingOn) ProtoMessage() {}
 
 func (x *WaitingOn) ProtoReflect() protoreflect.Message {
-	mi := &file_runwright_v1_run_proto_msgTypes[3]
+	mi := &file_runwright_v1_run_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -975,7 +1105,7 @@ func (x *WaitingOn) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WaitingOn.ProtoReflect.Descriptor instead.
 func (*WaitingOn) Descriptor() ([]byte, []int) {
-	return file_runwright_v1_run_proto_rawDescGZIP(), []int{3}
+	return file_runwright_v1_run_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *WaitingOn) GetKind() WaitKind {
@@ -1030,7 +1160,7 @@ type Usage struct {
 
 func (x *Usage) Reset() {
 	*x = Usage{}
-	mi := &file_runwright_v1_run_proto_msgTypes[4]
+	mi := &file_runwright_v1_run_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1042,7 +1172,7 @@ func (x *Usage) String() string {
 func (*Usage) ProtoMessage() {}
 
 func (x *Usage) ProtoReflect() protoreflect.Message {
-	mi := &file_runwright_v1_run_proto_msgTypes[4]
+	mi := &file_runwright_v1_run_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1055,7 +1185,7 @@ func (x *Usage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Usage.ProtoReflect.Descriptor instead.
 func (*Usage) Descriptor() ([]byte, []int) {
-	return file_runwright_v1_run_proto_rawDescGZIP(), []int{4}
+	return file_runwright_v1_run_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Usage) GetRounds() uint32 {
@@ -1107,7 +1237,7 @@ type OpenEffect struct {
 
 func (x *OpenEffect) Reset() {
 	*x = OpenEffect{}
-	mi := &file_runwright_v1_run_proto_msgTypes[5]
+	mi := &file_runwright_v1_run_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1119,7 +1249,7 @@ func (x *OpenEffect) String() string {
 func (*OpenEffect) ProtoMessage() {}
 
 func (x *OpenEffect) ProtoReflect() protoreflect.Message {
-	mi := &file_runwright_v1_run_proto_msgTypes[5]
+	mi := &file_runwright_v1_run_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1132,7 +1262,7 @@ func (x *OpenEffect) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OpenEffect.ProtoReflect.Descriptor instead.
 func (*OpenEffect) Descriptor() ([]byte, []int) {
-	return file_runwright_v1_run_proto_rawDescGZIP(), []int{5}
+	return file_runwright_v1_run_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *OpenEffect) GetEffectId() string {
@@ -1200,7 +1330,7 @@ type EffectResolution struct {
 
 func (x *EffectResolution) Reset() {
 	*x = EffectResolution{}
-	mi := &file_runwright_v1_run_proto_msgTypes[6]
+	mi := &file_runwright_v1_run_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1212,7 +1342,7 @@ func (x *EffectResolution) String() string {
 func (*EffectResolution) ProtoMessage() {}
 
 func (x *EffectResolution) ProtoReflect() protoreflect.Message {
-	mi := &file_runwright_v1_run_proto_msgTypes[6]
+	mi := &file_runwright_v1_run_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1225,7 +1355,7 @@ func (x *EffectResolution) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EffectResolution.ProtoReflect.Descriptor instead.
 func (*EffectResolution) Descriptor() ([]byte, []int) {
-	return file_runwright_v1_run_proto_rawDescGZIP(), []int{6}
+	return file_runwright_v1_run_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *EffectResolution) GetEffectId() string {
@@ -1292,7 +1422,7 @@ type ExecutorIdentity struct {
 
 func (x *ExecutorIdentity) Reset() {
 	*x = ExecutorIdentity{}
-	mi := &file_runwright_v1_run_proto_msgTypes[7]
+	mi := &file_runwright_v1_run_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1304,7 +1434,7 @@ func (x *ExecutorIdentity) String() string {
 func (*ExecutorIdentity) ProtoMessage() {}
 
 func (x *ExecutorIdentity) ProtoReflect() protoreflect.Message {
-	mi := &file_runwright_v1_run_proto_msgTypes[7]
+	mi := &file_runwright_v1_run_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1317,7 +1447,7 @@ func (x *ExecutorIdentity) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExecutorIdentity.ProtoReflect.Descriptor instead.
 func (*ExecutorIdentity) Descriptor() ([]byte, []int) {
-	return file_runwright_v1_run_proto_rawDescGZIP(), []int{7}
+	return file_runwright_v1_run_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *ExecutorIdentity) GetCallbackId() string {
@@ -1345,7 +1475,7 @@ var File_runwright_v1_run_proto protoreflect.FileDescriptor
 
 const file_runwright_v1_run_proto_rawDesc = "" +
 	"\n" +
-	"\x16runwright/v1/run.proto\x12\frunwright.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1arunwright/v1/content.proto\x1a\x18runwright/v1/error.proto\x1a\x1arunwright/v1/package.proto\"\xb4\x03\n" +
+	"\x16runwright/v1/run.proto\x12\frunwright.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1brunwright/v1/approval.proto\x1a\x1arunwright/v1/content.proto\x1a\x18runwright/v1/error.proto\x1a\x1arunwright/v1/package.proto\"\xb4\x03\n" +
 	"\n" +
 	"RunRequest\x12\x15\n" +
 	"\x06run_id\x18\x01 \x01(\tR\x05runId\x12\x1d\n" +
@@ -1367,7 +1497,7 @@ const file_runwright_v1_run_proto_rawDesc = "" +
 	"\vfingerprint\x18\x02 \x01(\tH\x00R\vfingerprint\x12\x12\n" +
 	"\x03tag\x18\x03 \x01(\tH\x00R\x03tagB\n" +
 	"\n" +
-	"\bselector\"\x81\t\n" +
+	"\bselector\"\xcd\t\n" +
 	"\vRunSnapshot\x12\x15\n" +
 	"\x06run_id\x18\x01 \x01(\tR\x05runId\x12\x1d\n" +
 	"\n" +
@@ -1402,10 +1532,22 @@ const file_runwright_v1_run_proto_rawDesc = "" +
 	"\x06labels\x18\x17 \x03(\v2%.runwright.v1.RunSnapshot.LabelsEntryR\x06labels\x129\n" +
 	"\n" +
 	"removed_at\x18. \x01(\v2\x1a.google.protobuf.TimestampR\tremovedAt\x12\x12\n" +
-	"\x04done\x18/ \x01(\bR\x04done\x1a9\n" +
+	"\x04done\x18/ \x01(\bR\x04done\x12J\n" +
+	"\x11pending_approvals\x180 \x03(\v2\x1d.runwright.v1.PendingApprovalR\x10pendingApprovals\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xc3\x01\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xe6\x02\n" +
+	"\x0fPendingApproval\x12\x1f\n" +
+	"\vapproval_id\x18\x01 \x01(\tR\n" +
+	"approvalId\x12\x1b\n" +
+	"\teffect_id\x18\x02 \x01(\tR\beffectId\x12\x12\n" +
+	"\x04tool\x18\x03 \x01(\tR\x04tool\x126\n" +
+	"\targuments\x18\x04 \x01(\v2\x18.runwright.v1.ContentRefR\targuments\x12\x16\n" +
+	"\x06digest\x18\x05 \x01(\tR\x06digest\x127\n" +
+	"\tapprovers\x18\x06 \x01(\v2\x19.runwright.v1.ApproverSetR\tapprovers\x12=\n" +
+	"\frequested_at\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\vrequestedAt\x129\n" +
+	"\n" +
+	"expires_at\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\texpiresAt\"\xc3\x01\n" +
 	"\tWaitingOn\x12*\n" +
 	"\x04kind\x18\x01 \x01(\x0e2\x16.runwright.v1.WaitKindR\x04kind\x12\x1b\n" +
 	"\teffect_id\x18\x02 \x01(\tR\beffectId\x12\x18\n" +
@@ -1452,7 +1594,7 @@ const file_runwright_v1_run_proto_rawDesc = "" +
 	"\x14RUN_STATUS_COMPLETED\x10\x06\x12\x15\n" +
 	"\x11RUN_STATUS_FAILED\x10\a\x12\x18\n" +
 	"\x14RUN_STATUS_CANCELLED\x10\b\x12\x13\n" +
-	"\x0fRUN_STATUS_HELD\x10\t*\xf3\x02\n" +
+	"\x0fRUN_STATUS_HELD\x10\t*\xb7\x03\n" +
 	"\n" +
 	"StopReason\x12\x1b\n" +
 	"\x17STOP_REASON_UNSPECIFIED\x10\x00\x12\x18\n" +
@@ -1466,18 +1608,21 @@ const file_runwright_v1_run_proto_rawDesc = "" +
 	"\x14STOP_REASON_INTERNAL\x10\b\x12\x1e\n" +
 	"\x1aSTOP_REASON_EFFECT_UNKNOWN\x10\f\x12 \n" +
 	"\x1cSTOP_REASON_POLICY_INTERRUPT\x10\x14\x12\x1d\n" +
-	"\x19STOP_REASON_POLICY_DENIED\x10\x15*H\n" +
+	"\x19STOP_REASON_POLICY_DENIED\x10\x15\x12 \n" +
+	"\x1cSTOP_REASON_APPROVAL_ABORTED\x10\x18\x12 \n" +
+	"\x1cSTOP_REASON_APPROVAL_EXPIRED\x10\x19*H\n" +
 	"\x06OnBusy\x12\x17\n" +
 	"\x13ON_BUSY_UNSPECIFIED\x10\x00\x12\x11\n" +
 	"\rON_BUSY_ALLOW\x10\x01\x12\x12\n" +
-	"\x0eON_BUSY_REJECT\x10\x02*\x98\x01\n" +
+	"\x0eON_BUSY_REJECT\x10\x02*\xb0\x01\n" +
 	"\bWaitKind\x12\x19\n" +
 	"\x15WAIT_KIND_UNSPECIFIED\x10\x00\x12\x16\n" +
 	"\x12WAIT_KIND_EXECUTOR\x10\x01\x12\x14\n" +
 	"\x10WAIT_KIND_REPAIR\x10\x02\x12\x16\n" +
 	"\x12WAIT_KIND_PROVIDER\x10\x03\x12\x15\n" +
 	"\x11WAIT_KIND_RELEASE\x10\x04\x12\x14\n" +
-	"\x10WAIT_KIND_POLICY\x10\x05*\x96\x01\n" +
+	"\x10WAIT_KIND_POLICY\x10\x05\x12\x16\n" +
+	"\x12WAIT_KIND_APPROVAL\x10\b*\x96\x01\n" +
 	"\vEffectState\x12\x1c\n" +
 	"\x18EFFECT_STATE_UNSPECIFIED\x10\x00\x12\x17\n" +
 	"\x13EFFECT_STATE_QUEUED\x10\x01\x12\x18\n" +
@@ -1506,7 +1651,7 @@ func file_runwright_v1_run_proto_rawDescGZIP() []byte {
 }
 
 var file_runwright_v1_run_proto_enumTypes = make([]protoimpl.EnumInfo, 6)
-var file_runwright_v1_run_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
+var file_runwright_v1_run_proto_msgTypes = make([]protoimpl.MessageInfo, 11)
 var file_runwright_v1_run_proto_goTypes = []any{
 	(RunStatus)(0),                // 0: runwright.v1.RunStatus
 	(StopReason)(0),               // 1: runwright.v1.StopReason
@@ -1517,49 +1662,57 @@ var file_runwright_v1_run_proto_goTypes = []any{
 	(*RunRequest)(nil),            // 6: runwright.v1.RunRequest
 	(*PackageSelector)(nil),       // 7: runwright.v1.PackageSelector
 	(*RunSnapshot)(nil),           // 8: runwright.v1.RunSnapshot
-	(*WaitingOn)(nil),             // 9: runwright.v1.WaitingOn
-	(*Usage)(nil),                 // 10: runwright.v1.Usage
-	(*OpenEffect)(nil),            // 11: runwright.v1.OpenEffect
-	(*EffectResolution)(nil),      // 12: runwright.v1.EffectResolution
-	(*ExecutorIdentity)(nil),      // 13: runwright.v1.ExecutorIdentity
-	nil,                           // 14: runwright.v1.RunRequest.LabelsEntry
-	nil,                           // 15: runwright.v1.RunSnapshot.LabelsEntry
-	(*InputPart)(nil),             // 16: runwright.v1.InputPart
-	(*Budget)(nil),                // 17: runwright.v1.Budget
-	(*InlineContent)(nil),         // 18: runwright.v1.InlineContent
-	(*AgentError)(nil),            // 19: runwright.v1.AgentError
-	(*timestamppb.Timestamp)(nil), // 20: google.protobuf.Timestamp
+	(*PendingApproval)(nil),       // 9: runwright.v1.PendingApproval
+	(*WaitingOn)(nil),             // 10: runwright.v1.WaitingOn
+	(*Usage)(nil),                 // 11: runwright.v1.Usage
+	(*OpenEffect)(nil),            // 12: runwright.v1.OpenEffect
+	(*EffectResolution)(nil),      // 13: runwright.v1.EffectResolution
+	(*ExecutorIdentity)(nil),      // 14: runwright.v1.ExecutorIdentity
+	nil,                           // 15: runwright.v1.RunRequest.LabelsEntry
+	nil,                           // 16: runwright.v1.RunSnapshot.LabelsEntry
+	(*InputPart)(nil),             // 17: runwright.v1.InputPart
+	(*Budget)(nil),                // 18: runwright.v1.Budget
+	(*InlineContent)(nil),         // 19: runwright.v1.InlineContent
+	(*AgentError)(nil),            // 20: runwright.v1.AgentError
+	(*timestamppb.Timestamp)(nil), // 21: google.protobuf.Timestamp
+	(*ContentRef)(nil),            // 22: runwright.v1.ContentRef
+	(*ApproverSet)(nil),           // 23: runwright.v1.ApproverSet
 }
 var file_runwright_v1_run_proto_depIdxs = []int32{
 	7,  // 0: runwright.v1.RunRequest.package:type_name -> runwright.v1.PackageSelector
-	16, // 1: runwright.v1.RunRequest.input:type_name -> runwright.v1.InputPart
-	17, // 2: runwright.v1.RunRequest.budget:type_name -> runwright.v1.Budget
-	14, // 3: runwright.v1.RunRequest.labels:type_name -> runwright.v1.RunRequest.LabelsEntry
+	17, // 1: runwright.v1.RunRequest.input:type_name -> runwright.v1.InputPart
+	18, // 2: runwright.v1.RunRequest.budget:type_name -> runwright.v1.Budget
+	15, // 3: runwright.v1.RunRequest.labels:type_name -> runwright.v1.RunRequest.LabelsEntry
 	2,  // 4: runwright.v1.RunRequest.on_busy:type_name -> runwright.v1.OnBusy
 	0,  // 5: runwright.v1.RunSnapshot.status:type_name -> runwright.v1.RunStatus
-	9,  // 6: runwright.v1.RunSnapshot.waiting_on:type_name -> runwright.v1.WaitingOn
-	10, // 7: runwright.v1.RunSnapshot.usage:type_name -> runwright.v1.Usage
-	17, // 8: runwright.v1.RunSnapshot.budget:type_name -> runwright.v1.Budget
-	11, // 9: runwright.v1.RunSnapshot.open_effects:type_name -> runwright.v1.OpenEffect
-	18, // 10: runwright.v1.RunSnapshot.result:type_name -> runwright.v1.InlineContent
-	19, // 11: runwright.v1.RunSnapshot.error:type_name -> runwright.v1.AgentError
+	10, // 6: runwright.v1.RunSnapshot.waiting_on:type_name -> runwright.v1.WaitingOn
+	11, // 7: runwright.v1.RunSnapshot.usage:type_name -> runwright.v1.Usage
+	18, // 8: runwright.v1.RunSnapshot.budget:type_name -> runwright.v1.Budget
+	12, // 9: runwright.v1.RunSnapshot.open_effects:type_name -> runwright.v1.OpenEffect
+	19, // 10: runwright.v1.RunSnapshot.result:type_name -> runwright.v1.InlineContent
+	20, // 11: runwright.v1.RunSnapshot.error:type_name -> runwright.v1.AgentError
 	1,  // 12: runwright.v1.RunSnapshot.stop_reason:type_name -> runwright.v1.StopReason
-	20, // 13: runwright.v1.RunSnapshot.started_at:type_name -> google.protobuf.Timestamp
-	20, // 14: runwright.v1.RunSnapshot.updated_at:type_name -> google.protobuf.Timestamp
-	20, // 15: runwright.v1.RunSnapshot.ended_at:type_name -> google.protobuf.Timestamp
-	15, // 16: runwright.v1.RunSnapshot.labels:type_name -> runwright.v1.RunSnapshot.LabelsEntry
-	20, // 17: runwright.v1.RunSnapshot.removed_at:type_name -> google.protobuf.Timestamp
-	3,  // 18: runwright.v1.WaitingOn.kind:type_name -> runwright.v1.WaitKind
-	20, // 19: runwright.v1.WaitingOn.since:type_name -> google.protobuf.Timestamp
-	4,  // 20: runwright.v1.OpenEffect.state:type_name -> runwright.v1.EffectState
-	13, // 21: runwright.v1.OpenEffect.executor_identity:type_name -> runwright.v1.ExecutorIdentity
-	5,  // 22: runwright.v1.EffectResolution.resolution:type_name -> runwright.v1.Resolution
-	20, // 23: runwright.v1.EffectResolution.time:type_name -> google.protobuf.Timestamp
-	24, // [24:24] is the sub-list for method output_type
-	24, // [24:24] is the sub-list for method input_type
-	24, // [24:24] is the sub-list for extension type_name
-	24, // [24:24] is the sub-list for extension extendee
-	0,  // [0:24] is the sub-list for field type_name
+	21, // 13: runwright.v1.RunSnapshot.started_at:type_name -> google.protobuf.Timestamp
+	21, // 14: runwright.v1.RunSnapshot.updated_at:type_name -> google.protobuf.Timestamp
+	21, // 15: runwright.v1.RunSnapshot.ended_at:type_name -> google.protobuf.Timestamp
+	16, // 16: runwright.v1.RunSnapshot.labels:type_name -> runwright.v1.RunSnapshot.LabelsEntry
+	21, // 17: runwright.v1.RunSnapshot.removed_at:type_name -> google.protobuf.Timestamp
+	9,  // 18: runwright.v1.RunSnapshot.pending_approvals:type_name -> runwright.v1.PendingApproval
+	22, // 19: runwright.v1.PendingApproval.arguments:type_name -> runwright.v1.ContentRef
+	23, // 20: runwright.v1.PendingApproval.approvers:type_name -> runwright.v1.ApproverSet
+	21, // 21: runwright.v1.PendingApproval.requested_at:type_name -> google.protobuf.Timestamp
+	21, // 22: runwright.v1.PendingApproval.expires_at:type_name -> google.protobuf.Timestamp
+	3,  // 23: runwright.v1.WaitingOn.kind:type_name -> runwright.v1.WaitKind
+	21, // 24: runwright.v1.WaitingOn.since:type_name -> google.protobuf.Timestamp
+	4,  // 25: runwright.v1.OpenEffect.state:type_name -> runwright.v1.EffectState
+	14, // 26: runwright.v1.OpenEffect.executor_identity:type_name -> runwright.v1.ExecutorIdentity
+	5,  // 27: runwright.v1.EffectResolution.resolution:type_name -> runwright.v1.Resolution
+	21, // 28: runwright.v1.EffectResolution.time:type_name -> google.protobuf.Timestamp
+	29, // [29:29] is the sub-list for method output_type
+	29, // [29:29] is the sub-list for method input_type
+	29, // [29:29] is the sub-list for extension type_name
+	29, // [29:29] is the sub-list for extension extendee
+	0,  // [0:29] is the sub-list for field type_name
 }
 
 func init() { file_runwright_v1_run_proto_init() }
@@ -1567,6 +1720,7 @@ func file_runwright_v1_run_proto_init() {
 	if File_runwright_v1_run_proto != nil {
 		return
 	}
+	file_runwright_v1_approval_proto_init()
 	file_runwright_v1_content_proto_init()
 	file_runwright_v1_error_proto_init()
 	file_runwright_v1_package_proto_init()
@@ -1581,7 +1735,7 @@ func file_runwright_v1_run_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_runwright_v1_run_proto_rawDesc), len(file_runwright_v1_run_proto_rawDesc)),
 			NumEnums:      6,
-			NumMessages:   10,
+			NumMessages:   11,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -126,6 +126,9 @@ const (
 	// A decision about a call of unknown outcome was refused; `reason` says why.
 	// Subjects: the run and the call.
 	AuditKind_AUDIT_KIND_RESOLUTION_REFUSED AuditKind = 40
+	// A decision about an approval was refused; `reason` says why. Subjects: the
+	// approval and, of APPROVER_NOT_ALLOWED, the rule.
+	AuditKind_AUDIT_KIND_APPROVAL_REFUSED AuditKind = 60
 )
 
 // Enum value maps for AuditKind.
@@ -150,6 +153,7 @@ var (
 		22: "AUDIT_KIND_HELD_RUN_CANCELLED",
 		23: "AUDIT_KIND_HELD_RUN_REMOVED",
 		40: "AUDIT_KIND_RESOLUTION_REFUSED",
+		60: "AUDIT_KIND_APPROVAL_REFUSED",
 	}
 	AuditKind_value = map[string]int32{
 		"AUDIT_KIND_UNSPECIFIED":          0,
@@ -171,6 +175,7 @@ var (
 		"AUDIT_KIND_HELD_RUN_CANCELLED":   22,
 		"AUDIT_KIND_HELD_RUN_REMOVED":     23,
 		"AUDIT_KIND_RESOLUTION_REFUSED":   40,
+		"AUDIT_KIND_APPROVAL_REFUSED":     60,
 	}
 )
 
@@ -2943,7 +2948,7 @@ const file_runwright_v1_runtime_service_proto_rawDesc = "" +
 	"\tEventView\x12\x1a\n" +
 	"\x16EVENT_VIEW_UNSPECIFIED\x10\x00\x12\x16\n" +
 	"\x12EVENT_VIEW_SUMMARY\x10\x01\x12\x13\n" +
-	"\x0fEVENT_VIEW_FULL\x10\x02*\xdf\x04\n" +
+	"\x0fEVENT_VIEW_FULL\x10\x02*\x80\x05\n" +
 	"\tAuditKind\x12\x1a\n" +
 	"\x16AUDIT_KIND_UNSPECIFIED\x10\x00\x12\x1e\n" +
 	"\x1aAUDIT_KIND_UNAUTHENTICATED\x10\x01\x12\x1a\n" +
@@ -2963,7 +2968,8 @@ const file_runwright_v1_runtime_service_proto_rawDesc = "" +
 	"\x1cAUDIT_KIND_HELD_RUN_RELEASED\x10\x15\x12!\n" +
 	"\x1dAUDIT_KIND_HELD_RUN_CANCELLED\x10\x16\x12\x1f\n" +
 	"\x1bAUDIT_KIND_HELD_RUN_REMOVED\x10\x17\x12!\n" +
-	"\x1dAUDIT_KIND_RESOLUTION_REFUSED\x10(2\xde\b\n" +
+	"\x1dAUDIT_KIND_RESOLUTION_REFUSED\x10(\x12\x1f\n" +
+	"\x1bAUDIT_KIND_APPROVAL_REFUSED\x10<2\xde\b\n" +
 	"\x0eRuntimeService\x12I\n" +
 	"\bStartRun\x12\x1d.runwright.v1.StartRunRequest\x1a\x1e.runwright.v1.StartRunResponse\x12C\n" +
 	"\x06Cancel\x12\x1b.runwright.v1.CancelRequest\x1a\x1c.runwright.v1.CancelResponse\x12X\n" +

@@ -203,6 +203,35 @@ class _ErrorReasonEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_ErrorReaso
     """A remote policy was lost before it answered, or its answer was an error.
     Metadata: policy.
     """
+    ERROR_REASON_APPROVAL_NOT_FOUND: _ErrorReason.ValueType  # 120
+    """No approval of that id is to be seen with this credential. Metadata:
+    approval_id.
+    """
+    ERROR_REASON_APPROVAL_ALREADY_DECIDED: _ErrorReason.ValueType  # 121
+    """Another decision is on record. Metadata: approval_id, verdict, decided_by,
+    decided_at, request_id.
+    """
+    ERROR_REASON_APPROVAL_EXPIRED: _ErrorReason.ValueType  # 122
+    """Nobody decided in time. Metadata: approval_id, expires_at."""
+    ERROR_REASON_APPROVAL_WITHDRAWN: _ErrorReason.ValueType  # 123
+    """There is nothing to decide any more; `state` is WITHDRAWN or SUPERSEDED.
+    Metadata: approval_id, state.
+    """
+    ERROR_REASON_APPROVAL_DIGEST_MISMATCH: _ErrorReason.ValueType  # 124
+    """The decision is about something else than what is pending, whose digest is
+    `digest`. Metadata: approval_id, digest.
+    """
+    ERROR_REASON_APPROVER_NOT_ALLOWED: _ErrorReason.ValueType  # 125
+    """Whoever decides must not, by `rule`: `approver_set` (it is not their turn, or
+    never), `executor` (they may perform the call), `four_eyes` (they started the
+    run). Metadata: approval_id, rule.
+    """
+    ERROR_REASON_APPROVAL_ABORTED: _ErrorReason.ValueType  # 126
+    """Somebody who was asked to approve a call ended the run. Metadata: approval_id,
+    decided_by.
+    """
+    ERROR_REASON_APPROVER_MISSING: _ErrorReason.ValueType  # 127
+    """The package asks for an approval that nobody can give. Metadata: approval."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why something failed. The name without its prefix is also the `reason` of
@@ -386,6 +415,35 @@ ERROR_REASON_POLICY_LOST: ErrorReason.ValueType  # 107
 """A remote policy was lost before it answered, or its answer was an error.
 Metadata: policy.
 """
+ERROR_REASON_APPROVAL_NOT_FOUND: ErrorReason.ValueType  # 120
+"""No approval of that id is to be seen with this credential. Metadata:
+approval_id.
+"""
+ERROR_REASON_APPROVAL_ALREADY_DECIDED: ErrorReason.ValueType  # 121
+"""Another decision is on record. Metadata: approval_id, verdict, decided_by,
+decided_at, request_id.
+"""
+ERROR_REASON_APPROVAL_EXPIRED: ErrorReason.ValueType  # 122
+"""Nobody decided in time. Metadata: approval_id, expires_at."""
+ERROR_REASON_APPROVAL_WITHDRAWN: ErrorReason.ValueType  # 123
+"""There is nothing to decide any more; `state` is WITHDRAWN or SUPERSEDED.
+Metadata: approval_id, state.
+"""
+ERROR_REASON_APPROVAL_DIGEST_MISMATCH: ErrorReason.ValueType  # 124
+"""The decision is about something else than what is pending, whose digest is
+`digest`. Metadata: approval_id, digest.
+"""
+ERROR_REASON_APPROVER_NOT_ALLOWED: ErrorReason.ValueType  # 125
+"""Whoever decides must not, by `rule`: `approver_set` (it is not their turn, or
+never), `executor` (they may perform the call), `four_eyes` (they started the
+run). Metadata: approval_id, rule.
+"""
+ERROR_REASON_APPROVAL_ABORTED: ErrorReason.ValueType  # 126
+"""Somebody who was asked to approve a call ended the run. Metadata: approval_id,
+decided_by.
+"""
+ERROR_REASON_APPROVER_MISSING: ErrorReason.ValueType  # 127
+"""The package asks for an approval that nobody can give. Metadata: approval."""
 
 class _AgentErrorKind:
     ValueType = typing.NewType("ValueType", builtins.int)
@@ -417,6 +475,8 @@ class _AgentErrorKindEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_AgentEr
     """An operator has to look."""
     AGENT_ERROR_KIND_HOST_CONFIGURATION_NEEDED: _AgentErrorKind.ValueType  # 11
     """The host's configuration lacks something."""
+    AGENT_ERROR_KIND_APPROVAL_FAILURE: _AgentErrorKind.ValueType  # 12
+    """Somebody was to approve, and did not."""
 
 class AgentErrorKind(_AgentErrorKind, metaclass=_AgentErrorKindEnumTypeWrapper):
     """The family of a failure."""
@@ -445,6 +505,8 @@ AGENT_ERROR_KIND_RECOVERY_REPAIR_NEEDED: AgentErrorKind.ValueType  # 10
 """An operator has to look."""
 AGENT_ERROR_KIND_HOST_CONFIGURATION_NEEDED: AgentErrorKind.ValueType  # 11
 """The host's configuration lacks something."""
+AGENT_ERROR_KIND_APPROVAL_FAILURE: AgentErrorKind.ValueType  # 12
+"""Somebody was to approve, and did not."""
 
 class _RetryClass:
     ValueType = typing.NewType("ValueType", builtins.int)

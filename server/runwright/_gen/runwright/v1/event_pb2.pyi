@@ -9,6 +9,7 @@ from google.protobuf import message as message
 from google.protobuf import timestamp_pb2 as timestamp_pb2
 from google.protobuf.internal import containers as containers
 from google.protobuf.internal import enum_type_wrapper as enum_type_wrapper
+from runwright._gen.runwright.v1 import approval_pb2 as approval_pb2
 from runwright._gen.runwright.v1 import content_pb2 as content_pb2
 from runwright._gen.runwright.v1 import error_pb2 as error_pb2
 from runwright._gen.runwright.v1 import package_pb2 as package_pb2
@@ -97,6 +98,18 @@ class _EventKindEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_EventKind.Va
     """The model may go on with what came of a call: with the result, or with the
     word that it is withheld.
     """
+    EVENT_KIND_APPROVAL_REQUESTED: _EventKind.ValueType  # 40
+    """Somebody is asked to decide on a call, which is held until then."""
+    EVENT_KIND_APPROVAL_DECIDED: _EventKind.ValueType  # 41
+    """Somebody decided."""
+    EVENT_KIND_APPROVAL_EXPIRED: _EventKind.ValueType  # 42
+    """Nobody decided in time."""
+    EVENT_KIND_APPROVAL_WITHDRAWN: _EventKind.ValueType  # 43
+    """There is nothing to decide any more."""
+    EVENT_KIND_APPROVAL_SUPERSEDED: _EventKind.ValueType  # 44
+    """Another approval takes the place of one that was not used."""
+    EVENT_KIND_APPROVAL_ESCALATED: _EventKind.ValueType  # 45
+    """The time of an approver set is over: it is the turn of the next one."""
 
 class EventKind(_EventKind, metaclass=_EventKindEnumTypeWrapper):
     """What happened. Names and numbers never change."""
@@ -167,6 +180,18 @@ EVENT_KIND_TOOL_RESULT_RELEASED: EventKind.ValueType  # 37
 """The model may go on with what came of a call: with the result, or with the
 word that it is withheld.
 """
+EVENT_KIND_APPROVAL_REQUESTED: EventKind.ValueType  # 40
+"""Somebody is asked to decide on a call, which is held until then."""
+EVENT_KIND_APPROVAL_DECIDED: EventKind.ValueType  # 41
+"""Somebody decided."""
+EVENT_KIND_APPROVAL_EXPIRED: EventKind.ValueType  # 42
+"""Nobody decided in time."""
+EVENT_KIND_APPROVAL_WITHDRAWN: EventKind.ValueType  # 43
+"""There is nothing to decide any more."""
+EVENT_KIND_APPROVAL_SUPERSEDED: EventKind.ValueType  # 44
+"""Another approval takes the place of one that was not used."""
+EVENT_KIND_APPROVAL_ESCALATED: EventKind.ValueType  # 45
+"""The time of an approver set is over: it is the turn of the next one."""
 
 class _FinishReason:
     ValueType = typing.NewType("ValueType", builtins.int)
@@ -358,6 +383,12 @@ class Event(message.Message):
     POLICY_RESUMED_FIELD_NUMBER: builtins.int
     SUBJECT_REPLACED_FIELD_NUMBER: builtins.int
     TOOL_RESULT_RELEASED_FIELD_NUMBER: builtins.int
+    APPROVAL_REQUESTED_FIELD_NUMBER: builtins.int
+    APPROVAL_DECIDED_FIELD_NUMBER: builtins.int
+    APPROVAL_EXPIRED_FIELD_NUMBER: builtins.int
+    APPROVAL_WITHDRAWN_FIELD_NUMBER: builtins.int
+    APPROVAL_SUPERSEDED_FIELD_NUMBER: builtins.int
+    APPROVAL_ESCALATED_FIELD_NUMBER: builtins.int
     seq: builtins.int
     """Position in the run: 1, 2, 3, … without a gap. 0: ephemeral."""
     event_id: builtins.str
@@ -515,6 +546,30 @@ class Event(message.Message):
     def tool_result_released(self) -> ToolResultReleased:
         """Of EVENT_KIND_TOOL_RESULT_RELEASED."""
 
+    @builtins.property
+    def approval_requested(self) -> ApprovalRequested:
+        """Of EVENT_KIND_APPROVAL_REQUESTED."""
+
+    @builtins.property
+    def approval_decided(self) -> ApprovalDecided:
+        """Of EVENT_KIND_APPROVAL_DECIDED."""
+
+    @builtins.property
+    def approval_expired(self) -> ApprovalExpired:
+        """Of EVENT_KIND_APPROVAL_EXPIRED."""
+
+    @builtins.property
+    def approval_withdrawn(self) -> ApprovalWithdrawn:
+        """Of EVENT_KIND_APPROVAL_WITHDRAWN."""
+
+    @builtins.property
+    def approval_superseded(self) -> ApprovalSuperseded:
+        """Of EVENT_KIND_APPROVAL_SUPERSEDED."""
+
+    @builtins.property
+    def approval_escalated(self) -> ApprovalEscalated:
+        """Of EVENT_KIND_APPROVAL_ESCALATED."""
+
     def __init__(
         self,
         *,
@@ -563,12 +618,18 @@ class Event(message.Message):
         policy_resumed: PolicyResumed | None = ...,
         subject_replaced: SubjectReplaced | None = ...,
         tool_result_released: ToolResultReleased | None = ...,
+        approval_requested: ApprovalRequested | None = ...,
+        approval_decided: ApprovalDecided | None = ...,
+        approval_expired: ApprovalExpired | None = ...,
+        approval_withdrawn: ApprovalWithdrawn | None = ...,
+        approval_superseded: ApprovalSuperseded | None = ...,
+        approval_escalated: ApprovalEscalated | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = typing.Literal["body", b"body", "context_assembled", b"context_assembled", "effect_resolved", b"effect_resolved", "model_attempt_failed", b"model_attempt_failed", "model_attempt_started", b"model_attempt_started", "model_message_completed", b"model_message_completed", "model_stream_delta", b"model_stream_delta", "policy_answered", b"policy_answered", "policy_asked", b"policy_asked", "policy_decided", b"policy_decided", "policy_resumed", b"policy_resumed", "reconcile_ended", b"reconcile_ended", "reconcile_started", b"reconcile_started", "retry_scheduled", b"retry_scheduled", "run_cancel_requested", b"run_cancel_requested", "run_cancelled", b"run_cancelled", "run_completed", b"run_completed", "run_failed", b"run_failed", "run_started", b"run_started", "subject_replaced", b"subject_replaced", "time", b"time", "tool_cancelled", b"tool_cancelled", "tool_completed", b"tool_completed", "tool_denied", b"tool_denied", "tool_failed", b"tool_failed", "tool_recovery_required", b"tool_recovery_required", "tool_requested", b"tool_requested", "tool_result_released", b"tool_result_released", "tool_started", b"tool_started", "turn_completed", b"turn_completed", "turn_failed", b"turn_failed", "turn_started", b"turn_started"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = typing.Literal["approval_decided", b"approval_decided", "approval_escalated", b"approval_escalated", "approval_expired", b"approval_expired", "approval_requested", b"approval_requested", "approval_superseded", b"approval_superseded", "approval_withdrawn", b"approval_withdrawn", "body", b"body", "context_assembled", b"context_assembled", "effect_resolved", b"effect_resolved", "model_attempt_failed", b"model_attempt_failed", "model_attempt_started", b"model_attempt_started", "model_message_completed", b"model_message_completed", "model_stream_delta", b"model_stream_delta", "policy_answered", b"policy_answered", "policy_asked", b"policy_asked", "policy_decided", b"policy_decided", "policy_resumed", b"policy_resumed", "reconcile_ended", b"reconcile_ended", "reconcile_started", b"reconcile_started", "retry_scheduled", b"retry_scheduled", "run_cancel_requested", b"run_cancel_requested", "run_cancelled", b"run_cancelled", "run_completed", b"run_completed", "run_failed", b"run_failed", "run_started", b"run_started", "subject_replaced", b"subject_replaced", "time", b"time", "tool_cancelled", b"tool_cancelled", "tool_completed", b"tool_completed", "tool_denied", b"tool_denied", "tool_failed", b"tool_failed", "tool_recovery_required", b"tool_recovery_required", "tool_requested", b"tool_requested", "tool_result_released", b"tool_result_released", "tool_started", b"tool_started", "turn_completed", b"turn_completed", "turn_failed", b"turn_failed", "turn_started", b"turn_started"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["agent_id", b"agent_id", "attempt", b"attempt", "body", b"body", "context_assembled", b"context_assembled", "effect_id", b"effect_id", "effect_resolved", b"effect_resolved", "event_id", b"event_id", "ignorable", b"ignorable", "kind", b"kind", "model_attempt_failed", b"model_attempt_failed", "model_attempt_started", b"model_attempt_started", "model_message_completed", b"model_message_completed", "model_stream_delta", b"model_stream_delta", "package_fingerprint", b"package_fingerprint", "policy_answered", b"policy_answered", "policy_asked", b"policy_asked", "policy_decided", b"policy_decided", "policy_resumed", b"policy_resumed", "principal", b"principal", "reconcile_ended", b"reconcile_ended", "reconcile_started", b"reconcile_started", "retry_scheduled", b"retry_scheduled", "round", b"round", "run_cancel_requested", b"run_cancel_requested", "run_cancelled", b"run_cancelled", "run_completed", b"run_completed", "run_failed", b"run_failed", "run_id", b"run_id", "run_started", b"run_started", "seq", b"seq", "session_id", b"session_id", "subject_replaced", b"subject_replaced", "time", b"time", "tool_cancelled", b"tool_cancelled", "tool_completed", b"tool_completed", "tool_denied", b"tool_denied", "tool_failed", b"tool_failed", "tool_recovery_required", b"tool_recovery_required", "tool_requested", b"tool_requested", "tool_result_released", b"tool_result_released", "tool_started", b"tool_started", "trace_parent", b"trace_parent", "turn_completed", b"turn_completed", "turn_failed", b"turn_failed", "turn_id", b"turn_id", "turn_started", b"turn_started"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["agent_id", b"agent_id", "approval_decided", b"approval_decided", "approval_escalated", b"approval_escalated", "approval_expired", b"approval_expired", "approval_requested", b"approval_requested", "approval_superseded", b"approval_superseded", "approval_withdrawn", b"approval_withdrawn", "attempt", b"attempt", "body", b"body", "context_assembled", b"context_assembled", "effect_id", b"effect_id", "effect_resolved", b"effect_resolved", "event_id", b"event_id", "ignorable", b"ignorable", "kind", b"kind", "model_attempt_failed", b"model_attempt_failed", "model_attempt_started", b"model_attempt_started", "model_message_completed", b"model_message_completed", "model_stream_delta", b"model_stream_delta", "package_fingerprint", b"package_fingerprint", "policy_answered", b"policy_answered", "policy_asked", b"policy_asked", "policy_decided", b"policy_decided", "policy_resumed", b"policy_resumed", "principal", b"principal", "reconcile_ended", b"reconcile_ended", "reconcile_started", b"reconcile_started", "retry_scheduled", b"retry_scheduled", "round", b"round", "run_cancel_requested", b"run_cancel_requested", "run_cancelled", b"run_cancelled", "run_completed", b"run_completed", "run_failed", b"run_failed", "run_id", b"run_id", "run_started", b"run_started", "seq", b"seq", "session_id", b"session_id", "subject_replaced", b"subject_replaced", "time", b"time", "tool_cancelled", b"tool_cancelled", "tool_completed", b"tool_completed", "tool_denied", b"tool_denied", "tool_failed", b"tool_failed", "tool_recovery_required", b"tool_recovery_required", "tool_requested", b"tool_requested", "tool_result_released", b"tool_result_released", "tool_started", b"tool_started", "trace_parent", b"trace_parent", "turn_completed", b"turn_completed", "turn_failed", b"turn_failed", "turn_id", b"turn_id", "turn_started", b"turn_started"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_body: _TypeAlias = typing.Literal["run_started", "turn_started", "model_attempt_started", "model_message_completed", "model_attempt_failed", "tool_requested", "policy_decided", "tool_started", "tool_completed", "tool_failed", "tool_denied", "tool_cancelled", "tool_recovery_required", "run_cancel_requested", "turn_completed", "turn_failed", "run_completed", "run_failed", "run_cancelled", "retry_scheduled", "context_assembled", "model_stream_delta", "effect_resolved", "reconcile_started", "reconcile_ended", "policy_asked", "policy_answered", "policy_resumed", "subject_replaced", "tool_result_released"]  # noqa: Y015
+    _WhichOneofReturnType_body: _TypeAlias = typing.Literal["run_started", "turn_started", "model_attempt_started", "model_message_completed", "model_attempt_failed", "tool_requested", "policy_decided", "tool_started", "tool_completed", "tool_failed", "tool_denied", "tool_cancelled", "tool_recovery_required", "run_cancel_requested", "turn_completed", "turn_failed", "run_completed", "run_failed", "run_cancelled", "retry_scheduled", "context_assembled", "model_stream_delta", "effect_resolved", "reconcile_started", "reconcile_ended", "policy_asked", "policy_answered", "policy_resumed", "subject_replaced", "tool_result_released", "approval_requested", "approval_decided", "approval_expired", "approval_withdrawn", "approval_superseded", "approval_escalated"]  # noqa: Y015
     _WhichOneofArgType_body: _TypeAlias = typing.Literal["body", b"body"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_body) -> _WhichOneofReturnType_body | None: ...
 
@@ -854,6 +915,7 @@ class PolicyDecided(message.Message):
     SUBJECT_DIGEST_FIELD_NUMBER: builtins.int
     OPERATOR_DIGEST_FIELD_NUMBER: builtins.int
     SHADOW_FIELD_NUMBER: builtins.int
+    APPROVAL_FIELD_NUMBER: builtins.int
     stage: policy_pb2.PolicyStage.ValueType
     """Where it was asked."""
     verdict: policy_pb2.PolicyVerdict.ValueType
@@ -879,6 +941,10 @@ class PolicyDecided(message.Message):
     """
     operator_digest: builtins.str
     """Digest of the operator's rules that were heard; empty without any."""
+    approval: builtins.str
+    """Of POLICY_VERDICT_ASK: which of the package's approvals; empty for the
+    built-in one.
+    """
     @builtins.property
     def shadow(self) -> containers.RepeatedCompositeFieldContainer[policy_pb2.PolicyOpinion]:
         """What policies in shadow mode would have said. It changes nothing."""
@@ -895,10 +961,11 @@ class PolicyDecided(message.Message):
         subject_digest: builtins.str = ...,
         operator_digest: builtins.str = ...,
         shadow: abc.Iterable[policy_pb2.PolicyOpinion] | None = ...,
+        approval: builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["code", b"code", "decider", b"decider", "operator_digest", b"operator_digest", "policy_ref", b"policy_ref", "rule", b"rule", "shadow", b"shadow", "stage", b"stage", "subject_digest", b"subject_digest", "verdict", b"verdict"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["approval", b"approval", "code", b"code", "decider", b"decider", "operator_digest", b"operator_digest", "policy_ref", b"policy_ref", "rule", b"rule", "shadow", b"shadow", "stage", b"stage", "subject_digest", b"subject_digest", "verdict", b"verdict"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -915,6 +982,9 @@ class ToolStarted(message.Message):
     IDEMPOTENCY_KEY_FIELD_NUMBER: builtins.int
     ARGUMENTS_DIGEST_FIELD_NUMBER: builtins.int
     DEADLINE_FIELD_NUMBER: builtins.int
+    APPROVAL_ID_FIELD_NUMBER: builtins.int
+    APPROVED_BY_FIELD_NUMBER: builtins.int
+    APPROVAL_DIGEST_FIELD_NUMBER: builtins.int
     tool: builtins.str
     """The tool."""
     executor: builtins.str
@@ -930,6 +1000,14 @@ class ToolStarted(message.Message):
     """
     arguments_digest: builtins.str
     """Digest of the arguments sent."""
+    approval_id: builtins.str
+    """The approval that lets the call be made; the first attempt spends it. Empty:
+    nobody was asked.
+    """
+    approved_by: builtins.str
+    """Who approved."""
+    approval_digest: builtins.str
+    """The digest that was approved."""
     @builtins.property
     def deadline(self) -> timestamp_pb2.Timestamp:
         """When the attempt is given up, if it is sent at once. One that is sent later
@@ -946,10 +1024,13 @@ class ToolStarted(message.Message):
         idempotency_key: builtins.str = ...,
         arguments_digest: builtins.str = ...,
         deadline: timestamp_pb2.Timestamp | None = ...,
+        approval_id: builtins.str = ...,
+        approved_by: builtins.str = ...,
+        approval_digest: builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = typing.Literal["deadline", b"deadline"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["arguments_digest", b"arguments_digest", "deadline", b"deadline", "effect", b"effect", "executor", b"executor", "idempotency_key", b"idempotency_key", "idempotent", b"idempotent", "tool", b"tool"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["approval_digest", b"approval_digest", "approval_id", b"approval_id", "approved_by", b"approved_by", "arguments_digest", b"arguments_digest", "deadline", b"deadline", "effect", b"effect", "executor", b"executor", "idempotency_key", b"idempotency_key", "idempotent", b"idempotent", "tool", b"tool"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -2058,3 +2139,305 @@ class EventFrame(message.Message):
     _WhichOneofReturnType_item: _TypeAlias = typing.Literal["event", "bookmark", "gap"]  # noqa: Y015
     _WhichOneofArgType_item: _TypeAlias = typing.Literal["item", b"item"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_item) -> _WhichOneofReturnType_item | None: ...
+
+@typing.final
+class ApprovalRequested(message.Message):
+    """Somebody is asked to decide on a call. Everything a decision rests on is here."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    APPROVAL_ID_FIELD_NUMBER: builtins.int
+    KIND_FIELD_NUMBER: builtins.int
+    TOOL_FIELD_NUMBER: builtins.int
+    EXECUTOR_FIELD_NUMBER: builtins.int
+    RISK_FIELD_NUMBER: builtins.int
+    ARGUMENTS_FIELD_NUMBER: builtins.int
+    DIGEST_FIELD_NUMBER: builtins.int
+    SCHEMA_DIGEST_FIELD_NUMBER: builtins.int
+    APPROVAL_FIELD_NUMBER: builtins.int
+    POLICY_REF_FIELD_NUMBER: builtins.int
+    RULE_FIELD_NUMBER: builtins.int
+    CODE_FIELD_NUMBER: builtins.int
+    DECIDER_FIELD_NUMBER: builtins.int
+    MESSAGE_FIELD_NUMBER: builtins.int
+    TAINTED_FIELD_NUMBER: builtins.int
+    SETS_FIELD_NUMBER: builtins.int
+    EXPIRES_AT_FIELD_NUMBER: builtins.int
+    ON_EXPIRY_FIELD_NUMBER: builtins.int
+    FOUR_EYES_FIELD_NUMBER: builtins.int
+    approval_id: builtins.str
+    """The approval's id inside the run: `a`, and the numbers of the call with the
+    approval's own behind them.
+    """
+    kind: approval_pb2.ApprovalKind.ValueType
+    """What is to be approved."""
+    tool: builtins.str
+    """The tool."""
+    executor: builtins.str
+    """The executor that is to perform the call."""
+    risk: builtins.str
+    """The tool's risk, as its package says; empty where it does not."""
+    digest: builtins.str
+    """What is approved, see `Approval.digest`."""
+    schema_digest: builtins.str
+    """The digest of the tool's argument schema."""
+    approval: builtins.str
+    """Which of the package's approvals it is; empty for the built-in one."""
+    policy_ref: builtins.str
+    """The policy that asked."""
+    rule: builtins.str
+    """Its rule, by its place."""
+    code: builtins.str
+    """The code of the rule."""
+    decider: builtins.str
+    """Whose policy it is: `package` or `operator`."""
+    message: builtins.str
+    """What the rule has to say."""
+    tainted: builtins.bool
+    """True when the call is tainted, see ToolRequested."""
+    on_expiry: approval_pb2.ApprovalExpiry.ValueType
+    """What becomes of the call then."""
+    four_eyes: builtins.bool
+    """True when whoever started the run must not decide."""
+    @builtins.property
+    def arguments(self) -> content_pb2.ContentRef:
+        """The arguments."""
+
+    @builtins.property
+    def sets(self) -> containers.RepeatedCompositeFieldContainer[approval_pb2.ApproverSet]:
+        """Who may decide, one set after the other."""
+
+    @builtins.property
+    def expires_at(self) -> timestamp_pb2.Timestamp:
+        """From when on nobody may decide any more."""
+
+    def __init__(
+        self,
+        *,
+        approval_id: builtins.str = ...,
+        kind: approval_pb2.ApprovalKind.ValueType = ...,
+        tool: builtins.str = ...,
+        executor: builtins.str = ...,
+        risk: builtins.str = ...,
+        arguments: content_pb2.ContentRef | None = ...,
+        digest: builtins.str = ...,
+        schema_digest: builtins.str = ...,
+        approval: builtins.str = ...,
+        policy_ref: builtins.str = ...,
+        rule: builtins.str = ...,
+        code: builtins.str = ...,
+        decider: builtins.str = ...,
+        message: builtins.str = ...,
+        tainted: builtins.bool = ...,
+        sets: abc.Iterable[approval_pb2.ApproverSet] | None = ...,
+        expires_at: timestamp_pb2.Timestamp | None = ...,
+        on_expiry: approval_pb2.ApprovalExpiry.ValueType = ...,
+        four_eyes: builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["arguments", b"arguments", "expires_at", b"expires_at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["approval", b"approval", "approval_id", b"approval_id", "arguments", b"arguments", "code", b"code", "decider", b"decider", "digest", b"digest", "executor", b"executor", "expires_at", b"expires_at", "four_eyes", b"four_eyes", "kind", b"kind", "message", b"message", "on_expiry", b"on_expiry", "policy_ref", b"policy_ref", "risk", b"risk", "rule", b"rule", "schema_digest", b"schema_digest", "sets", b"sets", "tainted", b"tainted", "tool", b"tool"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class ApprovalDecided(message.Message):
+    """Somebody decided. What follows from it stands right behind it."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    APPROVAL_ID_FIELD_NUMBER: builtins.int
+    TOOL_FIELD_NUMBER: builtins.int
+    REQUESTED_AT_FIELD_NUMBER: builtins.int
+    DIGEST_FIELD_NUMBER: builtins.int
+    VERDICT_FIELD_NUMBER: builtins.int
+    DECIDED_BY_FIELD_NUMBER: builtins.int
+    MESSAGE_FIELD_NUMBER: builtins.int
+    NOTE_FIELD_NUMBER: builtins.int
+    ON_BEHALF_OF_FIELD_NUMBER: builtins.int
+    REQUEST_ID_FIELD_NUMBER: builtins.int
+    REQUEST_DIGEST_FIELD_NUMBER: builtins.int
+    SEPARATION_FIELD_NUMBER: builtins.int
+    approval_id: builtins.str
+    """The approval's id inside the run."""
+    tool: builtins.str
+    """The tool."""
+    digest: builtins.str
+    """The digest that was decided on."""
+    verdict: approval_pb2.ApprovalVerdict.ValueType
+    """What was decided."""
+    decided_by: builtins.str
+    """Who decided: the principal of the credential."""
+    message: builtins.str
+    """What the model is told of a denial."""
+    note: builtins.str
+    """For the record only."""
+    on_behalf_of: builtins.str
+    """On whose behalf, as whoever decided says: a note, no authority."""
+    request_id: builtins.str
+    """The id of the request that decided."""
+    request_digest: builtins.str
+    """The digest of that request: what a repeated one must match."""
+    separation: approval_pb2.ApprovalSeparation.ValueType
+    """Whether the server told approvers from others then."""
+    @builtins.property
+    def requested_at(self) -> timestamp_pb2.Timestamp:
+        """When it was asked for."""
+
+    def __init__(
+        self,
+        *,
+        approval_id: builtins.str = ...,
+        tool: builtins.str = ...,
+        requested_at: timestamp_pb2.Timestamp | None = ...,
+        digest: builtins.str = ...,
+        verdict: approval_pb2.ApprovalVerdict.ValueType = ...,
+        decided_by: builtins.str = ...,
+        message: builtins.str = ...,
+        note: builtins.str = ...,
+        on_behalf_of: builtins.str = ...,
+        request_id: builtins.str = ...,
+        request_digest: builtins.str = ...,
+        separation: approval_pb2.ApprovalSeparation.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["requested_at", b"requested_at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["approval_id", b"approval_id", "decided_by", b"decided_by", "digest", b"digest", "message", b"message", "note", b"note", "on_behalf_of", b"on_behalf_of", "request_digest", b"request_digest", "request_id", b"request_id", "requested_at", b"requested_at", "separation", b"separation", "tool", b"tool", "verdict", b"verdict"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class ApprovalExpired(message.Message):
+    """Nobody decided in time. What follows from it stands right behind it."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    APPROVAL_ID_FIELD_NUMBER: builtins.int
+    TOOL_FIELD_NUMBER: builtins.int
+    REQUESTED_AT_FIELD_NUMBER: builtins.int
+    EXPIRES_AT_FIELD_NUMBER: builtins.int
+    ON_EXPIRY_FIELD_NUMBER: builtins.int
+    approval_id: builtins.str
+    """The approval's id inside the run."""
+    tool: builtins.str
+    """The tool."""
+    on_expiry: approval_pb2.ApprovalExpiry.ValueType
+    """What becomes of the call."""
+    @builtins.property
+    def requested_at(self) -> timestamp_pb2.Timestamp:
+        """When it was asked for."""
+
+    @builtins.property
+    def expires_at(self) -> timestamp_pb2.Timestamp:
+        """From when on nobody could decide any more."""
+
+    def __init__(
+        self,
+        *,
+        approval_id: builtins.str = ...,
+        tool: builtins.str = ...,
+        requested_at: timestamp_pb2.Timestamp | None = ...,
+        expires_at: timestamp_pb2.Timestamp | None = ...,
+        on_expiry: approval_pb2.ApprovalExpiry.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["expires_at", b"expires_at", "requested_at", b"requested_at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["approval_id", b"approval_id", "expires_at", b"expires_at", "on_expiry", b"on_expiry", "requested_at", b"requested_at", "tool", b"tool"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class ApprovalWithdrawn(message.Message):
+    """There is nothing to decide any more, because the run is ending."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    APPROVAL_ID_FIELD_NUMBER: builtins.int
+    TOOL_FIELD_NUMBER: builtins.int
+    REQUESTED_AT_FIELD_NUMBER: builtins.int
+    approval_id: builtins.str
+    """The approval's id inside the run."""
+    tool: builtins.str
+    """The tool."""
+    @builtins.property
+    def requested_at(self) -> timestamp_pb2.Timestamp:
+        """When it was asked for."""
+
+    def __init__(
+        self,
+        *,
+        approval_id: builtins.str = ...,
+        tool: builtins.str = ...,
+        requested_at: timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["requested_at", b"requested_at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["approval_id", b"approval_id", "requested_at", b"requested_at", "tool", b"tool"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class ApprovalSuperseded(message.Message):
+    """An approval that was given and not used counts no more: the policies ask for
+    another one.
+    """
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    APPROVAL_ID_FIELD_NUMBER: builtins.int
+    TOOL_FIELD_NUMBER: builtins.int
+    REQUESTED_AT_FIELD_NUMBER: builtins.int
+    approval_id: builtins.str
+    """The approval's id inside the run."""
+    tool: builtins.str
+    """The tool."""
+    @builtins.property
+    def requested_at(self) -> timestamp_pb2.Timestamp:
+        """When it was asked for."""
+
+    def __init__(
+        self,
+        *,
+        approval_id: builtins.str = ...,
+        tool: builtins.str = ...,
+        requested_at: timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["requested_at", b"requested_at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["approval_id", b"approval_id", "requested_at", b"requested_at", "tool", b"tool"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class ApprovalEscalated(message.Message):
+    """It is the turn of the next approver set."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    APPROVAL_ID_FIELD_NUMBER: builtins.int
+    TOOL_FIELD_NUMBER: builtins.int
+    REQUESTED_AT_FIELD_NUMBER: builtins.int
+    CURRENT_SET_FIELD_NUMBER: builtins.int
+    approval_id: builtins.str
+    """The approval's id inside the run."""
+    tool: builtins.str
+    """The tool."""
+    current_set: builtins.int
+    """Whose turn it is now, counted from 0."""
+    @builtins.property
+    def requested_at(self) -> timestamp_pb2.Timestamp:
+        """When it was asked for."""
+
+    def __init__(
+        self,
+        *,
+        approval_id: builtins.str = ...,
+        tool: builtins.str = ...,
+        requested_at: timestamp_pb2.Timestamp | None = ...,
+        current_set: builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["requested_at", b"requested_at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["approval_id", b"approval_id", "current_set", b"current_set", "requested_at", b"requested_at", "tool", b"tool"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...

@@ -22,10 +22,11 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from runwright._gen.runwright.v1 import approval_pb2 as runwright_dot_v1_dot_approval__pb2
 from runwright._gen.runwright.v1 import policy_pb2 as runwright_dot_v1_dot_policy__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1arunwright/v1/package.proto\x12\x0crunwright.v1\x1a\x19runwright/v1/policy.proto\"\xe6\x02\n\x0eRuntimePackage\x12\x12\n\npackage_id\x18\x01 \x01(\t\x12\"\n\x05\x61gent\x18\x02 \x01(\x0b\x32\x13.runwright.v1.Agent\x12-\n\x08provider\x18\x03 \x01(\x0b\x32\x1b.runwright.v1.ProviderRoute\x12\x0e\n\x06policy\x18\x04 \x01(\t\x12$\n\x06\x62udget\x18\x05 \x01(\x0b\x32\x14.runwright.v1.Budget\x12!\n\x05tools\x18\x06 \x03(\x0b\x32\x12.runwright.v1.Tool\x12,\n\x07\x63ontext\x18\x07 \x01(\x0b\x32\x1b.runwright.v1.ContextPolicy\x12.\n\tfallbacks\x18\x08 \x03(\x0b\x32\x1b.runwright.v1.ProviderRoute\x12\x0e\n\x06\x66ormat\x18\t \x01(\t\x12&\n\x08policies\x18\x14 \x03(\x0b\x32\x14.runwright.v1.Policy\"=\n\rContextPolicy\x12\x15\n\rsession_turns\x18\x01 \x01(\r\x12\x15\n\rsession_bytes\x18\x02 \x01(\r\"=\n\x05\x41gent\x12\x10\n\x08\x61gent_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x14\n\x0cinstructions\x18\x03 \x01(\t\"^\n\rProviderRoute\x12\x0f\n\x07\x61\x64\x61pter\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\x12\x17\n\x0fparameters_json\x18\x03 \x01(\x0c\x12\x14\n\x0cmax_attempts\x18\x04 \x01(\r\"\xe2\x02\n\x04Tool\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t\x12\x1e\n\x16parameters_schema_json\x18\x03 \x01(\x0c\x12\x10\n\x08\x65xecutor\x18\x04 \x01(\t\x12)\n\x06\x65\x66\x66\x65\x63t\x18\x05 \x01(\x0e\x32\x19.runwright.v1.EffectClass\x12\x12\n\nidempotent\x18\x06 \x01(\x08\x12\x12\n\ntimeout_ms\x18\x07 \x01(\r\x12\x1e\n\x16unavailable_timeout_ms\x18\x08 \x01(\r\x12\x14\n\x0cmax_attempts\x18\t \x01(\r\x12\x0c\n\x04risk\x18\x14 \x01(\t\x12\x11\n\tuntrusted\x18\x15 \x01(\x08\x12\x14\n\x0creconcilable\x18\x1a \x01(\x08\x12\x15\n\rreconcile_for\x18\x1b \x01(\t\x12\x15\n\rschema_digest\x18\x16 \x01(\t\x12\x17\n\x0fmodel_view_json\x18\x17 \x01(\x0c\"D\n\x06\x42udget\x12\x0e\n\x06rounds\x18\x01 \x01(\r\x12\x12\n\ntool_calls\x18\x02 \x01(\r\x12\x16\n\x0eparallel_calls\x18\x03 \x01(\r*\x8e\x01\n\x0b\x45\x66\x66\x65\x63tClass\x12\x1c\n\x18\x45\x46\x46\x45\x43T_CLASS_UNSPECIFIED\x10\x00\x12\x15\n\x11\x45\x46\x46\x45\x43T_CLASS_READ\x10\x01\x12\x16\n\x12\x45\x46\x46\x45\x43T_CLASS_WRITE\x10\x02\x12\x18\n\x14\x45\x46\x46\x45\x43T_CLASS_PROCESS\x10\x03\x12\x18\n\x14\x45\x46\x46\x45\x43T_CLASS_NETWORK\x10\x04\x42k\n\x10\x64\x65v.runwright.v1P\x01ZFgithub.com/runwright/runwright/clients/go/gen/runwright/v1;runwrightv1\xaa\x02\x0cRunwright.V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1arunwright/v1/package.proto\x12\x0crunwright.v1\x1a\x1brunwright/v1/approval.proto\x1a\x19runwright/v1/policy.proto\"\x95\x03\n\x0eRuntimePackage\x12\x12\n\npackage_id\x18\x01 \x01(\t\x12\"\n\x05\x61gent\x18\x02 \x01(\x0b\x32\x13.runwright.v1.Agent\x12-\n\x08provider\x18\x03 \x01(\x0b\x32\x1b.runwright.v1.ProviderRoute\x12\x0e\n\x06policy\x18\x04 \x01(\t\x12$\n\x06\x62udget\x18\x05 \x01(\x0b\x32\x14.runwright.v1.Budget\x12!\n\x05tools\x18\x06 \x03(\x0b\x32\x12.runwright.v1.Tool\x12,\n\x07\x63ontext\x18\x07 \x01(\x0b\x32\x1b.runwright.v1.ContextPolicy\x12.\n\tfallbacks\x18\x08 \x03(\x0b\x32\x1b.runwright.v1.ProviderRoute\x12\x0e\n\x06\x66ormat\x18\t \x01(\t\x12&\n\x08policies\x18\x14 \x03(\x0b\x32\x14.runwright.v1.Policy\x12-\n\tapprovals\x18\x15 \x03(\x0b\x32\x1a.runwright.v1.ApprovalRule\"=\n\rContextPolicy\x12\x15\n\rsession_turns\x18\x01 \x01(\r\x12\x15\n\rsession_bytes\x18\x02 \x01(\r\"=\n\x05\x41gent\x12\x10\n\x08\x61gent_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x14\n\x0cinstructions\x18\x03 \x01(\t\"^\n\rProviderRoute\x12\x0f\n\x07\x61\x64\x61pter\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\x12\x17\n\x0fparameters_json\x18\x03 \x01(\x0c\x12\x14\n\x0cmax_attempts\x18\x04 \x01(\r\"\xe2\x02\n\x04Tool\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t\x12\x1e\n\x16parameters_schema_json\x18\x03 \x01(\x0c\x12\x10\n\x08\x65xecutor\x18\x04 \x01(\t\x12)\n\x06\x65\x66\x66\x65\x63t\x18\x05 \x01(\x0e\x32\x19.runwright.v1.EffectClass\x12\x12\n\nidempotent\x18\x06 \x01(\x08\x12\x12\n\ntimeout_ms\x18\x07 \x01(\r\x12\x1e\n\x16unavailable_timeout_ms\x18\x08 \x01(\r\x12\x14\n\x0cmax_attempts\x18\t \x01(\r\x12\x0c\n\x04risk\x18\x14 \x01(\t\x12\x11\n\tuntrusted\x18\x15 \x01(\x08\x12\x14\n\x0creconcilable\x18\x1a \x01(\x08\x12\x15\n\rreconcile_for\x18\x1b \x01(\t\x12\x15\n\rschema_digest\x18\x16 \x01(\t\x12\x17\n\x0fmodel_view_json\x18\x17 \x01(\x0c\"D\n\x06\x42udget\x12\x0e\n\x06rounds\x18\x01 \x01(\r\x12\x12\n\ntool_calls\x18\x02 \x01(\r\x12\x16\n\x0eparallel_calls\x18\x03 \x01(\r*\x8e\x01\n\x0b\x45\x66\x66\x65\x63tClass\x12\x1c\n\x18\x45\x46\x46\x45\x43T_CLASS_UNSPECIFIED\x10\x00\x12\x15\n\x11\x45\x46\x46\x45\x43T_CLASS_READ\x10\x01\x12\x16\n\x12\x45\x46\x46\x45\x43T_CLASS_WRITE\x10\x02\x12\x18\n\x14\x45\x46\x46\x45\x43T_CLASS_PROCESS\x10\x03\x12\x18\n\x14\x45\x46\x46\x45\x43T_CLASS_NETWORK\x10\x04\x42k\n\x10\x64\x65v.runwright.v1P\x01ZFgithub.com/runwright/runwright/clients/go/gen/runwright/v1;runwrightv1\xaa\x02\x0cRunwright.V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,18 +34,18 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'runwright.v1.package_pb2', 
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\020dev.runwright.v1P\001ZFgithub.com/runwright/runwright/clients/go/gen/runwright/v1;runwrightv1\252\002\014Runwright.V1'
-  _globals['_EFFECTCLASS']._serialized_start=1082
-  _globals['_EFFECTCLASS']._serialized_end=1224
-  _globals['_RUNTIMEPACKAGE']._serialized_start=72
-  _globals['_RUNTIMEPACKAGE']._serialized_end=430
-  _globals['_CONTEXTPOLICY']._serialized_start=432
-  _globals['_CONTEXTPOLICY']._serialized_end=493
-  _globals['_AGENT']._serialized_start=495
-  _globals['_AGENT']._serialized_end=556
-  _globals['_PROVIDERROUTE']._serialized_start=558
-  _globals['_PROVIDERROUTE']._serialized_end=652
-  _globals['_TOOL']._serialized_start=655
-  _globals['_TOOL']._serialized_end=1009
-  _globals['_BUDGET']._serialized_start=1011
-  _globals['_BUDGET']._serialized_end=1079
+  _globals['_EFFECTCLASS']._serialized_start=1158
+  _globals['_EFFECTCLASS']._serialized_end=1300
+  _globals['_RUNTIMEPACKAGE']._serialized_start=101
+  _globals['_RUNTIMEPACKAGE']._serialized_end=506
+  _globals['_CONTEXTPOLICY']._serialized_start=508
+  _globals['_CONTEXTPOLICY']._serialized_end=569
+  _globals['_AGENT']._serialized_start=571
+  _globals['_AGENT']._serialized_end=632
+  _globals['_PROVIDERROUTE']._serialized_start=634
+  _globals['_PROVIDERROUTE']._serialized_end=728
+  _globals['_TOOL']._serialized_start=731
+  _globals['_TOOL']._serialized_end=1085
+  _globals['_BUDGET']._serialized_start=1087
+  _globals['_BUDGET']._serialized_end=1155
 # @@protoc_insertion_point(module_scope)

@@ -8,6 +8,7 @@ from google.protobuf import descriptor as descriptor
 from google.protobuf import message as message
 from google.protobuf.internal import containers as containers
 from google.protobuf.internal import enum_type_wrapper as enum_type_wrapper
+from runwright._gen.runwright.v1 import approval_pb2 as approval_pb2
 from runwright._gen.runwright.v1 import policy_pb2 as policy_pb2
 import builtins as builtins
 import sys
@@ -69,6 +70,7 @@ class RuntimePackage(message.Message):
     FALLBACKS_FIELD_NUMBER: builtins.int
     FORMAT_FIELD_NUMBER: builtins.int
     POLICIES_FIELD_NUMBER: builtins.int
+    APPROVALS_FIELD_NUMBER: builtins.int
     package_id: builtins.str
     """The package's id, matching `[A-Za-z0-9][A-Za-z0-9._:@-]{0,127}`."""
     policy: builtins.str
@@ -112,6 +114,10 @@ class RuntimePackage(message.Message):
     def policies(self) -> containers.RepeatedCompositeFieldContainer[policy_pb2.Policy]:
         """The policies that decide, in their order; with any, `policy` says nothing."""
 
+    @builtins.property
+    def approvals(self) -> containers.RepeatedCompositeFieldContainer[approval_pb2.ApprovalRule]:
+        """How approvals are asked for, by ascending name."""
+
     def __init__(
         self,
         *,
@@ -125,10 +131,11 @@ class RuntimePackage(message.Message):
         fallbacks: abc.Iterable[ProviderRoute] | None = ...,
         format: builtins.str = ...,
         policies: abc.Iterable[policy_pb2.Policy] | None = ...,
+        approvals: abc.Iterable[approval_pb2.ApprovalRule] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = typing.Literal["agent", b"agent", "budget", b"budget", "context", b"context", "provider", b"provider"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["agent", b"agent", "budget", b"budget", "context", b"context", "fallbacks", b"fallbacks", "format", b"format", "package_id", b"package_id", "policies", b"policies", "policy", b"policy", "provider", b"provider", "tools", b"tools"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["agent", b"agent", "approvals", b"approvals", "budget", b"budget", "context", b"context", "fallbacks", b"fallbacks", "format", b"format", "package_id", b"package_id", "policies", b"policies", "policy", b"policy", "provider", b"provider", "tools", b"tools"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

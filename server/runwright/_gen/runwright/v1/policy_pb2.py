@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19runwright/v1/policy.proto\x12\x0crunwright.v1\"\xe6\x01\n\x06Policy\x12\x0f\n\x07\x62uiltin\x18\x01 \x01(\t\x12\'\n\x05rules\x18\x02 \x03(\x0b\x32\x18.runwright.v1.PolicyRule\x12\x0e\n\x06shadow\x18\x03 \x01(\x08\x12\x0e\n\x06remote\x18\x04 \x01(\t\x12)\n\x06stages\x18\x05 \x03(\x0e\x32\x19.runwright.v1.PolicyStage\x12\x12\n\ntimeout_ms\x18\x06 \x01(\r\x12\x14\n\x0cmax_attempts\x18\x07 \x01(\r\x12\x1e\n\x16unavailable_timeout_ms\x18\x08 \x01(\r\x12\r\n\x05\x63\x61\x63he\x18\t \x01(\x08\"\x8e\x01\n\nPolicyRule\x12(\n\x05stage\x18\x01 \x01(\x0e\x32\x19.runwright.v1.PolicyStage\x12\x0c\n\x04when\x18\x02 \x01(\t\x12)\n\x04then\x18\x03 \x01(\x0e\x32\x1b.runwright.v1.PolicyVerdict\x12\x0c\n\x04\x63ode\x18\x04 \x01(\t\x12\x0f\n\x07message\x18\x05 \x01(\t\"\x8f\x01\n\rPolicyOpinion\x12,\n\x07verdict\x18\x01 \x01(\x0e\x32\x1b.runwright.v1.PolicyVerdict\x12\x12\n\npolicy_ref\x18\x02 \x01(\t\x12\x0c\n\x04rule\x18\x03 \x01(\t\x12\x0c\n\x04\x63ode\x18\x04 \x01(\t\x12\x0f\n\x07\x64\x65\x63ider\x18\x05 \x01(\t\x12\x0f\n\x07message\x18\x06 \x01(\t*\xcf\x01\n\x0bPolicyStage\x12\x1c\n\x18POLICY_STAGE_UNSPECIFIED\x10\x00\x12\x19\n\x15POLICY_STAGE_PRE_TOOL\x10\x01\x12\x1a\n\x16POLICY_STAGE_RUN_START\x10\x02\x12\x16\n\x12POLICY_STAGE_INPUT\x10\x03\x12\x1e\n\x1aPOLICY_STAGE_MODEL_REQUEST\x10\x04\x12\x1a\n\x16POLICY_STAGE_POST_TOOL\x10\x05\x12\x17\n\x13POLICY_STAGE_OUTPUT\x10\x06*\xcd\x01\n\rPolicyVerdict\x12\x1e\n\x1aPOLICY_VERDICT_UNSPECIFIED\x10\x00\x12\x18\n\x14POLICY_VERDICT_ALLOW\x10\x01\x12\x17\n\x13POLICY_VERDICT_DENY\x10\x02\x12\x16\n\x12POLICY_VERDICT_ASK\x10\x03\x12\x1c\n\x18POLICY_VERDICT_INTERRUPT\x10\x04\x12\x19\n\x15POLICY_VERDICT_MODIFY\x10\x05\x12\x18\n\x14POLICY_VERDICT_DEFER\x10\x06\x42k\n\x10\x64\x65v.runwright.v1P\x01ZFgithub.com/runwright/runwright/clients/go/gen/runwright/v1;runwrightv1\xaa\x02\x0cRunwright.V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19runwright/v1/policy.proto\x12\x0crunwright.v1\"\xe6\x01\n\x06Policy\x12\x0f\n\x07\x62uiltin\x18\x01 \x01(\t\x12\'\n\x05rules\x18\x02 \x03(\x0b\x32\x18.runwright.v1.PolicyRule\x12\x0e\n\x06shadow\x18\x03 \x01(\x08\x12\x0e\n\x06remote\x18\x04 \x01(\t\x12)\n\x06stages\x18\x05 \x03(\x0e\x32\x19.runwright.v1.PolicyStage\x12\x12\n\ntimeout_ms\x18\x06 \x01(\r\x12\x14\n\x0cmax_attempts\x18\x07 \x01(\r\x12\x1e\n\x16unavailable_timeout_ms\x18\x08 \x01(\r\x12\r\n\x05\x63\x61\x63he\x18\t \x01(\x08\"\xa0\x01\n\nPolicyRule\x12(\n\x05stage\x18\x01 \x01(\x0e\x32\x19.runwright.v1.PolicyStage\x12\x0c\n\x04when\x18\x02 \x01(\t\x12)\n\x04then\x18\x03 \x01(\x0e\x32\x1b.runwright.v1.PolicyVerdict\x12\x0c\n\x04\x63ode\x18\x04 \x01(\t\x12\x0f\n\x07message\x18\x05 \x01(\t\x12\x10\n\x08\x61pproval\x18\x06 \x01(\t\"\xa1\x01\n\rPolicyOpinion\x12,\n\x07verdict\x18\x01 \x01(\x0e\x32\x1b.runwright.v1.PolicyVerdict\x12\x12\n\npolicy_ref\x18\x02 \x01(\t\x12\x0c\n\x04rule\x18\x03 \x01(\t\x12\x0c\n\x04\x63ode\x18\x04 \x01(\t\x12\x0f\n\x07\x64\x65\x63ider\x18\x05 \x01(\t\x12\x0f\n\x07message\x18\x06 \x01(\t\x12\x10\n\x08\x61pproval\x18\x07 \x01(\t*\xcf\x01\n\x0bPolicyStage\x12\x1c\n\x18POLICY_STAGE_UNSPECIFIED\x10\x00\x12\x19\n\x15POLICY_STAGE_PRE_TOOL\x10\x01\x12\x1a\n\x16POLICY_STAGE_RUN_START\x10\x02\x12\x16\n\x12POLICY_STAGE_INPUT\x10\x03\x12\x1e\n\x1aPOLICY_STAGE_MODEL_REQUEST\x10\x04\x12\x1a\n\x16POLICY_STAGE_POST_TOOL\x10\x05\x12\x17\n\x13POLICY_STAGE_OUTPUT\x10\x06*\xcd\x01\n\rPolicyVerdict\x12\x1e\n\x1aPOLICY_VERDICT_UNSPECIFIED\x10\x00\x12\x18\n\x14POLICY_VERDICT_ALLOW\x10\x01\x12\x17\n\x13POLICY_VERDICT_DENY\x10\x02\x12\x16\n\x12POLICY_VERDICT_ASK\x10\x03\x12\x1c\n\x18POLICY_VERDICT_INTERRUPT\x10\x04\x12\x19\n\x15POLICY_VERDICT_MODIFY\x10\x05\x12\x18\n\x14POLICY_VERDICT_DEFER\x10\x06\x42k\n\x10\x64\x65v.runwright.v1P\x01ZFgithub.com/runwright/runwright/clients/go/gen/runwright/v1;runwrightv1\xaa\x02\x0cRunwright.V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -32,14 +32,14 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'runwright.v1.policy_pb2', _
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\020dev.runwright.v1P\001ZFgithub.com/runwright/runwright/clients/go/gen/runwright/v1;runwrightv1\252\002\014Runwright.V1'
-  _globals['_POLICYSTAGE']._serialized_start=568
-  _globals['_POLICYSTAGE']._serialized_end=775
-  _globals['_POLICYVERDICT']._serialized_start=778
-  _globals['_POLICYVERDICT']._serialized_end=983
+  _globals['_POLICYSTAGE']._serialized_start=604
+  _globals['_POLICYSTAGE']._serialized_end=811
+  _globals['_POLICYVERDICT']._serialized_start=814
+  _globals['_POLICYVERDICT']._serialized_end=1019
   _globals['_POLICY']._serialized_start=44
   _globals['_POLICY']._serialized_end=274
   _globals['_POLICYRULE']._serialized_start=277
-  _globals['_POLICYRULE']._serialized_end=419
-  _globals['_POLICYOPINION']._serialized_start=422
-  _globals['_POLICYOPINION']._serialized_end=565
+  _globals['_POLICYRULE']._serialized_end=437
+  _globals['_POLICYOPINION']._serialized_start=440
+  _globals['_POLICYOPINION']._serialized_end=601
 # @@protoc_insertion_point(module_scope)

@@ -73,7 +73,9 @@ class _PolicyVerdictEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_PolicyVe
     POLICY_VERDICT_DENY: _PolicyVerdict.ValueType  # 2
     """It must not go on; of a result: it is withheld from the model."""
     POLICY_VERDICT_ASK: _PolicyVerdict.ValueType  # 3
-    """A person is to be asked. Nobody can approve yet, so it is denied."""
+    """Somebody is to be asked. A call waits until it is decided on; at the other
+    stages nobody can be asked yet, so it is denied.
+    """
     POLICY_VERDICT_INTERRUPT: _PolicyVerdict.ValueType  # 4
     """The run must end."""
     POLICY_VERDICT_MODIFY: _PolicyVerdict.ValueType  # 5
@@ -95,7 +97,9 @@ POLICY_VERDICT_ALLOW: PolicyVerdict.ValueType  # 1
 POLICY_VERDICT_DENY: PolicyVerdict.ValueType  # 2
 """It must not go on; of a result: it is withheld from the model."""
 POLICY_VERDICT_ASK: PolicyVerdict.ValueType  # 3
-"""A person is to be asked. Nobody can approve yet, so it is denied."""
+"""Somebody is to be asked. A call waits until it is decided on; at the other
+stages nobody can be asked yet, so it is denied.
+"""
 POLICY_VERDICT_INTERRUPT: PolicyVerdict.ValueType  # 4
 """The run must end."""
 POLICY_VERDICT_MODIFY: PolicyVerdict.ValueType  # 5
@@ -182,6 +186,7 @@ class PolicyRule(message.Message):
     THEN_FIELD_NUMBER: builtins.int
     CODE_FIELD_NUMBER: builtins.int
     MESSAGE_FIELD_NUMBER: builtins.int
+    APPROVAL_FIELD_NUMBER: builtins.int
     stage: PolicyStage.ValueType
     """Where it is heard."""
     when: builtins.str
@@ -192,6 +197,10 @@ class PolicyRule(message.Message):
     """The code that its decisions carry."""
     message: builtins.str
     """What the model, or the caller whose start is refused, is told."""
+    approval: builtins.str
+    """Of POLICY_VERDICT_ASK: which of the package's approvals; empty for the
+    built-in one.
+    """
     def __init__(
         self,
         *,
@@ -200,10 +209,11 @@ class PolicyRule(message.Message):
         then: PolicyVerdict.ValueType = ...,
         code: builtins.str = ...,
         message: builtins.str = ...,
+        approval: builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["code", b"code", "message", b"message", "stage", b"stage", "then", b"then", "when", b"when"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["approval", b"approval", "code", b"code", "message", b"message", "stage", b"stage", "then", b"then", "when", b"when"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -219,6 +229,7 @@ class PolicyOpinion(message.Message):
     CODE_FIELD_NUMBER: builtins.int
     DECIDER_FIELD_NUMBER: builtins.int
     MESSAGE_FIELD_NUMBER: builtins.int
+    APPROVAL_FIELD_NUMBER: builtins.int
     verdict: PolicyVerdict.ValueType
     """What it says."""
     policy_ref: builtins.str
@@ -231,6 +242,10 @@ class PolicyOpinion(message.Message):
     """Whose policy it is: `package` or `operator`."""
     message: builtins.str
     """What the rule has to say to the model."""
+    approval: builtins.str
+    """Of POLICY_VERDICT_ASK: which of the package's approvals; empty for the
+    built-in one.
+    """
     def __init__(
         self,
         *,
@@ -240,9 +255,10 @@ class PolicyOpinion(message.Message):
         code: builtins.str = ...,
         decider: builtins.str = ...,
         message: builtins.str = ...,
+        approval: builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["code", b"code", "decider", b"decider", "message", b"message", "policy_ref", b"policy_ref", "rule", b"rule", "verdict", b"verdict"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["approval", b"approval", "code", b"code", "decider", b"decider", "message", b"message", "policy_ref", b"policy_ref", "rule", b"rule", "verdict", b"verdict"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...

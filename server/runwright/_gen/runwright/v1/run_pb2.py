@@ -23,12 +23,13 @@ _sym_db = _symbol_database.Default()
 
 
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
+from runwright._gen.runwright.v1 import approval_pb2 as runwright_dot_v1_dot_approval__pb2
 from runwright._gen.runwright.v1 import content_pb2 as runwright_dot_v1_dot_content__pb2
 from runwright._gen.runwright.v1 import error_pb2 as runwright_dot_v1_dot_error__pb2
 from runwright._gen.runwright.v1 import package_pb2 as runwright_dot_v1_dot_package__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16runwright/v1/run.proto\x12\x0crunwright.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1arunwright/v1/content.proto\x1a\x18runwright/v1/error.proto\x1a\x1arunwright/v1/package.proto\"\xdd\x02\n\nRunRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x12\n\nsession_id\x18\x02 \x01(\t\x12\x0f\n\x07turn_id\x18\x03 \x01(\t\x12\x10\n\x08\x61gent_id\x18\x04 \x01(\t\x12.\n\x07package\x18\x05 \x01(\x0b\x32\x1d.runwright.v1.PackageSelector\x12&\n\x05input\x18\x06 \x03(\x0b\x32\x17.runwright.v1.InputPart\x12$\n\x06\x62udget\x18\x07 \x01(\x0b\x32\x14.runwright.v1.Budget\x12\x34\n\x06labels\x18\x08 \x03(\x0b\x32$.runwright.v1.RunRequest.LabelsEntry\x12%\n\x07on_busy\x18\t \x01(\x0e\x32\x14.runwright.v1.OnBusy\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"Y\n\x0fPackageSelector\x12\x14\n\npackage_id\x18\x01 \x01(\tH\x00\x12\x15\n\x0b\x66ingerprint\x18\x02 \x01(\tH\x00\x12\r\n\x03tag\x18\x03 \x01(\tH\x00\x42\n\n\x08selector\"\xf4\x06\n\x0bRunSnapshot\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x12\n\nsession_id\x18\x02 \x01(\t\x12\x0f\n\x07turn_id\x18\x03 \x01(\t\x12\x10\n\x08\x61gent_id\x18\x04 \x01(\t\x12\'\n\x06status\x18\x05 \x01(\x0e\x32\x17.runwright.v1.RunStatus\x12+\n\nwaiting_on\x18\x06 \x03(\x0b\x32\x17.runwright.v1.WaitingOn\x12\x12\n\npackage_id\x18\x07 \x01(\t\x12\x1b\n\x13package_fingerprint\x18\x08 \x01(\t\x12\x10\n\x08provider\x18\t \x01(\t\x12\r\n\x05model\x18\n \x01(\t\x12\x1e\n\x16\x63\x61ncellation_requested\x18\x0b \x01(\x08\x12\"\n\x05usage\x18\x0c \x01(\x0b\x32\x13.runwright.v1.Usage\x12$\n\x06\x62udget\x18\r \x01(\x0b\x32\x14.runwright.v1.Budget\x12\x13\n\x0blast_cursor\x18\x0e \x01(\t\x12\x10\n\x08last_seq\x18\x0f \x01(\x04\x12.\n\x0copen_effects\x18\x10 \x03(\x0b\x32\x18.runwright.v1.OpenEffect\x12+\n\x06result\x18\x11 \x01(\x0b\x32\x1b.runwright.v1.InlineContent\x12\'\n\x05\x65rror\x18\x12 \x01(\x0b\x32\x18.runwright.v1.AgentError\x12-\n\x0bstop_reason\x18\x13 \x01(\x0e\x32\x18.runwright.v1.StopReason\x12.\n\nstarted_at\x18\x14 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nupdated_at\x18\x15 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nded_at\x18\x16 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x35\n\x06labels\x18\x17 \x03(\x0b\x32%.runwright.v1.RunSnapshot.LabelsEntry\x12.\n\nremoved_at\x18. \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04\x64one\x18/ \x01(\x08\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\x96\x01\n\tWaitingOn\x12$\n\x04kind\x18\x01 \x01(\x0e\x32\x16.runwright.v1.WaitKind\x12\x11\n\teffect_id\x18\x02 \x01(\t\x12\x0f\n\x07subject\x18\x03 \x01(\t\x12)\n\x05since\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x14\n\x0cunblocked_by\x18\x05 \x01(\t\"X\n\x05Usage\x12\x0e\n\x06rounds\x18\x01 \x01(\r\x12\x12\n\ntool_calls\x18\x02 \x01(\r\x12\x14\n\x0cinput_tokens\x18\x03 \x01(\x04\x12\x15\n\routput_tokens\x18\x04 \x01(\x04\"\xbc\x01\n\nOpenEffect\x12\x11\n\teffect_id\x18\x01 \x01(\t\x12\x0c\n\x04tool\x18\x02 \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x03 \x01(\r\x12(\n\x05state\x18\x04 \x01(\x0e\x32\x19.runwright.v1.EffectState\x12\x17\n\x0fidempotency_key\x18\x05 \x01(\t\x12\x39\n\x11\x65xecutor_identity\x18\x06 \x01(\x0b\x32\x1e.runwright.v1.ExecutorIdentity\"\xc7\x01\n\x10\x45\x66\x66\x65\x63tResolution\x12\x11\n\teffect_id\x18\x01 \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x02 \x01(\r\x12,\n\nresolution\x18\x03 \x01(\x0e\x32\x18.runwright.v1.Resolution\x12\x13\n\x0bresolved_by\x18\x04 \x01(\t\x12\x0e\n\x06reason\x18\x05 \x01(\t\x12\x12\n\nrequest_id\x18\x06 \x01(\t\x12(\n\x04time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"K\n\x10\x45xecutorIdentity\x12\x13\n\x0b\x63\x61llback_id\x18\x01 \x01(\t\x12\x11\n\tprincipal\x18\x02 \x01(\t\x12\x0f\n\x07\x61\x64\x64ress\x18\x03 \x01(\t*\xf0\x01\n\tRunStatus\x12\x1a\n\x16RUN_STATUS_UNSPECIFIED\x10\x00\x12\x16\n\x12RUN_STATUS_RUNNING\x10\x02\x12\x16\n\x12RUN_STATUS_WAITING\x10\x03\x12\x19\n\x15RUN_STATUS_CANCELLING\x10\x04\x12\x1c\n\x18RUN_STATUS_REPAIR_NEEDED\x10\x05\x12\x18\n\x14RUN_STATUS_COMPLETED\x10\x06\x12\x15\n\x11RUN_STATUS_FAILED\x10\x07\x12\x18\n\x14RUN_STATUS_CANCELLED\x10\x08\x12\x13\n\x0fRUN_STATUS_HELD\x10\t*\xf3\x02\n\nStopReason\x12\x1b\n\x17STOP_REASON_UNSPECIFIED\x10\x00\x12\x18\n\x14STOP_REASON_END_TURN\x10\x01\x12\x1a\n\x16STOP_REASON_MAX_TOKENS\x10\x02\x12\x1e\n\x1aSTOP_REASON_CONTENT_FILTER\x10\x03\x12\x1a\n\x16STOP_REASON_MAX_ROUNDS\x10\x04\x12\x1e\n\x1aSTOP_REASON_MAX_TOOL_CALLS\x10\x05\x12 \n\x1cSTOP_REASON_PROVIDER_FAILURE\x10\x06\x12\x19\n\x15STOP_REASON_CANCELLED\x10\x07\x12\x18\n\x14STOP_REASON_INTERNAL\x10\x08\x12\x1e\n\x1aSTOP_REASON_EFFECT_UNKNOWN\x10\x0c\x12 \n\x1cSTOP_REASON_POLICY_INTERRUPT\x10\x14\x12\x1d\n\x19STOP_REASON_POLICY_DENIED\x10\x15*H\n\x06OnBusy\x12\x17\n\x13ON_BUSY_UNSPECIFIED\x10\x00\x12\x11\n\rON_BUSY_ALLOW\x10\x01\x12\x12\n\x0eON_BUSY_REJECT\x10\x02*\x98\x01\n\x08WaitKind\x12\x19\n\x15WAIT_KIND_UNSPECIFIED\x10\x00\x12\x16\n\x12WAIT_KIND_EXECUTOR\x10\x01\x12\x14\n\x10WAIT_KIND_REPAIR\x10\x02\x12\x16\n\x12WAIT_KIND_PROVIDER\x10\x03\x12\x15\n\x11WAIT_KIND_RELEASE\x10\x04\x12\x14\n\x10WAIT_KIND_POLICY\x10\x05*\x96\x01\n\x0b\x45\x66\x66\x65\x63tState\x12\x1c\n\x18\x45\x46\x46\x45\x43T_STATE_UNSPECIFIED\x10\x00\x12\x17\n\x13\x45\x46\x46\x45\x43T_STATE_QUEUED\x10\x01\x12\x18\n\x14\x45\x46\x46\x45\x43T_STATE_RUNNING\x10\x02\x12\x18\n\x14\x45\x46\x46\x45\x43T_STATE_UNKNOWN\x10\x03\x12\x1c\n\x18\x45\x46\x46\x45\x43T_STATE_RECONCILING\x10\x04*\x8a\x01\n\nResolution\x12\x1a\n\x16RESOLUTION_UNSPECIFIED\x10\x00\x12\x17\n\x13RESOLUTION_HAPPENED\x10\x01\x12\x18\n\x14RESOLUTION_TRY_AGAIN\x10\x02\x12\x15\n\x11RESOLUTION_FAILED\x10\x03\x12\x16\n\x12RESOLUTION_END_RUN\x10\x04\x42k\n\x10\x64\x65v.runwright.v1P\x01ZFgithub.com/runwright/runwright/clients/go/gen/runwright/v1;runwrightv1\xaa\x02\x0cRunwright.V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16runwright/v1/run.proto\x12\x0crunwright.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1brunwright/v1/approval.proto\x1a\x1arunwright/v1/content.proto\x1a\x18runwright/v1/error.proto\x1a\x1arunwright/v1/package.proto\"\xdd\x02\n\nRunRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x12\n\nsession_id\x18\x02 \x01(\t\x12\x0f\n\x07turn_id\x18\x03 \x01(\t\x12\x10\n\x08\x61gent_id\x18\x04 \x01(\t\x12.\n\x07package\x18\x05 \x01(\x0b\x32\x1d.runwright.v1.PackageSelector\x12&\n\x05input\x18\x06 \x03(\x0b\x32\x17.runwright.v1.InputPart\x12$\n\x06\x62udget\x18\x07 \x01(\x0b\x32\x14.runwright.v1.Budget\x12\x34\n\x06labels\x18\x08 \x03(\x0b\x32$.runwright.v1.RunRequest.LabelsEntry\x12%\n\x07on_busy\x18\t \x01(\x0e\x32\x14.runwright.v1.OnBusy\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"Y\n\x0fPackageSelector\x12\x14\n\npackage_id\x18\x01 \x01(\tH\x00\x12\x15\n\x0b\x66ingerprint\x18\x02 \x01(\tH\x00\x12\r\n\x03tag\x18\x03 \x01(\tH\x00\x42\n\n\x08selector\"\xae\x07\n\x0bRunSnapshot\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x12\n\nsession_id\x18\x02 \x01(\t\x12\x0f\n\x07turn_id\x18\x03 \x01(\t\x12\x10\n\x08\x61gent_id\x18\x04 \x01(\t\x12\'\n\x06status\x18\x05 \x01(\x0e\x32\x17.runwright.v1.RunStatus\x12+\n\nwaiting_on\x18\x06 \x03(\x0b\x32\x17.runwright.v1.WaitingOn\x12\x12\n\npackage_id\x18\x07 \x01(\t\x12\x1b\n\x13package_fingerprint\x18\x08 \x01(\t\x12\x10\n\x08provider\x18\t \x01(\t\x12\r\n\x05model\x18\n \x01(\t\x12\x1e\n\x16\x63\x61ncellation_requested\x18\x0b \x01(\x08\x12\"\n\x05usage\x18\x0c \x01(\x0b\x32\x13.runwright.v1.Usage\x12$\n\x06\x62udget\x18\r \x01(\x0b\x32\x14.runwright.v1.Budget\x12\x13\n\x0blast_cursor\x18\x0e \x01(\t\x12\x10\n\x08last_seq\x18\x0f \x01(\x04\x12.\n\x0copen_effects\x18\x10 \x03(\x0b\x32\x18.runwright.v1.OpenEffect\x12+\n\x06result\x18\x11 \x01(\x0b\x32\x1b.runwright.v1.InlineContent\x12\'\n\x05\x65rror\x18\x12 \x01(\x0b\x32\x18.runwright.v1.AgentError\x12-\n\x0bstop_reason\x18\x13 \x01(\x0e\x32\x18.runwright.v1.StopReason\x12.\n\nstarted_at\x18\x14 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nupdated_at\x18\x15 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nded_at\x18\x16 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x35\n\x06labels\x18\x17 \x03(\x0b\x32%.runwright.v1.RunSnapshot.LabelsEntry\x12.\n\nremoved_at\x18. \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04\x64one\x18/ \x01(\x08\x12\x38\n\x11pending_approvals\x18\x30 \x03(\x0b\x32\x1d.runwright.v1.PendingApproval\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\x94\x02\n\x0fPendingApproval\x12\x13\n\x0b\x61pproval_id\x18\x01 \x01(\t\x12\x11\n\teffect_id\x18\x02 \x01(\t\x12\x0c\n\x04tool\x18\x03 \x01(\t\x12+\n\targuments\x18\x04 \x01(\x0b\x32\x18.runwright.v1.ContentRef\x12\x0e\n\x06\x64igest\x18\x05 \x01(\t\x12,\n\tapprovers\x18\x06 \x01(\x0b\x32\x19.runwright.v1.ApproverSet\x12\x30\n\x0crequested_at\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nexpires_at\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x96\x01\n\tWaitingOn\x12$\n\x04kind\x18\x01 \x01(\x0e\x32\x16.runwright.v1.WaitKind\x12\x11\n\teffect_id\x18\x02 \x01(\t\x12\x0f\n\x07subject\x18\x03 \x01(\t\x12)\n\x05since\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x14\n\x0cunblocked_by\x18\x05 \x01(\t\"X\n\x05Usage\x12\x0e\n\x06rounds\x18\x01 \x01(\r\x12\x12\n\ntool_calls\x18\x02 \x01(\r\x12\x14\n\x0cinput_tokens\x18\x03 \x01(\x04\x12\x15\n\routput_tokens\x18\x04 \x01(\x04\"\xbc\x01\n\nOpenEffect\x12\x11\n\teffect_id\x18\x01 \x01(\t\x12\x0c\n\x04tool\x18\x02 \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x03 \x01(\r\x12(\n\x05state\x18\x04 \x01(\x0e\x32\x19.runwright.v1.EffectState\x12\x17\n\x0fidempotency_key\x18\x05 \x01(\t\x12\x39\n\x11\x65xecutor_identity\x18\x06 \x01(\x0b\x32\x1e.runwright.v1.ExecutorIdentity\"\xc7\x01\n\x10\x45\x66\x66\x65\x63tResolution\x12\x11\n\teffect_id\x18\x01 \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x02 \x01(\r\x12,\n\nresolution\x18\x03 \x01(\x0e\x32\x18.runwright.v1.Resolution\x12\x13\n\x0bresolved_by\x18\x04 \x01(\t\x12\x0e\n\x06reason\x18\x05 \x01(\t\x12\x12\n\nrequest_id\x18\x06 \x01(\t\x12(\n\x04time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"K\n\x10\x45xecutorIdentity\x12\x13\n\x0b\x63\x61llback_id\x18\x01 \x01(\t\x12\x11\n\tprincipal\x18\x02 \x01(\t\x12\x0f\n\x07\x61\x64\x64ress\x18\x03 \x01(\t*\xf0\x01\n\tRunStatus\x12\x1a\n\x16RUN_STATUS_UNSPECIFIED\x10\x00\x12\x16\n\x12RUN_STATUS_RUNNING\x10\x02\x12\x16\n\x12RUN_STATUS_WAITING\x10\x03\x12\x19\n\x15RUN_STATUS_CANCELLING\x10\x04\x12\x1c\n\x18RUN_STATUS_REPAIR_NEEDED\x10\x05\x12\x18\n\x14RUN_STATUS_COMPLETED\x10\x06\x12\x15\n\x11RUN_STATUS_FAILED\x10\x07\x12\x18\n\x14RUN_STATUS_CANCELLED\x10\x08\x12\x13\n\x0fRUN_STATUS_HELD\x10\t*\xb7\x03\n\nStopReason\x12\x1b\n\x17STOP_REASON_UNSPECIFIED\x10\x00\x12\x18\n\x14STOP_REASON_END_TURN\x10\x01\x12\x1a\n\x16STOP_REASON_MAX_TOKENS\x10\x02\x12\x1e\n\x1aSTOP_REASON_CONTENT_FILTER\x10\x03\x12\x1a\n\x16STOP_REASON_MAX_ROUNDS\x10\x04\x12\x1e\n\x1aSTOP_REASON_MAX_TOOL_CALLS\x10\x05\x12 \n\x1cSTOP_REASON_PROVIDER_FAILURE\x10\x06\x12\x19\n\x15STOP_REASON_CANCELLED\x10\x07\x12\x18\n\x14STOP_REASON_INTERNAL\x10\x08\x12\x1e\n\x1aSTOP_REASON_EFFECT_UNKNOWN\x10\x0c\x12 \n\x1cSTOP_REASON_POLICY_INTERRUPT\x10\x14\x12\x1d\n\x19STOP_REASON_POLICY_DENIED\x10\x15\x12 \n\x1cSTOP_REASON_APPROVAL_ABORTED\x10\x18\x12 \n\x1cSTOP_REASON_APPROVAL_EXPIRED\x10\x19*H\n\x06OnBusy\x12\x17\n\x13ON_BUSY_UNSPECIFIED\x10\x00\x12\x11\n\rON_BUSY_ALLOW\x10\x01\x12\x12\n\x0eON_BUSY_REJECT\x10\x02*\xb0\x01\n\x08WaitKind\x12\x19\n\x15WAIT_KIND_UNSPECIFIED\x10\x00\x12\x16\n\x12WAIT_KIND_EXECUTOR\x10\x01\x12\x14\n\x10WAIT_KIND_REPAIR\x10\x02\x12\x16\n\x12WAIT_KIND_PROVIDER\x10\x03\x12\x15\n\x11WAIT_KIND_RELEASE\x10\x04\x12\x14\n\x10WAIT_KIND_POLICY\x10\x05\x12\x16\n\x12WAIT_KIND_APPROVAL\x10\x08*\x96\x01\n\x0b\x45\x66\x66\x65\x63tState\x12\x1c\n\x18\x45\x46\x46\x45\x43T_STATE_UNSPECIFIED\x10\x00\x12\x17\n\x13\x45\x46\x46\x45\x43T_STATE_QUEUED\x10\x01\x12\x18\n\x14\x45\x46\x46\x45\x43T_STATE_RUNNING\x10\x02\x12\x18\n\x14\x45\x46\x46\x45\x43T_STATE_UNKNOWN\x10\x03\x12\x1c\n\x18\x45\x46\x46\x45\x43T_STATE_RECONCILING\x10\x04*\x8a\x01\n\nResolution\x12\x1a\n\x16RESOLUTION_UNSPECIFIED\x10\x00\x12\x17\n\x13RESOLUTION_HAPPENED\x10\x01\x12\x18\n\x14RESOLUTION_TRY_AGAIN\x10\x02\x12\x15\n\x11RESOLUTION_FAILED\x10\x03\x12\x16\n\x12RESOLUTION_END_RUN\x10\x04\x42k\n\x10\x64\x65v.runwright.v1P\x01ZFgithub.com/runwright/runwright/clients/go/gen/runwright/v1;runwrightv1\xaa\x02\x0cRunwright.V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -40,36 +41,38 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_RUNREQUEST_LABELSENTRY']._serialized_options = b'8\001'
   _globals['_RUNSNAPSHOT_LABELSENTRY']._loaded_options = None
   _globals['_RUNSNAPSHOT_LABELSENTRY']._serialized_options = b'8\001'
-  _globals['_RUNSTATUS']._serialized_start=2199
-  _globals['_RUNSTATUS']._serialized_end=2439
-  _globals['_STOPREASON']._serialized_start=2442
-  _globals['_STOPREASON']._serialized_end=2813
-  _globals['_ONBUSY']._serialized_start=2815
-  _globals['_ONBUSY']._serialized_end=2887
-  _globals['_WAITKIND']._serialized_start=2890
-  _globals['_WAITKIND']._serialized_end=3042
-  _globals['_EFFECTSTATE']._serialized_start=3045
-  _globals['_EFFECTSTATE']._serialized_end=3195
-  _globals['_RESOLUTION']._serialized_start=3198
-  _globals['_RESOLUTION']._serialized_end=3336
-  _globals['_RUNREQUEST']._serialized_start=156
-  _globals['_RUNREQUEST']._serialized_end=505
-  _globals['_RUNREQUEST_LABELSENTRY']._serialized_start=460
-  _globals['_RUNREQUEST_LABELSENTRY']._serialized_end=505
-  _globals['_PACKAGESELECTOR']._serialized_start=507
-  _globals['_PACKAGESELECTOR']._serialized_end=596
-  _globals['_RUNSNAPSHOT']._serialized_start=599
-  _globals['_RUNSNAPSHOT']._serialized_end=1483
-  _globals['_RUNSNAPSHOT_LABELSENTRY']._serialized_start=460
-  _globals['_RUNSNAPSHOT_LABELSENTRY']._serialized_end=505
-  _globals['_WAITINGON']._serialized_start=1486
-  _globals['_WAITINGON']._serialized_end=1636
-  _globals['_USAGE']._serialized_start=1638
-  _globals['_USAGE']._serialized_end=1726
-  _globals['_OPENEFFECT']._serialized_start=1729
-  _globals['_OPENEFFECT']._serialized_end=1917
-  _globals['_EFFECTRESOLUTION']._serialized_start=1920
-  _globals['_EFFECTRESOLUTION']._serialized_end=2119
-  _globals['_EXECUTORIDENTITY']._serialized_start=2121
-  _globals['_EXECUTORIDENTITY']._serialized_end=2196
+  _globals['_RUNSTATUS']._serialized_start=2565
+  _globals['_RUNSTATUS']._serialized_end=2805
+  _globals['_STOPREASON']._serialized_start=2808
+  _globals['_STOPREASON']._serialized_end=3247
+  _globals['_ONBUSY']._serialized_start=3249
+  _globals['_ONBUSY']._serialized_end=3321
+  _globals['_WAITKIND']._serialized_start=3324
+  _globals['_WAITKIND']._serialized_end=3500
+  _globals['_EFFECTSTATE']._serialized_start=3503
+  _globals['_EFFECTSTATE']._serialized_end=3653
+  _globals['_RESOLUTION']._serialized_start=3656
+  _globals['_RESOLUTION']._serialized_end=3794
+  _globals['_RUNREQUEST']._serialized_start=185
+  _globals['_RUNREQUEST']._serialized_end=534
+  _globals['_RUNREQUEST_LABELSENTRY']._serialized_start=489
+  _globals['_RUNREQUEST_LABELSENTRY']._serialized_end=534
+  _globals['_PACKAGESELECTOR']._serialized_start=536
+  _globals['_PACKAGESELECTOR']._serialized_end=625
+  _globals['_RUNSNAPSHOT']._serialized_start=628
+  _globals['_RUNSNAPSHOT']._serialized_end=1570
+  _globals['_RUNSNAPSHOT_LABELSENTRY']._serialized_start=489
+  _globals['_RUNSNAPSHOT_LABELSENTRY']._serialized_end=534
+  _globals['_PENDINGAPPROVAL']._serialized_start=1573
+  _globals['_PENDINGAPPROVAL']._serialized_end=1849
+  _globals['_WAITINGON']._serialized_start=1852
+  _globals['_WAITINGON']._serialized_end=2002
+  _globals['_USAGE']._serialized_start=2004
+  _globals['_USAGE']._serialized_end=2092
+  _globals['_OPENEFFECT']._serialized_start=2095
+  _globals['_OPENEFFECT']._serialized_end=2283
+  _globals['_EFFECTRESOLUTION']._serialized_start=2286
+  _globals['_EFFECTRESOLUTION']._serialized_end=2485
+  _globals['_EXECUTORIDENTITY']._serialized_start=2487
+  _globals['_EXECUTORIDENTITY']._serialized_end=2562
 # @@protoc_insertion_point(module_scope)

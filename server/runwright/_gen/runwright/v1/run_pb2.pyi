@@ -9,6 +9,7 @@ from google.protobuf import message as message
 from google.protobuf import timestamp_pb2 as timestamp_pb2
 from google.protobuf.internal import containers as containers
 from google.protobuf.internal import enum_type_wrapper as enum_type_wrapper
+from runwright._gen.runwright.v1 import approval_pb2 as approval_pb2
 from runwright._gen.runwright.v1 import content_pb2 as content_pb2
 from runwright._gen.runwright.v1 import error_pb2 as error_pb2
 from runwright._gen.runwright.v1 import package_pb2 as package_pb2
@@ -112,6 +113,10 @@ class _StopReasonEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_StopReason.
     """A policy ended the run."""
     STOP_REASON_POLICY_DENIED: _StopReason.ValueType  # 21
     """A policy denied the run its start, its input or its answer."""
+    STOP_REASON_APPROVAL_ABORTED: _StopReason.ValueType  # 24
+    """Somebody who was asked to approve a call ended the run instead."""
+    STOP_REASON_APPROVAL_EXPIRED: _StopReason.ValueType  # 25
+    """Nobody decided on a call in time, and its approval says that the run ends then."""
 
 class StopReason(_StopReason, metaclass=_StopReasonEnumTypeWrapper):
     """Why a run ended."""
@@ -140,6 +145,10 @@ STOP_REASON_POLICY_INTERRUPT: StopReason.ValueType  # 20
 """A policy ended the run."""
 STOP_REASON_POLICY_DENIED: StopReason.ValueType  # 21
 """A policy denied the run its start, its input or its answer."""
+STOP_REASON_APPROVAL_ABORTED: StopReason.ValueType  # 24
+"""Somebody who was asked to approve a call ended the run instead."""
+STOP_REASON_APPROVAL_EXPIRED: StopReason.ValueType  # 25
+"""Nobody decided on a call in time, and its approval says that the run ends then."""
 
 class _OnBusy:
     ValueType = typing.NewType("ValueType", builtins.int)
@@ -184,6 +193,8 @@ class _WaitKindEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_WaitKind.Valu
     """An operator who releases or removes a run that is held."""
     WAIT_KIND_POLICY: _WaitKind.ValueType  # 5
     """A remote policy: its answer, or a host of it that can be asked."""
+    WAIT_KIND_APPROVAL: _WaitKind.ValueType  # 8
+    """Somebody who approves a call, or does not."""
 
 class WaitKind(_WaitKind, metaclass=_WaitKindEnumTypeWrapper):
     """What kind of thing a run waits for."""
@@ -202,6 +213,8 @@ WAIT_KIND_RELEASE: WaitKind.ValueType  # 4
 """An operator who releases or removes a run that is held."""
 WAIT_KIND_POLICY: WaitKind.ValueType  # 5
 """A remote policy: its answer, or a host of it that can be asked."""
+WAIT_KIND_APPROVAL: WaitKind.ValueType  # 8
+"""Somebody who approves a call, or does not."""
 
 class _EffectState:
     ValueType = typing.NewType("ValueType", builtins.int)
@@ -212,7 +225,7 @@ class _EffectStateEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_EffectStat
     EFFECT_STATE_UNSPECIFIED: _EffectState.ValueType  # 0
     """Never sent."""
     EFFECT_STATE_QUEUED: _EffectState.ValueType  # 1
-    """Asked for and allowed and not started, or to be tried again."""
+    """Asked for and not started, or to be tried again."""
     EFFECT_STATE_RUNNING: _EffectState.ValueType  # 2
     """The intent is recorded; the result is not."""
     EFFECT_STATE_UNKNOWN: _EffectState.ValueType  # 3
@@ -226,7 +239,7 @@ class EffectState(_EffectState, metaclass=_EffectStateEnumTypeWrapper):
 EFFECT_STATE_UNSPECIFIED: EffectState.ValueType  # 0
 """Never sent."""
 EFFECT_STATE_QUEUED: EffectState.ValueType  # 1
-"""Asked for and allowed and not started, or to be tried again."""
+"""Asked for and not started, or to be tried again."""
 EFFECT_STATE_RUNNING: EffectState.ValueType  # 2
 """The intent is recorded; the result is not."""
 EFFECT_STATE_UNKNOWN: EffectState.ValueType  # 3
@@ -436,6 +449,7 @@ class RunSnapshot(message.Message):
     LABELS_FIELD_NUMBER: builtins.int
     REMOVED_AT_FIELD_NUMBER: builtins.int
     DONE_FIELD_NUMBER: builtins.int
+    PENDING_APPROVALS_FIELD_NUMBER: builtins.int
     run_id: builtins.str
     """The run's id."""
     session_id: builtins.str
@@ -521,6 +535,10 @@ class RunSnapshot(message.Message):
         times, without result, error, labels, usage and budget.
         """
 
+    @builtins.property
+    def pending_approvals(self) -> containers.RepeatedCompositeFieldContainer[PendingApproval]:
+        """What waits for somebody to decide; see ApprovalService."""
+
     def __init__(
         self,
         *,
@@ -549,10 +567,67 @@ class RunSnapshot(message.Message):
         labels: abc.Mapping[builtins.str, builtins.str] | None = ...,
         removed_at: timestamp_pb2.Timestamp | None = ...,
         done: builtins.bool = ...,
+        pending_approvals: abc.Iterable[PendingApproval] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = typing.Literal["budget", b"budget", "ended_at", b"ended_at", "error", b"error", "removed_at", b"removed_at", "result", b"result", "started_at", b"started_at", "updated_at", b"updated_at", "usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["agent_id", b"agent_id", "budget", b"budget", "cancellation_requested", b"cancellation_requested", "done", b"done", "ended_at", b"ended_at", "error", b"error", "labels", b"labels", "last_cursor", b"last_cursor", "last_seq", b"last_seq", "model", b"model", "open_effects", b"open_effects", "package_fingerprint", b"package_fingerprint", "package_id", b"package_id", "provider", b"provider", "removed_at", b"removed_at", "result", b"result", "run_id", b"run_id", "session_id", b"session_id", "started_at", b"started_at", "status", b"status", "stop_reason", b"stop_reason", "turn_id", b"turn_id", "updated_at", b"updated_at", "usage", b"usage", "waiting_on", b"waiting_on"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["agent_id", b"agent_id", "budget", b"budget", "cancellation_requested", b"cancellation_requested", "done", b"done", "ended_at", b"ended_at", "error", b"error", "labels", b"labels", "last_cursor", b"last_cursor", "last_seq", b"last_seq", "model", b"model", "open_effects", b"open_effects", "package_fingerprint", b"package_fingerprint", "package_id", b"package_id", "pending_approvals", b"pending_approvals", "provider", b"provider", "removed_at", b"removed_at", "result", b"result", "run_id", b"run_id", "session_id", b"session_id", "started_at", b"started_at", "status", b"status", "stop_reason", b"stop_reason", "turn_id", b"turn_id", "updated_at", b"updated_at", "usage", b"usage", "waiting_on", b"waiting_on"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class PendingApproval(message.Message):
+    """An approval that nobody has decided on yet."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    APPROVAL_ID_FIELD_NUMBER: builtins.int
+    EFFECT_ID_FIELD_NUMBER: builtins.int
+    TOOL_FIELD_NUMBER: builtins.int
+    ARGUMENTS_FIELD_NUMBER: builtins.int
+    DIGEST_FIELD_NUMBER: builtins.int
+    APPROVERS_FIELD_NUMBER: builtins.int
+    REQUESTED_AT_FIELD_NUMBER: builtins.int
+    EXPIRES_AT_FIELD_NUMBER: builtins.int
+    approval_id: builtins.str
+    """Its id: what DecideApproval takes."""
+    effect_id: builtins.str
+    """The call."""
+    tool: builtins.str
+    """Its tool."""
+    digest: builtins.str
+    """What is approved, see `Approval.digest`."""
+    @builtins.property
+    def arguments(self) -> content_pb2.ContentRef:
+        """Its arguments, by reference."""
+
+    @builtins.property
+    def approvers(self) -> approval_pb2.ApproverSet:
+        """Whose turn it is to decide, and until when."""
+
+    @builtins.property
+    def requested_at(self) -> timestamp_pb2.Timestamp:
+        """When it was asked for."""
+
+    @builtins.property
+    def expires_at(self) -> timestamp_pb2.Timestamp:
+        """From when on nobody may decide any more."""
+
+    def __init__(
+        self,
+        *,
+        approval_id: builtins.str = ...,
+        effect_id: builtins.str = ...,
+        tool: builtins.str = ...,
+        arguments: content_pb2.ContentRef | None = ...,
+        digest: builtins.str = ...,
+        approvers: approval_pb2.ApproverSet | None = ...,
+        requested_at: timestamp_pb2.Timestamp | None = ...,
+        expires_at: timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["approvers", b"approvers", "arguments", b"arguments", "expires_at", b"expires_at", "requested_at", b"requested_at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["approval_id", b"approval_id", "approvers", b"approvers", "arguments", b"arguments", "digest", b"digest", "effect_id", b"effect_id", "expires_at", b"expires_at", "requested_at", b"requested_at", "tool", b"tool"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -574,8 +649,8 @@ class WaitingOn(message.Message):
     that is held.
     """
     subject: builtins.str
-    """What is awaited: an executor's name, a provider adapter and its model, or
-    the reason for which a run is held.
+    """What is awaited: an executor's name, a provider adapter and its model, the
+    approval's id inside the run, or the reason for which a run is held.
     """
     unblocked_by: builtins.str
     """What would unblock the run, for a person."""

@@ -109,6 +109,10 @@ class _AuditKindEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_AuditKind.Va
     """A decision about a call of unknown outcome was refused; `reason` says why.
     Subjects: the run and the call.
     """
+    AUDIT_KIND_APPROVAL_REFUSED: _AuditKind.ValueType  # 60
+    """A decision about an approval was refused; `reason` says why. Subjects: the
+    approval and, of APPROVER_NOT_ALLOWED, the rule.
+    """
 
 class AuditKind(_AuditKind, metaclass=_AuditKindEnumTypeWrapper):
     """What an audit event is about."""
@@ -164,6 +168,10 @@ operator's.
 AUDIT_KIND_RESOLUTION_REFUSED: AuditKind.ValueType  # 40
 """A decision about a call of unknown outcome was refused; `reason` says why.
 Subjects: the run and the call.
+"""
+AUDIT_KIND_APPROVAL_REFUSED: AuditKind.ValueType  # 60
+"""A decision about an approval was refused; `reason` says why. Subjects: the
+approval and, of APPROVER_NOT_ALLOWED, the rule.
 """
 
 @typing.final

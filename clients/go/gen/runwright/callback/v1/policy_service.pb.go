@@ -387,7 +387,8 @@ type DecideResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The digest that was asked about. Another one, or none, is no answer: denied.
 	SubjectDigest string `protobuf:"bytes,1,opt,name=subject_digest,json=subjectDigest,proto3" json:"subject_digest,omitempty"`
-	// What is said. ASK is denied while nobody can approve.
+	// What is said. ASK: somebody is to approve the call; of anything else than a
+	// call it is denied.
 	Verdict v1.PolicyVerdict `protobuf:"varint,2,opt,name=verdict,proto3,enum=runwright.v1.PolicyVerdict" json:"verdict,omitempty"`
 	// The code of the decision, for the record: a lower-case letter, then up to 63
 	// lower-case letters, digits, `_ . -`. Empty: `remote.allow`, and so on.

@@ -6,6 +6,8 @@ import type { GenEnum, GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2"
 import { enumDesc, fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
 import type { Timestamp } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
+import type { ApprovalExpiry, ApprovalKind, ApprovalSeparation, ApprovalVerdict, ApproverSet } from "./approval_pb.js";
+import { file_runwright_v1_approval } from "./approval_pb.js";
 import type { ContentRef, InlineContent } from "./content_pb.js";
 import { file_runwright_v1_content } from "./content_pb.js";
 import type { AgentError, ErrorReason } from "./error_pb.js";
@@ -22,7 +24,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file runwright/v1/event.proto.
  */
 export const file_runwright_v1_event: GenFile = /*@__PURE__*/
-  fileDesc("ChhydW53cmlnaHQvdjEvZXZlbnQucHJvdG8SDHJ1bndyaWdodC52MSKBEAoFRXZlbnQSCwoDc2VxGAEgASgEEhAKCGV2ZW50X2lkGAIgASgJEiUKBGtpbmQYAyABKA4yFy5ydW53cmlnaHQudjEuRXZlbnRLaW5kEhEKCWlnbm9yYWJsZRgEIAEoCBIoCgR0aW1lGAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIOCgZydW5faWQYBiABKAkSEgoKc2Vzc2lvbl9pZBgHIAEoCRIPCgd0dXJuX2lkGAggASgJEhAKCGFnZW50X2lkGAkgASgJEg0KBXJvdW5kGAogASgNEhEKCWVmZmVjdF9pZBgLIAEoCRIPCgdhdHRlbXB0GAwgASgNEhsKE3BhY2thZ2VfZmluZ2VycHJpbnQYDSABKAkSEQoJcHJpbmNpcGFsGA4gASgJEhQKDHRyYWNlX3BhcmVudBgPIAEoCRIvCgtydW5fc3RhcnRlZBgUIAEoCzIYLnJ1bndyaWdodC52MS5SdW5TdGFydGVkSAASMQoMdHVybl9zdGFydGVkGBUgASgLMhkucnVud3JpZ2h0LnYxLlR1cm5TdGFydGVkSAASQgoVbW9kZWxfYXR0ZW1wdF9zdGFydGVkGBYgASgLMiEucnVud3JpZ2h0LnYxLk1vZGVsQXR0ZW1wdFN0YXJ0ZWRIABJGChdtb2RlbF9tZXNzYWdlX2NvbXBsZXRlZBgXIAEoCzIjLnJ1bndyaWdodC52MS5Nb2RlbE1lc3NhZ2VDb21wbGV0ZWRIABJAChRtb2RlbF9hdHRlbXB0X2ZhaWxlZBgYIAEoCzIgLnJ1bndyaWdodC52MS5Nb2RlbEF0dGVtcHRGYWlsZWRIABI1Cg50b29sX3JlcXVlc3RlZBgZIAEoCzIbLnJ1bndyaWdodC52MS5Ub29sUmVxdWVzdGVkSAASNQoOcG9saWN5X2RlY2lkZWQYGiABKAsyGy5ydW53cmlnaHQudjEuUG9saWN5RGVjaWRlZEgAEjEKDHRvb2xfc3RhcnRlZBgbIAEoCzIZLnJ1bndyaWdodC52MS5Ub29sU3RhcnRlZEgAEjUKDnRvb2xfY29tcGxldGVkGBwgASgLMhsucnVud3JpZ2h0LnYxLlRvb2xDb21wbGV0ZWRIABIvCgt0b29sX2ZhaWxlZBgdIAEoCzIYLnJ1bndyaWdodC52MS5Ub29sRmFpbGVkSAASLwoLdG9vbF9kZW5pZWQYHiABKAsyGC5ydW53cmlnaHQudjEuVG9vbERlbmllZEgAEjUKDnRvb2xfY2FuY2VsbGVkGB8gASgLMhsucnVud3JpZ2h0LnYxLlRvb2xDYW5jZWxsZWRIABJEChZ0b29sX3JlY292ZXJ5X3JlcXVpcmVkGCAgASgLMiIucnVud3JpZ2h0LnYxLlRvb2xSZWNvdmVyeVJlcXVpcmVkSAASQAoUcnVuX2NhbmNlbF9yZXF1ZXN0ZWQYISABKAsyIC5ydW53cmlnaHQudjEuUnVuQ2FuY2VsUmVxdWVzdGVkSAASNQoOdHVybl9jb21wbGV0ZWQYIiABKAsyGy5ydW53cmlnaHQudjEuVHVybkNvbXBsZXRlZEgAEi8KC3R1cm5fZmFpbGVkGCMgASgLMhgucnVud3JpZ2h0LnYxLlR1cm5GYWlsZWRIABIzCg1ydW5fY29tcGxldGVkGCQgASgLMhoucnVud3JpZ2h0LnYxLlJ1bkNvbXBsZXRlZEgAEi0KCnJ1bl9mYWlsZWQYJSABKAsyFy5ydW53cmlnaHQudjEuUnVuRmFpbGVkSAASMwoNcnVuX2NhbmNlbGxlZBgmIAEoCzIaLnJ1bndyaWdodC52MS5SdW5DYW5jZWxsZWRIABI3Cg9yZXRyeV9zY2hlZHVsZWQYJyABKAsyHC5ydW53cmlnaHQudjEuUmV0cnlTY2hlZHVsZWRIABI7ChFjb250ZXh0X2Fzc2VtYmxlZBgoIAEoCzIeLnJ1bndyaWdodC52MS5Db250ZXh0QXNzZW1ibGVkSAASPAoSbW9kZWxfc3RyZWFtX2RlbHRhGCkgASgLMh4ucnVud3JpZ2h0LnYxLk1vZGVsU3RyZWFtRGVsdGFIABI3Cg9lZmZlY3RfcmVzb2x2ZWQYMiABKAsyHC5ydW53cmlnaHQudjEuRWZmZWN0UmVzb2x2ZWRIABI7ChFyZWNvbmNpbGVfc3RhcnRlZBgzIAEoCzIeLnJ1bndyaWdodC52MS5SZWNvbmNpbGVTdGFydGVkSAASNwoPcmVjb25jaWxlX2VuZGVkGDQgASgLMhwucnVud3JpZ2h0LnYxLlJlY29uY2lsZUVuZGVkSAASMQoMcG9saWN5X2Fza2VkGDUgASgLMhkucnVud3JpZ2h0LnYxLlBvbGljeUFza2VkSAASNwoPcG9saWN5X2Fuc3dlcmVkGDYgASgLMhwucnVud3JpZ2h0LnYxLlBvbGljeUFuc3dlcmVkSAASNQoOcG9saWN5X3Jlc3VtZWQYNyABKAsyGy5ydW53cmlnaHQudjEuUG9saWN5UmVzdW1lZEgAEjkKEHN1YmplY3RfcmVwbGFjZWQYOCABKAsyHS5ydW53cmlnaHQudjEuU3ViamVjdFJlcGxhY2VkSAASQAoUdG9vbF9yZXN1bHRfcmVsZWFzZWQYOSABKAsyIC5ydW53cmlnaHQudjEuVG9vbFJlc3VsdFJlbGVhc2VkSABCBgoEYm9keSL6AgoKUnVuU3RhcnRlZBIRCgluYW1lc3BhY2UYASABKAkSKQoHcmVxdWVzdBgCIAEoCzIYLnJ1bndyaWdodC52MS5Db250ZW50UmVmEhYKDnJlcXVlc3RfZGlnZXN0GAMgASgJEhIKCnBhY2thZ2VfaWQYBCABKAkSKQoHcGFja2FnZRgFIAEoCzIYLnJ1bndyaWdodC52MS5Db250ZW50UmVmEhAKCHByb3ZpZGVyGAYgASgJEg0KBW1vZGVsGAcgASgJEiQKBmJ1ZGdldBgIIAEoCzIULnJ1bndyaWdodC52MS5CdWRnZXQSNAoGbGFiZWxzGAkgAygLMiQucnVud3JpZ2h0LnYxLlJ1blN0YXJ0ZWQuTGFiZWxzRW50cnkSEgoKam91cm5hbF9pZBgKIAEoCRIXCg9wcmluY2lwYWxfcm9sZXMYCyADKAkaLQoLTGFiZWxzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASI2CgtUdXJuU3RhcnRlZBInCgVpbnB1dBgBIAMoCzIYLnJ1bndyaWdodC52MS5Db250ZW50UmVmIkUKE01vZGVsQXR0ZW1wdFN0YXJ0ZWQSEAoIcHJvdmlkZXIYASABKAkSDQoFbW9kZWwYAiABKAkSDQoFcm91dGUYAyABKA0i7AEKFU1vZGVsTWVzc2FnZUNvbXBsZXRlZBImCgR0ZXh0GAEgASgLMhgucnVud3JpZ2h0LnYxLkNvbnRlbnRSZWYSMQoNZmluaXNoX3JlYXNvbhgCIAEoDjIaLnJ1bndyaWdodC52MS5GaW5pc2hSZWFzb24SEgoKdG9vbF9jYWxscxgDIAEoDRIUCgxpbnB1dF90b2tlbnMYBCABKAQSFQoNb3V0cHV0X3Rva2VucxgFIAEoBBIoCgZvcGFxdWUYBiABKAsyGC5ydW53cmlnaHQudjEuQ29udGVudFJlZhINCgVyb3V0ZRgHIAEoDSI9ChJNb2RlbEF0dGVtcHRGYWlsZWQSJwoFZXJyb3IYASABKAsyGC5ydW53cmlnaHQudjEuQWdlbnRFcnJvciKaAQoNVG9vbFJlcXVlc3RlZBIMCgR0b29sGAEgASgJEhgKEHByb3ZpZGVyX2NhbGxfaWQYAiABKAkSKwoJYXJndW1lbnRzGAMgASgLMhgucnVud3JpZ2h0LnYxLkNvbnRlbnRSZWYSEAoIZXhlY3V0b3IYBCABKAkSDwoHdGFpbnRlZBgFIAEoCBIRCgl1bnRydXN0ZWQYBiABKAgihgIKDVBvbGljeURlY2lkZWQSKAoFc3RhZ2UYASABKA4yGS5ydW53cmlnaHQudjEuUG9saWN5U3RhZ2USLAoHdmVyZGljdBgCIAEoDjIbLnJ1bndyaWdodC52MS5Qb2xpY3lWZXJkaWN0EhIKCnBvbGljeV9yZWYYAyABKAkSDAoEY29kZRgEIAEoCRIMCgRydWxlGAUgASgJEg8KB2RlY2lkZXIYBiABKAkSFgoOc3ViamVjdF9kaWdlc3QYByABKAkSFwoPb3BlcmF0b3JfZGlnZXN0GAggASgJEisKBnNoYWRvdxgJIAMoCzIbLnJ1bndyaWdodC52MS5Qb2xpY3lPcGluaW9uIs0BCgtUb29sU3RhcnRlZBIMCgR0b29sGAEgASgJEhAKCGV4ZWN1dG9yGAIgASgJEikKBmVmZmVjdBgDIAEoDjIZLnJ1bndyaWdodC52MS5FZmZlY3RDbGFzcxISCgppZGVtcG90ZW50GAQgASgIEhcKD2lkZW1wb3RlbmN5X2tleRgFIAEoCRIYChBhcmd1bWVudHNfZGlnZXN0GAYgASgJEiwKCGRlYWRsaW5lGAcgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCKaAQoNVG9vbENvbXBsZXRlZBIMCgR0b29sGAEgASgJEigKBnJlc3VsdBgCIAEoCzIYLnJ1bndyaWdodC52MS5Db250ZW50UmVmEjkKEWV4ZWN1dG9yX2lkZW50aXR5GAMgASgLMh4ucnVud3JpZ2h0LnYxLkV4ZWN1dG9ySWRlbnRpdHkSFgoOYXdhaXRzX3JlbGVhc2UYBCABKAgiwwEKClRvb2xGYWlsZWQSDAoEdG9vbBgBIAEoCRIpCgZyZWFzb24YAiABKA4yGS5ydW53cmlnaHQudjEuRXJyb3JSZWFzb24SKQoHbWVzc2FnZRgDIAEoCzIYLnJ1bndyaWdodC52MS5Db250ZW50UmVmEjkKEWV4ZWN1dG9yX2lkZW50aXR5GAQgASgLMh4ucnVud3JpZ2h0LnYxLkV4ZWN1dG9ySWRlbnRpdHkSFgoOYXdhaXRzX3JlbGVhc2UYBSABKAgigwEKElRvb2xSZXN1bHRSZWxlYXNlZBIMCgR0b29sGAEgASgJEiwKB3JlbGVhc2UYAiABKA4yGy5ydW53cmlnaHQudjEuUmVzdWx0UmVsZWFzZRISCgpwb2xpY3lfcmVmGAMgASgJEgwKBGNvZGUYBCABKAkSDwoHbWVzc2FnZRgFIAEoCSJNCgpUb29sRGVuaWVkEgwKBHRvb2wYASABKAkSEgoKcG9saWN5X3JlZhgCIAEoCRIMCgRjb2RlGAMgASgJEg8KB21lc3NhZ2UYBCABKAkiHQoNVG9vbENhbmNlbGxlZBIMCgR0b29sGAEgASgJIs8BChRUb29sUmVjb3ZlcnlSZXF1aXJlZBIMCgR0b29sGAEgASgJEhAKCGV4ZWN1dG9yGAIgASgJEhcKD2lkZW1wb3RlbmN5X2tleRgDIAEoCRIYChBhcmd1bWVudHNfZGlnZXN0GAQgASgJEikKBnJlYXNvbhgFIAEoDjIZLnJ1bndyaWdodC52MS5FcnJvclJlYXNvbhI5ChFleGVjdXRvcl9pZGVudGl0eRgGIAEoCzIeLnJ1bndyaWdodC52MS5FeGVjdXRvcklkZW50aXR5ImgKElJ1bkNhbmNlbFJlcXVlc3RlZBIOCgZyZWFzb24YASABKAkSFAoMcmVxdWVzdGVkX2J5GAIgASgJEiwKCGRlYWRsaW5lGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCIPCg1UdXJuQ29tcGxldGVkIjUKClR1cm5GYWlsZWQSJwoFZXJyb3IYASABKAsyGC5ydW53cmlnaHQudjEuQWdlbnRFcnJvciLFAQoMUnVuQ29tcGxldGVkEi0KC3N0b3BfcmVhc29uGAEgASgOMhgucnVud3JpZ2h0LnYxLlN0b3BSZWFzb24SKAoGcmVzdWx0GAIgASgLMhgucnVud3JpZ2h0LnYxLkNvbnRlbnRSZWYSIgoFdXNhZ2UYAyABKAsyEy5ydW53cmlnaHQudjEuVXNhZ2USDwoHdGFpbnRlZBgEIAEoCBInCgVpbnB1dBgFIAMoCzIYLnJ1bndyaWdodC52MS5Db250ZW50UmVmIqABCglSdW5GYWlsZWQSLQoLc3RvcF9yZWFzb24YASABKA4yGC5ydW53cmlnaHQudjEuU3RvcFJlYXNvbhInCgVlcnJvchgCIAEoCzIYLnJ1bndyaWdodC52MS5BZ2VudEVycm9yEiIKBXVzYWdlGAMgASgLMhMucnVud3JpZ2h0LnYxLlVzYWdlEhcKD3Vua25vd25fZWZmZWN0cxgEIAMoCSJ0CgxSdW5DYW5jZWxsZWQSJwoFZXJyb3IYASABKAsyGC5ydW53cmlnaHQudjEuQWdlbnRFcnJvchIXCg91bmtub3duX2VmZmVjdHMYAiADKAkSIgoFdXNhZ2UYAyABKAsyEy5ydW53cmlnaHQudjEuVXNhZ2Ui1gEKDlJldHJ5U2NoZWR1bGVkEikKBnJlYXNvbhgBIAEoDjIZLnJ1bndyaWdodC52MS5FcnJvclJlYXNvbhIuCgpub3RfYmVmb3JlGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIuCgpnaXZlX3VwX2F0GAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBI5ChFleGVjdXRvcl9pZGVudGl0eRgEIAEoCzIeLnJ1bndyaWdodC52MS5FeGVjdXRvcklkZW50aXR5IpQBChBDb250ZXh0QXNzZW1ibGVkEisKCGluY2x1ZGVkGAEgAygLMhkucnVud3JpZ2h0LnYxLlNlc3Npb25UdXJuEikKB29taXR0ZWQYAiADKAsyGC5ydW53cmlnaHQudjEuT21pdHRlZFJ1bhIVCg1vbWl0dGVkX2NvdW50GAMgASgNEhEKCWhhc19vbGRlchgEIAEoCCKhAQoLU2Vzc2lvblR1cm4SDgoGcnVuX2lkGAEgASgJEg8KB3R1cm5faWQYAiABKAkSJwoFaW5wdXQYAyADKAsyGC5ydW53cmlnaHQudjEuQ29udGVudFJlZhIoCgZhbnN3ZXIYBCABKAsyGC5ydW53cmlnaHQudjEuQ29udGVudFJlZhINCgVieXRlcxgFIAEoBBIPCgd0YWludGVkGAYgASgIIkgKCk9taXR0ZWRSdW4SDgoGcnVuX2lkGAEgASgJEioKA3doeRgCIAEoDjIdLnJ1bndyaWdodC52MS5Db250ZXh0T21pc3Npb24inQEKDkVmZmVjdFJlc29sdmVkEgwKBHRvb2wYASABKAkSLAoKcmVzb2x1dGlvbhgCIAEoDjIYLnJ1bndyaWdodC52MS5SZXNvbHV0aW9uEhMKC3Jlc29sdmVkX2J5GAMgASgJEg4KBnJlYXNvbhgEIAEoCRISCgpyZXF1ZXN0X2lkGAUgASgJEhYKDnJlcXVlc3RfZGlnZXN0GAYgASgJIqkBCgtQb2xpY3lBc2tlZBIqCgZyZW1vdGUYASABKAsyGi5ydW53cmlnaHQudjEuUmVtb3RlUG9saWN5EigKBXN0YWdlGAIgASgOMhkucnVud3JpZ2h0LnYxLlBvbGljeVN0YWdlEhYKDnN1YmplY3RfZGlnZXN0GAMgASgJEiwKCGRlYWRsaW5lGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCKcAQoMUmVtb3RlUG9saWN5Eg4KBnBvbGljeRgBIAEoCRISCgpwb2xpY3lfcmVmGAIgASgJEg8KB2RlY2lkZXIYAyABKAkSEgoKdGltZW91dF9tcxgEIAEoDRIUCgxtYXhfYXR0ZW1wdHMYBSABKA0SHgoWdW5hdmFpbGFibGVfdGltZW91dF9tcxgGIAEoDRINCgVjYWNoZRgHIAEoCCK+AQoOUG9saWN5QW5zd2VyZWQSKgoGcmVtb3RlGAEgASgLMhoucnVud3JpZ2h0LnYxLlJlbW90ZVBvbGljeRIWCg5zdWJqZWN0X2RpZ2VzdBgCIAEoCRIqCgZhbnN3ZXIYAyABKAsyGi5ydW53cmlnaHQudjEuUG9saWN5QW5zd2VyEicKBWVycm9yGAQgASgLMhgucnVud3JpZ2h0LnYxLkFnZW50RXJyb3ISEwoLY2FjaGVkX2Zyb20YBSABKAki4QEKDFBvbGljeUFuc3dlchIsCgd2ZXJkaWN0GAEgASgOMhsucnVud3JpZ2h0LnYxLlBvbGljeVZlcmRpY3QSDAoEY29kZRgCIAEoCRIPCgdtZXNzYWdlGAMgASgJEi0KC3JlcGxhY2VtZW50GAQgASgLMhgucnVud3JpZ2h0LnYxLkNvbnRlbnRSZWYSJAoGYnVkZ2V0GAUgASgLMhQucnVud3JpZ2h0LnYxLkJ1ZGdldBIvCgtkZWZlcl91bnRpbBgGIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiRwoNUG9saWN5UmVzdW1lZBISCgpyZXN1bWVkX2J5GAEgASgJEg4KBnJlYXNvbhgCIAEoCRISCgpyZXF1ZXN0X2lkGAMgASgJIs4BCg9TdWJqZWN0UmVwbGFjZWQSKAoFc3RhZ2UYASABKA4yGS5ydW53cmlnaHQudjEuUG9saWN5U3RhZ2USEgoKcG9saWN5X3JlZhgCIAEoCRIPCgdkZWNpZGVyGAMgASgJEhcKD3JlcGxhY2VkX2RpZ2VzdBgEIAEoCRItCgtyZXBsYWNlbWVudBgFIAEoCzIYLnJ1bndyaWdodC52MS5Db250ZW50UmVmEiQKBmJ1ZGdldBgGIAEoCzIULnJ1bndyaWdodC52MS5CdWRnZXQioAEKEFJlY29uY2lsZVN0YXJ0ZWQSDAoEdG9vbBgBIAEoCRIQCghleGVjdXRvchgCIAEoCRILCgNhc2sYAyABKA0SFwoPaWRlbXBvdGVuY3lfa2V5GAQgASgJEhgKEGFyZ3VtZW50c19kaWdlc3QYBSABKAkSLAoIZGVhZGxpbmUYBiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIqECCg5SZWNvbmNpbGVFbmRlZBIMCgR0b29sGAEgASgJEgsKA2FzaxgCIAEoDRItCgZhbnN3ZXIYAyABKA4yHS5ydW53cmlnaHQudjEuUmVjb25jaWxlQW5zd2VyEikKBnJlYXNvbhgEIAEoDjIZLnJ1bndyaWdodC52MS5FcnJvclJlYXNvbhIvCgtuZXh0X2Fza19hdBgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLgoKZ2l2ZV91cF9hdBgGIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASOQoRZXhlY3V0b3JfaWRlbnRpdHkYByABKAsyHi5ydW53cmlnaHQudjEuRXhlY3V0b3JJZGVudGl0eSIwChBNb2RlbFN0cmVhbURlbHRhEgwKBHRleHQYASABKAkSDgoGb2Zmc2V0GAIgASgEIhsKCEJvb2ttYXJrEg8KB29wZW5pbmcYASABKAgiYQoDR2FwEg4KBnJ1bl9pZBgBIAEoCRIRCgllZmZlY3RfaWQYAiABKAkSDwoHYXR0ZW1wdBgDIAEoDRITCgtmcm9tX29mZnNldBgEIAEoBBIRCgl0b19vZmZzZXQYBSABKAQipgIKCkV2ZW50RnJhbWUSDgoGY3Vyc29yGAEgASgJEiQKBWV2ZW50GAIgASgLMhMucnVud3JpZ2h0LnYxLkV2ZW50SAASKgoIYm9va21hcmsYAyABKAsyFi5ydW53cmlnaHQudjEuQm9va21hcmtIABIgCgNnYXAYBCABKAsyES5ydW53cmlnaHQudjEuR2FwSAASEAoIcG9zaXRpb24YBSABKAQSFQoNcHJldmlvdXNfaGFzaBgGIAEoDBIMCgRoYXNoGAcgASgMEi0KCGNvbnRlbnRzGAggAygLMhsucnVud3JpZ2h0LnYxLklubGluZUNvbnRlbnQSFAoMc3ViX3NlcXVlbmNlGAkgASgNEhAKCGVuZHNfcnVuGAogASgIQgYKBGl0ZW0q6wcKCUV2ZW50S2luZBIaChZFVkVOVF9LSU5EX1VOU1BFQ0lGSUVEEAASGgoWRVZFTlRfS0lORF9SVU5fU1RBUlRFRBABEhsKF0VWRU5UX0tJTkRfVFVSTl9TVEFSVEVEEAISJAogRVZFTlRfS0lORF9NT0RFTF9BVFRFTVBUX1NUQVJURUQQAxImCiJFVkVOVF9LSU5EX01PREVMX01FU1NBR0VfQ09NUExFVEVEEAQSIwofRVZFTlRfS0lORF9NT0RFTF9BVFRFTVBUX0ZBSUxFRBAFEh0KGUVWRU5UX0tJTkRfVE9PTF9SRVFVRVNURUQQBhIdChlFVkVOVF9LSU5EX1BPTElDWV9ERUNJREVEEAcSGwoXRVZFTlRfS0lORF9UT09MX1NUQVJURUQQCBIdChlFVkVOVF9LSU5EX1RPT0xfQ09NUExFVEVEEAkSGgoWRVZFTlRfS0lORF9UT09MX0ZBSUxFRBAKEhoKFkVWRU5UX0tJTkRfVE9PTF9ERU5JRUQQCxIdChlFVkVOVF9LSU5EX1RPT0xfQ0FOQ0VMTEVEEAwSJQohRVZFTlRfS0lORF9UT09MX1JFQ09WRVJZX1JFUVVJUkVEEA0SIwofRVZFTlRfS0lORF9SVU5fQ0FOQ0VMX1JFUVVFU1RFRBAOEh0KGUVWRU5UX0tJTkRfVFVSTl9DT01QTEVURUQQDxIaChZFVkVOVF9LSU5EX1RVUk5fRkFJTEVEEBASHAoYRVZFTlRfS0lORF9SVU5fQ09NUExFVEVEEBESGQoVRVZFTlRfS0lORF9SVU5fRkFJTEVEEBISHAoYRVZFTlRfS0lORF9SVU5fQ0FOQ0VMTEVEEBMSHgoaRVZFTlRfS0lORF9SRVRSWV9TQ0hFRFVMRUQQFBIgChxFVkVOVF9LSU5EX0NPTlRFWFRfQVNTRU1CTEVEEBUSIQodRVZFTlRfS0lORF9NT0RFTF9TVFJFQU1fREVMVEEQFhIeChpFVkVOVF9LSU5EX0VGRkVDVF9SRVNPTFZFRBAeEiAKHEVWRU5UX0tJTkRfUkVDT05DSUxFX1NUQVJURUQQHxIeChpFVkVOVF9LSU5EX1JFQ09OQ0lMRV9FTkRFRBAgEhsKF0VWRU5UX0tJTkRfUE9MSUNZX0FTS0VEECESHgoaRVZFTlRfS0lORF9QT0xJQ1lfQU5TV0VSRUQQIhIdChlFVkVOVF9LSU5EX1BPTElDWV9SRVNVTUVEECMSHwobRVZFTlRfS0lORF9TVUJKRUNUX1JFUExBQ0VEECQSIwofRVZFTlRfS0lORF9UT09MX1JFU1VMVF9SRUxFQVNFRBAlKp8BCgxGaW5pc2hSZWFzb24SHQoZRklOSVNIX1JFQVNPTl9VTlNQRUNJRklFRBAAEhYKEkZJTklTSF9SRUFTT05fU1RPUBABEhwKGEZJTklTSF9SRUFTT05fVE9PTF9DQUxMUxACEhgKFEZJTklTSF9SRUFTT05fTEVOR1RIEAMSIAocRklOSVNIX1JFQVNPTl9DT05URU5UX0ZJTFRFUhAEKmkKDVJlc3VsdFJlbGVhc2USHgoaUkVTVUxUX1JFTEVBU0VfVU5TUEVDSUZJRUQQABIbChdSRVNVTFRfUkVMRUFTRV9SRUxFQVNFRBABEhsKF1JFU1VMVF9SRUxFQVNFX1dJVEhIRUxEEAIqiwIKD0NvbnRleHRPbWlzc2lvbhIgChxDT05URVhUX09NSVNTSU9OX1VOU1BFQ0lGSUVEEAASGgoWQ09OVEVYVF9PTUlTU0lPTl9UVVJOUxABEhoKFkNPTlRFWFRfT01JU1NJT05fQllURVMQAhIeChpDT05URVhUX09NSVNTSU9OX05PVF9FTkRFRBADEhsKF0NPTlRFWFRfT01JU1NJT05fRkFJTEVEEAQSHgoaQ09OVEVYVF9PTUlTU0lPTl9DQU5DRUxMRUQQBRIgChxDT05URVhUX09NSVNTSU9OX09USEVSX0FHRU5UEAYSHwobQ09OVEVYVF9PTUlTU0lPTl9VTlJFQURBQkxFEAcq+QEKD1JlY29uY2lsZUFuc3dlchIgChxSRUNPTkNJTEVfQU5TV0VSX1VOU1BFQ0lGSUVEEAASHgoaUkVDT05DSUxFX0FOU1dFUl9OT1RfQVNLRUQQARIeChpSRUNPTkNJTEVfQU5TV0VSX1BFUkZPUk1FRBACEiIKHlJFQ09OQ0lMRV9BTlNXRVJfTk9UX1BFUkZPUk1FRBADEh8KG1JFQ09OQ0lMRV9BTlNXRVJfQ0FOTk9UX1NBWRAEEh4KGlJFQ09OQ0lMRV9BTlNXRVJfTk9fQU5TV0VSEAUSHwobUkVDT05DSUxFX0FOU1dFUl9VTlJFQURBQkxFEAZCawoQZGV2LnJ1bndyaWdodC52MVABWkZnaXRodWIuY29tL3J1bndyaWdodC9ydW53cmlnaHQvY2xpZW50cy9nby9nZW4vcnVud3JpZ2h0L3YxO3J1bndyaWdodHYxqgIMUnVud3JpZ2h0LlYxYgZwcm90bzM", [file_google_protobuf_timestamp, file_runwright_v1_content, file_runwright_v1_error, file_runwright_v1_package, file_runwright_v1_policy, file_runwright_v1_run]);
+  fileDesc("ChhydW53cmlnaHQvdjEvZXZlbnQucHJvdG8SDHJ1bndyaWdodC52MSL1EgoFRXZlbnQSCwoDc2VxGAEgASgEEhAKCGV2ZW50X2lkGAIgASgJEiUKBGtpbmQYAyABKA4yFy5ydW53cmlnaHQudjEuRXZlbnRLaW5kEhEKCWlnbm9yYWJsZRgEIAEoCBIoCgR0aW1lGAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIOCgZydW5faWQYBiABKAkSEgoKc2Vzc2lvbl9pZBgHIAEoCRIPCgd0dXJuX2lkGAggASgJEhAKCGFnZW50X2lkGAkgASgJEg0KBXJvdW5kGAogASgNEhEKCWVmZmVjdF9pZBgLIAEoCRIPCgdhdHRlbXB0GAwgASgNEhsKE3BhY2thZ2VfZmluZ2VycHJpbnQYDSABKAkSEQoJcHJpbmNpcGFsGA4gASgJEhQKDHRyYWNlX3BhcmVudBgPIAEoCRIvCgtydW5fc3RhcnRlZBgUIAEoCzIYLnJ1bndyaWdodC52MS5SdW5TdGFydGVkSAASMQoMdHVybl9zdGFydGVkGBUgASgLMhkucnVud3JpZ2h0LnYxLlR1cm5TdGFydGVkSAASQgoVbW9kZWxfYXR0ZW1wdF9zdGFydGVkGBYgASgLMiEucnVud3JpZ2h0LnYxLk1vZGVsQXR0ZW1wdFN0YXJ0ZWRIABJGChdtb2RlbF9tZXNzYWdlX2NvbXBsZXRlZBgXIAEoCzIjLnJ1bndyaWdodC52MS5Nb2RlbE1lc3NhZ2VDb21wbGV0ZWRIABJAChRtb2RlbF9hdHRlbXB0X2ZhaWxlZBgYIAEoCzIgLnJ1bndyaWdodC52MS5Nb2RlbEF0dGVtcHRGYWlsZWRIABI1Cg50b29sX3JlcXVlc3RlZBgZIAEoCzIbLnJ1bndyaWdodC52MS5Ub29sUmVxdWVzdGVkSAASNQoOcG9saWN5X2RlY2lkZWQYGiABKAsyGy5ydW53cmlnaHQudjEuUG9saWN5RGVjaWRlZEgAEjEKDHRvb2xfc3RhcnRlZBgbIAEoCzIZLnJ1bndyaWdodC52MS5Ub29sU3RhcnRlZEgAEjUKDnRvb2xfY29tcGxldGVkGBwgASgLMhsucnVud3JpZ2h0LnYxLlRvb2xDb21wbGV0ZWRIABIvCgt0b29sX2ZhaWxlZBgdIAEoCzIYLnJ1bndyaWdodC52MS5Ub29sRmFpbGVkSAASLwoLdG9vbF9kZW5pZWQYHiABKAsyGC5ydW53cmlnaHQudjEuVG9vbERlbmllZEgAEjUKDnRvb2xfY2FuY2VsbGVkGB8gASgLMhsucnVud3JpZ2h0LnYxLlRvb2xDYW5jZWxsZWRIABJEChZ0b29sX3JlY292ZXJ5X3JlcXVpcmVkGCAgASgLMiIucnVud3JpZ2h0LnYxLlRvb2xSZWNvdmVyeVJlcXVpcmVkSAASQAoUcnVuX2NhbmNlbF9yZXF1ZXN0ZWQYISABKAsyIC5ydW53cmlnaHQudjEuUnVuQ2FuY2VsUmVxdWVzdGVkSAASNQoOdHVybl9jb21wbGV0ZWQYIiABKAsyGy5ydW53cmlnaHQudjEuVHVybkNvbXBsZXRlZEgAEi8KC3R1cm5fZmFpbGVkGCMgASgLMhgucnVud3JpZ2h0LnYxLlR1cm5GYWlsZWRIABIzCg1ydW5fY29tcGxldGVkGCQgASgLMhoucnVud3JpZ2h0LnYxLlJ1bkNvbXBsZXRlZEgAEi0KCnJ1bl9mYWlsZWQYJSABKAsyFy5ydW53cmlnaHQudjEuUnVuRmFpbGVkSAASMwoNcnVuX2NhbmNlbGxlZBgmIAEoCzIaLnJ1bndyaWdodC52MS5SdW5DYW5jZWxsZWRIABI3Cg9yZXRyeV9zY2hlZHVsZWQYJyABKAsyHC5ydW53cmlnaHQudjEuUmV0cnlTY2hlZHVsZWRIABI7ChFjb250ZXh0X2Fzc2VtYmxlZBgoIAEoCzIeLnJ1bndyaWdodC52MS5Db250ZXh0QXNzZW1ibGVkSAASPAoSbW9kZWxfc3RyZWFtX2RlbHRhGCkgASgLMh4ucnVud3JpZ2h0LnYxLk1vZGVsU3RyZWFtRGVsdGFIABI3Cg9lZmZlY3RfcmVzb2x2ZWQYMiABKAsyHC5ydW53cmlnaHQudjEuRWZmZWN0UmVzb2x2ZWRIABI7ChFyZWNvbmNpbGVfc3RhcnRlZBgzIAEoCzIeLnJ1bndyaWdodC52MS5SZWNvbmNpbGVTdGFydGVkSAASNwoPcmVjb25jaWxlX2VuZGVkGDQgASgLMhwucnVud3JpZ2h0LnYxLlJlY29uY2lsZUVuZGVkSAASMQoMcG9saWN5X2Fza2VkGDUgASgLMhkucnVud3JpZ2h0LnYxLlBvbGljeUFza2VkSAASNwoPcG9saWN5X2Fuc3dlcmVkGDYgASgLMhwucnVud3JpZ2h0LnYxLlBvbGljeUFuc3dlcmVkSAASNQoOcG9saWN5X3Jlc3VtZWQYNyABKAsyGy5ydW53cmlnaHQudjEuUG9saWN5UmVzdW1lZEgAEjkKEHN1YmplY3RfcmVwbGFjZWQYOCABKAsyHS5ydW53cmlnaHQudjEuU3ViamVjdFJlcGxhY2VkSAASQAoUdG9vbF9yZXN1bHRfcmVsZWFzZWQYOSABKAsyIC5ydW53cmlnaHQudjEuVG9vbFJlc3VsdFJlbGVhc2VkSAASPQoSYXBwcm92YWxfcmVxdWVzdGVkGDwgASgLMh8ucnVud3JpZ2h0LnYxLkFwcHJvdmFsUmVxdWVzdGVkSAASOQoQYXBwcm92YWxfZGVjaWRlZBg9IAEoCzIdLnJ1bndyaWdodC52MS5BcHByb3ZhbERlY2lkZWRIABI5ChBhcHByb3ZhbF9leHBpcmVkGD4gASgLMh0ucnVud3JpZ2h0LnYxLkFwcHJvdmFsRXhwaXJlZEgAEj0KEmFwcHJvdmFsX3dpdGhkcmF3bhg/IAEoCzIfLnJ1bndyaWdodC52MS5BcHByb3ZhbFdpdGhkcmF3bkgAEj8KE2FwcHJvdmFsX3N1cGVyc2VkZWQYQCABKAsyIC5ydW53cmlnaHQudjEuQXBwcm92YWxTdXBlcnNlZGVkSAASPQoSYXBwcm92YWxfZXNjYWxhdGVkGEEgASgLMh8ucnVud3JpZ2h0LnYxLkFwcHJvdmFsRXNjYWxhdGVkSABCBgoEYm9keSL6AgoKUnVuU3RhcnRlZBIRCgluYW1lc3BhY2UYASABKAkSKQoHcmVxdWVzdBgCIAEoCzIYLnJ1bndyaWdodC52MS5Db250ZW50UmVmEhYKDnJlcXVlc3RfZGlnZXN0GAMgASgJEhIKCnBhY2thZ2VfaWQYBCABKAkSKQoHcGFja2FnZRgFIAEoCzIYLnJ1bndyaWdodC52MS5Db250ZW50UmVmEhAKCHByb3ZpZGVyGAYgASgJEg0KBW1vZGVsGAcgASgJEiQKBmJ1ZGdldBgIIAEoCzIULnJ1bndyaWdodC52MS5CdWRnZXQSNAoGbGFiZWxzGAkgAygLMiQucnVud3JpZ2h0LnYxLlJ1blN0YXJ0ZWQuTGFiZWxzRW50cnkSEgoKam91cm5hbF9pZBgKIAEoCRIXCg9wcmluY2lwYWxfcm9sZXMYCyADKAkaLQoLTGFiZWxzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASI2CgtUdXJuU3RhcnRlZBInCgVpbnB1dBgBIAMoCzIYLnJ1bndyaWdodC52MS5Db250ZW50UmVmIkUKE01vZGVsQXR0ZW1wdFN0YXJ0ZWQSEAoIcHJvdmlkZXIYASABKAkSDQoFbW9kZWwYAiABKAkSDQoFcm91dGUYAyABKA0i7AEKFU1vZGVsTWVzc2FnZUNvbXBsZXRlZBImCgR0ZXh0GAEgASgLMhgucnVud3JpZ2h0LnYxLkNvbnRlbnRSZWYSMQoNZmluaXNoX3JlYXNvbhgCIAEoDjIaLnJ1bndyaWdodC52MS5GaW5pc2hSZWFzb24SEgoKdG9vbF9jYWxscxgDIAEoDRIUCgxpbnB1dF90b2tlbnMYBCABKAQSFQoNb3V0cHV0X3Rva2VucxgFIAEoBBIoCgZvcGFxdWUYBiABKAsyGC5ydW53cmlnaHQudjEuQ29udGVudFJlZhINCgVyb3V0ZRgHIAEoDSI9ChJNb2RlbEF0dGVtcHRGYWlsZWQSJwoFZXJyb3IYASABKAsyGC5ydW53cmlnaHQudjEuQWdlbnRFcnJvciKaAQoNVG9vbFJlcXVlc3RlZBIMCgR0b29sGAEgASgJEhgKEHByb3ZpZGVyX2NhbGxfaWQYAiABKAkSKwoJYXJndW1lbnRzGAMgASgLMhgucnVud3JpZ2h0LnYxLkNvbnRlbnRSZWYSEAoIZXhlY3V0b3IYBCABKAkSDwoHdGFpbnRlZBgFIAEoCBIRCgl1bnRydXN0ZWQYBiABKAgimAIKDVBvbGljeURlY2lkZWQSKAoFc3RhZ2UYASABKA4yGS5ydW53cmlnaHQudjEuUG9saWN5U3RhZ2USLAoHdmVyZGljdBgCIAEoDjIbLnJ1bndyaWdodC52MS5Qb2xpY3lWZXJkaWN0EhIKCnBvbGljeV9yZWYYAyABKAkSDAoEY29kZRgEIAEoCRIMCgRydWxlGAUgASgJEg8KB2RlY2lkZXIYBiABKAkSFgoOc3ViamVjdF9kaWdlc3QYByABKAkSFwoPb3BlcmF0b3JfZGlnZXN0GAggASgJEisKBnNoYWRvdxgJIAMoCzIbLnJ1bndyaWdodC52MS5Qb2xpY3lPcGluaW9uEhAKCGFwcHJvdmFsGAogASgJIpACCgtUb29sU3RhcnRlZBIMCgR0b29sGAEgASgJEhAKCGV4ZWN1dG9yGAIgASgJEikKBmVmZmVjdBgDIAEoDjIZLnJ1bndyaWdodC52MS5FZmZlY3RDbGFzcxISCgppZGVtcG90ZW50GAQgASgIEhcKD2lkZW1wb3RlbmN5X2tleRgFIAEoCRIYChBhcmd1bWVudHNfZGlnZXN0GAYgASgJEiwKCGRlYWRsaW5lGAcgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBITCgthcHByb3ZhbF9pZBgIIAEoCRITCgthcHByb3ZlZF9ieRgJIAEoCRIXCg9hcHByb3ZhbF9kaWdlc3QYCiABKAkimgEKDVRvb2xDb21wbGV0ZWQSDAoEdG9vbBgBIAEoCRIoCgZyZXN1bHQYAiABKAsyGC5ydW53cmlnaHQudjEuQ29udGVudFJlZhI5ChFleGVjdXRvcl9pZGVudGl0eRgDIAEoCzIeLnJ1bndyaWdodC52MS5FeGVjdXRvcklkZW50aXR5EhYKDmF3YWl0c19yZWxlYXNlGAQgASgIIsMBCgpUb29sRmFpbGVkEgwKBHRvb2wYASABKAkSKQoGcmVhc29uGAIgASgOMhkucnVud3JpZ2h0LnYxLkVycm9yUmVhc29uEikKB21lc3NhZ2UYAyABKAsyGC5ydW53cmlnaHQudjEuQ29udGVudFJlZhI5ChFleGVjdXRvcl9pZGVudGl0eRgEIAEoCzIeLnJ1bndyaWdodC52MS5FeGVjdXRvcklkZW50aXR5EhYKDmF3YWl0c19yZWxlYXNlGAUgASgIIoMBChJUb29sUmVzdWx0UmVsZWFzZWQSDAoEdG9vbBgBIAEoCRIsCgdyZWxlYXNlGAIgASgOMhsucnVud3JpZ2h0LnYxLlJlc3VsdFJlbGVhc2USEgoKcG9saWN5X3JlZhgDIAEoCRIMCgRjb2RlGAQgASgJEg8KB21lc3NhZ2UYBSABKAkiTQoKVG9vbERlbmllZBIMCgR0b29sGAEgASgJEhIKCnBvbGljeV9yZWYYAiABKAkSDAoEY29kZRgDIAEoCRIPCgdtZXNzYWdlGAQgASgJIh0KDVRvb2xDYW5jZWxsZWQSDAoEdG9vbBgBIAEoCSLPAQoUVG9vbFJlY292ZXJ5UmVxdWlyZWQSDAoEdG9vbBgBIAEoCRIQCghleGVjdXRvchgCIAEoCRIXCg9pZGVtcG90ZW5jeV9rZXkYAyABKAkSGAoQYXJndW1lbnRzX2RpZ2VzdBgEIAEoCRIpCgZyZWFzb24YBSABKA4yGS5ydW53cmlnaHQudjEuRXJyb3JSZWFzb24SOQoRZXhlY3V0b3JfaWRlbnRpdHkYBiABKAsyHi5ydW53cmlnaHQudjEuRXhlY3V0b3JJZGVudGl0eSJoChJSdW5DYW5jZWxSZXF1ZXN0ZWQSDgoGcmVhc29uGAEgASgJEhQKDHJlcXVlc3RlZF9ieRgCIAEoCRIsCghkZWFkbGluZRgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiDwoNVHVybkNvbXBsZXRlZCI1CgpUdXJuRmFpbGVkEicKBWVycm9yGAEgASgLMhgucnVud3JpZ2h0LnYxLkFnZW50RXJyb3IixQEKDFJ1bkNvbXBsZXRlZBItCgtzdG9wX3JlYXNvbhgBIAEoDjIYLnJ1bndyaWdodC52MS5TdG9wUmVhc29uEigKBnJlc3VsdBgCIAEoCzIYLnJ1bndyaWdodC52MS5Db250ZW50UmVmEiIKBXVzYWdlGAMgASgLMhMucnVud3JpZ2h0LnYxLlVzYWdlEg8KB3RhaW50ZWQYBCABKAgSJwoFaW5wdXQYBSADKAsyGC5ydW53cmlnaHQudjEuQ29udGVudFJlZiKgAQoJUnVuRmFpbGVkEi0KC3N0b3BfcmVhc29uGAEgASgOMhgucnVud3JpZ2h0LnYxLlN0b3BSZWFzb24SJwoFZXJyb3IYAiABKAsyGC5ydW53cmlnaHQudjEuQWdlbnRFcnJvchIiCgV1c2FnZRgDIAEoCzITLnJ1bndyaWdodC52MS5Vc2FnZRIXCg91bmtub3duX2VmZmVjdHMYBCADKAkidAoMUnVuQ2FuY2VsbGVkEicKBWVycm9yGAEgASgLMhgucnVud3JpZ2h0LnYxLkFnZW50RXJyb3ISFwoPdW5rbm93bl9lZmZlY3RzGAIgAygJEiIKBXVzYWdlGAMgASgLMhMucnVud3JpZ2h0LnYxLlVzYWdlItYBCg5SZXRyeVNjaGVkdWxlZBIpCgZyZWFzb24YASABKA4yGS5ydW53cmlnaHQudjEuRXJyb3JSZWFzb24SLgoKbm90X2JlZm9yZRgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLgoKZ2l2ZV91cF9hdBgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASOQoRZXhlY3V0b3JfaWRlbnRpdHkYBCABKAsyHi5ydW53cmlnaHQudjEuRXhlY3V0b3JJZGVudGl0eSKUAQoQQ29udGV4dEFzc2VtYmxlZBIrCghpbmNsdWRlZBgBIAMoCzIZLnJ1bndyaWdodC52MS5TZXNzaW9uVHVybhIpCgdvbWl0dGVkGAIgAygLMhgucnVud3JpZ2h0LnYxLk9taXR0ZWRSdW4SFQoNb21pdHRlZF9jb3VudBgDIAEoDRIRCgloYXNfb2xkZXIYBCABKAgioQEKC1Nlc3Npb25UdXJuEg4KBnJ1bl9pZBgBIAEoCRIPCgd0dXJuX2lkGAIgASgJEicKBWlucHV0GAMgAygLMhgucnVud3JpZ2h0LnYxLkNvbnRlbnRSZWYSKAoGYW5zd2VyGAQgASgLMhgucnVud3JpZ2h0LnYxLkNvbnRlbnRSZWYSDQoFYnl0ZXMYBSABKAQSDwoHdGFpbnRlZBgGIAEoCCJICgpPbWl0dGVkUnVuEg4KBnJ1bl9pZBgBIAEoCRIqCgN3aHkYAiABKA4yHS5ydW53cmlnaHQudjEuQ29udGV4dE9taXNzaW9uIp0BCg5FZmZlY3RSZXNvbHZlZBIMCgR0b29sGAEgASgJEiwKCnJlc29sdXRpb24YAiABKA4yGC5ydW53cmlnaHQudjEuUmVzb2x1dGlvbhITCgtyZXNvbHZlZF9ieRgDIAEoCRIOCgZyZWFzb24YBCABKAkSEgoKcmVxdWVzdF9pZBgFIAEoCRIWCg5yZXF1ZXN0X2RpZ2VzdBgGIAEoCSKpAQoLUG9saWN5QXNrZWQSKgoGcmVtb3RlGAEgASgLMhoucnVud3JpZ2h0LnYxLlJlbW90ZVBvbGljeRIoCgVzdGFnZRgCIAEoDjIZLnJ1bndyaWdodC52MS5Qb2xpY3lTdGFnZRIWCg5zdWJqZWN0X2RpZ2VzdBgDIAEoCRIsCghkZWFkbGluZRgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAinAEKDFJlbW90ZVBvbGljeRIOCgZwb2xpY3kYASABKAkSEgoKcG9saWN5X3JlZhgCIAEoCRIPCgdkZWNpZGVyGAMgASgJEhIKCnRpbWVvdXRfbXMYBCABKA0SFAoMbWF4X2F0dGVtcHRzGAUgASgNEh4KFnVuYXZhaWxhYmxlX3RpbWVvdXRfbXMYBiABKA0SDQoFY2FjaGUYByABKAgivgEKDlBvbGljeUFuc3dlcmVkEioKBnJlbW90ZRgBIAEoCzIaLnJ1bndyaWdodC52MS5SZW1vdGVQb2xpY3kSFgoOc3ViamVjdF9kaWdlc3QYAiABKAkSKgoGYW5zd2VyGAMgASgLMhoucnVud3JpZ2h0LnYxLlBvbGljeUFuc3dlchInCgVlcnJvchgEIAEoCzIYLnJ1bndyaWdodC52MS5BZ2VudEVycm9yEhMKC2NhY2hlZF9mcm9tGAUgASgJIuEBCgxQb2xpY3lBbnN3ZXISLAoHdmVyZGljdBgBIAEoDjIbLnJ1bndyaWdodC52MS5Qb2xpY3lWZXJkaWN0EgwKBGNvZGUYAiABKAkSDwoHbWVzc2FnZRgDIAEoCRItCgtyZXBsYWNlbWVudBgEIAEoCzIYLnJ1bndyaWdodC52MS5Db250ZW50UmVmEiQKBmJ1ZGdldBgFIAEoCzIULnJ1bndyaWdodC52MS5CdWRnZXQSLwoLZGVmZXJfdW50aWwYBiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIkcKDVBvbGljeVJlc3VtZWQSEgoKcmVzdW1lZF9ieRgBIAEoCRIOCgZyZWFzb24YAiABKAkSEgoKcmVxdWVzdF9pZBgDIAEoCSLOAQoPU3ViamVjdFJlcGxhY2VkEigKBXN0YWdlGAEgASgOMhkucnVud3JpZ2h0LnYxLlBvbGljeVN0YWdlEhIKCnBvbGljeV9yZWYYAiABKAkSDwoHZGVjaWRlchgDIAEoCRIXCg9yZXBsYWNlZF9kaWdlc3QYBCABKAkSLQoLcmVwbGFjZW1lbnQYBSABKAsyGC5ydW53cmlnaHQudjEuQ29udGVudFJlZhIkCgZidWRnZXQYBiABKAsyFC5ydW53cmlnaHQudjEuQnVkZ2V0IqABChBSZWNvbmNpbGVTdGFydGVkEgwKBHRvb2wYASABKAkSEAoIZXhlY3V0b3IYAiABKAkSCwoDYXNrGAMgASgNEhcKD2lkZW1wb3RlbmN5X2tleRgEIAEoCRIYChBhcmd1bWVudHNfZGlnZXN0GAUgASgJEiwKCGRlYWRsaW5lGAYgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCKhAgoOUmVjb25jaWxlRW5kZWQSDAoEdG9vbBgBIAEoCRILCgNhc2sYAiABKA0SLQoGYW5zd2VyGAMgASgOMh0ucnVud3JpZ2h0LnYxLlJlY29uY2lsZUFuc3dlchIpCgZyZWFzb24YBCABKA4yGS5ydW53cmlnaHQudjEuRXJyb3JSZWFzb24SLwoLbmV4dF9hc2tfYXQYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi4KCmdpdmVfdXBfYXQYBiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEjkKEWV4ZWN1dG9yX2lkZW50aXR5GAcgASgLMh4ucnVud3JpZ2h0LnYxLkV4ZWN1dG9ySWRlbnRpdHkiMAoQTW9kZWxTdHJlYW1EZWx0YRIMCgR0ZXh0GAEgASgJEg4KBm9mZnNldBgCIAEoBCIbCghCb29rbWFyaxIPCgdvcGVuaW5nGAEgASgIImEKA0dhcBIOCgZydW5faWQYASABKAkSEQoJZWZmZWN0X2lkGAIgASgJEg8KB2F0dGVtcHQYAyABKA0SEwoLZnJvbV9vZmZzZXQYBCABKAQSEQoJdG9fb2Zmc2V0GAUgASgEIqYCCgpFdmVudEZyYW1lEg4KBmN1cnNvchgBIAEoCRIkCgVldmVudBgCIAEoCzITLnJ1bndyaWdodC52MS5FdmVudEgAEioKCGJvb2ttYXJrGAMgASgLMhYucnVud3JpZ2h0LnYxLkJvb2ttYXJrSAASIAoDZ2FwGAQgASgLMhEucnVud3JpZ2h0LnYxLkdhcEgAEhAKCHBvc2l0aW9uGAUgASgEEhUKDXByZXZpb3VzX2hhc2gYBiABKAwSDAoEaGFzaBgHIAEoDBItCghjb250ZW50cxgIIAMoCzIbLnJ1bndyaWdodC52MS5JbmxpbmVDb250ZW50EhQKDHN1Yl9zZXF1ZW5jZRgJIAEoDRIQCghlbmRzX3J1bhgKIAEoCEIGCgRpdGVtIuYDChFBcHByb3ZhbFJlcXVlc3RlZBITCgthcHByb3ZhbF9pZBgBIAEoCRIoCgRraW5kGAIgASgOMhoucnVud3JpZ2h0LnYxLkFwcHJvdmFsS2luZBIMCgR0b29sGAMgASgJEhAKCGV4ZWN1dG9yGAQgASgJEgwKBHJpc2sYBSABKAkSKwoJYXJndW1lbnRzGAYgASgLMhgucnVud3JpZ2h0LnYxLkNvbnRlbnRSZWYSDgoGZGlnZXN0GAcgASgJEhUKDXNjaGVtYV9kaWdlc3QYCCABKAkSEAoIYXBwcm92YWwYCSABKAkSEgoKcG9saWN5X3JlZhgKIAEoCRIMCgRydWxlGAsgASgJEgwKBGNvZGUYDCABKAkSDwoHZGVjaWRlchgNIAEoCRIPCgdtZXNzYWdlGA4gASgJEg8KB3RhaW50ZWQYDyABKAgSJwoEc2V0cxgQIAMoCzIZLnJ1bndyaWdodC52MS5BcHByb3ZlclNldBIuCgpleHBpcmVzX2F0GBEgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIvCglvbl9leHBpcnkYEiABKA4yHC5ydW53cmlnaHQudjEuQXBwcm92YWxFeHBpcnkSEQoJZm91cl9leWVzGBMgASgIItECCg9BcHByb3ZhbERlY2lkZWQSEwoLYXBwcm92YWxfaWQYASABKAkSDAoEdG9vbBgCIAEoCRIwCgxyZXF1ZXN0ZWRfYXQYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEg4KBmRpZ2VzdBgEIAEoCRIuCgd2ZXJkaWN0GAUgASgOMh0ucnVud3JpZ2h0LnYxLkFwcHJvdmFsVmVyZGljdBISCgpkZWNpZGVkX2J5GAYgASgJEg8KB21lc3NhZ2UYByABKAkSDAoEbm90ZRgIIAEoCRIUCgxvbl9iZWhhbGZfb2YYCSABKAkSEgoKcmVxdWVzdF9pZBgKIAEoCRIWCg5yZXF1ZXN0X2RpZ2VzdBgLIAEoCRI0CgpzZXBhcmF0aW9uGAwgASgOMiAucnVud3JpZ2h0LnYxLkFwcHJvdmFsU2VwYXJhdGlvbiLHAQoPQXBwcm92YWxFeHBpcmVkEhMKC2FwcHJvdmFsX2lkGAEgASgJEgwKBHRvb2wYAiABKAkSMAoMcmVxdWVzdGVkX2F0GAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIuCgpleHBpcmVzX2F0GAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIvCglvbl9leHBpcnkYBSABKA4yHC5ydW53cmlnaHQudjEuQXBwcm92YWxFeHBpcnkiaAoRQXBwcm92YWxXaXRoZHJhd24SEwoLYXBwcm92YWxfaWQYASABKAkSDAoEdG9vbBgCIAEoCRIwCgxyZXF1ZXN0ZWRfYXQYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wImkKEkFwcHJvdmFsU3VwZXJzZWRlZBITCgthcHByb3ZhbF9pZBgBIAEoCRIMCgR0b29sGAIgASgJEjAKDHJlcXVlc3RlZF9hdBgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAifQoRQXBwcm92YWxFc2NhbGF0ZWQSEwoLYXBwcm92YWxfaWQYASABKAkSDAoEdG9vbBgCIAEoCRIwCgxyZXF1ZXN0ZWRfYXQYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhMKC2N1cnJlbnRfc2V0GAQgASgNKroJCglFdmVudEtpbmQSGgoWRVZFTlRfS0lORF9VTlNQRUNJRklFRBAAEhoKFkVWRU5UX0tJTkRfUlVOX1NUQVJURUQQARIbChdFVkVOVF9LSU5EX1RVUk5fU1RBUlRFRBACEiQKIEVWRU5UX0tJTkRfTU9ERUxfQVRURU1QVF9TVEFSVEVEEAMSJgoiRVZFTlRfS0lORF9NT0RFTF9NRVNTQUdFX0NPTVBMRVRFRBAEEiMKH0VWRU5UX0tJTkRfTU9ERUxfQVRURU1QVF9GQUlMRUQQBRIdChlFVkVOVF9LSU5EX1RPT0xfUkVRVUVTVEVEEAYSHQoZRVZFTlRfS0lORF9QT0xJQ1lfREVDSURFRBAHEhsKF0VWRU5UX0tJTkRfVE9PTF9TVEFSVEVEEAgSHQoZRVZFTlRfS0lORF9UT09MX0NPTVBMRVRFRBAJEhoKFkVWRU5UX0tJTkRfVE9PTF9GQUlMRUQQChIaChZFVkVOVF9LSU5EX1RPT0xfREVOSUVEEAsSHQoZRVZFTlRfS0lORF9UT09MX0NBTkNFTExFRBAMEiUKIUVWRU5UX0tJTkRfVE9PTF9SRUNPVkVSWV9SRVFVSVJFRBANEiMKH0VWRU5UX0tJTkRfUlVOX0NBTkNFTF9SRVFVRVNURUQQDhIdChlFVkVOVF9LSU5EX1RVUk5fQ09NUExFVEVEEA8SGgoWRVZFTlRfS0lORF9UVVJOX0ZBSUxFRBAQEhwKGEVWRU5UX0tJTkRfUlVOX0NPTVBMRVRFRBAREhkKFUVWRU5UX0tJTkRfUlVOX0ZBSUxFRBASEhwKGEVWRU5UX0tJTkRfUlVOX0NBTkNFTExFRBATEh4KGkVWRU5UX0tJTkRfUkVUUllfU0NIRURVTEVEEBQSIAocRVZFTlRfS0lORF9DT05URVhUX0FTU0VNQkxFRBAVEiEKHUVWRU5UX0tJTkRfTU9ERUxfU1RSRUFNX0RFTFRBEBYSHgoaRVZFTlRfS0lORF9FRkZFQ1RfUkVTT0xWRUQQHhIgChxFVkVOVF9LSU5EX1JFQ09OQ0lMRV9TVEFSVEVEEB8SHgoaRVZFTlRfS0lORF9SRUNPTkNJTEVfRU5ERUQQIBIbChdFVkVOVF9LSU5EX1BPTElDWV9BU0tFRBAhEh4KGkVWRU5UX0tJTkRfUE9MSUNZX0FOU1dFUkVEECISHQoZRVZFTlRfS0lORF9QT0xJQ1lfUkVTVU1FRBAjEh8KG0VWRU5UX0tJTkRfU1VCSkVDVF9SRVBMQUNFRBAkEiMKH0VWRU5UX0tJTkRfVE9PTF9SRVNVTFRfUkVMRUFTRUQQJRIhCh1FVkVOVF9LSU5EX0FQUFJPVkFMX1JFUVVFU1RFRBAoEh8KG0VWRU5UX0tJTkRfQVBQUk9WQUxfREVDSURFRBApEh8KG0VWRU5UX0tJTkRfQVBQUk9WQUxfRVhQSVJFRBAqEiEKHUVWRU5UX0tJTkRfQVBQUk9WQUxfV0lUSERSQVdOECsSIgoeRVZFTlRfS0lORF9BUFBST1ZBTF9TVVBFUlNFREVEECwSIQodRVZFTlRfS0lORF9BUFBST1ZBTF9FU0NBTEFURUQQLSqfAQoMRmluaXNoUmVhc29uEh0KGUZJTklTSF9SRUFTT05fVU5TUEVDSUZJRUQQABIWChJGSU5JU0hfUkVBU09OX1NUT1AQARIcChhGSU5JU0hfUkVBU09OX1RPT0xfQ0FMTFMQAhIYChRGSU5JU0hfUkVBU09OX0xFTkdUSBADEiAKHEZJTklTSF9SRUFTT05fQ09OVEVOVF9GSUxURVIQBCppCg1SZXN1bHRSZWxlYXNlEh4KGlJFU1VMVF9SRUxFQVNFX1VOU1BFQ0lGSUVEEAASGwoXUkVTVUxUX1JFTEVBU0VfUkVMRUFTRUQQARIbChdSRVNVTFRfUkVMRUFTRV9XSVRISEVMRBACKosCCg9Db250ZXh0T21pc3Npb24SIAocQ09OVEVYVF9PTUlTU0lPTl9VTlNQRUNJRklFRBAAEhoKFkNPTlRFWFRfT01JU1NJT05fVFVSTlMQARIaChZDT05URVhUX09NSVNTSU9OX0JZVEVTEAISHgoaQ09OVEVYVF9PTUlTU0lPTl9OT1RfRU5ERUQQAxIbChdDT05URVhUX09NSVNTSU9OX0ZBSUxFRBAEEh4KGkNPTlRFWFRfT01JU1NJT05fQ0FOQ0VMTEVEEAUSIAocQ09OVEVYVF9PTUlTU0lPTl9PVEhFUl9BR0VOVBAGEh8KG0NPTlRFWFRfT01JU1NJT05fVU5SRUFEQUJMRRAHKvkBCg9SZWNvbmNpbGVBbnN3ZXISIAocUkVDT05DSUxFX0FOU1dFUl9VTlNQRUNJRklFRBAAEh4KGlJFQ09OQ0lMRV9BTlNXRVJfTk9UX0FTS0VEEAESHgoaUkVDT05DSUxFX0FOU1dFUl9QRVJGT1JNRUQQAhIiCh5SRUNPTkNJTEVfQU5TV0VSX05PVF9QRVJGT1JNRUQQAxIfChtSRUNPTkNJTEVfQU5TV0VSX0NBTk5PVF9TQVkQBBIeChpSRUNPTkNJTEVfQU5TV0VSX05PX0FOU1dFUhAFEh8KG1JFQ09OQ0lMRV9BTlNXRVJfVU5SRUFEQUJMRRAGQmsKEGRldi5ydW53cmlnaHQudjFQAVpGZ2l0aHViLmNvbS9ydW53cmlnaHQvcnVud3JpZ2h0L2NsaWVudHMvZ28vZ2VuL3J1bndyaWdodC92MTtydW53cmlnaHR2MaoCDFJ1bndyaWdodC5WMWIGcHJvdG8z", [file_google_protobuf_timestamp, file_runwright_v1_approval, file_runwright_v1_content, file_runwright_v1_error, file_runwright_v1_package, file_runwright_v1_policy, file_runwright_v1_run]);
 
 /**
  * One settled fact of a run, as it is stored: readers get these exact bytes. An
@@ -385,6 +387,54 @@ export type Event = Message<"runwright.v1.Event"> & {
      */
     value: ToolResultReleased;
     case: "toolResultReleased";
+  } | {
+    /**
+     * Of EVENT_KIND_APPROVAL_REQUESTED.
+     *
+     * @generated from field: runwright.v1.ApprovalRequested approval_requested = 60;
+     */
+    value: ApprovalRequested;
+    case: "approvalRequested";
+  } | {
+    /**
+     * Of EVENT_KIND_APPROVAL_DECIDED.
+     *
+     * @generated from field: runwright.v1.ApprovalDecided approval_decided = 61;
+     */
+    value: ApprovalDecided;
+    case: "approvalDecided";
+  } | {
+    /**
+     * Of EVENT_KIND_APPROVAL_EXPIRED.
+     *
+     * @generated from field: runwright.v1.ApprovalExpired approval_expired = 62;
+     */
+    value: ApprovalExpired;
+    case: "approvalExpired";
+  } | {
+    /**
+     * Of EVENT_KIND_APPROVAL_WITHDRAWN.
+     *
+     * @generated from field: runwright.v1.ApprovalWithdrawn approval_withdrawn = 63;
+     */
+    value: ApprovalWithdrawn;
+    case: "approvalWithdrawn";
+  } | {
+    /**
+     * Of EVENT_KIND_APPROVAL_SUPERSEDED.
+     *
+     * @generated from field: runwright.v1.ApprovalSuperseded approval_superseded = 64;
+     */
+    value: ApprovalSuperseded;
+    case: "approvalSuperseded";
+  } | {
+    /**
+     * Of EVENT_KIND_APPROVAL_ESCALATED.
+     *
+     * @generated from field: runwright.v1.ApprovalEscalated approval_escalated = 65;
+     */
+    value: ApprovalEscalated;
+    case: "approvalEscalated";
   } | { case: undefined; value?: undefined };
 };
 
@@ -763,6 +813,14 @@ export type PolicyDecided = Message<"runwright.v1.PolicyDecided"> & {
    * @generated from field: repeated runwright.v1.PolicyOpinion shadow = 9;
    */
   shadow: PolicyOpinion[];
+
+  /**
+   * Of POLICY_VERDICT_ASK: which of the package's approvals; empty for the
+   * built-in one.
+   *
+   * @generated from field: string approval = 10;
+   */
+  approval: string;
 };
 
 /**
@@ -829,6 +887,28 @@ export type ToolStarted = Message<"runwright.v1.ToolStarted"> & {
    * @generated from field: google.protobuf.Timestamp deadline = 7;
    */
   deadline?: Timestamp | undefined;
+
+  /**
+   * The approval that lets the call be made; the first attempt spends it. Empty:
+   * nobody was asked.
+   *
+   * @generated from field: string approval_id = 8;
+   */
+  approvalId: string;
+
+  /**
+   * Who approved.
+   *
+   * @generated from field: string approved_by = 9;
+   */
+  approvedBy: string;
+
+  /**
+   * The digest that was approved.
+   *
+   * @generated from field: string approval_digest = 10;
+   */
+  approvalDigest: string;
 };
 
 /**
@@ -2167,6 +2247,414 @@ export const EventFrameSchema: GenMessage<EventFrame> = /*@__PURE__*/
   messageDesc(file_runwright_v1_event, 37);
 
 /**
+ * Somebody is asked to decide on a call. Everything a decision rests on is here.
+ *
+ * @generated from message runwright.v1.ApprovalRequested
+ */
+export type ApprovalRequested = Message<"runwright.v1.ApprovalRequested"> & {
+  /**
+   * The approval's id inside the run: `a`, and the numbers of the call with the
+   * approval's own behind them.
+   *
+   * @generated from field: string approval_id = 1;
+   */
+  approvalId: string;
+
+  /**
+   * What is to be approved.
+   *
+   * @generated from field: runwright.v1.ApprovalKind kind = 2;
+   */
+  kind: ApprovalKind;
+
+  /**
+   * The tool.
+   *
+   * @generated from field: string tool = 3;
+   */
+  tool: string;
+
+  /**
+   * The executor that is to perform the call.
+   *
+   * @generated from field: string executor = 4;
+   */
+  executor: string;
+
+  /**
+   * The tool's risk, as its package says; empty where it does not.
+   *
+   * @generated from field: string risk = 5;
+   */
+  risk: string;
+
+  /**
+   * The arguments.
+   *
+   * @generated from field: runwright.v1.ContentRef arguments = 6;
+   */
+  arguments?: ContentRef | undefined;
+
+  /**
+   * What is approved, see `Approval.digest`.
+   *
+   * @generated from field: string digest = 7;
+   */
+  digest: string;
+
+  /**
+   * The digest of the tool's argument schema.
+   *
+   * @generated from field: string schema_digest = 8;
+   */
+  schemaDigest: string;
+
+  /**
+   * Which of the package's approvals it is; empty for the built-in one.
+   *
+   * @generated from field: string approval = 9;
+   */
+  approval: string;
+
+  /**
+   * The policy that asked.
+   *
+   * @generated from field: string policy_ref = 10;
+   */
+  policyRef: string;
+
+  /**
+   * Its rule, by its place.
+   *
+   * @generated from field: string rule = 11;
+   */
+  rule: string;
+
+  /**
+   * The code of the rule.
+   *
+   * @generated from field: string code = 12;
+   */
+  code: string;
+
+  /**
+   * Whose policy it is: `package` or `operator`.
+   *
+   * @generated from field: string decider = 13;
+   */
+  decider: string;
+
+  /**
+   * What the rule has to say.
+   *
+   * @generated from field: string message = 14;
+   */
+  message: string;
+
+  /**
+   * True when the call is tainted, see ToolRequested.
+   *
+   * @generated from field: bool tainted = 15;
+   */
+  tainted: boolean;
+
+  /**
+   * Who may decide, one set after the other.
+   *
+   * @generated from field: repeated runwright.v1.ApproverSet sets = 16;
+   */
+  sets: ApproverSet[];
+
+  /**
+   * From when on nobody may decide any more.
+   *
+   * @generated from field: google.protobuf.Timestamp expires_at = 17;
+   */
+  expiresAt?: Timestamp | undefined;
+
+  /**
+   * What becomes of the call then.
+   *
+   * @generated from field: runwright.v1.ApprovalExpiry on_expiry = 18;
+   */
+  onExpiry: ApprovalExpiry;
+
+  /**
+   * True when whoever started the run must not decide.
+   *
+   * @generated from field: bool four_eyes = 19;
+   */
+  fourEyes: boolean;
+};
+
+/**
+ * Describes the message runwright.v1.ApprovalRequested.
+ * Use `create(ApprovalRequestedSchema)` to create a new message.
+ */
+export const ApprovalRequestedSchema: GenMessage<ApprovalRequested> = /*@__PURE__*/
+  messageDesc(file_runwright_v1_event, 38);
+
+/**
+ * Somebody decided. What follows from it stands right behind it.
+ *
+ * @generated from message runwright.v1.ApprovalDecided
+ */
+export type ApprovalDecided = Message<"runwright.v1.ApprovalDecided"> & {
+  /**
+   * The approval's id inside the run.
+   *
+   * @generated from field: string approval_id = 1;
+   */
+  approvalId: string;
+
+  /**
+   * The tool.
+   *
+   * @generated from field: string tool = 2;
+   */
+  tool: string;
+
+  /**
+   * When it was asked for.
+   *
+   * @generated from field: google.protobuf.Timestamp requested_at = 3;
+   */
+  requestedAt?: Timestamp | undefined;
+
+  /**
+   * The digest that was decided on.
+   *
+   * @generated from field: string digest = 4;
+   */
+  digest: string;
+
+  /**
+   * What was decided.
+   *
+   * @generated from field: runwright.v1.ApprovalVerdict verdict = 5;
+   */
+  verdict: ApprovalVerdict;
+
+  /**
+   * Who decided: the principal of the credential.
+   *
+   * @generated from field: string decided_by = 6;
+   */
+  decidedBy: string;
+
+  /**
+   * What the model is told of a denial.
+   *
+   * @generated from field: string message = 7;
+   */
+  message: string;
+
+  /**
+   * For the record only.
+   *
+   * @generated from field: string note = 8;
+   */
+  note: string;
+
+  /**
+   * On whose behalf, as whoever decided says: a note, no authority.
+   *
+   * @generated from field: string on_behalf_of = 9;
+   */
+  onBehalfOf: string;
+
+  /**
+   * The id of the request that decided.
+   *
+   * @generated from field: string request_id = 10;
+   */
+  requestId: string;
+
+  /**
+   * The digest of that request: what a repeated one must match.
+   *
+   * @generated from field: string request_digest = 11;
+   */
+  requestDigest: string;
+
+  /**
+   * Whether the server told approvers from others then.
+   *
+   * @generated from field: runwright.v1.ApprovalSeparation separation = 12;
+   */
+  separation: ApprovalSeparation;
+};
+
+/**
+ * Describes the message runwright.v1.ApprovalDecided.
+ * Use `create(ApprovalDecidedSchema)` to create a new message.
+ */
+export const ApprovalDecidedSchema: GenMessage<ApprovalDecided> = /*@__PURE__*/
+  messageDesc(file_runwright_v1_event, 39);
+
+/**
+ * Nobody decided in time. What follows from it stands right behind it.
+ *
+ * @generated from message runwright.v1.ApprovalExpired
+ */
+export type ApprovalExpired = Message<"runwright.v1.ApprovalExpired"> & {
+  /**
+   * The approval's id inside the run.
+   *
+   * @generated from field: string approval_id = 1;
+   */
+  approvalId: string;
+
+  /**
+   * The tool.
+   *
+   * @generated from field: string tool = 2;
+   */
+  tool: string;
+
+  /**
+   * When it was asked for.
+   *
+   * @generated from field: google.protobuf.Timestamp requested_at = 3;
+   */
+  requestedAt?: Timestamp | undefined;
+
+  /**
+   * From when on nobody could decide any more.
+   *
+   * @generated from field: google.protobuf.Timestamp expires_at = 4;
+   */
+  expiresAt?: Timestamp | undefined;
+
+  /**
+   * What becomes of the call.
+   *
+   * @generated from field: runwright.v1.ApprovalExpiry on_expiry = 5;
+   */
+  onExpiry: ApprovalExpiry;
+};
+
+/**
+ * Describes the message runwright.v1.ApprovalExpired.
+ * Use `create(ApprovalExpiredSchema)` to create a new message.
+ */
+export const ApprovalExpiredSchema: GenMessage<ApprovalExpired> = /*@__PURE__*/
+  messageDesc(file_runwright_v1_event, 40);
+
+/**
+ * There is nothing to decide any more, because the run is ending.
+ *
+ * @generated from message runwright.v1.ApprovalWithdrawn
+ */
+export type ApprovalWithdrawn = Message<"runwright.v1.ApprovalWithdrawn"> & {
+  /**
+   * The approval's id inside the run.
+   *
+   * @generated from field: string approval_id = 1;
+   */
+  approvalId: string;
+
+  /**
+   * The tool.
+   *
+   * @generated from field: string tool = 2;
+   */
+  tool: string;
+
+  /**
+   * When it was asked for.
+   *
+   * @generated from field: google.protobuf.Timestamp requested_at = 3;
+   */
+  requestedAt?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message runwright.v1.ApprovalWithdrawn.
+ * Use `create(ApprovalWithdrawnSchema)` to create a new message.
+ */
+export const ApprovalWithdrawnSchema: GenMessage<ApprovalWithdrawn> = /*@__PURE__*/
+  messageDesc(file_runwright_v1_event, 41);
+
+/**
+ * An approval that was given and not used counts no more: the policies ask for
+ * another one.
+ *
+ * @generated from message runwright.v1.ApprovalSuperseded
+ */
+export type ApprovalSuperseded = Message<"runwright.v1.ApprovalSuperseded"> & {
+  /**
+   * The approval's id inside the run.
+   *
+   * @generated from field: string approval_id = 1;
+   */
+  approvalId: string;
+
+  /**
+   * The tool.
+   *
+   * @generated from field: string tool = 2;
+   */
+  tool: string;
+
+  /**
+   * When it was asked for.
+   *
+   * @generated from field: google.protobuf.Timestamp requested_at = 3;
+   */
+  requestedAt?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message runwright.v1.ApprovalSuperseded.
+ * Use `create(ApprovalSupersededSchema)` to create a new message.
+ */
+export const ApprovalSupersededSchema: GenMessage<ApprovalSuperseded> = /*@__PURE__*/
+  messageDesc(file_runwright_v1_event, 42);
+
+/**
+ * It is the turn of the next approver set.
+ *
+ * @generated from message runwright.v1.ApprovalEscalated
+ */
+export type ApprovalEscalated = Message<"runwright.v1.ApprovalEscalated"> & {
+  /**
+   * The approval's id inside the run.
+   *
+   * @generated from field: string approval_id = 1;
+   */
+  approvalId: string;
+
+  /**
+   * The tool.
+   *
+   * @generated from field: string tool = 2;
+   */
+  tool: string;
+
+  /**
+   * When it was asked for.
+   *
+   * @generated from field: google.protobuf.Timestamp requested_at = 3;
+   */
+  requestedAt?: Timestamp | undefined;
+
+  /**
+   * Whose turn it is now, counted from 0.
+   *
+   * @generated from field: uint32 current_set = 4;
+   */
+  currentSet: number;
+};
+
+/**
+ * Describes the message runwright.v1.ApprovalEscalated.
+ * Use `create(ApprovalEscalatedSchema)` to create a new message.
+ */
+export const ApprovalEscalatedSchema: GenMessage<ApprovalEscalated> = /*@__PURE__*/
+  messageDesc(file_runwright_v1_event, 43);
+
+/**
  * What happened. Names and numbers never change.
  *
  * @generated from enum runwright.v1.EventKind
@@ -2390,6 +2878,48 @@ export enum EventKind {
    * @generated from enum value: EVENT_KIND_TOOL_RESULT_RELEASED = 37;
    */
   TOOL_RESULT_RELEASED = 37,
+
+  /**
+   * Somebody is asked to decide on a call, which is held until then.
+   *
+   * @generated from enum value: EVENT_KIND_APPROVAL_REQUESTED = 40;
+   */
+  APPROVAL_REQUESTED = 40,
+
+  /**
+   * Somebody decided.
+   *
+   * @generated from enum value: EVENT_KIND_APPROVAL_DECIDED = 41;
+   */
+  APPROVAL_DECIDED = 41,
+
+  /**
+   * Nobody decided in time.
+   *
+   * @generated from enum value: EVENT_KIND_APPROVAL_EXPIRED = 42;
+   */
+  APPROVAL_EXPIRED = 42,
+
+  /**
+   * There is nothing to decide any more.
+   *
+   * @generated from enum value: EVENT_KIND_APPROVAL_WITHDRAWN = 43;
+   */
+  APPROVAL_WITHDRAWN = 43,
+
+  /**
+   * Another approval takes the place of one that was not used.
+   *
+   * @generated from enum value: EVENT_KIND_APPROVAL_SUPERSEDED = 44;
+   */
+  APPROVAL_SUPERSEDED = 44,
+
+  /**
+   * The time of an approver set is over: it is the turn of the next one.
+   *
+   * @generated from enum value: EVENT_KIND_APPROVAL_ESCALATED = 45;
+   */
+  APPROVAL_ESCALATED = 45,
 }
 
 /**

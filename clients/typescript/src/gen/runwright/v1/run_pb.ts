@@ -6,7 +6,9 @@ import type { GenEnum, GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2"
 import { enumDesc, fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
 import type { Timestamp } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
-import type { InlineContent, InputPart } from "./content_pb.js";
+import type { ApproverSet } from "./approval_pb.js";
+import { file_runwright_v1_approval } from "./approval_pb.js";
+import type { ContentRef, InlineContent, InputPart } from "./content_pb.js";
 import { file_runwright_v1_content } from "./content_pb.js";
 import type { AgentError } from "./error_pb.js";
 import { file_runwright_v1_error } from "./error_pb.js";
@@ -18,7 +20,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file runwright/v1/run.proto.
  */
 export const file_runwright_v1_run: GenFile = /*@__PURE__*/
-  fileDesc("ChZydW53cmlnaHQvdjEvcnVuLnByb3RvEgxydW53cmlnaHQudjEi3QIKClJ1blJlcXVlc3QSDgoGcnVuX2lkGAEgASgJEhIKCnNlc3Npb25faWQYAiABKAkSDwoHdHVybl9pZBgDIAEoCRIQCghhZ2VudF9pZBgEIAEoCRIuCgdwYWNrYWdlGAUgASgLMh0ucnVud3JpZ2h0LnYxLlBhY2thZ2VTZWxlY3RvchImCgVpbnB1dBgGIAMoCzIXLnJ1bndyaWdodC52MS5JbnB1dFBhcnQSJAoGYnVkZ2V0GAcgASgLMhQucnVud3JpZ2h0LnYxLkJ1ZGdldBI0CgZsYWJlbHMYCCADKAsyJC5ydW53cmlnaHQudjEuUnVuUmVxdWVzdC5MYWJlbHNFbnRyeRIlCgdvbl9idXN5GAkgASgOMhQucnVud3JpZ2h0LnYxLk9uQnVzeRotCgtMYWJlbHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIlkKD1BhY2thZ2VTZWxlY3RvchIUCgpwYWNrYWdlX2lkGAEgASgJSAASFQoLZmluZ2VycHJpbnQYAiABKAlIABINCgN0YWcYAyABKAlIAEIKCghzZWxlY3RvciL0BgoLUnVuU25hcHNob3QSDgoGcnVuX2lkGAEgASgJEhIKCnNlc3Npb25faWQYAiABKAkSDwoHdHVybl9pZBgDIAEoCRIQCghhZ2VudF9pZBgEIAEoCRInCgZzdGF0dXMYBSABKA4yFy5ydW53cmlnaHQudjEuUnVuU3RhdHVzEisKCndhaXRpbmdfb24YBiADKAsyFy5ydW53cmlnaHQudjEuV2FpdGluZ09uEhIKCnBhY2thZ2VfaWQYByABKAkSGwoTcGFja2FnZV9maW5nZXJwcmludBgIIAEoCRIQCghwcm92aWRlchgJIAEoCRINCgVtb2RlbBgKIAEoCRIeChZjYW5jZWxsYXRpb25fcmVxdWVzdGVkGAsgASgIEiIKBXVzYWdlGAwgASgLMhMucnVud3JpZ2h0LnYxLlVzYWdlEiQKBmJ1ZGdldBgNIAEoCzIULnJ1bndyaWdodC52MS5CdWRnZXQSEwoLbGFzdF9jdXJzb3IYDiABKAkSEAoIbGFzdF9zZXEYDyABKAQSLgoMb3Blbl9lZmZlY3RzGBAgAygLMhgucnVud3JpZ2h0LnYxLk9wZW5FZmZlY3QSKwoGcmVzdWx0GBEgASgLMhsucnVud3JpZ2h0LnYxLklubGluZUNvbnRlbnQSJwoFZXJyb3IYEiABKAsyGC5ydW53cmlnaHQudjEuQWdlbnRFcnJvchItCgtzdG9wX3JlYXNvbhgTIAEoDjIYLnJ1bndyaWdodC52MS5TdG9wUmVhc29uEi4KCnN0YXJ0ZWRfYXQYFCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi4KCnVwZGF0ZWRfYXQYFSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEiwKCGVuZGVkX2F0GBYgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBI1CgZsYWJlbHMYFyADKAsyJS5ydW53cmlnaHQudjEuUnVuU25hcHNob3QuTGFiZWxzRW50cnkSLgoKcmVtb3ZlZF9hdBguIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDAoEZG9uZRgvIAEoCBotCgtMYWJlbHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIpYBCglXYWl0aW5nT24SJAoEa2luZBgBIAEoDjIWLnJ1bndyaWdodC52MS5XYWl0S2luZBIRCgllZmZlY3RfaWQYAiABKAkSDwoHc3ViamVjdBgDIAEoCRIpCgVzaW5jZRgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASFAoMdW5ibG9ja2VkX2J5GAUgASgJIlgKBVVzYWdlEg4KBnJvdW5kcxgBIAEoDRISCgp0b29sX2NhbGxzGAIgASgNEhQKDGlucHV0X3Rva2VucxgDIAEoBBIVCg1vdXRwdXRfdG9rZW5zGAQgASgEIrwBCgpPcGVuRWZmZWN0EhEKCWVmZmVjdF9pZBgBIAEoCRIMCgR0b29sGAIgASgJEg8KB2F0dGVtcHQYAyABKA0SKAoFc3RhdGUYBCABKA4yGS5ydW53cmlnaHQudjEuRWZmZWN0U3RhdGUSFwoPaWRlbXBvdGVuY3lfa2V5GAUgASgJEjkKEWV4ZWN1dG9yX2lkZW50aXR5GAYgASgLMh4ucnVud3JpZ2h0LnYxLkV4ZWN1dG9ySWRlbnRpdHkixwEKEEVmZmVjdFJlc29sdXRpb24SEQoJZWZmZWN0X2lkGAEgASgJEg8KB2F0dGVtcHQYAiABKA0SLAoKcmVzb2x1dGlvbhgDIAEoDjIYLnJ1bndyaWdodC52MS5SZXNvbHV0aW9uEhMKC3Jlc29sdmVkX2J5GAQgASgJEg4KBnJlYXNvbhgFIAEoCRISCgpyZXF1ZXN0X2lkGAYgASgJEigKBHRpbWUYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIksKEEV4ZWN1dG9ySWRlbnRpdHkSEwoLY2FsbGJhY2tfaWQYASABKAkSEQoJcHJpbmNpcGFsGAIgASgJEg8KB2FkZHJlc3MYAyABKAkq8AEKCVJ1blN0YXR1cxIaChZSVU5fU1RBVFVTX1VOU1BFQ0lGSUVEEAASFgoSUlVOX1NUQVRVU19SVU5OSU5HEAISFgoSUlVOX1NUQVRVU19XQUlUSU5HEAMSGQoVUlVOX1NUQVRVU19DQU5DRUxMSU5HEAQSHAoYUlVOX1NUQVRVU19SRVBBSVJfTkVFREVEEAUSGAoUUlVOX1NUQVRVU19DT01QTEVURUQQBhIVChFSVU5fU1RBVFVTX0ZBSUxFRBAHEhgKFFJVTl9TVEFUVVNfQ0FOQ0VMTEVEEAgSEwoPUlVOX1NUQVRVU19IRUxEEAkq8wIKClN0b3BSZWFzb24SGwoXU1RPUF9SRUFTT05fVU5TUEVDSUZJRUQQABIYChRTVE9QX1JFQVNPTl9FTkRfVFVSThABEhoKFlNUT1BfUkVBU09OX01BWF9UT0tFTlMQAhIeChpTVE9QX1JFQVNPTl9DT05URU5UX0ZJTFRFUhADEhoKFlNUT1BfUkVBU09OX01BWF9ST1VORFMQBBIeChpTVE9QX1JFQVNPTl9NQVhfVE9PTF9DQUxMUxAFEiAKHFNUT1BfUkVBU09OX1BST1ZJREVSX0ZBSUxVUkUQBhIZChVTVE9QX1JFQVNPTl9DQU5DRUxMRUQQBxIYChRTVE9QX1JFQVNPTl9JTlRFUk5BTBAIEh4KGlNUT1BfUkVBU09OX0VGRkVDVF9VTktOT1dOEAwSIAocU1RPUF9SRUFTT05fUE9MSUNZX0lOVEVSUlVQVBAUEh0KGVNUT1BfUkVBU09OX1BPTElDWV9ERU5JRUQQFSpICgZPbkJ1c3kSFwoTT05fQlVTWV9VTlNQRUNJRklFRBAAEhEKDU9OX0JVU1lfQUxMT1cQARISCg5PTl9CVVNZX1JFSkVDVBACKpgBCghXYWl0S2luZBIZChVXQUlUX0tJTkRfVU5TUEVDSUZJRUQQABIWChJXQUlUX0tJTkRfRVhFQ1VUT1IQARIUChBXQUlUX0tJTkRfUkVQQUlSEAISFgoSV0FJVF9LSU5EX1BST1ZJREVSEAMSFQoRV0FJVF9LSU5EX1JFTEVBU0UQBBIUChBXQUlUX0tJTkRfUE9MSUNZEAUqlgEKC0VmZmVjdFN0YXRlEhwKGEVGRkVDVF9TVEFURV9VTlNQRUNJRklFRBAAEhcKE0VGRkVDVF9TVEFURV9RVUVVRUQQARIYChRFRkZFQ1RfU1RBVEVfUlVOTklORxACEhgKFEVGRkVDVF9TVEFURV9VTktOT1dOEAMSHAoYRUZGRUNUX1NUQVRFX1JFQ09OQ0lMSU5HEAQqigEKClJlc29sdXRpb24SGgoWUkVTT0xVVElPTl9VTlNQRUNJRklFRBAAEhcKE1JFU09MVVRJT05fSEFQUEVORUQQARIYChRSRVNPTFVUSU9OX1RSWV9BR0FJThACEhUKEVJFU09MVVRJT05fRkFJTEVEEAMSFgoSUkVTT0xVVElPTl9FTkRfUlVOEARCawoQZGV2LnJ1bndyaWdodC52MVABWkZnaXRodWIuY29tL3J1bndyaWdodC9ydW53cmlnaHQvY2xpZW50cy9nby9nZW4vcnVud3JpZ2h0L3YxO3J1bndyaWdodHYxqgIMUnVud3JpZ2h0LlYxYgZwcm90bzM", [file_google_protobuf_timestamp, file_runwright_v1_content, file_runwright_v1_error, file_runwright_v1_package]);
+  fileDesc("ChZydW53cmlnaHQvdjEvcnVuLnByb3RvEgxydW53cmlnaHQudjEi3QIKClJ1blJlcXVlc3QSDgoGcnVuX2lkGAEgASgJEhIKCnNlc3Npb25faWQYAiABKAkSDwoHdHVybl9pZBgDIAEoCRIQCghhZ2VudF9pZBgEIAEoCRIuCgdwYWNrYWdlGAUgASgLMh0ucnVud3JpZ2h0LnYxLlBhY2thZ2VTZWxlY3RvchImCgVpbnB1dBgGIAMoCzIXLnJ1bndyaWdodC52MS5JbnB1dFBhcnQSJAoGYnVkZ2V0GAcgASgLMhQucnVud3JpZ2h0LnYxLkJ1ZGdldBI0CgZsYWJlbHMYCCADKAsyJC5ydW53cmlnaHQudjEuUnVuUmVxdWVzdC5MYWJlbHNFbnRyeRIlCgdvbl9idXN5GAkgASgOMhQucnVud3JpZ2h0LnYxLk9uQnVzeRotCgtMYWJlbHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIlkKD1BhY2thZ2VTZWxlY3RvchIUCgpwYWNrYWdlX2lkGAEgASgJSAASFQoLZmluZ2VycHJpbnQYAiABKAlIABINCgN0YWcYAyABKAlIAEIKCghzZWxlY3RvciKuBwoLUnVuU25hcHNob3QSDgoGcnVuX2lkGAEgASgJEhIKCnNlc3Npb25faWQYAiABKAkSDwoHdHVybl9pZBgDIAEoCRIQCghhZ2VudF9pZBgEIAEoCRInCgZzdGF0dXMYBSABKA4yFy5ydW53cmlnaHQudjEuUnVuU3RhdHVzEisKCndhaXRpbmdfb24YBiADKAsyFy5ydW53cmlnaHQudjEuV2FpdGluZ09uEhIKCnBhY2thZ2VfaWQYByABKAkSGwoTcGFja2FnZV9maW5nZXJwcmludBgIIAEoCRIQCghwcm92aWRlchgJIAEoCRINCgVtb2RlbBgKIAEoCRIeChZjYW5jZWxsYXRpb25fcmVxdWVzdGVkGAsgASgIEiIKBXVzYWdlGAwgASgLMhMucnVud3JpZ2h0LnYxLlVzYWdlEiQKBmJ1ZGdldBgNIAEoCzIULnJ1bndyaWdodC52MS5CdWRnZXQSEwoLbGFzdF9jdXJzb3IYDiABKAkSEAoIbGFzdF9zZXEYDyABKAQSLgoMb3Blbl9lZmZlY3RzGBAgAygLMhgucnVud3JpZ2h0LnYxLk9wZW5FZmZlY3QSKwoGcmVzdWx0GBEgASgLMhsucnVud3JpZ2h0LnYxLklubGluZUNvbnRlbnQSJwoFZXJyb3IYEiABKAsyGC5ydW53cmlnaHQudjEuQWdlbnRFcnJvchItCgtzdG9wX3JlYXNvbhgTIAEoDjIYLnJ1bndyaWdodC52MS5TdG9wUmVhc29uEi4KCnN0YXJ0ZWRfYXQYFCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi4KCnVwZGF0ZWRfYXQYFSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEiwKCGVuZGVkX2F0GBYgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBI1CgZsYWJlbHMYFyADKAsyJS5ydW53cmlnaHQudjEuUnVuU25hcHNob3QuTGFiZWxzRW50cnkSLgoKcmVtb3ZlZF9hdBguIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDAoEZG9uZRgvIAEoCBI4ChFwZW5kaW5nX2FwcHJvdmFscxgwIAMoCzIdLnJ1bndyaWdodC52MS5QZW5kaW5nQXBwcm92YWwaLQoLTGFiZWxzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASKUAgoPUGVuZGluZ0FwcHJvdmFsEhMKC2FwcHJvdmFsX2lkGAEgASgJEhEKCWVmZmVjdF9pZBgCIAEoCRIMCgR0b29sGAMgASgJEisKCWFyZ3VtZW50cxgEIAEoCzIYLnJ1bndyaWdodC52MS5Db250ZW50UmVmEg4KBmRpZ2VzdBgFIAEoCRIsCglhcHByb3ZlcnMYBiABKAsyGS5ydW53cmlnaHQudjEuQXBwcm92ZXJTZXQSMAoMcmVxdWVzdGVkX2F0GAcgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIuCgpleHBpcmVzX2F0GAggASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCKWAQoJV2FpdGluZ09uEiQKBGtpbmQYASABKA4yFi5ydW53cmlnaHQudjEuV2FpdEtpbmQSEQoJZWZmZWN0X2lkGAIgASgJEg8KB3N1YmplY3QYAyABKAkSKQoFc2luY2UYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhQKDHVuYmxvY2tlZF9ieRgFIAEoCSJYCgVVc2FnZRIOCgZyb3VuZHMYASABKA0SEgoKdG9vbF9jYWxscxgCIAEoDRIUCgxpbnB1dF90b2tlbnMYAyABKAQSFQoNb3V0cHV0X3Rva2VucxgEIAEoBCK8AQoKT3BlbkVmZmVjdBIRCgllZmZlY3RfaWQYASABKAkSDAoEdG9vbBgCIAEoCRIPCgdhdHRlbXB0GAMgASgNEigKBXN0YXRlGAQgASgOMhkucnVud3JpZ2h0LnYxLkVmZmVjdFN0YXRlEhcKD2lkZW1wb3RlbmN5X2tleRgFIAEoCRI5ChFleGVjdXRvcl9pZGVudGl0eRgGIAEoCzIeLnJ1bndyaWdodC52MS5FeGVjdXRvcklkZW50aXR5IscBChBFZmZlY3RSZXNvbHV0aW9uEhEKCWVmZmVjdF9pZBgBIAEoCRIPCgdhdHRlbXB0GAIgASgNEiwKCnJlc29sdXRpb24YAyABKA4yGC5ydW53cmlnaHQudjEuUmVzb2x1dGlvbhITCgtyZXNvbHZlZF9ieRgEIAEoCRIOCgZyZWFzb24YBSABKAkSEgoKcmVxdWVzdF9pZBgGIAEoCRIoCgR0aW1lGAcgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCJLChBFeGVjdXRvcklkZW50aXR5EhMKC2NhbGxiYWNrX2lkGAEgASgJEhEKCXByaW5jaXBhbBgCIAEoCRIPCgdhZGRyZXNzGAMgASgJKvABCglSdW5TdGF0dXMSGgoWUlVOX1NUQVRVU19VTlNQRUNJRklFRBAAEhYKElJVTl9TVEFUVVNfUlVOTklORxACEhYKElJVTl9TVEFUVVNfV0FJVElORxADEhkKFVJVTl9TVEFUVVNfQ0FOQ0VMTElORxAEEhwKGFJVTl9TVEFUVVNfUkVQQUlSX05FRURFRBAFEhgKFFJVTl9TVEFUVVNfQ09NUExFVEVEEAYSFQoRUlVOX1NUQVRVU19GQUlMRUQQBxIYChRSVU5fU1RBVFVTX0NBTkNFTExFRBAIEhMKD1JVTl9TVEFUVVNfSEVMRBAJKrcDCgpTdG9wUmVhc29uEhsKF1NUT1BfUkVBU09OX1VOU1BFQ0lGSUVEEAASGAoUU1RPUF9SRUFTT05fRU5EX1RVUk4QARIaChZTVE9QX1JFQVNPTl9NQVhfVE9LRU5TEAISHgoaU1RPUF9SRUFTT05fQ09OVEVOVF9GSUxURVIQAxIaChZTVE9QX1JFQVNPTl9NQVhfUk9VTkRTEAQSHgoaU1RPUF9SRUFTT05fTUFYX1RPT0xfQ0FMTFMQBRIgChxTVE9QX1JFQVNPTl9QUk9WSURFUl9GQUlMVVJFEAYSGQoVU1RPUF9SRUFTT05fQ0FOQ0VMTEVEEAcSGAoUU1RPUF9SRUFTT05fSU5URVJOQUwQCBIeChpTVE9QX1JFQVNPTl9FRkZFQ1RfVU5LTk9XThAMEiAKHFNUT1BfUkVBU09OX1BPTElDWV9JTlRFUlJVUFQQFBIdChlTVE9QX1JFQVNPTl9QT0xJQ1lfREVOSUVEEBUSIAocU1RPUF9SRUFTT05fQVBQUk9WQUxfQUJPUlRFRBAYEiAKHFNUT1BfUkVBU09OX0FQUFJPVkFMX0VYUElSRUQQGSpICgZPbkJ1c3kSFwoTT05fQlVTWV9VTlNQRUNJRklFRBAAEhEKDU9OX0JVU1lfQUxMT1cQARISCg5PTl9CVVNZX1JFSkVDVBACKrABCghXYWl0S2luZBIZChVXQUlUX0tJTkRfVU5TUEVDSUZJRUQQABIWChJXQUlUX0tJTkRfRVhFQ1VUT1IQARIUChBXQUlUX0tJTkRfUkVQQUlSEAISFgoSV0FJVF9LSU5EX1BST1ZJREVSEAMSFQoRV0FJVF9LSU5EX1JFTEVBU0UQBBIUChBXQUlUX0tJTkRfUE9MSUNZEAUSFgoSV0FJVF9LSU5EX0FQUFJPVkFMEAgqlgEKC0VmZmVjdFN0YXRlEhwKGEVGRkVDVF9TVEFURV9VTlNQRUNJRklFRBAAEhcKE0VGRkVDVF9TVEFURV9RVUVVRUQQARIYChRFRkZFQ1RfU1RBVEVfUlVOTklORxACEhgKFEVGRkVDVF9TVEFURV9VTktOT1dOEAMSHAoYRUZGRUNUX1NUQVRFX1JFQ09OQ0lMSU5HEAQqigEKClJlc29sdXRpb24SGgoWUkVTT0xVVElPTl9VTlNQRUNJRklFRBAAEhcKE1JFU09MVVRJT05fSEFQUEVORUQQARIYChRSRVNPTFVUSU9OX1RSWV9BR0FJThACEhUKEVJFU09MVVRJT05fRkFJTEVEEAMSFgoSUkVTT0xVVElPTl9FTkRfUlVOEARCawoQZGV2LnJ1bndyaWdodC52MVABWkZnaXRodWIuY29tL3J1bndyaWdodC9ydW53cmlnaHQvY2xpZW50cy9nby9nZW4vcnVud3JpZ2h0L3YxO3J1bndyaWdodHYxqgIMUnVud3JpZ2h0LlYxYgZwcm90bzM", [file_google_protobuf_timestamp, file_runwright_v1_approval, file_runwright_v1_content, file_runwright_v1_error, file_runwright_v1_package]);
 
 /**
  * What somebody asks an agent to do.
@@ -334,6 +336,13 @@ export type RunSnapshot = Message<"runwright.v1.RunSnapshot"> & {
    * @generated from field: bool done = 47;
    */
   done: boolean;
+
+  /**
+   * What waits for somebody to decide; see ApprovalService.
+   *
+   * @generated from field: repeated runwright.v1.PendingApproval pending_approvals = 48;
+   */
+  pendingApprovals: PendingApproval[];
 };
 
 /**
@@ -342,6 +351,76 @@ export type RunSnapshot = Message<"runwright.v1.RunSnapshot"> & {
  */
 export const RunSnapshotSchema: GenMessage<RunSnapshot> = /*@__PURE__*/
   messageDesc(file_runwright_v1_run, 2);
+
+/**
+ * An approval that nobody has decided on yet.
+ *
+ * @generated from message runwright.v1.PendingApproval
+ */
+export type PendingApproval = Message<"runwright.v1.PendingApproval"> & {
+  /**
+   * Its id: what DecideApproval takes.
+   *
+   * @generated from field: string approval_id = 1;
+   */
+  approvalId: string;
+
+  /**
+   * The call.
+   *
+   * @generated from field: string effect_id = 2;
+   */
+  effectId: string;
+
+  /**
+   * Its tool.
+   *
+   * @generated from field: string tool = 3;
+   */
+  tool: string;
+
+  /**
+   * Its arguments, by reference.
+   *
+   * @generated from field: runwright.v1.ContentRef arguments = 4;
+   */
+  arguments?: ContentRef | undefined;
+
+  /**
+   * What is approved, see `Approval.digest`.
+   *
+   * @generated from field: string digest = 5;
+   */
+  digest: string;
+
+  /**
+   * Whose turn it is to decide, and until when.
+   *
+   * @generated from field: runwright.v1.ApproverSet approvers = 6;
+   */
+  approvers?: ApproverSet | undefined;
+
+  /**
+   * When it was asked for.
+   *
+   * @generated from field: google.protobuf.Timestamp requested_at = 7;
+   */
+  requestedAt?: Timestamp | undefined;
+
+  /**
+   * From when on nobody may decide any more.
+   *
+   * @generated from field: google.protobuf.Timestamp expires_at = 8;
+   */
+  expiresAt?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message runwright.v1.PendingApproval.
+ * Use `create(PendingApprovalSchema)` to create a new message.
+ */
+export const PendingApprovalSchema: GenMessage<PendingApproval> = /*@__PURE__*/
+  messageDesc(file_runwright_v1_run, 3);
 
 /**
  * What a run waits for.
@@ -365,8 +444,8 @@ export type WaitingOn = Message<"runwright.v1.WaitingOn"> & {
   effectId: string;
 
   /**
-   * What is awaited: an executor's name, a provider adapter and its model, or
-   * the reason for which a run is held.
+   * What is awaited: an executor's name, a provider adapter and its model, the
+   * approval's id inside the run, or the reason for which a run is held.
    *
    * @generated from field: string subject = 3;
    */
@@ -392,7 +471,7 @@ export type WaitingOn = Message<"runwright.v1.WaitingOn"> & {
  * Use `create(WaitingOnSchema)` to create a new message.
  */
 export const WaitingOnSchema: GenMessage<WaitingOn> = /*@__PURE__*/
-  messageDesc(file_runwright_v1_run, 3);
+  messageDesc(file_runwright_v1_run, 4);
 
 /**
  * What a run used.
@@ -434,7 +513,7 @@ export type Usage = Message<"runwright.v1.Usage"> & {
  * Use `create(UsageSchema)` to create a new message.
  */
 export const UsageSchema: GenMessage<Usage> = /*@__PURE__*/
-  messageDesc(file_runwright_v1_run, 4);
+  messageDesc(file_runwright_v1_run, 5);
 
 /**
  * An externally visible act without a result on record.
@@ -490,7 +569,7 @@ export type OpenEffect = Message<"runwright.v1.OpenEffect"> & {
  * Use `create(OpenEffectSchema)` to create a new message.
  */
 export const OpenEffectSchema: GenMessage<OpenEffect> = /*@__PURE__*/
-  messageDesc(file_runwright_v1_run, 5);
+  messageDesc(file_runwright_v1_run, 6);
 
 /**
  * A decision about a call of unknown outcome, as it is on record.
@@ -553,7 +632,7 @@ export type EffectResolution = Message<"runwright.v1.EffectResolution"> & {
  * Use `create(EffectResolutionSchema)` to create a new message.
  */
 export const EffectResolutionSchema: GenMessage<EffectResolution> = /*@__PURE__*/
-  messageDesc(file_runwright_v1_run, 6);
+  messageDesc(file_runwright_v1_run, 7);
 
 /**
  * Which of the executors of a name an attempt was sent to.
@@ -588,7 +667,7 @@ export type ExecutorIdentity = Message<"runwright.v1.ExecutorIdentity"> & {
  * Use `create(ExecutorIdentitySchema)` to create a new message.
  */
 export const ExecutorIdentitySchema: GenMessage<ExecutorIdentity> = /*@__PURE__*/
-  messageDesc(file_runwright_v1_run, 7);
+  messageDesc(file_runwright_v1_run, 8);
 
 /**
  * Where a run stands.
@@ -759,6 +838,20 @@ export enum StopReason {
    * @generated from enum value: STOP_REASON_POLICY_DENIED = 21;
    */
   POLICY_DENIED = 21,
+
+  /**
+   * Somebody who was asked to approve a call ended the run instead.
+   *
+   * @generated from enum value: STOP_REASON_APPROVAL_ABORTED = 24;
+   */
+  APPROVAL_ABORTED = 24,
+
+  /**
+   * Nobody decided on a call in time, and its approval says that the run ends then.
+   *
+   * @generated from enum value: STOP_REASON_APPROVAL_EXPIRED = 25;
+   */
+  APPROVAL_EXPIRED = 25,
 }
 
 /**
@@ -849,6 +942,13 @@ export enum WaitKind {
    * @generated from enum value: WAIT_KIND_POLICY = 5;
    */
   POLICY = 5,
+
+  /**
+   * Somebody who approves a call, or does not.
+   *
+   * @generated from enum value: WAIT_KIND_APPROVAL = 8;
+   */
+  APPROVAL = 8,
 }
 
 /**
@@ -871,7 +971,7 @@ export enum EffectState {
   UNSPECIFIED = 0,
 
   /**
-   * Asked for and allowed and not started, or to be tried again.
+   * Asked for and not started, or to be tried again.
    *
    * @generated from enum value: EFFECT_STATE_QUEUED = 1;
    */

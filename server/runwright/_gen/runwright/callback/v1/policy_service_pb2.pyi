@@ -238,7 +238,9 @@ class DecideResponse(message.Message):
     subject_digest: builtins.str
     """The digest that was asked about. Another one, or none, is no answer: denied."""
     verdict: policy_pb2.PolicyVerdict.ValueType
-    """What is said. ASK is denied while nobody can approve."""
+    """What is said. ASK: somebody is to approve the call; of anything else than a
+    call it is denied.
+    """
     code: builtins.str
     """The code of the decision, for the record: a lower-case letter, then up to 63
     lower-case letters, digits, `_ . -`. Empty: `remote.allow`, and so on.

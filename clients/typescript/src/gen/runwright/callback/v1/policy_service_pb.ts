@@ -269,7 +269,8 @@ export type DecideResponse = Message<"runwright.callback.v1.DecideResponse"> & {
   subjectDigest: string;
 
   /**
-   * What is said. ASK is denied while nobody can approve.
+   * What is said. ASK: somebody is to approve the call; of anything else than a
+   * call it is denied.
    *
    * @generated from field: runwright.v1.PolicyVerdict verdict = 2;
    */

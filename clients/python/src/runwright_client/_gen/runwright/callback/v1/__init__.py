@@ -394,7 +394,8 @@ class DecideResponse(betterproto2.Message):
         2, betterproto2.TYPE_ENUM, default_factory=lambda: __v1__.PolicyVerdict(0)
     )
     """
-    What is said. ASK is denied while nobody can approve.
+    What is said. ASK: somebody is to approve the call; of anything else than a
+    call it is denied.
     """
 
     code: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)

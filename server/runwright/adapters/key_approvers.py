@@ -1,0 +1,49 @@
+"""Approvers by the keys of the server, and by what the operator says of executors' names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Protocol
+
+from runwright.core.approvals import ApprovalSeparation, ApproverSet
+from runwright.core.executor_names import ExecutorNames
+from runwright.core.ids import Namespace
+from runwright.core.principal import Principal, Role
+
+_DECIDES, _PERFORMS = frozenset({Role.APPROVER}), frozenset({Role.EXECUTOR})
+
+
+class KnownPrincipals(Protocol):
+    """Where everybody is known who has a credential that holds; the keys file."""
+
+    def principals(self) -> Iterable[Principal]:
+        """Everybody, of all namespaces, as of now."""
+
+
+class KeyApprovers:
+    """Decisions are for those with role approver; what else a package asks for comes on top."""
+
+    separation = ApprovalSeparation.ENFORCED
+
+    def __init__(self, known: KnownPrincipals, names: ExecutorNames) -> None:
+        self._known = known
+        self._names = names
+
+    def is_somebody(self, namespace: Namespace, sets: Sequence[ApproverSet], *, but: str = "") -> bool:
+        """See the port."""
+        return any(
+            who.namespace == namespace and who.name != but and who.has_any(_DECIDES) and _is_in(who, sets)
+            for who in self._known.principals()
+        )
+
+    def may_perform(self, who: Principal, executor: str) -> bool:
+        """Whoever the name belongs to; of a name that belongs to nobody, whoever may register executors at all."""
+        owners = self._names.principals(who.namespace, executor)
+        if who.name == self._names.configured.get(executor):
+            return True
+        return who.has_any(_PERFORMS) and (not owners or who.name in owners)
+
+
+def _is_in(who: Principal, sets: Sequence[ApproverSet]) -> bool:
+    roles = [role.value for role in who.roles]
+    return any(each.has(who.name, roles) for each in sets)

@@ -1,0 +1,109 @@
+"""An approval as lines for people. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from runwright._gen.runwright.v1 import approval_pb2, event_pb2
+from runwright.cli import names, sanitize
+from runwright.cli.outcome import shown
+from runwright.wire.snapshots import inline_bytes
+
+_NOT_ENFORCED = "this server has no keys: everybody may decide, also whoever asks and whoever performs"
+
+
+def ls_line(approval: approval_pb2.Approval) -> str:
+    """An approval in one line: which, where it stands, what for, and who decides until when, or decided."""
+    call = f"{approval.tool} {approval.effect_id}"
+    risk = f", risk {approval.risk}" if approval.risk else ""
+    state = names.approval_state(approval.state)
+    if approval.state == approval_pb2.APPROVAL_STATE_PENDING:
+        current = approval.sets[approval.current_set]
+        ends = f"; {approvers(current)} until {names.clock(current.until)}"
+    elif approval.HasField("decision"):
+        ends = f"; by {approval.decision.decided_by} at {names.clock(approval.closed_at)}"
+    else:
+        ends = f" at {names.clock(approval.closed_at)}"
+    return sanitize.line(f"{approval.approval_id} {state}: {call}{risk}, agent {approval.agent_id}{ends}")
+
+
+def approval_lines(approval: approval_pb2.Approval) -> list[str]:
+    """Everything that a decision rests on, one fact a line; the arguments last, exactly as they would be sent."""
+    lines = [f"{name:<10} {sanitize.line(value, most=None)}" for name, value in _facts(approval) if value]
+    if approval.HasField("arguments_content"):
+        lines += ["arguments", _arguments(approval)]
+    return lines
+
+
+def approvers(one: approval_pb2.ApproverSet) -> str:
+    """An approver set in words."""
+    return ", ".join([*(f"role {role}" for role in one.roles), *one.principals])
+
+
+def _facts(approval: approval_pb2.Approval) -> Iterator[tuple[str, str]]:
+    risk = f", risk {approval.risk}" if approval.risk else ""
+    yield "approval", approval.approval_id
+    yield "state", names.approval_state(approval.state)
+    yield "call", f"{approval.effect_id} {approval.tool}, executor {approval.executor}{risk}"
+    session = f", session {approval.session_id}" if approval.session_id else ""
+    yield "run", f"{approval.run_id} of agent {approval.agent_id}, started by {approval.started_by}{session}"
+    name = approval.approval or "as built in"
+    yield "asked by", f"{approval.rule or approval.policy_ref} ({approval.code}, {approval.decider}), approval {name}"
+    yield "says", approval.message
+    if approval.tainted:
+        yield "tainted", "the model had seen what a tool marked untrusted answered when it asked for this"
+    yield "asked at", names.clock(approval.requested_at)
+    for index, each in enumerate(approval.sets):
+        is_current = index == approval.current_set and approval.state == approval_pb2.APPROVAL_STATE_PENDING
+        turn = " (their turn now)" if is_current else ""
+        yield "approvers", f"{approvers(each)} until {names.clock(each.until)}{turn}"
+    then = "the run ends" if approval.on_expiry == approval_pb2.APPROVAL_EXPIRY_ABORT_RUN else "the model is told"
+    yield "expires", f"{names.clock(approval.expires_at)}; then {then}"
+    if approval.four_eyes:
+        yield "four eyes", f"not {approval.started_by}, who started the run"
+    if approval.separation == approval_pb2.APPROVAL_SEPARATION_NOT_ENFORCED:
+        yield "separation", f"NOT ENFORCED: {_NOT_ENFORCED}"
+    if approval.HasField("decision"):
+        made = approval.decision
+        behalf = f" on behalf of {made.on_behalf_of}" if made.on_behalf_of else ""
+        yield (
+            "decision",
+            f"{names.approval_verdict(made.verdict)} by {made.decided_by}{behalf}, {names.clock(made.time)}",
+        )
+        yield "  message", made.message
+        yield "  note", made.note
+    elif approval.HasField("closed_at"):
+        yield "closed", names.clock(approval.closed_at)
+    yield "digest", approval.digest
+
+
+def _arguments(approval: approval_pb2.Approval) -> str:
+    content = approval.arguments_content
+    if content.omitted:
+        run, digest = approval.run_id, content.ref.digest
+        return f"({content.ref.size} bytes, too many to show; in `runwright export {run}` as {digest})"
+    return shown(inline_bytes(content))
+
+
+def approval_event(event: event_pb2.Event) -> str:
+    """What an event says of the approval of its call."""
+    match event.WhichOneof("body"):
+        case "approval_requested":
+            asked = event.approval_requested
+            first = asked.sets[0] if asked.sets else approval_pb2.ApproverSet()
+            said = f": {asked.message}" if asked.message else ""
+            return f"waits for {asked.approval_id} by {approvers(first)}, until {names.clock(asked.expires_at)}{said}"
+        case "approval_decided":
+            made = event.approval_decided
+            said = "; ".join(part for part in (made.message, made.note) if part)
+            behalf = f" on behalf of {made.on_behalf_of}" if made.on_behalf_of else ""
+            verdict = names.approval_verdict(made.verdict)
+            return f"{made.approval_id}: {verdict} by {made.decided_by}{behalf}{f': {said}' if said else ''}"
+        case "approval_expired":
+            return f"{event.approval_expired.approval_id} expired: nobody decided in time"
+        case "approval_withdrawn":
+            return f"{event.approval_withdrawn.approval_id} withdrawn: there is nothing to decide any more"
+        case "approval_superseded":
+            return f"{event.approval_superseded.approval_id} counts no more: the policies ask for another one"
+        case _:
+            return f"{event.approval_escalated.approval_id}: it is the turn of the next approvers"

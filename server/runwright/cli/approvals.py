@@ -1,0 +1,286 @@
+"""`runwright approvals`: what waits for somebody to decide, and the decisions."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from enum import StrEnum
+from hashlib import sha256
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from runwright import files
+from runwright._gen.runwright.v1 import approval_pb2
+from runwright._gen.runwright.v1 import approval_service_pb2 as pb
+from runwright.cli import names, sanitize
+from runwright.cli.approval_text import approval_lines, ls_line
+from runwright.cli.client import Client
+from runwright.cli.errors import Problem
+from runwright.cli.follow import delay
+from runwright.cli.output import (
+    Format,
+    FormatOption,
+    ListFormat,
+    ListFormatOption,
+    RunFormat,
+    RunFormatOption,
+    print_json,
+    print_json_line,
+    print_yaml,
+)
+from runwright.core.approval_requests import MAX_RESPONSE_BYTES
+
+app = typer.Typer(
+    name="approvals",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    help="Calls that wait for somebody to decide: ls, show, approve, deny, respond, abort, watch.",
+)
+
+ApprovalArgument = Annotated[str, typer.Argument(metavar="APPROVAL", help="Its id, such as first/a1.1.1.")]
+NoteOption = Annotated[str, typer.Option(metavar="TEXT", help="For the record only.")]
+BehalfOption = Annotated[
+    str, typer.Option("--on-behalf-of", metavar="WHO", help="For the record: no authority comes of it.")
+]
+DigestOption = Annotated[
+    str, typer.Option(metavar="DIGEST", help="What was looked at. [default: what is shown by this command]")
+]
+
+
+class StateOption(StrEnum):
+    """Where approvals stand."""
+
+    PENDING = "pending"
+    APPROVED = "approved"
+    DENIED = "denied"
+    EXPIRED = "expired"
+    WITHDRAWN = "withdrawn"
+    SUPERSEDED = "superseded"
+    RESPONDED = "responded"
+    ABORTED = "aborted"
+
+
+@app.command("ls")
+def ls(
+    context: typer.Context,
+    state: Annotated[
+        list[StateOption] | None, typer.Option(help="Standing there; may be repeated. [default: pending]")
+    ] = None,
+    mine: Annotated[bool, typer.Option("--mine", help="Those that this key may decide on now.")] = False,
+    agent: Annotated[str, typer.Option(metavar="AGENT", help="Of this agent.")] = "",
+    tool: Annotated[str, typer.Option(metavar="TOOL", help="Of calls of this tool.")] = "",
+    run: Annotated[str, typer.Option(metavar="RUN", help="Of this run.")] = "",
+    limit: Annotated[int, typer.Option(min=1, metavar="COUNT", help="At most so many.")] = 50,
+    output: ListFormatOption = ListFormat.TABLE,
+) -> None:
+    """Lists what waits for somebody to decide, the oldest first.
+
+    With --state it lists what was decided or ended otherwise, the newest first. With
+    -o json and -o yaml it prints one ListApprovalsResponse.
+
+    \b
+    Example:
+      runwright approvals ls --mine
+      runwright approvals ls --state denied --state expired
+    """
+    states = [approval_pb2.ApprovalState.Value(f"APPROVAL_STATE_{each.name}") for each in state or ()]
+    wanted = pb.ListApprovalsRequest(states=states, mine=mine, agent_id=agent, tool=tool, run_id=run)
+    listed = pb.ListApprovalsResponse()
+    for page in Client.of(context).approvals(wanted, limit):
+        listed.approvals.extend(page.approvals)
+        listed.next_page_token = page.next_page_token
+    match output:
+        case ListFormat.JSON:
+            print_json(listed)
+        case ListFormat.YAML:
+            print_yaml(listed)
+        case ListFormat.NAME:
+            for approval in listed.approvals:
+                print(sanitize.line(approval.approval_id))
+        case ListFormat.TABLE:
+            for approval in listed.approvals:
+                print(ls_line(approval))
+            if listed.next_page_token:
+                typer.echo(f"There may be more; ask for them with --limit above {limit}.", err=True)
+
+
+@app.command("show")
+def show(context: typer.Context, approval: ApprovalArgument, output: RunFormatOption = RunFormat.TEXT) -> None:
+    """Shows an approval with exactly what would run.
+
+    \b
+    Example:
+      runwright approvals show first/a1.1.1
+    """
+    found = Client.of(context).approval(approval).approval
+    match output:
+        case RunFormat.JSON:
+            print_json(found)
+        case RunFormat.YAML:
+            print_yaml(found)
+        case RunFormat.NAME:
+            print(sanitize.line(found.approval_id))
+        case RunFormat.TEXT:
+            print("\n".join(approval_lines(found)))
+
+
+@app.command("approve")
+def approve(
+    context: typer.Context,
+    approval: ApprovalArgument,
+    note: NoteOption = "",
+    on_behalf_of: BehalfOption = "",
+    digest: DigestOption = "",
+    output: FormatOption = Format.TEXT,
+) -> None:
+    """Has the call made, with exactly the arguments that are shown.
+
+    It shows what it approves first. Only one decision is taken; it is on record with
+    who made it. The same words once more change nothing. It takes the role approver.
+
+    \b
+    Example:
+      runwright approvals approve first/a1.1.1 --note "ticket 7"
+    """
+    decision = pb.DecisionRequest(note=note, on_behalf_of=on_behalf_of, digest=digest)
+    _decide(context, approval, approval_pb2.APPROVAL_VERDICT_APPROVE, decision, output)
+
+
+@app.command("deny")
+def deny(
+    context: typer.Context,
+    approval: ApprovalArgument,
+    tell: Annotated[str, typer.Option(metavar="TEXT", help="What the model is told of it.")] = "",
+    note: NoteOption = "",
+    on_behalf_of: BehalfOption = "",
+    digest: DigestOption = "",
+    output: FormatOption = Format.TEXT,
+) -> None:
+    """Has the call not made; the model is told so, and the run goes on.
+
+    \b
+    Example:
+      runwright approvals deny first/a1.1.1 --tell "not on a Friday"
+    """
+    decision = pb.DecisionRequest(message=tell, note=note, on_behalf_of=on_behalf_of, digest=digest)
+    _decide(context, approval, approval_pb2.APPROVAL_VERDICT_DENY, decision, output)
+
+
+@app.command("respond")
+def respond(
+    context: typer.Context,
+    approval: ApprovalArgument,
+    tell: Annotated[str, typer.Option(metavar="TEXT", help="The result of the call: TEXT, or what is in @FILE.")],
+    note: NoteOption = "",
+    on_behalf_of: BehalfOption = "",
+    digest: DigestOption = "",
+    output: FormatOption = Format.TEXT,
+) -> None:
+    """Answers in place of the tool: the call is not made, and TEXT is its result.
+
+    \b
+    Example:
+      runwright approvals respond first/a1.1.1 --tell "I sent it myself."
+    """
+    decision = pb.DecisionRequest(message=_read(tell), note=note, on_behalf_of=on_behalf_of, digest=digest)
+    _decide(context, approval, approval_pb2.APPROVAL_VERDICT_RESPOND, decision, output)
+
+
+@app.command("abort")
+def abort(
+    context: typer.Context,
+    approval: ApprovalArgument,
+    note: NoteOption = "",
+    on_behalf_of: BehalfOption = "",
+    digest: DigestOption = "",
+    output: FormatOption = Format.TEXT,
+) -> None:
+    """Has the call not made, and ends the run as failed.
+
+    \b
+    Example:
+      runwright approvals abort first/a1.1.1 --note "the agent has gone astray"
+    """
+    decision = pb.DecisionRequest(note=note, on_behalf_of=on_behalf_of, digest=digest)
+    _decide(context, approval, approval_pb2.APPROVAL_VERDICT_ABORT_RUN, decision, output)
+
+
+@app.command("watch")
+def watch(
+    context: typer.Context,
+    mine: Annotated[bool, typer.Option("--mine", help="Those of whose approver sets this key is in one.")] = False,
+    cursor: Annotated[str, typer.Option("--from", metavar="CURSOR", help="Go on after this cursor.")] = "",
+    output: FormatOption = Format.TEXT,
+) -> None:
+    """Prints what is pending, then each approval when something becomes of it.
+
+    Goes on over lost connections. Ctrl-C leaves. With -o json it prints one
+    WatchApprovalsResponse a line.
+
+    \b
+    Example:
+      runwright approvals watch --mine
+    """
+    try:
+        for update in _updates(Client.of(context), cursor, mine=mine):
+            if output is Format.JSON:
+                print_json_line(update)
+            elif update.HasField("approval"):
+                print(ls_line(update.approval), flush=True)
+    except KeyboardInterrupt:
+        raise typer.Exit(0) from None
+
+
+def _updates(client: Client, cursor: str, *, mine: bool) -> Iterator[pb.WatchApprovalsResponse]:
+    """Updates without end; after a failure that passes, from the last cursor."""
+    failures, is_connected = 0, False
+    while True:
+        try:
+            for update in client.watch_approvals(pb.WatchApprovalsRequest(after_cursor=cursor, mine=mine)):
+                is_connected, failures, cursor = True, 0, update.cursor
+                yield update
+            return
+        except Problem as problem:
+            if not (is_connected and problem.passing):
+                raise
+            if failures == 0:
+                message = f"connection lost ({problem.reason}); reconnecting from the last cursor"
+                print(message, file=sys.stderr, flush=True)
+        time.sleep(delay(failures))
+        failures += 1
+
+
+def _decide(
+    context: typer.Context, approval_id: str, verdict: int, decision: pb.DecisionRequest, output: Format
+) -> None:
+    """Shows what is decided on, decides, and says what stands."""
+    client = Client.of(context)
+    if not decision.digest:
+        shown = client.approval(approval_id).approval
+        decision.digest = shown.digest
+        if output is Format.TEXT:
+            print("\n".join(approval_lines(shown)))
+    decision.approval_id = approval_id
+    decision.verdict = approval_pb2.ApprovalVerdict.ValueType(verdict)
+    # Made of all the words: whoever is not answered sends the same again.
+    decision.request_id = f"cli-{sha256(decision.SerializeToString(deterministic=True)).hexdigest()[:32]}"
+    response = client.decide(decision)
+    if output is Format.JSON:
+        print_json(response)
+        return
+    made = response.approval.decision
+    when = "" if response.decided else f", since {names.clock(made.time)}"
+    word = names.approval_state(response.approval.state)
+    print(sanitize.line(f"{approval_id} is {word}, by {made.decided_by}{when}"))
+
+
+def _read(tell: str) -> str:
+    if not tell.startswith("@"):
+        return tell
+    try:
+        return files.read_file(Path(tell[1:]), MAX_RESPONSE_BYTES).decode("utf-8", "replace")
+    except files.UnreadableFileError as error:
+        raise typer.BadParameter(f"{error.message}. {error.remedy}", param_hint="--tell") from None

@@ -1,0 +1,69 @@
+"""What is said of approvals that did not lead to what was asked for: to whoever decides, and of runs that end of it."""
+
+from __future__ import annotations
+
+from runwright.core.approval_rows import ApprovalOutcome, RequestedApproval
+from runwright.core.approvals import ApprovalState, ApproverSet, NotAllowed
+from runwright.core.errors import AgentError, ErrorReason, Failure
+from runwright.core.ids import RunKey
+from runwright.core.units import Micros, time_text
+
+
+def approval_aborted(run: RunKey, approval_id: str, by: str, note: str) -> Failure:
+    """Somebody who was asked ended the run."""
+    said = f": {note}" if note else ""
+    metadata = (("approval_id", f"{run.run_id}/{approval_id}"), ("decided_by", by))
+    return Failure(
+        ErrorReason.APPROVAL_ABORTED, f"{by} was asked to approve a call, and ended the run{said}.", metadata
+    )
+
+
+def approval_expired(run: RunKey, approval_id: str, expires_at: Micros) -> Failure:
+    """Nobody decided in time, and the run ends."""
+    at = time_text(expires_at)
+    metadata = (("approval_id", f"{run.run_id}/{approval_id}"), ("expires_at", at))
+    return Failure(ErrorReason.APPROVAL_EXPIRED, f"Nobody decided on a call before {at}; the run ends then.", metadata)
+
+
+def no_approval(approval_id: str) -> AgentError:
+    """There is none of that id, or it is not to be seen: the same answer."""
+    message = f"There is no approval {approval_id}, or it is not yours to see."
+    return AgentError(ErrorReason.APPROVAL_NOT_FOUND, message, metadata={"approval_id": approval_id})
+
+
+def already_closed(asked: RequestedApproval, outcome: ApprovalOutcome) -> AgentError:
+    """Nothing is to be decided any more: who decided what, or why nobody will."""
+    named = {"approval_id": asked.id}
+    if outcome.state is ApprovalState.EXPIRED:
+        at = time_text(asked.expires_at)
+        return AgentError(
+            ErrorReason.APPROVAL_EXPIRED,
+            f"Approval {asked.id} expired at {at}; nobody had decided.",
+            metadata={**named, "expires_at": at},
+        )
+    if outcome.verdict is None:
+        message = f"Approval {asked.id} was withdrawn: the run ends or has ended."
+        return AgentError(ErrorReason.APPROVAL_WITHDRAWN, message, metadata={**named, "state": outcome.state.name})
+    at, by, verdict = time_text(outcome.at), outcome.decided_by, outcome.verdict.name
+    metadata = {**named, "verdict": verdict, "decided_by": by, "decided_at": at, "request_id": outcome.request_id}
+    message = f"Approval {asked.id} was decided by {by} at {at}: {verdict}."
+    return AgentError(ErrorReason.APPROVAL_ALREADY_DECIDED, message, metadata=metadata)
+
+
+def digest_mismatch(asked: RequestedApproval) -> AgentError:
+    """Something else was looked at than what would run."""
+    message = f"What is pending as {asked.id} is not what was looked at; its digest is {asked.digest}."
+    metadata = {"approval_id": asked.id, "digest": asked.digest}
+    return AgentError(ErrorReason.APPROVAL_DIGEST_MISMATCH, message, metadata=metadata)
+
+
+def approver_not_allowed(asked: RequestedApproval, why: NotAllowed, current: ApproverSet) -> AgentError:
+    """Whoever decides must not."""
+    said = {
+        NotAllowed.APPROVER_SET: f"it is the turn of {current}, and of nobody else",
+        NotAllowed.EXECUTOR: f"whoever may serve executor {asked.executor} does not approve what it performs",
+        NotAllowed.FOUR_EYES: "whoever started the run does not approve its calls",
+    }
+    metadata = {"approval_id": asked.id, "rule": why.value}
+    message = f"Approval {asked.id} is not yours to decide now: {said[why]}."
+    return AgentError(ErrorReason.APPROVER_NOT_ALLOWED, message, metadata=metadata)

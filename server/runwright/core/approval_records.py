@@ -1,0 +1,97 @@
+"""What the journal remembers of approvals: a part of `core/records.py`."""
+
+from __future__ import annotations
+
+from runwright.core.approvals import (
+    ApprovalExpiry,
+    ApprovalKind,
+    ApprovalSeparation,
+    ApprovalVerdict,
+    ApproverSet,
+)
+from runwright.core.content import ContentRef
+from runwright.core.ids import EffectId
+from runwright.core.record import Record
+from runwright.core.units import Micros
+
+
+class ApprovalRequested(Record, frozen=True):
+    """Somebody is asked to decide on a call. Everything a decision rests on is here."""
+
+    call_id: EffectId
+    approval_id: str
+    kind: ApprovalKind
+    tool: str
+    executor: str
+    risk: str
+    arguments: ContentRef
+    digest: str
+    schema_digest: str
+    approval: str
+    policy_ref: str
+    rule: str
+    code: str
+    decider: str
+    message: str
+    tainted: bool
+    sets: tuple[ApproverSet, ...]
+    expires_at: Micros
+    on_expiry: ApprovalExpiry
+    four_eyes: bool
+
+
+class ApprovalDecided(Record, frozen=True):
+    """Somebody decided. What follows from it stands right after it, in the same append."""
+
+    call_id: EffectId
+    approval_id: str
+    tool: str
+    requested_at: Micros
+    digest: str
+    verdict: ApprovalVerdict
+    decided_by: str
+    message: str
+    note: str
+    on_behalf_of: str
+    request_id: str
+    request_digest: str
+    separation: ApprovalSeparation
+
+
+class ApprovalExpired(Record, frozen=True):
+    """Nobody decided in time. What follows from it stands right after it, in the same append."""
+
+    call_id: EffectId
+    approval_id: str
+    tool: str
+    requested_at: Micros
+    expires_at: Micros
+    on_expiry: ApprovalExpiry
+
+
+class ApprovalWithdrawn(Record, frozen=True):
+    """There is nothing to decide any more, because the run is ending."""
+
+    call_id: EffectId
+    approval_id: str
+    tool: str
+    requested_at: Micros
+
+
+class ApprovalSuperseded(Record, frozen=True):
+    """An approval that was given and not used counts no more: the policies ask for another one."""
+
+    call_id: EffectId
+    approval_id: str
+    tool: str
+    requested_at: Micros
+
+
+class ApprovalEscalated(Record, frozen=True):
+    """It is the turn of the next approver set; `current_set` counts them from 0."""
+
+    call_id: EffectId
+    approval_id: str
+    tool: str
+    requested_at: Micros
+    current_set: int

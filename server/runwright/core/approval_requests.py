@@ -1,0 +1,146 @@
+"""A request to decide on an approval: its rules, and what makes two requests the same; and what lists are asked for."""
+
+from __future__ import annotations
+
+import re
+
+from msgspec import Struct
+from pydantic import JsonValue
+
+from runwright.core.approval_rows import ApprovalOutcome, RequestedApproval
+from runwright.core.approvals import ApprovalSeparation, ApprovalState, ApprovalVerdict
+from runwright.core.content import INLINE_LIMIT_BYTES, digest
+from runwright.core.errors import invalid_request
+from runwright.core.fingerprint import canonical_json
+from runwright.core.ids import CALL_EFFECT, EffectId, RunId, check_caller_id, effect_id, parse_effect_id
+from runwright.core.units import Micros
+
+MAX_MESSAGE_BYTES = 1024  # of what the model is told of a denial
+MAX_NOTE_BYTES = 1024
+MAX_BEHALF_BYTES = 256
+MAX_RESPONSE_BYTES = INLINE_LIMIT_BYTES
+MAX_BATCH = 100
+_APPROVAL = re.compile(r"a[1-9][0-9]{0,8}\.[1-9][0-9]{0,8}\.[1-9][0-9]{0,8}\Z")
+_DIGEST = re.compile(r"sha256:[A-Za-z0-9.-]{1,64}:[0-9a-f]{64}\Z")
+
+
+class ApprovalName(Struct, frozen=True):
+    """What the id of an approval says: the run, the approval inside it, and the call that it is about."""
+
+    run_id: RunId
+    approval_id: str
+    call_id: EffectId
+
+    @classmethod
+    def parse(cls, text: str) -> ApprovalName:
+        """Of `RUN/aN.N.N`. Raises INVALID_REQUEST."""
+        run_id, _, own = text.rpartition("/")
+        if not _APPROVAL.match(own):
+            remedy = "`runwright approvals ls` shows them."
+            raise invalid_request("approval_id", "an approval's id, such as run-1/a1.1.1", remedy)
+        numbers = parse_effect_id(EffectId(own)).numbers
+        return cls(RunId(check_caller_id("approval_id", run_id)), own, effect_id(CALL_EFFECT, *numbers[:-1]))
+
+
+class DecisionRequest(Struct, frozen=True, kw_only=True):
+    """What somebody decides. `message` is what the model is told of a denial, and the result that a response is.
+
+    Checked by `check`, not by the type.
+    """
+
+    approval_id: str
+    digest: str
+    verdict: ApprovalVerdict
+    request_id: str
+    message: str = ""
+    note: str = ""
+    on_behalf_of: str = ""
+
+    def check(self) -> ApprovalName:
+        """What the approval's id says. Raises INVALID_REQUEST for the first field that breaks its rule, naming it."""
+        name = ApprovalName.parse(self.approval_id)
+        if not _DIGEST.match(self.digest):
+            raise invalid_request("digest", "the digest of what was looked at", "Copy it from the approval.")
+        if not self.request_id:
+            raise invalid_request(
+                "request_id", "set", "Make one, such as a UUID, and send the same again when no answer comes."
+            )
+        check_caller_id("request_id", self.request_id)
+        said = self.verdict in (ApprovalVerdict.DENY, ApprovalVerdict.RESPOND)
+        if self.message and not said:
+            raise invalid_request("message", "empty, unless the model is told something", "Put it into `note`.")
+        responds = self.verdict is ApprovalVerdict.RESPOND
+        if responds and not self.message:
+            raise invalid_request("message", "set, for a response", "Write what the model is to get as the result.")
+        for field, value, most in (
+            ("message", self.message, MAX_RESPONSE_BYTES if responds else MAX_MESSAGE_BYTES),
+            ("note", self.note, MAX_NOTE_BYTES),
+            ("on_behalf_of", self.on_behalf_of, MAX_BEHALF_BYTES),
+        ):
+            if len(value.encode()) > most:
+                raise invalid_request(field, f"at most {most} bytes", "Shorten it.")
+        return name
+
+    def request_digest(self) -> str:
+        """What a repeated request must match: everything but its id."""
+        form: dict[str, JsonValue] = {
+            "approval_id": self.approval_id,
+            "digest": self.digest,
+            "message": self.message,
+            "note": self.note,
+            "on_behalf_of": self.on_behalf_of,
+            "verdict": self.verdict.name,
+        }
+        return digest(canonical_json(form))
+
+
+class ApprovalFilter(Struct, frozen=True, kw_only=True):
+    """Which approvals of a namespace are wanted. An empty dimension means any; without states: those that are pending.
+
+    `mine` are those that whoever asks may decide on now.
+    """
+
+    states: frozenset[ApprovalState] = frozenset()
+    mine: bool = False
+    agent_id: str = ""
+    tool: str = ""
+    risk: str = ""
+    run_id: str = ""
+    requested_before: Micros = 0
+
+    def check(self) -> None:
+        """Raises INVALID_REQUEST for states that are in two lists."""
+        if ApprovalState.PENDING in self.states and len(self.states) > 1:
+            raise invalid_request("states", "PENDING alone, or others without it", "Ask twice: they are two lists.")
+
+    @property
+    def is_of_pending(self) -> bool:
+        """True for the list of what is pending."""
+        return not self.states or ApprovalState.PENDING in self.states
+
+    def passes(self, asked: RequestedApproval) -> bool:
+        """True for an approval that is wanted, whatever became of it."""
+        return (
+            self.agent_id in ("", asked.agent_id)
+            and self.tool in ("", asked.tool)
+            and self.risk in ("", asked.risk)
+            and self.run_id in ("", asked.run_id)
+            and (not self.requested_before or asked.requested_at < self.requested_before)
+        )
+
+
+class StandingApproval(Struct, frozen=True):
+    """An approval as it stands. `current_set`: whose turn it is, or was last; `separation` is this server's now."""
+
+    asked: RequestedApproval
+    outcome: ApprovalOutcome | None
+    is_superseded: bool
+    current_set: int
+    separation: ApprovalSeparation
+
+    @property
+    def state(self) -> ApprovalState:
+        """Where it stands."""
+        if self.is_superseded:
+            return ApprovalState.SUPERSEDED
+        return self.outcome.state if self.outcome else ApprovalState.PENDING

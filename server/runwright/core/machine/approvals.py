@@ -1,0 +1,203 @@
+"""Approvals of calls: asked for at the gate, decided by somebody or by time, withdrawn when the run ends."""
+
+from __future__ import annotations
+
+from typing import assert_never
+
+from runwright.core import inputs as i
+from runwright.core import records as r
+from runwright.core.approval_rules import approval_spec
+from runwright.core.approvals import (
+    DENIED,
+    ApprovalExpiry,
+    ApprovalKind,
+    ApprovalPhase,
+    ApprovalVerdict,
+    CallApproval,
+    approval_digest,
+    approval_effect_id,
+    current_set,
+    why_not_allowed,
+)
+from runwright.core.errors import ErrorReason
+from runwright.core.ids import EffectId
+from runwright.core.machine import calls
+from runwright.core.machine.step import Step
+from runwright.core.outcomes import CallPhase, RunPhase
+from runwright.core.policy import PolicyOpinion
+from runwright.core.state import NO_POLICY, CallState
+
+
+def request(step: Step, call: CallState, opinion: PolicyOpinion) -> None:
+    """Asks for an approval of exactly this call, as the policy that asks says. The call is held by it."""
+    tool, arguments, asked = calls.spec_of(step, call), call.arguments, call.approval
+    assert arguments is not None and asked is not None, "asked for by a policy, of an open call"
+    spec, fingerprint = approval_spec(step.package.approvals, asked.name), step.state.package_fingerprint
+    step.add(
+        r.ApprovalRequested(
+            at=step.at,
+            call_id=call.call_id,
+            approval_id=approval_effect_id(call.call_id, asked.number + 1),
+            kind=ApprovalKind.TOOL_CALL,
+            tool=tool.name,
+            executor=tool.executor,
+            risk=tool.risk or "",
+            arguments=arguments,
+            digest=approval_digest(fingerprint, tool.name, tool.arguments_digest, tool.executor, arguments.digest),
+            schema_digest=tool.arguments_digest,
+            approval=asked.name,
+            policy_ref=opinion.policy_ref,
+            rule=opinion.rule,
+            code=opinion.code,
+            decider=opinion.decider,
+            message=opinion.message,
+            tainted=(call.policy or NO_POLICY).tainted,
+            sets=spec.approvers(step.at),
+            expires_at=spec.expires_at(step.at),
+            on_expiry=spec.expiry,
+            four_eyes=spec.four_eyes,
+        )
+    )
+
+
+def pending(step: Step, call_id: EffectId, approval_id: str) -> tuple[CallState, CallApproval] | None:
+    """The call whose pending approval that is, while the run goes on; None when nothing is to be decided."""
+    call = step.state.call(call_id)
+    if call is None or call.phase is not CallPhase.REQUESTED or step.state.phase is not RunPhase.RUNNING:
+        return None
+    if not call.is_pending or call.approval is None:
+        return None
+    is_it = approval_id == approval_effect_id(call_id, call.approval.number)
+    return (call, call.approval) if is_it else None
+
+
+def brought_up_to_date(step: Step, call: CallState, approval: CallApproval) -> CallApproval | None:
+    """The approval as it stands at the time of this step, which may be past the turn of a set, or past its end.
+
+    None: it has expired, and what follows is on record.
+    """
+    if step.at >= approval.expires_at:
+        _expire(step, call, approval)
+        return None
+    now = current_set(approval.sets, step.at)
+    if now > approval.current_set:
+        escalated = r.ApprovalEscalated(
+            at=step.at,
+            call_id=call.call_id,
+            approval_id=approval_effect_id(call.call_id, approval.number),
+            tool=call.tool,
+            requested_at=approval.requested_at,
+            current_set=now,
+        )
+        step.add(escalated)
+    return step.call(call.call_id).approval
+
+
+def decided(step: Step, input_: i.ApprovalDecisionRequested) -> bool:
+    """Records who decided what. True when the call may go on through its gate.
+
+    Nothing is recorded of a decision on anything else than what is pending, and of one by somebody who may not decide.
+    """
+    found = pending(step, input_.call_id, input_.approval_id)
+    if found is None:
+        return False
+    call = found[0]
+    approval = brought_up_to_date(step, *found)
+    if approval is None or input_.digest != approval.digest:
+        return False
+    starter, four_eyes = step.state.principal, approval.four_eyes
+    if why_not_allowed(input_.decider, approval.approvers, starter, four_eyes=four_eyes) is not None:
+        return False
+    step.add(
+        r.ApprovalDecided(
+            at=step.at,
+            call_id=call.call_id,
+            approval_id=input_.approval_id,
+            tool=call.tool,
+            requested_at=approval.requested_at,
+            digest=approval.digest,
+            verdict=input_.verdict,
+            decided_by=input_.decider.name,
+            message=input_.message,
+            note=input_.note,
+            on_behalf_of=input_.on_behalf_of,
+            request_id=input_.request_id,
+            request_digest=input_.request_digest,
+            separation=input_.decider.separation,
+        )
+    )
+    return _follows(step, call, approval, input_)
+
+
+def _follows(step: Step, call: CallState, approval: CallApproval, input_: i.ApprovalDecisionRequested) -> bool:
+    match input_.verdict:
+        case ApprovalVerdict.APPROVE:
+            return True
+        case ApprovalVerdict.DENY:
+            said = " ".join(filter(None, (input_.message, calls.lost_note(call))))
+            ref = f"approval:{approval.name}" if approval.name else "approval"
+            denied = r.ToolDenied(
+                at=step.at, call_id=call.call_id, tool=call.tool, policy_ref=ref, code=DENIED, message=said
+            )
+            step.add(denied)
+        case ApprovalVerdict.RESPOND:
+            assert input_.response is not None, "checked when it was asked for"
+            calls.complete(step, call, input_.response)
+        case ApprovalVerdict.ABORT_RUN:
+            pass  # the record says why the run is to end, and it is ended like by a policy
+        case _:
+            assert_never(input_.verdict)
+    return False
+
+
+def is_due(step: Step, input_: i.ApprovalDue) -> None:
+    """The turn of a set, or the whole time, is over, whatever the clock says now."""
+    if (found := pending(step, input_.call_id, input_.approval_id)) is not None:
+        brought_up_to_date(step, *found)
+
+
+def withdraw(step: Step, call: CallState) -> None:
+    """There is nothing to decide any more, if something was to be decided: the call is closed right behind this."""
+    approval = call.approval
+    if call.is_pending and approval is not None:
+        withdrawn = r.ApprovalWithdrawn(
+            at=step.at,
+            call_id=call.call_id,
+            approval_id=approval_effect_id(call.call_id, approval.number),
+            tool=call.tool,
+            requested_at=approval.requested_at,
+        )
+        step.add(withdrawn)
+
+
+def supersede_unless(step: Step, call: CallState, name: str, arguments_digest: str) -> None:
+    """What was given, and not used, counts no more, unless it is what the policies ask for again."""
+    approval = call.approval
+    if approval is None or call.attempt or approval.phase is not ApprovalPhase.APPROVED:
+        return
+    if approval.covers(name, arguments_digest):
+        return
+    superseded = r.ApprovalSuperseded(
+        at=step.at,
+        call_id=call.call_id,
+        approval_id=approval_effect_id(call.call_id, approval.number),
+        tool=call.tool,
+        requested_at=approval.requested_at,
+    )
+    step.add(superseded)
+
+
+def _expire(step: Step, call: CallState, approval: CallApproval) -> None:
+    expired = r.ApprovalExpired(
+        at=step.at,
+        call_id=call.call_id,
+        approval_id=approval_effect_id(call.call_id, approval.number),
+        tool=call.tool,
+        requested_at=approval.requested_at,
+        expires_at=approval.expires_at,
+        on_expiry=approval.on_expiry,
+    )
+    step.add(expired)
+    if approval.on_expiry is ApprovalExpiry.DENY:
+        # "Not made" would be untrue of a call that was lost before.
+        calls.fail(step, call, ErrorReason.EXECUTOR_LOST if call.losses else ErrorReason.APPROVAL_EXPIRED)

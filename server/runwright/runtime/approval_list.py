@@ -1,0 +1,116 @@
+"""Lists of approvals: pages of the index that runs write. Nothing is scanned but what the index lists."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Sequence
+
+from msgspec import Struct
+
+from runwright.core.approval_requests import ApprovalFilter, StandingApproval
+from runwright.core.approval_rows import BY_ID, CLOSED, PENDING, RequestedApproval, full_id, id_of_key
+from runwright.core.errors import AgentError, invalid_request
+from runwright.core.ids import Namespace, check_caller_id
+from runwright.core.principal import Principal
+from runwright.ports.journal import Entry
+from runwright.runtime.approvals import Approvals
+from runwright.runtime.ports import Ports
+
+LOOKED_AT = 1000  # entries for one page, however many of them a filter hides
+
+
+class ApprovalPage(Struct, frozen=True):
+    """A page of approvals; `next_token` is empty when nothing follows, and `tokens` continue after each of them."""
+
+    approvals: Sequence[StandingApproval]
+    tokens: Sequence[str]
+    next_token: str
+
+
+class ApprovalList:
+    """Pages through what is pending, the oldest first, or what is closed, the newest first; of one run by their ids.
+
+    A token holds the key of an entry: what is asked for or decided meanwhile shifts nothing.
+    """
+
+    def __init__(self, ports: Ports, approvals: Approvals) -> None:
+        self._ports = ports
+        self._approvals = approvals
+
+    async def page(self, who: Principal, wanted: ApprovalFilter, token: str, limit: int) -> ApprovalPage:
+        """One page of what the principal sees. Raises INVALID_REQUEST and the journal's errors."""
+        wanted.check()
+        index, prefix = PENDING if wanted.is_of_pending else CLOSED, ""
+        if wanted.run_id:
+            index, prefix = BY_ID, full_id(check_caller_id("run_id", wanted.run_id), "")
+        after = _key(token, index)
+        listed: list[StandingApproval] = []
+        tokens: list[str] = []
+        looked_at = 0
+        while True:
+            page = await self._entries(who.namespace, index, prefix, after, limit)
+            for entry in page:
+                looked_at += 1
+                after = entry.key
+                found = await self._found(who, wanted, index, entry)
+                if found is not None:
+                    listed.append(found)
+                    tokens.append(_token(index, after))
+                if len(listed) == limit or looked_at == LOOKED_AT:
+                    return ApprovalPage(listed, tokens, _token(index, after))
+            if len(page) < limit:
+                return ApprovalPage(listed, tokens, "")
+
+    async def _entries(self, namespace: Namespace, index: str, prefix: str, after: str, limit: int) -> list[Entry]:
+        """The entries that can be read. One that cannot be hides no other; a page without any says what is wrong."""
+        read = await self._ports.journal.entries(namespace, index, prefix=prefix, after=after, limit=limit)
+        good = [entry for entry in read if isinstance(entry, Entry)]
+        for entry in read:
+            if isinstance(entry, AgentError):
+                if not good:
+                    raise entry
+                self._ports.log.error("an approval cannot be listed", entry, namespace=namespace)
+        return good
+
+    async def _found(self, who: Principal, wanted: ApprovalFilter, index: str, entry: Entry) -> StandingApproval | None:
+        """What an entry lists, if it is wanted and may be seen."""
+        if index == CLOSED:
+            standing = await self._approvals.look_up(who.namespace, id_of_key(entry.key))
+            if standing is None or not self._passes(who, wanted, standing.asked):
+                return None
+        else:
+            asked = self._approvals.read(entry.key, entry.value)
+            if not self._passes(who, wanted, asked):
+                return None
+            if index == PENDING:
+                standing = self._approvals.as_of(asked, None)
+            else:
+                standing = await self._approvals.standing(who.namespace, asked)
+        if wanted.states and standing.state not in wanted.states:
+            return None
+        is_open = standing.outcome is None
+        if not wanted.states and not is_open:  # of one run, whose approvals stand in one list
+            return None
+        return None if wanted.mine and not (is_open and self._approvals.may_decide(who, standing.asked)) else standing
+
+    def _passes(self, who: Principal, wanted: ApprovalFilter, asked: RequestedApproval) -> bool:
+        return wanted.passes(asked) and self._approvals.sees(who, asked)
+
+
+def _token(index: str, key: str) -> str:
+    return base64.urlsafe_b64encode(f"{index}\n{key}".encode()).decode().rstrip("=")
+
+
+def _key(token: str, index: str) -> str:
+    """The key that a page begins after. Raises INVALID_REQUEST for what is no token of this list."""
+    if not token:
+        return ""
+    try:
+        of, _, key = base64.b64decode(token + "=" * (-len(token) % 4), b"-_", validate=True).decode().partition("\n")
+    except (binascii.Error, ValueError):
+        of, key = "", ""
+    if of != index or not key:
+        expected = "the next_page_token of a response to the same question"
+        raise invalid_request("page_token", expected, "Leave it out to begin again.")
+    return key

@@ -1,0 +1,191 @@
+"""Approvals as objects: looked up, listed, decided on. One decision each, whoever decides and however often."""
+
+from __future__ import annotations
+
+import asyncio
+
+from msgspec import DecodeError
+
+from runwright.core import inputs as i
+from runwright.core.approval_failures import already_closed, approver_not_allowed, digest_mismatch, no_approval
+from runwright.core.approval_requests import ApprovalName, DecisionRequest, StandingApproval
+from runwright.core.approval_rows import (
+    BY_ID,
+    OUTCOME,
+    SUPERSEDED,
+    ApprovalOutcome,
+    RequestedApproval,
+    read_outcome,
+    read_requested,
+)
+from runwright.core.approvals import ApprovalSeparation, ApprovalState, ApprovalVerdict, Decider, why_not_allowed
+from runwright.core.content import Content
+from runwright.core.errors import AgentError, ErrorReason
+from runwright.core.ids import Namespace, RunId, RunKey
+from runwright.core.principal import Principal, Role
+from runwright.core.records import ApprovalDecided
+from runwright.core.units import Micros
+from runwright.runtime.ports import Ports
+from runwright.runtime.runs.supervisor import Supervisor
+
+SEES_ALL = frozenset({Role.OBSERVER})
+ATTEMPTS = 3  # of one decision whose time passes from one approver set to the next
+
+
+def roles_of(who: Principal) -> tuple[str, ...]:
+    """The roles of a principal, as approver sets name them."""
+    return tuple(sorted(role.value for role in who.roles))
+
+
+class Approvals:
+    """Reads the index that runs write; decides by way of the run. A restart changes no answer."""
+
+    def __init__(self, ports: Ports, supervisor: Supervisor) -> None:
+        self._ports = ports
+        self._supervisor = supervisor
+
+    def sees(self, who: Principal, asked: RequestedApproval) -> bool:
+        """True for observers and admins, and for whoever is in one of its approver sets."""
+        return who.has_any(SEES_ALL) or self.is_asked(who, asked)
+
+    def is_asked(self, who: Principal, asked: RequestedApproval) -> bool:
+        """True for whoever is in one of its approver sets; for everybody where nobody is told from others."""
+        if self._ports.approvers.separation is ApprovalSeparation.NOT_ENFORCED:
+            return True
+        return asked.is_of(who.name, roles_of(who))
+
+    async def get(self, who: Principal, approval_id: str) -> StandingApproval:
+        """An approval as it stands. Raises INVALID_REQUEST, APPROVAL_NOT_FOUND and the journal's errors."""
+        ApprovalName.parse(approval_id)
+        found = await self.look_up(who.namespace, approval_id)
+        if found is None or not self.sees(who, found.asked):
+            raise no_approval(approval_id)
+        return found
+
+    async def arguments(self, namespace: Namespace, asked: RequestedApproval) -> bytes:
+        """The arguments that are to be approved. Raises JOURNAL_CORRUPT."""
+        digest = asked.arguments.digest
+        found = await self._ports.journal.content(namespace, [digest], run=RunId(asked.run_id), required=True)
+        return found[digest]
+
+    async def decide(self, who: Principal, request: DecisionRequest) -> tuple[StandingApproval, bool]:
+        """Decides on an approval; on return the decision is durable. False: this very request had decided before.
+
+        Raises INVALID_REQUEST, APPROVAL_NOT_FOUND, APPROVAL_ALREADY_DECIDED, APPROVAL_EXPIRED, APPROVAL_WITHDRAWN,
+        APPROVAL_DIGEST_MISMATCH, APPROVER_NOT_ALLOWED, REQUEST_ID_CONFLICT, RUN_HELD, DRAINING and the journal's.
+        """
+        is_first = await self._decided(who, request, request.check())
+        return await self._required(who.namespace, request.approval_id), is_first
+
+    async def _decided(self, who: Principal, request: DecisionRequest, name: ApprovalName) -> bool:
+        """True when this request decided."""
+        for _ in range(ATTEMPTS):
+            before = await self._required(who.namespace, request.approval_id)
+            if before.outcome is not None:
+                return _repeated(who, request, before.asked, before.outcome)
+            decider, now = self._decider(who, before.asked), self._ports.clock.now()
+            if now < before.asked.expires_at:
+                _require_allowed(decider, request, before.asked, now)
+            response = Content.text(request.message) if request.verdict is ApprovalVerdict.RESPOND else None
+            requested = i.ApprovalDecisionRequested(
+                at=now,
+                call_id=name.call_id,
+                approval_id=name.approval_id,
+                digest=request.digest,
+                verdict=request.verdict,
+                decider=decider,
+                request_id=request.request_id,
+                request_digest=request.request_digest(),
+                message="" if response else request.message,
+                note=request.note,
+                on_behalf_of=request.on_behalf_of,
+                response=response.ref if response else None,
+                contents=(response,) if response else (),
+            )
+            records, _ = await self._supervisor.submit(RunKey(who.namespace, name.run_id), requested)
+            if any(isinstance(record, ApprovalDecided) for record in records):
+                return True
+        # It expired, or the run has ended meanwhile; or its time went from set to set under each attempt.
+        last = await self._required(who.namespace, request.approval_id)
+        if last.outcome is not None:
+            return _repeated(who, request, last.asked, last.outcome)
+        raise already_closed(last.asked, ApprovalOutcome(ApprovalState.WITHDRAWN, self._ports.clock.now()))
+
+    def _decider(self, who: Principal, asked: RequestedApproval) -> Decider:
+        may_perform = self._ports.approvers.may_perform(who, asked.executor)
+        return Decider(who.name, roles_of(who), may_perform, self._ports.approvers.separation)
+
+    def may_decide(self, who: Principal, asked: RequestedApproval) -> bool:
+        """True when a principal may decide now."""
+        now, decider = self._ports.clock.now(), self._decider(who, asked)
+        current = asked.sets[asked.current_set(now)]
+        is_allowed = why_not_allowed(decider, current, asked.started_by, four_eyes=asked.four_eyes) is None
+        return is_allowed and now < asked.expires_at
+
+    async def _required(self, namespace: Namespace, approval_id: str) -> StandingApproval:
+        found = await self.look_up(namespace, approval_id)
+        if found is None:
+            raise no_approval(approval_id)
+        return found
+
+    async def look_up(self, namespace: Namespace, approval_id: str) -> StandingApproval | None:
+        """An approval as it stands, for whomever; None when there is none, or it went with its run."""
+        entry = await self._ports.journal.entry(namespace, BY_ID, approval_id)
+        if entry is None:
+            return None
+        return await self.standing(namespace, self.read(approval_id, entry.value))
+
+    async def standing(self, namespace: Namespace, asked: RequestedApproval) -> StandingApproval:
+        """What became of an approval."""
+        outcome, superseded = await asyncio.gather(
+            self._ports.journal.entry(namespace, OUTCOME, asked.id),
+            self._ports.journal.entry(namespace, SUPERSEDED, asked.id),
+        )
+        found = self._outcome(asked, outcome.value) if outcome else None
+        return self.as_of(asked, found, is_superseded=superseded is not None)
+
+    def as_of(
+        self, asked: RequestedApproval, outcome: ApprovalOutcome | None, *, is_superseded: bool = False
+    ) -> StandingApproval:
+        """The approval with what became of it, as of now."""
+        turn = asked.current_set(outcome.at if outcome else self._ports.clock.now())
+        return StandingApproval(asked, outcome, is_superseded, turn, self._ports.approvers.separation)
+
+    def read(self, approval_id: str, value: bytes) -> RequestedApproval:
+        """The approval that an entry says. Raises JOURNAL_CORRUPT."""
+        try:
+            return read_requested(value)
+        except DecodeError:
+            raise _unreadable(approval_id) from None
+
+    def _outcome(self, asked: RequestedApproval, value: bytes) -> ApprovalOutcome:
+        try:
+            return read_outcome(value)
+        except DecodeError:
+            raise _unreadable(asked.id) from None
+
+
+def _require_allowed(decider: Decider, request: DecisionRequest, asked: RequestedApproval, now: Micros) -> None:
+    """Raises APPROVAL_DIGEST_MISMATCH or APPROVER_NOT_ALLOWED."""
+    current = asked.sets[asked.current_set(now)]
+    why = why_not_allowed(decider, current, asked.started_by, four_eyes=asked.four_eyes)
+    if why is not None:
+        raise approver_not_allowed(asked, why, current)
+    if request.digest != asked.digest:
+        raise digest_mismatch(asked)
+
+
+def _repeated(who: Principal, request: DecisionRequest, asked: RequestedApproval, outcome: ApprovalOutcome) -> bool:
+    """False: the very same request had decided. Raises what any other is refused with."""
+    if outcome.request_id != request.request_id or outcome.decided_by != who.name:
+        raise already_closed(asked, outcome)
+    if outcome.request_digest != request.request_digest():
+        message = f"Request id {request.request_id} was used for another decision on {asked.id}."
+        raise AgentError(ErrorReason.REQUEST_ID_CONFLICT, message, metadata={"request_id": request.request_id})
+    return False
+
+
+def _unreadable(approval_id: str) -> AgentError:
+    message = f"What is stored of approval {approval_id} cannot be read."
+    run_id = approval_id.rpartition("/")[0]
+    return AgentError(ErrorReason.JOURNAL_CORRUPT, message, metadata={"run_id": run_id, "first_bad": ""})

@@ -1,0 +1,70 @@
+"""What is about to be decided on, as of now: under the rules that hold now, a decision on an approval at its time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeAlias
+
+from msgspec.structs import replace
+
+from runwright.core import inputs as i
+from runwright.core.approvals import ApprovalSeparation, ApprovalVerdict
+from runwright.core.package import RuntimePackage
+from runwright.core.policy import PolicyFindings
+from runwright.core.state import NO_POLICY, CallState, RunState, needs_repair
+from runwright.runtime.conversations.conversation import Conversation
+from runwright.runtime.ports import Ports
+from runwright.runtime.runs import policy_findings
+
+# Takes a place for a call, at somebody else than that principal.
+TakePlace: TypeAlias = Callable[[RunState, CallState, str], i.Availability]
+
+
+async def looked_at_again(
+    ports: Ports,
+    package: RuntimePackage,
+    conversation: Conversation,
+    state: RunState,
+    input: i.Input,
+    place: TakePlace,
+) -> i.Input:
+    """What is about to be decided on; a call that may be sent with what the operator's rules say now.
+
+    Nothing is found out where they are those on record for the call. A decision on an approval carries a place for a
+    call that it lets go on.
+    """
+    if isinstance(input, i.ApprovalDecisionRequested):
+        return await _decided_now(ports, package, conversation, state, input, place)
+    call = state.call(input.call_id) if isinstance(input, i.ExecutorAwaited) and input.has_place else None
+    if call is None or not isinstance(input, i.ExecutorAwaited) or call.arguments is None:
+        return input
+    if _is_heard(ports, state, call):
+        return input
+    data = await conversation.data(call.arguments)
+    return replace(input, policies=await policy_findings.of_call_again(ports.policies, package, state, call, data))
+
+
+def _is_heard(ports: Ports, state: RunState, call: CallState) -> bool:
+    """True when the operator's rules are those on record for the call."""
+    rules = ports.policies.operator_rules(state.key.namespace)
+    return rules.digest == (call.policy or NO_POLICY).operator_digest
+
+
+async def _decided_now(
+    ports: Ports,
+    package: RuntimePackage,
+    conversation: Conversation,
+    state: RunState,
+    asked: i.ApprovalDecisionRequested,
+    place: TakePlace,
+) -> i.ApprovalDecisionRequested:
+    call, policies = state.call(asked.call_id), tuple[PolicyFindings, ...]()
+    goes_on = asked.verdict is ApprovalVerdict.APPROVE and call is not None and call.is_pending
+    if call is None or call.arguments is None or not goes_on or needs_repair(state):
+        return replace(asked, at=ports.clock.now())
+    data = await conversation.data(call.arguments)  # what cannot be read cannot be sent
+    if not _is_heard(ports, state, call):
+        policies = await policy_findings.of_call_again(ports.policies, package, state, call, data)
+    is_told_apart = asked.decider.separation is ApprovalSeparation.ENFORCED
+    availability = place(state, call, asked.decider.name if is_told_apart else "")
+    return replace(asked, at=ports.clock.now(), availability=availability, policies=policies)

@@ -1,0 +1,236 @@
+"""`runwright approvals`: what waits for somebody, and how somebody decides on exactly that."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+
+import grpc
+import pytest
+from runwright._gen.runwright.v1 import approval_pb2, error_pb2, run_pb2
+from runwright._gen.runwright.v1 import approval_service_pb2 as pb
+from runwright._gen.runwright.v1.approval_service_pb2_grpc import (
+    ApprovalServiceServicer,
+    add_ApprovalServiceServicer_to_server,
+)
+from runwright._gen.runwright.v1.runtime_service_pb2_grpc import add_RuntimeServiceServicer_to_server
+from runwright.cli.main import main
+
+from tests.cli.fake_runtime import FakeRuntime, fail
+from tests.cli.story import RUN, one_tool
+
+Program = Callable[..., tuple[int, str, str]]
+ID = f"{RUN}/a1.1.1"
+DIGEST = f"sha256:runwright-approval-v1:{'0' * 64}"
+SHOWN = f"""\
+approval   {ID}
+state      PENDING
+call       c1.1 send[31m, executor mailer, risk high
+run        {RUN} of agent clerk, started by cal
+asked by   policies.1.rules.0 (writes, package), approval writes
+says       It cannot be undone.
+tainted    the model had seen what a tool marked untrusted answered when it asked for this
+asked at   2023-11-14 22:13:20Z
+approvers  role approver until 2023-11-14 23:13:20Z (their turn now)
+approvers  ann until 2023-11-15 06:13:20Z
+expires    2023-11-15 06:13:20Z; then the model is told
+separation NOT ENFORCED: this server has no keys: everybody may decide, also whoever asks and whoever performs
+digest     {DIGEST}
+arguments
+{{"to":"bob[2J"}}
+"""
+
+
+def an_approval() -> approval_pb2.Approval:
+    """One that is pending, with all that can be said of it."""
+    approval = approval_pb2.Approval(
+        approval_id=ID,
+        state=approval_pb2.APPROVAL_STATE_PENDING,
+        run_id=RUN,
+        agent_id="clerk",
+        started_by="cal",
+        effect_id="c1.1",
+        tool="send\x1b[31m",
+        executor="mailer",
+        risk="high",
+        digest=DIGEST,
+        approval="writes",
+        rule="policies.1.rules.0",
+        code="writes",
+        decider="package",
+        message="It cannot be undone.",
+        tainted=True,
+        sets=[approval_pb2.ApproverSet(roles=["approver"]), approval_pb2.ApproverSet(principals=["ann"])],
+        separation=approval_pb2.APPROVAL_SEPARATION_NOT_ENFORCED,
+    )
+    approval.arguments_content.text = '{"to":"bob\x1b[2J"}'
+    approval.requested_at.FromSeconds(1_700_000_000)
+    approval.sets[0].until.FromSeconds(1_700_003_600)
+    approval.sets[1].until.FromSeconds(1_700_028_800)
+    approval.expires_at.FromSeconds(1_700_028_800)
+    return approval
+
+
+class FakeApprovals(ApprovalServiceServicer):
+    """Knows one approval; requests are kept."""
+
+    def __init__(self) -> None:
+        self.approval = an_approval()
+        self.requests: list[pb.DecisionRequest] = []
+        self.wanted: list[pb.ListApprovalsRequest] = []
+        self.after: list[str] = []
+
+    def ListApprovals(self, request: pb.ListApprovalsRequest, context: grpc.ServicerContext) -> object:
+        """It, on the second page."""
+        self.wanted.append(pb.ListApprovalsRequest.FromString(request.SerializeToString()))
+        if not request.page_token:
+            return pb.ListApprovalsResponse(next_page_token="2")
+        return pb.ListApprovalsResponse(approvals=[self.approval])
+
+    def GetApproval(self, request: pb.GetApprovalRequest, context: grpc.ServicerContext) -> pb.GetApprovalResponse:
+        """It, or APPROVAL_NOT_FOUND."""
+        if request.approval_id != ID:
+            reason = error_pb2.ERROR_REASON_APPROVAL_NOT_FOUND
+            fail(context, grpc.StatusCode.NOT_FOUND, reason, "There is no such approval.", "Look at the list.")
+        return pb.GetApprovalResponse(approval=self.approval)
+
+    def DecideApproval(self, request: pb.DecideApprovalRequest, context: grpc.ServicerContext) -> object:
+        """As somebody decided."""
+        self.requests.append(request.decision)
+        decided = an_approval()
+        decided.state = approval_pb2.APPROVAL_STATE_APPROVED
+        decided.decision.decided_by = "ann"
+        return pb.DecideApprovalResponse(approval=decided, decided=True)
+
+    def WatchApprovals(self, request: pb.WatchApprovalsRequest, context: grpc.ServicerContext) -> Iterator[object]:
+        """It, twice, with a lost connection between, and then the end of the patience of the one who reads."""
+        self.after.append(request.after_cursor)
+        if len(self.after) > 2:
+            fail(context, grpc.StatusCode.NOT_FOUND, error_pb2.ERROR_REASON_RUN_REMOVED, "Enough.", "Go.")
+        yield pb.WatchApprovalsResponse(cursor="cursor-0")
+        yield pb.WatchApprovalsResponse(cursor=f"cursor-{len(self.after)}", approval=self.approval)
+        fail(context, grpc.StatusCode.UNAVAILABLE, error_pb2.ERROR_REASON_DRAINING, "The server stops.", "Again.")
+
+
+@contextmanager
+def serving(approvals: FakeApprovals, runtime: FakeRuntime | None = None) -> Iterator[str]:
+    """Serves it on a free port; gives the address."""
+    server = grpc.server(ThreadPoolExecutor(4), options=[("grpc.so_reuseport", 0)])
+    add_ApprovalServiceServicer_to_server(approvals, server)
+    add_RuntimeServiceServicer_to_server(runtime or FakeRuntime(one_tool()), server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    try:
+        yield f"127.0.0.1:{port}"
+    finally:
+        server.stop(None).wait()
+
+
+@pytest.fixture
+def program(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Program:
+    """Calls the program with words; gives its exit code, output and errors."""
+
+    def call(*words: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["runwright", *words])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        out, err = capsys.readouterr()
+        return int(ended.value.code or 0), out, err
+
+    return call
+
+
+def test_what_is_pending_is_listed_with_who_decides_until_when(program: Program) -> None:
+    approvals = FakeApprovals()
+    with serving(approvals) as server:
+        code, out, _ = program("--server", server, "approvals", "ls", "--mine", "--tool", "send")
+        _, names, _ = program("--server", server, "approvals", "ls", "--state", "denied", "-o", "name")
+
+    assert (code, names) == (0, f"{ID}\n")
+    assert out == (f"{ID} PENDING: send[31m c1.1, risk high, agent clerk; role approver until 2023-11-14 23:13:20Z\n")
+    assert (approvals.wanted[0].mine, approvals.wanted[0].tool) == (True, "send")
+    assert list(approvals.wanted[2].states) == [approval_pb2.APPROVAL_STATE_DENIED]
+
+
+def test_everything_that_a_decision_rests_on_is_shown_and_harms_no_terminal(program: Program) -> None:
+    with serving(FakeApprovals()) as server:
+        code, out, _ = program("--server", server, "approvals", "show", ID)
+
+    assert (code, out) == (0, SHOWN)
+
+
+@pytest.mark.parametrize(
+    ("words", "verdict", "message", "note"),
+    [
+        (("approve", ID, "--note", "ticket 7"), approval_pb2.APPROVAL_VERDICT_APPROVE, "", "ticket 7"),
+        (("deny", ID, "--tell", "Not on a Friday."), approval_pb2.APPROVAL_VERDICT_DENY, "Not on a Friday.", ""),
+        (
+            ("respond", ID, "--tell", "I sent it myself."),
+            approval_pb2.APPROVAL_VERDICT_RESPOND,
+            "I sent it myself.",
+            "",
+        ),
+        (("abort", ID, "--note", "astray"), approval_pb2.APPROVAL_VERDICT_ABORT_RUN, "", "astray"),
+    ],
+    ids=["approve", "deny", "respond", "abort"],
+)
+def test_a_decision_is_on_what_was_shown(
+    program: Program, words: tuple[str, ...], verdict: int, message: str, note: str
+) -> None:
+    approvals = FakeApprovals()
+    with serving(approvals) as server:
+        code, out, _ = program("--server", server, "approvals", *words)
+        program("--server", server, "approvals", *words)
+
+    first, again = approvals.requests
+    assert (code, first.approval_id, first.digest, first.verdict) == (0, ID, DIGEST, verdict)
+    assert (first.message, first.note) == (message, note)
+    assert first == again, "the same words are the same request"
+    assert out == f"{SHOWN}{ID} is APPROVED, by ann\n"
+
+
+def test_a_decision_on_a_digest_of_before_is_sent_as_it_is(program: Program) -> None:
+    approvals, looked_at = FakeApprovals(), f"sha256:runwright-approval-v1:{'1' * 64}"
+    with serving(approvals) as server:
+        _, out, _ = program("--server", server, "approvals", "approve", ID, "--digest", looked_at)
+
+    assert approvals.requests[0].digest == looked_at
+    assert out == f"{ID} is APPROVED, by ann\n", "nothing was looked at now"
+
+
+def test_what_is_not_there_is_said_with_what_to_do(program: Program) -> None:
+    with serving(FakeApprovals()) as server:
+        code, _, err = program("--server", server, "approvals", "approve", f"{RUN}/a9.9.9")
+
+    assert code == 5
+    assert "There is no such approval." in err
+
+
+def test_whoever_watches_goes_on_from_the_last_cursor(program: Program, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("runwright.cli.approvals.time.sleep", lambda _: None)
+    approvals = FakeApprovals()
+    with serving(approvals) as server:
+        _, out, err = program("--server", server, "approvals", "watch")
+
+    assert [line.split()[1] for line in out.splitlines()] == ["PENDING:", "PENDING:"]
+    assert approvals.after == ["", "cursor-1", "cursor-2"]
+    assert "reconnecting from the last cursor" in err
+
+
+def test_explain_names_whose_turn_it_is_and_the_verbs(program: Program) -> None:
+    run = run_pb2.RunSnapshot(run_id=RUN, status=run_pb2.RUN_STATUS_WAITING)
+    run.waiting_on.add(
+        kind=run_pb2.WAIT_KIND_APPROVAL, effect_id="c1.1", subject="a1.1.1", unblocked_by="a decision by role approver"
+    )
+    pending = run.pending_approvals.add(approval_id=ID, effect_id="c1.1", tool="send")
+    pending.approvers.roles.append("approver")
+    with serving(FakeApprovals(), FakeRuntime(one_tool(), run=run)) as server:
+        _, out, _ = program("--server", server, "explain", RUN)
+
+    assert "c1.1 waits for APPROVAL a1.1.1" in out
+    assert "a decision by role approver" in out
+    assert f"have somebody of role approver look at {ID} and decide:" in out
+    for word in ("show", "approve", "deny"):
+        assert f"approvals {word} {ID}" in out

@@ -1,0 +1,178 @@
+"""Approvals over kill -9: what is pending stays so, what was decided stands, and it is spent once."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+
+import grpc
+import pytest
+from runwright._gen.runwright.v1 import approval_pb2, event_pb2, run_pb2
+from runwright._gen.runwright.v1 import approval_service_pb2 as pb
+from runwright._gen.runwright.v1.approval_service_pb2_grpc import ApprovalServiceStub
+
+from tests.e2e.client import SECONDS, Caller, answer, error_info
+from tests.e2e.conftest import SOAK, MakeServer
+from tests.e2e.executor import Executor, Gate, pass_by
+from tests.e2e.packages import Spec, asks, package, says, tool
+from tests.e2e.server_process import Server
+
+APPROVE, DENY = approval_pb2.APPROVAL_VERDICT_APPROVE, approval_pb2.APPROVAL_VERDICT_DENY
+SEND = tool("send", "write", idempotent=True)  # a lost call is made again, with the same key
+DELAYS = range(0, 60, 2 if SOAK else 12)
+APPROVALS, DECIDERS = (200, 50) if SOAK else (10, 50)
+
+
+def asking(expires: str = "1h") -> Spec:
+    """Sends once, if somebody approves."""
+    spec = package("asking", [asks(("send", {"to": "ann"})), says("done: {results}")], SEND)
+    del spec["policy"]
+    rules = [{"rules": [{"then": "ask", "approval": "writes", "code": "writes"}]}]
+    return {**spec, "policies": rules, "approvals": {"writes": {"expires": expires, "sets": [{"roles": ["approver"]}]}}}
+
+
+async def pending(call: Caller, run_id: str = "run-1") -> list[approval_pb2.Approval]:
+    """What is listed of a run, once something is."""
+    request = pb.ListApprovalsRequest(run_id=run_id)
+    async with asyncio.timeout(SECONDS):
+        while True:
+            listed = await ApprovalServiceStub(call.channel).ListApprovals(request, timeout=SECONDS)
+            if listed.approvals:
+                return list(listed.approvals)
+            await asyncio.sleep(0.02)
+
+
+async def decide(
+    call: Caller,
+    approval: approval_pb2.Approval,
+    verdict: approval_pb2.ApprovalVerdict.ValueType = APPROVE,
+    request_id: str = "decision-1",
+) -> pb.DecideApprovalResponse:
+    """Decides."""
+    decision = pb.DecisionRequest(
+        approval_id=approval.approval_id, digest=approval.digest, verdict=verdict, request_id=request_id
+    )
+    request = pb.DecideApprovalRequest(decision=decision)
+    return await ApprovalServiceStub(call.channel).DecideApproval(request, timeout=SECONDS)
+
+
+async def kill_and_start(server: Server) -> None:
+    """A kill -9, and a start on the same journal."""
+    server.kill()
+    assert await server.ended() == -signal.SIGKILL
+    await server.start()
+
+
+async def decisions(call: Caller, run_id: str) -> int:
+    """How many decisions are on record."""
+    kind = event_pb2.EVENT_KIND_APPROVAL_DECIDED
+    return sum(frame.event.kind == kind for frame in await call.frames(run_id))
+
+
+async def test_an_approval_outlives_kills_and_is_spent_once(make_server: MakeServer, executor: Executor) -> None:
+    server = make_server(asking())
+    await server.start()
+    await server.call.start("run-1")
+    [before] = await pending(server.call)
+
+    await kill_and_start(server)
+    assert await pending(server.call) == [before], "the same one, until the same time"
+    assert executor.requested == []
+
+    executor.before = Gate()
+    first = await decide(server.call, before)
+    await executor.until_asked(1)
+    await kill_and_start(server)
+    executor.before = pass_by
+    again = await decide(server.call, before)
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await decide(server.call, before, DENY, "decision-2")
+    ended = await server.call.settled("run-1")
+    after = await decide(server.call, before)
+
+    assert (first.decided, again.decided, after.decided) == (True, False, False)
+    info = error_info(refused.value)
+    assert (info.reason, info.metadata["decided_by"]) == ("APPROVAL_ALREADY_DECIDED", "local")
+    assert answer(ended)
+    assert len({requested.key for requested in executor.requested}) == 1
+    assert await decisions(server.call, "run-1") == 1
+
+
+async def test_an_approval_whose_time_ends_while_no_server_is_there_has_expired(
+    make_server: MakeServer, executor: Executor
+) -> None:
+    server = make_server(asking("2s"))
+    await server.start()
+    await server.call.start("run-1")
+    [before] = await pending(server.call)
+    server.kill()
+    await server.ended()
+    await asyncio.sleep(2.1)
+
+    await server.start()
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await decide(server.call, before)
+
+    assert error_info(refused.value).reason == "APPROVAL_EXPIRED"
+    assert answer(await server.call.settled("run-1"))
+    assert executor.requested == []
+    assert await decisions(server.call, "run-1") == 0
+
+
+@pytest.mark.parametrize("milliseconds", DELAYS)
+async def test_a_decision_that_a_kill_cuts_off_is_made_once_when_it_is_sent_again(
+    make_server: MakeServer, executor: Executor, milliseconds: int
+) -> None:
+    server = make_server(asking())
+    await server.start()
+    await server.call.start("run-1")
+    [before] = await pending(server.call)
+
+    sent = asyncio.create_task(decide(server.call, before))
+    await asyncio.sleep(milliseconds / 1000)
+    await kill_and_start(server)
+    [said] = await asyncio.gather(sent, return_exceptions=True)
+    again = await decide(server.call, before)
+    ended = await server.call.settled("run-1")
+
+    if isinstance(said, pb.DecideApprovalResponse):
+        assert not again.decided, "what was acknowledged stands"
+    assert answer(ended)
+    assert len({requested.key for requested in executor.requested}) == 1
+    assert await decisions(server.call, "run-1") == 1
+
+
+async def test_of_many_contradicting_decisions_one_counts_and_all_others_hear_which(
+    make_server: MakeServer, executor: Executor
+) -> None:
+    server = make_server(asking())
+    await server.start()
+    callers = [Caller(server.address) for _ in range(4)]
+
+    async def contested(number: int) -> bool:
+        run_id = f"run-{number}"
+        await server.call.start(run_id)
+        [found] = await pending(server.call, run_id)
+        said = await asyncio.gather(
+            *(decide(callers[n % 4], found, DENY if (n + number) % 2 else APPROVE, f"d-{n}") for n in range(DECIDERS)),
+            return_exceptions=True,
+        )
+        won = [one for one in said if isinstance(one, pb.DecideApprovalResponse)]
+        lost = [error_info(one) for one in said if isinstance(one, grpc.aio.AioRpcError)]
+        assert [one.decided for one in won] == [True]
+        assert len(lost) == DECIDERS - 1
+        verdict = approval_pb2.ApprovalVerdict.Name(won[0].approval.decision.verdict)
+        assert {(one.reason, one.metadata["verdict"]) for one in lost} == {
+            ("APPROVAL_ALREADY_DECIDED", verdict.removeprefix("APPROVAL_VERDICT_"))
+        }
+        ended = await server.call.settled(run_id)
+        assert ended.status == run_pb2.RUN_STATUS_COMPLETED
+        assert await decisions(server.call, run_id) == 1
+        return won[0].approval.decision.verdict == APPROVE
+
+    try:
+        approved = sum([await contested(number) for number in range(APPROVALS)])
+    finally:
+        for caller in callers:
+            await caller.channel.close()
+    assert len(executor.requested) == approved
