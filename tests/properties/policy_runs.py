@@ -483,6 +483,7 @@ class PolicyRun:
                     if isinstance(each, r.PolicyAnswered) and each.effect_id == record.effect_id and each.answer
                 )
                 self.answered[subject].remove(policy)
+                assert self.defers[subject] <= model.MOST_DEFERS, "what is deferred too often is denied"
                 call = self.calls[subject]
                 self.deferred[policy, call.tool, call.path, call.size] += 1
             case r.SubjectReplaced(subject=str() as call_id):

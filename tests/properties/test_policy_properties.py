@@ -28,7 +28,7 @@ from tests.properties.policy_runs import check_run
 RUNS = 10_000 if SOAK else 400
 _SLICE = 200
 _ALLOWED = PolicyOpinion(Verdict.ALLOW, "policies.0", "", "wrong", "package")
-_ENOUGH = 400  # runs in which each bug below is found
+_ENOUGH = 1_000  # runs in which each bug below is found
 
 
 def _check(seeds: range) -> set[str]:
@@ -407,12 +407,12 @@ def _a_failure_in_the_words_of_its_tool_is_not_held(patch: pytest.MonkeyPatch) -
 
 @bug
 def _an_interrupt_over_a_result_goes_on(patch: pytest.MonkeyPatch) -> None:
-    right = apply._ended_by_policy
+    right = apply_policies._ended_by_policy
 
     def wrong(before: object, record: r.PolicyDecided) -> object:
         return before if record.stage is policy.PolicyStage.POST_TOOL else right(before, record)  # type: ignore[arg-type]
 
-    patch.setattr(apply, "_ended_by_policy", wrong)
+    patch.setattr(apply_policies, "_ended_by_policy", wrong)
 
 
 @pytest.mark.parametrize("plant", BUGS.values(), ids=BUGS)
