@@ -105,7 +105,7 @@ class PolicyRun:
         self.performed: list[EffectId] = []  # what an executor has got
         self.replacements: Counter[EffectId] = Counter()
         self.defers: Counter[EffectId] = Counter()
-        self.deferred: Counter[tuple[str, model.Call]] = Counter()
+        self.deferred: Counter[tuple[str, str, str | None, int]] = Counter()  # whatever else is true by then
         self.answered: dict[EffectId, list[str]] = {}  # which remote policies have, about a call as it is
         self.came: dict[EffectId, model.Came] = {}  # to what a call came, as the world knows
         self.released: dict[EffectId, str] = {}  # what must be decided on that, by the rules when they are looked at
@@ -307,7 +307,7 @@ class PolicyRun:
         word = self._word(policy, call)
         if word == "defer":
             patience = 99 if self.seed % 5 == 1 else self.seed % 4
-            return "defer" if self.deferred[policy, call] < patience else "allow"
+            return "defer" if self.deferred[policy, call.tool, call.path, call.size] < patience else "allow"
         if word != "replaces":
             return word if word in model.SEVERITY else "deny"
         return model.Replaced(model.Call(**{**call.__dict__, "size": (call.size + 3) % 2**53}))
@@ -520,7 +520,9 @@ class PolicyRun:
                     if isinstance(each, r.PolicyAnswered) and each.effect_id == record.effect_id and each.answer
                 )
                 self.answered[subject].remove(policy)
-                self.deferred[policy, self.calls[subject]] += 1
+                assert self.defers[subject] <= model.MOST_DEFERS, "what is deferred too often is denied"
+                call = self.calls[subject]
+                self.deferred[policy, call.tool, call.path, call.size] += 1
             case r.SubjectReplaced(subject=str() as call_id):
                 changed = self._outcome_of(call_id)
                 assert isinstance(changed, model.Replaced), f"{call_id} is replaced and must be {changed}"

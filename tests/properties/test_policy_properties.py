@@ -28,7 +28,7 @@ from tests.properties.policy_runs import check_run
 RUNS = 10_000 if SOAK else 400
 _SLICE = 200
 _ALLOWED = PolicyOpinion(Verdict.ALLOW, "policies.0", "", "wrong", "package")
-_ENOUGH = 400  # runs in which each bug below is found
+_ENOUGH = 1_000  # runs in which each bug below is found
 
 
 def _check(seeds: range) -> set[str]:
