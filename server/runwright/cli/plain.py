@@ -13,6 +13,8 @@ _DECIDED = {
     policy_pb2.POLICY_VERDICT_DENY: "denied",
     policy_pb2.POLICY_VERDICT_ASK: "denied, as nobody can approve it: asked for",
     policy_pb2.POLICY_VERDICT_INTERRUPT: "run ended",
+    policy_pb2.POLICY_VERDICT_MODIFY: "replaced",  # this and the next one in shadow mode alone
+    policy_pb2.POLICY_VERDICT_DEFER: "deferred",
 }
 
 
@@ -139,12 +141,16 @@ def _reconciled(event: event_pb2.Event) -> str:
 def _released(said: event_pb2.ToolResultReleased) -> str:
     if said.release == event_pb2.RESULT_RELEASE_RELEASED:
         return "released to the model"
+    if said.release == event_pb2.RESULT_RELEASE_REPLACED:
+        return f"the model sees {said.replacement.size} other bytes in its place"
     return f"withheld from the model, which is told so, by {said.policy_ref} ({said.code}){_because(said.message)}"
 
 
 def _decided(decided: event_pb2.PolicyDecided) -> str:
     word = _DECIDED.get(decided.verdict, "decided")
-    shadow = [f"{_DECIDED.get(said.verdict, '?')} by {said.rule} ({said.code})" for said in decided.shadow]
+    shadow = [
+        f"{_DECIDED.get(said.verdict, '?')} by {said.rule or said.policy_ref} ({said.code})" for said in decided.shadow
+    ]
     would = f"; in shadow mode: {', '.join(shadow)}" if shadow else ""
     return f"{word} by {decided.rule or decided.policy_ref} ({decided.code}){would}"
 

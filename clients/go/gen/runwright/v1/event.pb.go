@@ -260,6 +260,8 @@ const (
 	ResultRelease_RESULT_RELEASE_RELEASED ResultRelease = 1
 	// Only that it was made, and the policy, code and message with which its result is withheld.
 	ResultRelease_RESULT_RELEASE_WITHHELD ResultRelease = 2
+	// What a remote policy has put in the place of what the call came to.
+	ResultRelease_RESULT_RELEASE_REPLACED ResultRelease = 3
 )
 
 // Enum value maps for ResultRelease.
@@ -268,11 +270,13 @@ var (
 		0: "RESULT_RELEASE_UNSPECIFIED",
 		1: "RESULT_RELEASE_RELEASED",
 		2: "RESULT_RELEASE_WITHHELD",
+		3: "RESULT_RELEASE_REPLACED",
 	}
 	ResultRelease_value = map[string]int32{
 		"RESULT_RELEASE_UNSPECIFIED": 0,
 		"RESULT_RELEASE_RELEASED":    1,
 		"RESULT_RELEASE_WITHHELD":    2,
+		"RESULT_RELEASE_REPLACED":    3,
 	}
 )
 
@@ -2034,7 +2038,11 @@ type ToolResultReleased struct {
 	// The code of the rule that withholds it.
 	Code string `protobuf:"bytes,4,opt,name=code,proto3" json:"code,omitempty"`
 	// What that rule has to say to the model; empty where it says nothing.
-	Message       string `protobuf:"bytes,5,opt,name=message,proto3" json:"message,omitempty"`
+	Message string `protobuf:"bytes,5,opt,name=message,proto3" json:"message,omitempty"`
+	// With REPLACED: what the model is told; SUBJECT_REPLACED says by which policy.
+	Replacement *ContentRef `protobuf:"bytes,6,opt,name=replacement,proto3" json:"replacement,omitempty"`
+	// With REPLACED: true when the call failed, as the model is told, too.
+	Failed        bool `protobuf:"varint,7,opt,name=failed,proto3" json:"failed,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2102,6 +2110,20 @@ func (x *ToolResultReleased) GetMessage() string {
 		return x.Message
 	}
 	return ""
+}
+
+func (x *ToolResultReleased) GetReplacement() *ContentRef {
+	if x != nil {
+		return x.Replacement
+	}
+	return nil
+}
+
+func (x *ToolResultReleased) GetFailed() bool {
+	if x != nil {
+		return x.Failed
+	}
+	return false
 }
 
 // Policy forbids a call.
@@ -3161,7 +3183,9 @@ type RemotePolicy struct {
 	// How long a host of it is waited for, in milliseconds.
 	UnavailableTimeoutMs uint32 `protobuf:"varint,6,opt,name=unavailable_timeout_ms,json=unavailableTimeoutMs,proto3" json:"unavailable_timeout_ms,omitempty"`
 	// True when its answer may be used again in this run.
-	Cache         bool `protobuf:"varint,7,opt,name=cache,proto3" json:"cache,omitempty"`
+	Cache bool `protobuf:"varint,7,opt,name=cache,proto3" json:"cache,omitempty"`
+	// True in shadow mode: what it says is on record, and changes nothing.
+	Shadow        bool `protobuf:"varint,8,opt,name=shadow,proto3" json:"shadow,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3241,6 +3265,13 @@ func (x *RemotePolicy) GetUnavailableTimeoutMs() uint32 {
 func (x *RemotePolicy) GetCache() bool {
 	if x != nil {
 		return x.Cache
+	}
+	return false
+}
+
+func (x *RemotePolicy) GetShadow() bool {
+	if x != nil {
+		return x.Shadow
 	}
 	return false
 }
@@ -4273,14 +4304,16 @@ const file_runwright_v1_event_proto_rawDesc = "" +
 	"\x06reason\x18\x02 \x01(\x0e2\x19.runwright.v1.ErrorReasonR\x06reason\x122\n" +
 	"\amessage\x18\x03 \x01(\v2\x18.runwright.v1.ContentRefR\amessage\x12K\n" +
 	"\x11executor_identity\x18\x04 \x01(\v2\x1e.runwright.v1.ExecutorIdentityR\x10executorIdentity\x12%\n" +
-	"\x0eawaits_release\x18\x05 \x01(\bR\rawaitsRelease\"\xac\x01\n" +
+	"\x0eawaits_release\x18\x05 \x01(\bR\rawaitsRelease\"\x80\x02\n" +
 	"\x12ToolResultReleased\x12\x12\n" +
 	"\x04tool\x18\x01 \x01(\tR\x04tool\x125\n" +
 	"\arelease\x18\x02 \x01(\x0e2\x1b.runwright.v1.ResultReleaseR\arelease\x12\x1d\n" +
 	"\n" +
 	"policy_ref\x18\x03 \x01(\tR\tpolicyRef\x12\x12\n" +
 	"\x04code\x18\x04 \x01(\tR\x04code\x12\x18\n" +
-	"\amessage\x18\x05 \x01(\tR\amessage\"m\n" +
+	"\amessage\x18\x05 \x01(\tR\amessage\x12:\n" +
+	"\vreplacement\x18\x06 \x01(\v2\x18.runwright.v1.ContentRefR\vreplacement\x12\x16\n" +
+	"\x06failed\x18\a \x01(\bR\x06failed\"m\n" +
 	"\n" +
 	"ToolDenied\x12\x12\n" +
 	"\x04tool\x18\x01 \x01(\tR\x04tool\x12\x1d\n" +
@@ -4360,7 +4393,7 @@ const file_runwright_v1_event_proto_rawDesc = "" +
 	"\x06remote\x18\x01 \x01(\v2\x1a.runwright.v1.RemotePolicyR\x06remote\x12/\n" +
 	"\x05stage\x18\x02 \x01(\x0e2\x19.runwright.v1.PolicyStageR\x05stage\x12%\n" +
 	"\x0esubject_digest\x18\x03 \x01(\tR\rsubjectDigest\x126\n" +
-	"\bdeadline\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\bdeadline\"\xed\x01\n" +
+	"\bdeadline\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\bdeadline\"\x85\x02\n" +
 	"\fRemotePolicy\x12\x16\n" +
 	"\x06policy\x18\x01 \x01(\tR\x06policy\x12\x1d\n" +
 	"\n" +
@@ -4370,7 +4403,8 @@ const file_runwright_v1_event_proto_rawDesc = "" +
 	"timeout_ms\x18\x04 \x01(\rR\ttimeoutMs\x12!\n" +
 	"\fmax_attempts\x18\x05 \x01(\rR\vmaxAttempts\x124\n" +
 	"\x16unavailable_timeout_ms\x18\x06 \x01(\rR\x14unavailableTimeoutMs\x12\x14\n" +
-	"\x05cache\x18\a \x01(\bR\x05cache\"\xf0\x01\n" +
+	"\x05cache\x18\a \x01(\bR\x05cache\x12\x16\n" +
+	"\x06shadow\x18\b \x01(\bR\x06shadow\"\xf0\x01\n" +
 	"\x0ePolicyAnswered\x122\n" +
 	"\x06remote\x18\x01 \x01(\v2\x1a.runwright.v1.RemotePolicyR\x06remote\x12%\n" +
 	"\x0esubject_digest\x18\x02 \x01(\tR\rsubjectDigest\x122\n" +
@@ -4480,11 +4514,12 @@ const file_runwright_v1_event_proto_rawDesc = "" +
 	"\x12FINISH_REASON_STOP\x10\x01\x12\x1c\n" +
 	"\x18FINISH_REASON_TOOL_CALLS\x10\x02\x12\x18\n" +
 	"\x14FINISH_REASON_LENGTH\x10\x03\x12 \n" +
-	"\x1cFINISH_REASON_CONTENT_FILTER\x10\x04*i\n" +
+	"\x1cFINISH_REASON_CONTENT_FILTER\x10\x04*\x86\x01\n" +
 	"\rResultRelease\x12\x1e\n" +
 	"\x1aRESULT_RELEASE_UNSPECIFIED\x10\x00\x12\x1b\n" +
 	"\x17RESULT_RELEASE_RELEASED\x10\x01\x12\x1b\n" +
-	"\x17RESULT_RELEASE_WITHHELD\x10\x02*\x8b\x02\n" +
+	"\x17RESULT_RELEASE_WITHHELD\x10\x02\x12\x1b\n" +
+	"\x17RESULT_RELEASE_REPLACED\x10\x03*\x8b\x02\n" +
 	"\x0fContextOmission\x12 \n" +
 	"\x1cCONTEXT_OMISSION_UNSPECIFIED\x10\x00\x12\x1a\n" +
 	"\x16CONTEXT_OMISSION_TURNS\x10\x01\x12\x1a\n" +
@@ -4579,110 +4614,111 @@ var file_runwright_v1_event_proto_goTypes = []any{
 	(*InlineContent)(nil),         // 57: runwright.v1.InlineContent
 }
 var file_runwright_v1_event_proto_depIdxs = []int32{
-	0,  // 0: runwright.v1.Event.kind:type_name -> runwright.v1.EventKind
-	44, // 1: runwright.v1.Event.time:type_name -> google.protobuf.Timestamp
-	6,  // 2: runwright.v1.Event.run_started:type_name -> runwright.v1.RunStarted
-	7,  // 3: runwright.v1.Event.turn_started:type_name -> runwright.v1.TurnStarted
-	8,  // 4: runwright.v1.Event.model_attempt_started:type_name -> runwright.v1.ModelAttemptStarted
-	9,  // 5: runwright.v1.Event.model_message_completed:type_name -> runwright.v1.ModelMessageCompleted
-	10, // 6: runwright.v1.Event.model_attempt_failed:type_name -> runwright.v1.ModelAttemptFailed
-	11, // 7: runwright.v1.Event.tool_requested:type_name -> runwright.v1.ToolRequested
-	12, // 8: runwright.v1.Event.policy_decided:type_name -> runwright.v1.PolicyDecided
-	13, // 9: runwright.v1.Event.tool_started:type_name -> runwright.v1.ToolStarted
-	14, // 10: runwright.v1.Event.tool_completed:type_name -> runwright.v1.ToolCompleted
-	15, // 11: runwright.v1.Event.tool_failed:type_name -> runwright.v1.ToolFailed
-	17, // 12: runwright.v1.Event.tool_denied:type_name -> runwright.v1.ToolDenied
-	18, // 13: runwright.v1.Event.tool_cancelled:type_name -> runwright.v1.ToolCancelled
-	19, // 14: runwright.v1.Event.tool_recovery_required:type_name -> runwright.v1.ToolRecoveryRequired
-	20, // 15: runwright.v1.Event.run_cancel_requested:type_name -> runwright.v1.RunCancelRequested
-	21, // 16: runwright.v1.Event.turn_completed:type_name -> runwright.v1.TurnCompleted
-	22, // 17: runwright.v1.Event.turn_failed:type_name -> runwright.v1.TurnFailed
-	23, // 18: runwright.v1.Event.run_completed:type_name -> runwright.v1.RunCompleted
-	24, // 19: runwright.v1.Event.run_failed:type_name -> runwright.v1.RunFailed
-	25, // 20: runwright.v1.Event.run_cancelled:type_name -> runwright.v1.RunCancelled
-	26, // 21: runwright.v1.Event.retry_scheduled:type_name -> runwright.v1.RetryScheduled
-	27, // 22: runwright.v1.Event.context_assembled:type_name -> runwright.v1.ContextAssembled
-	39, // 23: runwright.v1.Event.model_stream_delta:type_name -> runwright.v1.ModelStreamDelta
-	30, // 24: runwright.v1.Event.effect_resolved:type_name -> runwright.v1.EffectResolved
-	37, // 25: runwright.v1.Event.reconcile_started:type_name -> runwright.v1.ReconcileStarted
-	38, // 26: runwright.v1.Event.reconcile_ended:type_name -> runwright.v1.ReconcileEnded
-	31, // 27: runwright.v1.Event.policy_asked:type_name -> runwright.v1.PolicyAsked
-	33, // 28: runwright.v1.Event.policy_answered:type_name -> runwright.v1.PolicyAnswered
-	35, // 29: runwright.v1.Event.policy_resumed:type_name -> runwright.v1.PolicyResumed
-	36, // 30: runwright.v1.Event.subject_replaced:type_name -> runwright.v1.SubjectReplaced
-	16, // 31: runwright.v1.Event.tool_result_released:type_name -> runwright.v1.ToolResultReleased
-	45, // 32: runwright.v1.RunStarted.request:type_name -> runwright.v1.ContentRef
-	45, // 33: runwright.v1.RunStarted.package:type_name -> runwright.v1.ContentRef
-	46, // 34: runwright.v1.RunStarted.budget:type_name -> runwright.v1.Budget
-	43, // 35: runwright.v1.RunStarted.labels:type_name -> runwright.v1.RunStarted.LabelsEntry
-	45, // 36: runwright.v1.TurnStarted.input:type_name -> runwright.v1.ContentRef
-	45, // 37: runwright.v1.ModelMessageCompleted.text:type_name -> runwright.v1.ContentRef
-	1,  // 38: runwright.v1.ModelMessageCompleted.finish_reason:type_name -> runwright.v1.FinishReason
-	45, // 39: runwright.v1.ModelMessageCompleted.opaque:type_name -> runwright.v1.ContentRef
-	47, // 40: runwright.v1.ModelAttemptFailed.error:type_name -> runwright.v1.AgentError
-	45, // 41: runwright.v1.ToolRequested.arguments:type_name -> runwright.v1.ContentRef
-	48, // 42: runwright.v1.PolicyDecided.stage:type_name -> runwright.v1.PolicyStage
-	49, // 43: runwright.v1.PolicyDecided.verdict:type_name -> runwright.v1.PolicyVerdict
-	50, // 44: runwright.v1.PolicyDecided.shadow:type_name -> runwright.v1.PolicyOpinion
-	51, // 45: runwright.v1.ToolStarted.effect:type_name -> runwright.v1.EffectClass
-	44, // 46: runwright.v1.ToolStarted.deadline:type_name -> google.protobuf.Timestamp
-	45, // 47: runwright.v1.ToolCompleted.result:type_name -> runwright.v1.ContentRef
-	52, // 48: runwright.v1.ToolCompleted.executor_identity:type_name -> runwright.v1.ExecutorIdentity
-	53, // 49: runwright.v1.ToolFailed.reason:type_name -> runwright.v1.ErrorReason
-	45, // 50: runwright.v1.ToolFailed.message:type_name -> runwright.v1.ContentRef
-	52, // 51: runwright.v1.ToolFailed.executor_identity:type_name -> runwright.v1.ExecutorIdentity
-	2,  // 52: runwright.v1.ToolResultReleased.release:type_name -> runwright.v1.ResultRelease
-	53, // 53: runwright.v1.ToolRecoveryRequired.reason:type_name -> runwright.v1.ErrorReason
-	52, // 54: runwright.v1.ToolRecoveryRequired.executor_identity:type_name -> runwright.v1.ExecutorIdentity
-	44, // 55: runwright.v1.RunCancelRequested.deadline:type_name -> google.protobuf.Timestamp
-	47, // 56: runwright.v1.TurnFailed.error:type_name -> runwright.v1.AgentError
-	54, // 57: runwright.v1.RunCompleted.stop_reason:type_name -> runwright.v1.StopReason
-	45, // 58: runwright.v1.RunCompleted.result:type_name -> runwright.v1.ContentRef
-	55, // 59: runwright.v1.RunCompleted.usage:type_name -> runwright.v1.Usage
-	45, // 60: runwright.v1.RunCompleted.input:type_name -> runwright.v1.ContentRef
-	54, // 61: runwright.v1.RunFailed.stop_reason:type_name -> runwright.v1.StopReason
-	47, // 62: runwright.v1.RunFailed.error:type_name -> runwright.v1.AgentError
-	55, // 63: runwright.v1.RunFailed.usage:type_name -> runwright.v1.Usage
-	47, // 64: runwright.v1.RunCancelled.error:type_name -> runwright.v1.AgentError
-	55, // 65: runwright.v1.RunCancelled.usage:type_name -> runwright.v1.Usage
-	53, // 66: runwright.v1.RetryScheduled.reason:type_name -> runwright.v1.ErrorReason
-	44, // 67: runwright.v1.RetryScheduled.not_before:type_name -> google.protobuf.Timestamp
-	44, // 68: runwright.v1.RetryScheduled.give_up_at:type_name -> google.protobuf.Timestamp
-	52, // 69: runwright.v1.RetryScheduled.executor_identity:type_name -> runwright.v1.ExecutorIdentity
-	28, // 70: runwright.v1.ContextAssembled.included:type_name -> runwright.v1.SessionTurn
-	29, // 71: runwright.v1.ContextAssembled.omitted:type_name -> runwright.v1.OmittedRun
-	45, // 72: runwright.v1.SessionTurn.input:type_name -> runwright.v1.ContentRef
-	45, // 73: runwright.v1.SessionTurn.answer:type_name -> runwright.v1.ContentRef
-	3,  // 74: runwright.v1.OmittedRun.why:type_name -> runwright.v1.ContextOmission
-	56, // 75: runwright.v1.EffectResolved.resolution:type_name -> runwright.v1.Resolution
-	32, // 76: runwright.v1.PolicyAsked.remote:type_name -> runwright.v1.RemotePolicy
-	48, // 77: runwright.v1.PolicyAsked.stage:type_name -> runwright.v1.PolicyStage
-	44, // 78: runwright.v1.PolicyAsked.deadline:type_name -> google.protobuf.Timestamp
-	32, // 79: runwright.v1.PolicyAnswered.remote:type_name -> runwright.v1.RemotePolicy
-	34, // 80: runwright.v1.PolicyAnswered.answer:type_name -> runwright.v1.PolicyAnswer
-	47, // 81: runwright.v1.PolicyAnswered.error:type_name -> runwright.v1.AgentError
-	49, // 82: runwright.v1.PolicyAnswer.verdict:type_name -> runwright.v1.PolicyVerdict
-	45, // 83: runwright.v1.PolicyAnswer.replacement:type_name -> runwright.v1.ContentRef
-	46, // 84: runwright.v1.PolicyAnswer.budget:type_name -> runwright.v1.Budget
-	44, // 85: runwright.v1.PolicyAnswer.defer_until:type_name -> google.protobuf.Timestamp
-	48, // 86: runwright.v1.SubjectReplaced.stage:type_name -> runwright.v1.PolicyStage
-	45, // 87: runwright.v1.SubjectReplaced.replacement:type_name -> runwright.v1.ContentRef
-	46, // 88: runwright.v1.SubjectReplaced.budget:type_name -> runwright.v1.Budget
-	44, // 89: runwright.v1.ReconcileStarted.deadline:type_name -> google.protobuf.Timestamp
-	4,  // 90: runwright.v1.ReconcileEnded.answer:type_name -> runwright.v1.ReconcileAnswer
-	53, // 91: runwright.v1.ReconcileEnded.reason:type_name -> runwright.v1.ErrorReason
-	44, // 92: runwright.v1.ReconcileEnded.next_ask_at:type_name -> google.protobuf.Timestamp
-	44, // 93: runwright.v1.ReconcileEnded.give_up_at:type_name -> google.protobuf.Timestamp
-	52, // 94: runwright.v1.ReconcileEnded.executor_identity:type_name -> runwright.v1.ExecutorIdentity
-	5,  // 95: runwright.v1.EventFrame.event:type_name -> runwright.v1.Event
-	40, // 96: runwright.v1.EventFrame.bookmark:type_name -> runwright.v1.Bookmark
-	41, // 97: runwright.v1.EventFrame.gap:type_name -> runwright.v1.Gap
-	57, // 98: runwright.v1.EventFrame.contents:type_name -> runwright.v1.InlineContent
-	99, // [99:99] is the sub-list for method output_type
-	99, // [99:99] is the sub-list for method input_type
-	99, // [99:99] is the sub-list for extension type_name
-	99, // [99:99] is the sub-list for extension extendee
-	0,  // [0:99] is the sub-list for field type_name
+	0,   // 0: runwright.v1.Event.kind:type_name -> runwright.v1.EventKind
+	44,  // 1: runwright.v1.Event.time:type_name -> google.protobuf.Timestamp
+	6,   // 2: runwright.v1.Event.run_started:type_name -> runwright.v1.RunStarted
+	7,   // 3: runwright.v1.Event.turn_started:type_name -> runwright.v1.TurnStarted
+	8,   // 4: runwright.v1.Event.model_attempt_started:type_name -> runwright.v1.ModelAttemptStarted
+	9,   // 5: runwright.v1.Event.model_message_completed:type_name -> runwright.v1.ModelMessageCompleted
+	10,  // 6: runwright.v1.Event.model_attempt_failed:type_name -> runwright.v1.ModelAttemptFailed
+	11,  // 7: runwright.v1.Event.tool_requested:type_name -> runwright.v1.ToolRequested
+	12,  // 8: runwright.v1.Event.policy_decided:type_name -> runwright.v1.PolicyDecided
+	13,  // 9: runwright.v1.Event.tool_started:type_name -> runwright.v1.ToolStarted
+	14,  // 10: runwright.v1.Event.tool_completed:type_name -> runwright.v1.ToolCompleted
+	15,  // 11: runwright.v1.Event.tool_failed:type_name -> runwright.v1.ToolFailed
+	17,  // 12: runwright.v1.Event.tool_denied:type_name -> runwright.v1.ToolDenied
+	18,  // 13: runwright.v1.Event.tool_cancelled:type_name -> runwright.v1.ToolCancelled
+	19,  // 14: runwright.v1.Event.tool_recovery_required:type_name -> runwright.v1.ToolRecoveryRequired
+	20,  // 15: runwright.v1.Event.run_cancel_requested:type_name -> runwright.v1.RunCancelRequested
+	21,  // 16: runwright.v1.Event.turn_completed:type_name -> runwright.v1.TurnCompleted
+	22,  // 17: runwright.v1.Event.turn_failed:type_name -> runwright.v1.TurnFailed
+	23,  // 18: runwright.v1.Event.run_completed:type_name -> runwright.v1.RunCompleted
+	24,  // 19: runwright.v1.Event.run_failed:type_name -> runwright.v1.RunFailed
+	25,  // 20: runwright.v1.Event.run_cancelled:type_name -> runwright.v1.RunCancelled
+	26,  // 21: runwright.v1.Event.retry_scheduled:type_name -> runwright.v1.RetryScheduled
+	27,  // 22: runwright.v1.Event.context_assembled:type_name -> runwright.v1.ContextAssembled
+	39,  // 23: runwright.v1.Event.model_stream_delta:type_name -> runwright.v1.ModelStreamDelta
+	30,  // 24: runwright.v1.Event.effect_resolved:type_name -> runwright.v1.EffectResolved
+	37,  // 25: runwright.v1.Event.reconcile_started:type_name -> runwright.v1.ReconcileStarted
+	38,  // 26: runwright.v1.Event.reconcile_ended:type_name -> runwright.v1.ReconcileEnded
+	31,  // 27: runwright.v1.Event.policy_asked:type_name -> runwright.v1.PolicyAsked
+	33,  // 28: runwright.v1.Event.policy_answered:type_name -> runwright.v1.PolicyAnswered
+	35,  // 29: runwright.v1.Event.policy_resumed:type_name -> runwright.v1.PolicyResumed
+	36,  // 30: runwright.v1.Event.subject_replaced:type_name -> runwright.v1.SubjectReplaced
+	16,  // 31: runwright.v1.Event.tool_result_released:type_name -> runwright.v1.ToolResultReleased
+	45,  // 32: runwright.v1.RunStarted.request:type_name -> runwright.v1.ContentRef
+	45,  // 33: runwright.v1.RunStarted.package:type_name -> runwright.v1.ContentRef
+	46,  // 34: runwright.v1.RunStarted.budget:type_name -> runwright.v1.Budget
+	43,  // 35: runwright.v1.RunStarted.labels:type_name -> runwright.v1.RunStarted.LabelsEntry
+	45,  // 36: runwright.v1.TurnStarted.input:type_name -> runwright.v1.ContentRef
+	45,  // 37: runwright.v1.ModelMessageCompleted.text:type_name -> runwright.v1.ContentRef
+	1,   // 38: runwright.v1.ModelMessageCompleted.finish_reason:type_name -> runwright.v1.FinishReason
+	45,  // 39: runwright.v1.ModelMessageCompleted.opaque:type_name -> runwright.v1.ContentRef
+	47,  // 40: runwright.v1.ModelAttemptFailed.error:type_name -> runwright.v1.AgentError
+	45,  // 41: runwright.v1.ToolRequested.arguments:type_name -> runwright.v1.ContentRef
+	48,  // 42: runwright.v1.PolicyDecided.stage:type_name -> runwright.v1.PolicyStage
+	49,  // 43: runwright.v1.PolicyDecided.verdict:type_name -> runwright.v1.PolicyVerdict
+	50,  // 44: runwright.v1.PolicyDecided.shadow:type_name -> runwright.v1.PolicyOpinion
+	51,  // 45: runwright.v1.ToolStarted.effect:type_name -> runwright.v1.EffectClass
+	44,  // 46: runwright.v1.ToolStarted.deadline:type_name -> google.protobuf.Timestamp
+	45,  // 47: runwright.v1.ToolCompleted.result:type_name -> runwright.v1.ContentRef
+	52,  // 48: runwright.v1.ToolCompleted.executor_identity:type_name -> runwright.v1.ExecutorIdentity
+	53,  // 49: runwright.v1.ToolFailed.reason:type_name -> runwright.v1.ErrorReason
+	45,  // 50: runwright.v1.ToolFailed.message:type_name -> runwright.v1.ContentRef
+	52,  // 51: runwright.v1.ToolFailed.executor_identity:type_name -> runwright.v1.ExecutorIdentity
+	2,   // 52: runwright.v1.ToolResultReleased.release:type_name -> runwright.v1.ResultRelease
+	45,  // 53: runwright.v1.ToolResultReleased.replacement:type_name -> runwright.v1.ContentRef
+	53,  // 54: runwright.v1.ToolRecoveryRequired.reason:type_name -> runwright.v1.ErrorReason
+	52,  // 55: runwright.v1.ToolRecoveryRequired.executor_identity:type_name -> runwright.v1.ExecutorIdentity
+	44,  // 56: runwright.v1.RunCancelRequested.deadline:type_name -> google.protobuf.Timestamp
+	47,  // 57: runwright.v1.TurnFailed.error:type_name -> runwright.v1.AgentError
+	54,  // 58: runwright.v1.RunCompleted.stop_reason:type_name -> runwright.v1.StopReason
+	45,  // 59: runwright.v1.RunCompleted.result:type_name -> runwright.v1.ContentRef
+	55,  // 60: runwright.v1.RunCompleted.usage:type_name -> runwright.v1.Usage
+	45,  // 61: runwright.v1.RunCompleted.input:type_name -> runwright.v1.ContentRef
+	54,  // 62: runwright.v1.RunFailed.stop_reason:type_name -> runwright.v1.StopReason
+	47,  // 63: runwright.v1.RunFailed.error:type_name -> runwright.v1.AgentError
+	55,  // 64: runwright.v1.RunFailed.usage:type_name -> runwright.v1.Usage
+	47,  // 65: runwright.v1.RunCancelled.error:type_name -> runwright.v1.AgentError
+	55,  // 66: runwright.v1.RunCancelled.usage:type_name -> runwright.v1.Usage
+	53,  // 67: runwright.v1.RetryScheduled.reason:type_name -> runwright.v1.ErrorReason
+	44,  // 68: runwright.v1.RetryScheduled.not_before:type_name -> google.protobuf.Timestamp
+	44,  // 69: runwright.v1.RetryScheduled.give_up_at:type_name -> google.protobuf.Timestamp
+	52,  // 70: runwright.v1.RetryScheduled.executor_identity:type_name -> runwright.v1.ExecutorIdentity
+	28,  // 71: runwright.v1.ContextAssembled.included:type_name -> runwright.v1.SessionTurn
+	29,  // 72: runwright.v1.ContextAssembled.omitted:type_name -> runwright.v1.OmittedRun
+	45,  // 73: runwright.v1.SessionTurn.input:type_name -> runwright.v1.ContentRef
+	45,  // 74: runwright.v1.SessionTurn.answer:type_name -> runwright.v1.ContentRef
+	3,   // 75: runwright.v1.OmittedRun.why:type_name -> runwright.v1.ContextOmission
+	56,  // 76: runwright.v1.EffectResolved.resolution:type_name -> runwright.v1.Resolution
+	32,  // 77: runwright.v1.PolicyAsked.remote:type_name -> runwright.v1.RemotePolicy
+	48,  // 78: runwright.v1.PolicyAsked.stage:type_name -> runwright.v1.PolicyStage
+	44,  // 79: runwright.v1.PolicyAsked.deadline:type_name -> google.protobuf.Timestamp
+	32,  // 80: runwright.v1.PolicyAnswered.remote:type_name -> runwright.v1.RemotePolicy
+	34,  // 81: runwright.v1.PolicyAnswered.answer:type_name -> runwright.v1.PolicyAnswer
+	47,  // 82: runwright.v1.PolicyAnswered.error:type_name -> runwright.v1.AgentError
+	49,  // 83: runwright.v1.PolicyAnswer.verdict:type_name -> runwright.v1.PolicyVerdict
+	45,  // 84: runwright.v1.PolicyAnswer.replacement:type_name -> runwright.v1.ContentRef
+	46,  // 85: runwright.v1.PolicyAnswer.budget:type_name -> runwright.v1.Budget
+	44,  // 86: runwright.v1.PolicyAnswer.defer_until:type_name -> google.protobuf.Timestamp
+	48,  // 87: runwright.v1.SubjectReplaced.stage:type_name -> runwright.v1.PolicyStage
+	45,  // 88: runwright.v1.SubjectReplaced.replacement:type_name -> runwright.v1.ContentRef
+	46,  // 89: runwright.v1.SubjectReplaced.budget:type_name -> runwright.v1.Budget
+	44,  // 90: runwright.v1.ReconcileStarted.deadline:type_name -> google.protobuf.Timestamp
+	4,   // 91: runwright.v1.ReconcileEnded.answer:type_name -> runwright.v1.ReconcileAnswer
+	53,  // 92: runwright.v1.ReconcileEnded.reason:type_name -> runwright.v1.ErrorReason
+	44,  // 93: runwright.v1.ReconcileEnded.next_ask_at:type_name -> google.protobuf.Timestamp
+	44,  // 94: runwright.v1.ReconcileEnded.give_up_at:type_name -> google.protobuf.Timestamp
+	52,  // 95: runwright.v1.ReconcileEnded.executor_identity:type_name -> runwright.v1.ExecutorIdentity
+	5,   // 96: runwright.v1.EventFrame.event:type_name -> runwright.v1.Event
+	40,  // 97: runwright.v1.EventFrame.bookmark:type_name -> runwright.v1.Bookmark
+	41,  // 98: runwright.v1.EventFrame.gap:type_name -> runwright.v1.Gap
+	57,  // 99: runwright.v1.EventFrame.contents:type_name -> runwright.v1.InlineContent
+	100, // [100:100] is the sub-list for method output_type
+	100, // [100:100] is the sub-list for method input_type
+	100, // [100:100] is the sub-list for extension type_name
+	100, // [100:100] is the sub-list for extension extendee
+	0,   // [0:100] is the sub-list for field type_name
 }
 
 func init() { file_runwright_v1_event_proto_init() }
