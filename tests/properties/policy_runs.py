@@ -99,7 +99,7 @@ class PolicyRun:
         rng = self.rng = Random(seed)
         self.policies = random_policies(rng, 3) or [{"builtin": "allow-declared"}]
         self.seed = seed
-        # Some runs are about results alone: elsewhere few calls come so far. In others one call of an answer passes, and
+        # Some runs are about results alone: elsewhere few calls come so far. In others one call of an answer passes and
         # another one ends the run.
         self.is_about_results = seed % 8 == 3
         if self.is_about_results:

@@ -41,6 +41,7 @@ from runwright_client import (
     interrupt,
     package_fingerprint,
     replace_arguments,
+    replace_text,
 )
 
 Args = dict[str, Any]
@@ -390,6 +391,8 @@ class Program:
                     return interrupt(code, message)
                 case "replace":
                     return replace_arguments(says["arguments"], code)
+                case "replace_text":
+                    return replace_text(says["text"], code)
                 case "defer" if question.effect_id.endswith(".1"):
                     return defer(float(says["seconds"]), code)
                 case "fail":

@@ -25,7 +25,9 @@ from .transport import received
 
 _log = logging.getLogger("runwright_client")
 
-PolicyQuestion = pb.DecideRequest  #: `stage` says what it is about: `call` before a tool call, with `result` after it, else `text`
+PolicyQuestion = (
+    pb.DecideRequest
+)  #: `stage` says what it is about: `call` before a tool call, with `result` after it, else `text`
 
 
 @dataclass(frozen=True, slots=True)

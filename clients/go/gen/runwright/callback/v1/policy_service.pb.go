@@ -396,7 +396,7 @@ type PolicySubjectResult struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// False when the call failed: the data says how.
 	Ok bool `protobuf:"varint,1,opt,name=ok,proto3" json:"ok,omitempty"`
-	// What the data is: `application/json` or `text/plain`.
+	// What the data is, such as `application/json`.
 	MediaType string `protobuf:"bytes,2,opt,name=media_type,json=mediaType,proto3" json:"media_type,omitempty"`
 	// How many bytes it has.
 	Size uint64 `protobuf:"varint,3,opt,name=size,proto3" json:"size,omitempty"`

@@ -240,7 +240,7 @@ class PolicySubjectResult(message.Message):
     ok: builtins.bool
     """False when the call failed: the data says how."""
     media_type: builtins.str
-    """What the data is: `application/json` or `text/plain`."""
+    """What the data is, such as `application/json`."""
     size: builtins.int
     """How many bytes it has."""
     data: builtins.bytes

@@ -276,7 +276,7 @@ export type PolicySubjectResult = Message<"runwright.callback.v1.PolicySubjectRe
   ok: boolean;
 
   /**
-   * What the data is: `application/json` or `text/plain`.
+   * What the data is, such as `application/json`.
    *
    * @generated from field: string media_type = 2;
    */

@@ -731,7 +731,7 @@ class PolicySubjectResult(betterproto2.Message):
 
     media_type: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
     """
-    What the data is: `application/json` or `text/plain`.
+    What the data is, such as `application/json`.
     """
 
     size: "int" = betterproto2.field(3, betterproto2.TYPE_UINT64)
