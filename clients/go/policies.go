@@ -14,8 +14,8 @@ import (
 	runwrightv1 "github.com/runwright/runwright/clients/go/gen/runwright/v1"
 )
 
-// PolicyQuestion is what a policy is asked: Stage says what it is about, Call before a tool call and
-// else Text.
+// PolicyQuestion is what a policy is asked: Stage says what it is about, Call before a tool call, that
+// with Result after it, and else Text.
 type PolicyQuestion = callbackv1.DecideRequest
 
 // PolicyDecision is what a policy says; [Allow], [Deny] and the other functions here make one.
@@ -55,7 +55,7 @@ func ReplaceArguments(arguments any, code string) PolicyDecision {
 	return decision
 }
 
-// ReplaceText lets the run go on with another input, or answers it with another text.
+// ReplaceText lets the run go on with another input, result of a call, or answer.
 func ReplaceText(text, code string) PolicyDecision {
 	decision := said(runwrightv1.PolicyVerdict_POLICY_VERDICT_MODIFY, code, "")
 	decision.response.Replacement = &callbackv1.DecideResponse_Text{Text: text}

@@ -57,6 +57,16 @@ def test_a_result_that_is_withheld_is_named_with_the_rule_and_what_to_do() -> No
     assert "Change the rule, which its POLICY_DECIDED event names" in text
 
 
+def test_a_result_that_is_replaced_is_named_with_whom_to_ask() -> None:
+    said = event_pb2.ToolResultReleased(tool="look", release=event_pb2.RESULT_RELEASE_REPLACED)
+    event = Story().add("c1.1", tool_result_released=said).frames[0].event
+
+    text = message(waiting_run(), event)
+
+    assert "the model sees something else in the place of its result" in text
+    assert "SUBJECT_REPLACED" in text
+
+
 def test_a_run_that_waits_says_for_what_since_when_and_until_when() -> None:
     ill = callback(health=callback_pb.CALLBACK_HEALTH_UNHEALTHY, detail="It does not answer.")
     text = message(waiting_run(), retry(), callbacks=[ill, callback("desk-2", "look")])

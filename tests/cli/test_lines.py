@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from typing import Any
 
 import pytest
 from rich.cells import cell_len
@@ -52,7 +53,7 @@ def test_every_event_is_one_line() -> None:
     ]
 
 
-def released(release: event_pb2.ResultRelease.ValueType, **said: str) -> Story:
+def released(release: event_pb2.ResultRelease.ValueType, **said: Any) -> Story:
     """A call whose result awaited its release, and got this."""
     story = Story().begin().model_says("m1", calls=1)
     completed = event_pb2.ToolCompleted(tool="look", result=ref("a token"), awaits_release=True)
@@ -66,6 +67,9 @@ def test_what_the_model_is_told_of_a_result_is_said_behind_it() -> None:
     shown = lines(released(event_pb2.RESULT_RELEASE_RELEASED), 160)
     hidden = lines(released(event_pb2.RESULT_RELEASE_WITHHELD, **said), 160)
 
+    other = lines(released(event_pb2.RESULT_RELEASE_REPLACED, replacement=ref("***")), 160)
+
+    assert other[-1].endswith("c1.1 look the model sees 3 other bytes in its place")
     assert shown[-1].endswith("c1.1 look released to the model")
     assert "withheld from the model, which is told so, by policies.1 (secret): Ask for something else." in hidden[-1]
 
@@ -77,6 +81,28 @@ def test_the_tree_says_of_a_call_that_its_result_is_withheld() -> None:
 
     [call] = tree.calls
     assert (call.state, call.note) == (State.DONE, "7 bytes, withheld: secret")
+
+
+def test_the_tree_says_of_a_call_that_the_model_sees_something_else() -> None:
+    tree = RunTree()
+    for frame in released(event_pb2.RESULT_RELEASE_REPLACED, replacement=ref("***")).frames:
+        update_tree(tree, frame)
+
+    [call] = tree.calls
+    assert (call.state, call.note) == (State.DONE, "7 bytes, replaced")
+
+
+def test_what_a_remote_policy_in_shadow_mode_would_have_done_is_said_behind_the_decision() -> None:
+    would = [
+        policy_pb2.PolicyOpinion(verdict=verdict, policy_ref="policies.1", code="masked")
+        for verdict in (policy_pb2.POLICY_VERDICT_MODIFY, policy_pb2.POLICY_VERDICT_DEFER)
+    ]
+    allowed = event_pb2.PolicyDecided(verdict=policy_pb2.POLICY_VERDICT_ALLOW, policy_ref="p", code="ok", shadow=would)
+    story = Story().begin().model_says("m1", calls=1).add("c1.1", policy_decided=allowed)
+
+    shown = lines(story, 200)[-1]
+
+    assert "in shadow mode: replaced by policies.1 (masked), deferred by policies.1 (masked)" in shown
 
 
 def test_bad_news_is_said_in_words() -> None:

@@ -122,6 +122,20 @@ def test_what_a_call_would_come_to_is_walked_too(program: Program, tmp_path: Pat
     assert len(simulated(program, file, *call).splitlines()) == 1
 
 
+def test_of_a_result_too_remote_policies_are_named_and_one_in_shadow_mode_changes_nothing(
+    program: Program, tmp_path: Path
+) -> None:
+    words = ("--call", f"{TOOL['name']}={{}}", "--result", "a lamp")
+    remote = {"remote": "compliance", "stages": ["post_tool"]}
+    asked = str(package_file(tmp_path, "asked.yaml", policies=[GATED[0], remote]))
+    shadow = str(package_file(tmp_path, "shadow.yaml", policies=[GATED[0], {**remote, "mode": "shadow"}]))
+
+    would, not_held = simulated(program, asked, *words), simulated(program, shadow, *words)
+
+    assert "remote policies would be asked: compliance (policies.1)" in would.splitlines()[1]
+    assert not_held.splitlines()[1].endswith(", 6 bytes: allow by policies (policy.no_objection)")
+
+
 def test_a_result_without_a_call_is_refused(program: Program) -> None:
     code, _, err = program("policy", "simulate", CAREFUL, "--run", "one", "--result", "x")
 

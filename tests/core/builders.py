@@ -344,7 +344,7 @@ def remote_policy(name: str = "compliance", **fields: Any) -> RemotePolicy:
 
 def _policy_examples(now: int, call: EffectId) -> list[r.Record]:
     question, digest = {"effect_id": EffectId("p1.1.1"), "attempt": 1}, {"subject_digest": json_text("{}").digest}
-    remote, other = {"remote": remote_policy()}, json_text('{"city":"Bern"}')
+    remote, other = {"remote": remote_policy(shadow=True)}, json_text('{"city":"Bern"}')
     limits = Budget(rounds=1, tool_calls=2, parallel_calls=1)
     answer = PolicyAnswer(Verdict.MODIFY, "too_far", "Nearer.", other, limits, at(9))
     return [
@@ -424,10 +424,12 @@ def _call_examples() -> list[r.Record]:
         r.ToolResultReleased(
             at=now,
             call_id=call,
-            release=ResultRelease.WITHHELD,
+            release=ResultRelease.REPLACED,
             policy_ref="policies.0",
             code="secret",
             message="Do not ask for it.",
+            replacement=text("nothing of interest"),
+            failed=True,
             **name,
         ),
         r.ToolDenied(

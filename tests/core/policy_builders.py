@@ -123,8 +123,55 @@ def resumed(question: EffectId = ASKED, *, at: float = 3, **fields: Any) -> i.Re
     return i.ResumeRequested(at=b.at(at), effect_id=question, **fields)
 
 
+RESULT, OTHER_RESULT = b.text("what came of it"), b.text("something else")
+OF_RESULT = PolicyStage.POST_TOOL
+
+
+def of_results(**fields: Any) -> RuntimePackage:
+    """A package whose calls are all made, and of whose results a remote policy is asked."""
+    remote = {"remote": "compliance", "stages": ["post_tool"], **fields}
+    tools = (b.tool("lookup", untrusted=True), b.tool("send", effect="write"))
+    return b.package(*tools, policy="builtin:read-only", policies=[{"builtin": "allow-declared"}, remote])
+
+
+def asked_of(*opinions: PolicyOpinion, digest: str = RESULT.digest, **fields: Any) -> tuple[PolicyFindings, ...]:
+    """What the edge finds for a result."""
+    remote = b.remote_policy(policy_ref="policies.1", **{"cache": False, **fields})
+    return found(*opinions, digest=digest, stage=OF_RESULT, remotes=(remote,))
+
+
+def sent(tool: str = "send") -> i.ModelReplied:
+    """The model asks for a call that is sent at once."""
+    allowed = PolicyOpinion(Verdict.ALLOW, "policies.0", "", "tool.declared", "package")
+    return asks(tool, policies=found(allowed, remotes=()))
+
+
+def came(*, ok: bool = True, policies: tuple[PolicyFindings, ...] | None = None) -> i.ToolReturned:
+    """A call comes to something, of which the policy is asked at once."""
+    said = asked_of() if policies is None else policies
+    return i.ToolReturned(at=b.at(2), call_id=b.FIRST_CALL, attempt=1, ok=ok, result=RESULT, policies=said)
+
+
 def histories() -> Iterator[list[r.Record]]:
     """What records there are of questions: replaced arguments, another attempt, and a cancel with a question out."""
+    for ok in (True, False):
+        pinned, other = of_results(), asked_of(digest=OTHER_RESULT.digest)
+        _, records = b.play(
+            pinned,
+            b.started(pinned),
+            sent(),
+            came(ok=ok),
+            fails(ErrorReason.POLICY_LOST, policies=asked_of()),
+            awaited(is_there=True),
+            answer(Verdict.MODIFY, attempt=2, at=4, replacement=OTHER_RESULT),
+            heard(1, at=5, policies=asked_of()),
+            heard(2, at=5, policies=other),
+            answer(Verdict.DEFER, AGAIN, at=5, until=9, policies=other),
+            resumed(AGAIN, at=6),
+            heard(3, at=6, policies=other),
+            answer(Verdict.ALLOW, EffectId("p1.1.3"), at=7, policies=other),
+        )
+        yield records
     governed = package()
     _, records = b.play(
         governed,

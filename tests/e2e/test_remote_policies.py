@@ -82,7 +82,7 @@ async def registered(server: Server, policy: PolicyProcess) -> None:
 async def kinds(server: Server) -> list[str]:
     """The kinds of the run's events about questions and calls."""
     names = [event_pb2.EventKind.Name(frame.event.kind) for frame in await server.call.frames("run-1")]
-    shown = ("POLICY", "TOOL_STARTED", "TOOL_DENIED")
+    shown = ("POLICY", "TOOL_STARTED", "TOOL_DENIED", "TOOL_COMPLETED", "TOOL_RESULT_RELEASED")
     return [name.removeprefix("EVENT_KIND_") for name in names if any(part in name for part in shown)]
 
 
@@ -129,8 +129,31 @@ async def test_a_kill_with_the_question_out_lets_nothing_pass_unasked(
     assert executor.effects_of("run-1", "c1.1") == 1
     written = await kinds(server)
     assert written[0] == "POLICY_ASKED"
-    assert written[-3:] == ["POLICY_ANSWERED", "POLICY_DECIDED", "TOOL_STARTED"]
+    assert written[-4:] == ["POLICY_ANSWERED", "POLICY_DECIDED", "TOOL_STARTED", "TOOL_COMPLETED"]
     assert written.count("POLICY_DECIDED") == written.count("TOOL_STARTED") == 1
+
+
+@pytest.mark.parametrize("kill", [kill_server, kill_both], ids=lambda kill: kill.__name__)
+async def test_a_kill_between_a_result_and_its_release_performs_nothing_again_and_releases_nothing_unasked(
+    make_server: MakeServer, executor: Executor, policy: PolicyProcess, kill: Kill
+) -> None:
+    of_results = {"remote": NAME, "stages": ["post_tool"]}
+    server = make_server(governed() | {"policies": [{"builtin": "allow-declared"}, of_results]})
+    await server.start()
+    await policy.start("silent")
+    await registered(server, policy)
+    await server.call.start("run-1")
+    assert await policy.asked() == ["p1.1.1", "1"]
+    assert "TOOL_COMPLETED" in await kinds(server), "durable before anybody is asked"
+
+    await kill(server, policy)
+    ended = await server.call.settled("run-1")
+
+    assert ended.status == run_pb2.RUN_STATUS_COMPLETED
+    assert executor.effects_of("run-1", "c1.1") == 1
+    written = await kinds(server)
+    assert written[-3:] == ["POLICY_ANSWERED", "POLICY_DECIDED", "TOOL_RESULT_RELEASED"]
+    assert [written.count(kind) for kind in ("TOOL_STARTED", "TOOL_COMPLETED", "TOOL_RESULT_RELEASED")] == [1, 1, 1]
 
 
 async def test_a_policy_that_stays_dead_denies_also_after_a_restart_in_the_wait(

@@ -73,32 +73,35 @@ MOST_REPLACEMENTS, MOST_DEFERS = 3, 10
 FINAL = ("deny", "interrupt")
 
 
+Subject = Call | Came
+
+
 @dataclass(frozen=True)
 class Replaced:
-    """A remote policy puts another call in the place of this one."""
+    """A remote policy puts another call in the place of this one, or another result."""
 
-    call: Call
+    subject: Subject
 
 
 Answer = str | Replaced
-Says = Callable[[str, Call], Answer]  # what a remote policy says of a call, by its name; "deny" where nobody knows
+Says = Callable[[str, Subject], Answer]  # what a remote policy says, by its name; "deny" where nobody knows
 
 
 def outcome(
-    call: Call, replacements: int, answered: Sequence[str], says: Says, *owners: Sequence[Mapping[str, Any]]
+    subject: Subject, replacements: int, answered: Sequence[str], says: Says, *owners: Sequence[Mapping[str, Any]]
 ) -> Answer:
-    """What becomes of a call, or of what stands in its place, once every remote policy that is asked has answered.
+    """What becomes of a call or a result, or of what stands in its place, once all who are asked have answered.
 
     `answered` are those that have: what rules deny by then is not asked about any further.
     """
-    local = rules(call, *owners)
+    local = said_of(subject, *owners)
     answers: list[Answer] = []
     if any(word in FINAL for word in local):
-        answers = [says(name, call) for name in answered]
+        answers = [says(name, subject) for name in answered]
         words = [*local, *(answer for answer in answers if isinstance(answer, str))]
         return max(words, key=SEVERITY.__getitem__)
-    for name in remotes(*owners):
-        answer = says(name, call)
+    for name in remotes("pre_tool" if isinstance(subject, Call) else "post_tool", *owners):
+        answer = says(name, subject)
         if answer in FINAL:
             return answer
         answers.append(answer)
@@ -106,12 +109,23 @@ def outcome(
     if changed:
         return changed[0] if replacements < MOST_REPLACEMENTS else "deny"
     words = [*local, *(answer for answer in answers if isinstance(answer, str))]
-    return max(words, key=SEVERITY.__getitem__, default="deny")
+    return max(words, key=SEVERITY.__getitem__, default="deny" if isinstance(subject, Call) else "allow")
 
 
-def remotes(*owners: Sequence[Mapping[str, Any]]) -> list[str]:
-    """The remote policies in the order in which they are asked."""
-    return [policy["remote"] for policies in owners for policy in policies if "remote" in policy]
+def remotes(stage: str, *owners: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The remote policies that count at a stage, in the order in which they are asked."""
+    here = [policy for policies in owners for policy in policies if "remote" in policy and "mode" not in policy]
+    return [policy["remote"] for policy in here if stage in policy.get("stages", ["pre_tool"])]
+
+
+def is_anybody_asked(*owners: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether there is a remote policy at all; in shadow mode, too."""
+    return any("remote" in policy for policies in owners for policy in policies)
+
+
+def said_of(subject: Subject, *owners: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What is said of a call or a result without asking anybody."""
+    return rules(subject, *owners) if isinstance(subject, Call) else result_rules(subject, *owners)
 
 
 def rules(call: Call, *owners: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -122,11 +136,15 @@ def rules(call: Call, *owners: Sequence[Mapping[str, Any]]) -> list[str]:
 
 def are_results_heard(*owners: Sequence[Mapping[str, Any]]) -> bool:
     """Whether the model has to wait for what policies say of results; in shadow mode, too."""
-    return any(_is_of_result(rule) for policies in owners for policy in policies for rule in policy.get("rules", ()))
+    return any(
+        "post_tool" in policy.get("stages", ()) or any(_is_of_result(rule) for rule in policy.get("rules", ()))
+        for policies in owners
+        for policy in policies
+    )
 
 
-def release(came: Came, *owners: Sequence[Mapping[str, Any]]) -> str:
-    """The strictest of everything that is said about what a call came to; nobody's objection is an allow."""
+def result_rules(came: Came, *owners: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Everything that rules say about what a call came to."""
     said = []
     for policies in owners:
         for policy in policies:
@@ -136,7 +154,7 @@ def release(came: Came, *owners: Sequence[Mapping[str, Any]]) -> str:
                     said.append("deny")
                 elif holds:
                     said.append(rule["then"])
-    return max(said, key=SEVERITY.__getitem__, default="allow")
+    return said
 
 
 def _is_of_result(rule: Mapping[str, Any]) -> bool:

@@ -79,6 +79,25 @@ def random_policies(rng: Random, most: int) -> list[dict[str, Any]]:
     return policies
 
 
+def _random_remote(rng: Random, name: str, is_about_results: bool) -> dict[str, Any]:
+    """A remote policy that is asked about calls, about results, or about both."""
+    policy: dict[str, Any] = {"remote": name, "max_attempts": 2}
+    if is_about_results:
+        policy["stages"] = ["post_tool"]
+    elif rng.random() < 0.3:
+        policy["stages"] = ["pre_tool", "post_tool"]
+    if rng.random() < 0.3:
+        policy["cache"] = True
+    if rng.random() < 0.2:
+        policy["mode"] = "shadow"
+    return policy
+
+
+def _gone_by(about: model.Subject) -> object:
+    """What a policy that defers goes by: nothing that becomes true of the same subject later, as taint does."""
+    return (about.tool, about.path, about.size) if isinstance(about, model.Call) else about.text
+
+
 class PolicyRun:
     """One run, with a world that does what the run wants, and a model of what it may want."""
 
@@ -86,12 +105,19 @@ class PolicyRun:
         rng = self.rng = Random(seed)
         self.policies = random_policies(rng, 3) or [{"builtin": "allow-declared"}]
         self.seed = seed
-        if rng.random() < 0.5:
+        # Some runs are about results alone: elsewhere few calls come so far. In others one call of an answer passes and
+        # another one ends the run.
+        self.is_about_results = seed % 8 == 3
+        if self.is_about_results:
+            self.policies = [{"builtin": "allow-declared"}]
+        if seed % 8 == 5:
+            ends = {"if": rng.choice(["is large", "has a path"]), "then": "interrupt"}
+            self.policies = [{"builtin": "allow-declared"}, {"rules": [ends]}]
+        if self.is_about_results or rng.random() < 0.5:
             self.policies += [
-                {"remote": name, "max_attempts": 2, **({"cache": True} if rng.random() < 0.3 else {})}
-                for name in ("first", "second")[: rng.randint(1, 2)]
+                _random_remote(rng, name, self.is_about_results) for name in ("first", "second")[: rng.randint(1, 2)]
             ]
-        self.operator = random_policies(rng, 1)
+        self.operator = [] if self.is_about_results else random_policies(rng, 1)
         self.package = self._random_package()
         self.state: RunState = b.NEW
         self.records: list[r.Record] = []
@@ -105,12 +131,14 @@ class PolicyRun:
         self.performed: list[EffectId] = []  # what an executor has got
         self.replacements: Counter[EffectId] = Counter()
         self.defers: Counter[EffectId] = Counter()
-        self.deferred: Counter[tuple[str, str, str | None, int]] = Counter()  # whatever else is true by then
+        self.deferred: Counter[tuple[str, object]] = Counter()
         self.answered: dict[EffectId, list[str]] = {}  # which remote policies have, about a call as it is
         self.came: dict[EffectId, model.Came] = {}  # to what a call came, as the world knows
         self.released: dict[EffectId, str] = {}  # what must be decided on that, by the rules when they are looked at
         self.held: set[EffectId] = set()  # the calls of which the model must hear nothing yet
         self.withheld: set[EffectId] = set()
+        self.hidden: dict[EffectId, list[str]] = {}  # what a call came to, and the model must not see
+        self.replaced: dict[EffectId, str] = {}  # what it must see in the place of that
         self.contents: dict[str, bytes] = {}
         self.resolutions = 0
 
@@ -127,7 +155,7 @@ class PolicyRun:
             if not wanted:
                 break
             self.now += b.SECOND
-            if self.rng.random() < 0.3 and self.seed % 5 != 1:
+            if self.rng.random() < (0.03 if self.is_about_results else 0.3) and self.seed % 5 != 1:
                 self.operator = _STOP if self.rng.random() < 0.3 else random_policies(self.rng, 2)
             if self.rng.random() < 0.02:
                 self._give(i.Recovered(at=self.now))
@@ -247,6 +275,7 @@ class PolicyRun:
         words = self.rng.choice(["words", "a secret", "many secret words"])
         content = Content.text(f"{words} of {call_id}")
         self.came[call_id] = model.Came(self.calls[call_id], ok, content.data.decode())
+        self.hidden[call_id] = []
         self.contents[content.ref.digest] = content.data
         return content.ref
 
@@ -275,7 +304,8 @@ class PolicyRun:
         if rng.random() < 0.15:
             return i.ModelReplied(finish=FinishReason.STOP, **answer)
         calls = []
-        for index in range(1, rng.randint(1, 4) + 1):
+        most = 1 if self.seed % 5 == 1 else 4  # or the world's turns are over before a policy has deferred often enough
+        for index in range(1, rng.randint(1, most) + 1):
             calls.append(self._call(call_effect_id(effect.round, index), index))
         return i.ModelReplied(finish=FinishReason.TOOL_CALLS, calls=tuple(calls), **answer)
 
@@ -296,26 +326,30 @@ class PolicyRun:
         findings = i.Findings(availability=available, policies=(found,))
         return i.RequestedCall(tool.name, f"p-{call_id}", content.ref, findings)
 
-    def _word(self, policy: str, call: model.Call) -> str:
-        """What a remote policy does with a call: always the same with the same."""
+    def _word(self, policy: str, about: model.Subject) -> str:
+        """What a remote policy does with a call or a result: always the same with the same."""
         if self.seed % 5 < 2:  # a policy that is never content, or never done
             return "replaces" if self.seed % 5 == 0 else "defer"
-        return Random(f"{self.seed} {policy} {call.tool} {call.path} {call.size}").choice(_ANSWERS)
+        if isinstance(about, model.Came):  # nobody can be asked about what has happened
+            return Random(f"{self.seed} {policy} {about.text}").choice([word for word in _ANSWERS if word != "ask"])
+        return Random(f"{self.seed} {policy} {about.tool} {about.path} {about.size}").choice(_ANSWERS)
 
-    def _says(self, policy: str, call: model.Call) -> model.Answer:
+    def _says(self, policy: str, about: model.Subject) -> model.Answer:
         """The same in the words of the model. A policy that defers says something else at some time, or never."""
-        word = self._word(policy, call)
+        word = self._word(policy, about)
         if word == "defer":
             patience = 99 if self.seed % 5 == 1 else self.seed % 4
-            return "defer" if self.deferred[policy, call.tool, call.path, call.size] < patience else "allow"
+            return "defer" if self.deferred[policy, _gone_by(about)] < patience else "allow"
         if word != "replaces":
             return word if word in model.SEVERITY else "deny"
-        return model.Replaced(model.Call(**{**call.__dict__, "size": (call.size + 3) % 2**53}))
+        if isinstance(about, model.Came):
+            return model.Replaced(model.Came(about.call, about.ok, _other_words(about.text)))
+        return model.Replaced(model.Call(**{**about.__dict__, "size": (about.size + 3) % 2**53}))
 
-    def _asked_about(self, question: EffectId) -> model.Call:
+    def _asked_about(self, question: EffectId) -> model.Subject:
         subject = question_subject(question)
         assert subject is not None
-        return self.calls[subject]
+        return self.came[subject] if subject in self.held else self.calls[subject]
 
     def _answer(self, effect: e.AskPolicy) -> i.Input:
         """What a host says, or does not."""
@@ -323,42 +357,46 @@ class PolicyRun:
         assert subject is not None
         walk = self.state.walk_of(subject)
         assert walk is not None and walk.question is not None
-        name, call = walk.question.remote.policy, self.calls[subject]
+        name, about = walk.question.remote.policy, self._asked_about(effect.effect_id)
         ids = {"at": self.now, "effect_id": effect.effect_id, "attempt": effect.attempt}
         if effect.attempt > 1:
             late = i.PolicyReplied(**{**ids, "attempt": effect.attempt - 1}, answer=PolicyAnswer(Verdict.ALLOW, "late"))
             assert decide(self.package, self.state, late) == [], "the answer to an attempt that was given up is none"
-        said, word = (self._found_again(subject),), self._word(name, call)
+        said, word = (self._found_again(subject),), self._word(name, about)
         if word not in model.SEVERITY and word != "replaces":
             reason = _NO_ANSWER.get(word, ErrorReason.POLICY_ANSWER_INVALID)
             return i.PolicyReplied(error=Failure(reason, "It does not say."), policies=said, **ids)
         if effect.attempt == 1 and self.rng.random() < 0.2:  # and then it answers after all
             return i.PolicyReplied(error=Failure(ErrorReason.POLICY_TIMED_OUT, "Late."), policies=said, **ids)
-        answer = self._says(name, call)
+        answer = self._says(name, about)
         if answer == "defer":
             made = PolicyAnswer(Verdict.DEFER, "later", defer_until=self.now + b.SECOND)
             return i.PolicyReplied(answer=made, policies=said, **ids)
         if isinstance(answer, model.Replaced):
-            replacement = _content(answer.call)
+            replacement = _content(answer.subject)
+            self.contents[replacement.ref.digest] = replacement.data
             made = PolicyAnswer(Verdict.MODIFY, "other", "", replacement.ref)
             return i.PolicyReplied(answer=made, contents=(replacement,), **ids)
         return i.PolicyReplied(answer=PolicyAnswer(_VERDICTS[answer], "said"), policies=said, **ids)
 
     def _found_again(self, subject: EffectId) -> PolicyFindings:
+        if subject in self.held:
+            return self._found_of_result(subject)
         return self._found(subject, int(subject.rpartition(".")[2]), self.calls[subject].tainted)
 
     def _verdict(self, call: model.Call) -> str:
         """What must become of a call; where remote policies are asked that is said when all have answered."""
-        is_asked = bool(model.remotes(self.policies, self.operator))
+        is_asked = model.is_anybody_asked(self.policies, self.operator)
         return "asked" if is_asked else model.verdict(call, self.policies, self.operator)
 
     def _outcome_of(self, call_id: EffectId) -> model.Answer:
-        """What the model says of a call, as it stands now."""
-        if call_id in self.lies:
+        """What the model says of a call or its result, as that stands now."""
+        if call_id in self.lies and call_id not in self.held:
             return "deny"
         replaced = self.replacements[call_id]
         answered = self.answered.get(call_id, [])
-        answer = model.outcome(self.calls[call_id], replaced, answered, self._says, self.policies, self.operator)
+        about = self.came[call_id] if call_id in self.held else self.calls[call_id]
+        answer = model.outcome(about, replaced, answered, self._says, self.policies, self.operator)
         return "deny" if answer == "defer" and self.defers[call_id] > model.MOST_DEFERS else answer
 
     def _place(self, effect: e.AwaitExecutor) -> i.Input:
@@ -410,7 +448,7 @@ class PolicyRun:
             subject.digest,
             [_OUTCOMES[letter] for letter in evaluated(chain.conditions, subject.variables)],
         )
-        self.released[call_id] = model.release(came, self.policies, self.operator)
+        self.released[call_id] = "asked"
         if self.rng.random() < 0.03:
             self.released[call_id] = "deny"
             return replace(found, subject_digest="sha256:other")
@@ -420,8 +458,13 @@ class PolicyRun:
         """One record against the model."""
         match record:
             case r.PolicyDecided(stage=PolicyStage.POST_TOOL, subject=str() as call_id):
-                word, expected = _WORDS[record.decision.verdict], self.released[call_id]
                 assert call_id in self.held, "only what is held is decided on"
+                if self.released[call_id] == "asked":
+                    answer = self._outcome_of(call_id)
+                    assert isinstance(answer, str), f"what came of {call_id} is decided and must be replaced"
+                    self.released[call_id] = answer
+                self.answered[call_id], self.defers[call_id], self.replacements[call_id] = [], 0, 0
+                word, expected = _WORDS[record.decision.verdict], self.released[call_id]
                 assert word == expected, f"what came of {call_id} is decided {word} and must be {expected}"
                 assert record.subject_digest == Content.text(self.came[call_id].text).ref.digest
             case r.ToolResultReleased():
@@ -432,7 +475,7 @@ class PolicyRun:
             case r.ToolRequested():
                 assert record.tainted == self.is_tainted, "taint is that of what the model has seen"
             case r.PolicyDecided(subject=str() as call_id):
-                if model.remotes(self.policies, self.operator):
+                if model.is_anybody_asked(self.policies, self.operator):
                     answer = self._outcome_of(call_id)
                     assert isinstance(answer, str), f"{call_id} is decided and must be replaced"
                     self.expected[call_id] = answer
@@ -470,12 +513,18 @@ class PolicyRun:
         decided = self._all_records()[-1]
         assert isinstance(decided, r.PolicyDecided) and decided.subject == record.call_id, "a release has a decision"
         self.held.remove(record.call_id)
-        if self.released[record.call_id] == "allow":
-            assert record.release is ResultRelease.RELEASED
-            self._tells(record.tool)
-        else:
+        came, is_replaced = self.came[record.call_id], bool(self.hidden[record.call_id])
+        if self.released[record.call_id] != "allow":
             assert record.release is ResultRelease.WITHHELD
             self.withheld.add(record.call_id)
+            self.hidden[record.call_id].append(came.text)
+            return
+        assert record.release is (ResultRelease.REPLACED if is_replaced else ResultRelease.RELEASED)
+        assert record.replacement == (Content.text(came.text).ref if is_replaced else None)
+        assert record.failed == (is_replaced and not came.ok)
+        if is_replaced:
+            self.replaced[record.call_id] = came.text
+        self._tells(record.tool)
 
     def _tells(self, name: str) -> None:
         """The model is told what a tool says."""
@@ -491,10 +540,13 @@ class PolicyRun:
         }
         for message in messages_of(list(self._all_records()), contents, 0):
             if isinstance(message, ToolResultMessage):
-                came = self.came.get(EffectId(message.call_id))
-                is_hidden = message.call_id in self.withheld
-                assert not (is_hidden and came and came.text in message.content), f"{message.call_id} is withheld"
-                assert not is_hidden or "is withheld by policy" in message.content, "and the model is told so"
+                call_id = EffectId(message.call_id)
+                hidden, is_withheld = self.hidden.get(call_id, []), message.call_id in self.withheld
+                assert not any(text in message.content for text in hidden), f"{message.call_id} is not for the model"
+                assert not is_withheld or "is withheld by policy" in message.content, "and the model is told so"
+                if call_id in self.replaced:
+                    told = (self.replaced[call_id], not self.came[call_id].ok)
+                    assert (message.content, message.is_error) == told, "it is told what stands there"
 
     def _check_question(self, record: r.Record) -> None:
         """One record about remote policies against the model."""
@@ -502,11 +554,16 @@ class PolicyRun:
             case r.PolicyAsked():
                 subject = question_subject(record.effect_id)
                 assert subject is not None
-                said = model.rules(self.calls[subject], self.policies, self.operator)
+                about = self._asked_about(record.effect_id)
+                said = model.said_of(about, self.policies, self.operator)
                 is_first = record.attempt == 1
                 assert not (is_first and any(word in model.FINAL for word in said)), "what is denied is not asked about"
-                assert record.subject_digest == self.arguments[subject].ref.digest
-            case r.PolicyAnswered() if record.answer is not None:
+                digest = _content(about).ref.digest if subject in self.held else self.arguments[subject].ref.digest
+                assert record.subject_digest == digest
+                # The other one may still be asked once one has deferred too often.
+                assert self.defers[subject] <= model.MOST_DEFERS + 1, "and nothing is deferred without end"
+                assert is_first or not record.remote.shadow, "it holds nothing up for longer than one attempt"
+            case r.PolicyAnswered() if record.answer is not None and not record.remote.shadow:
                 subject = question_subject(record.effect_id)
                 assert subject is not None
                 self.answered.setdefault(subject, []).append(record.remote.policy)
@@ -521,15 +578,18 @@ class PolicyRun:
                 )
                 self.answered[subject].remove(policy)
                 assert self.defers[subject] <= model.MOST_DEFERS, "what is deferred too often is denied"
-                call = self.calls[subject]
-                self.deferred[policy, call.tool, call.path, call.size] += 1
+                self.deferred[policy, _gone_by(self._asked_about(record.effect_id))] += 1
             case r.SubjectReplaced(subject=str() as call_id):
                 changed = self._outcome_of(call_id)
                 assert isinstance(changed, model.Replaced), f"{call_id} is replaced and must be {changed}"
                 self.replacements[call_id] += 1
                 self.answered[call_id] = []
-                self.calls[call_id], self.arguments[call_id] = changed.call, _content(changed.call)
-                assert record.replacement == self.arguments[call_id].ref
+                assert record.replacement == _content(changed.subject).ref
+                if isinstance(changed.subject, model.Came):
+                    self.hidden[call_id].append(self.came[call_id].text)
+                    self.came[call_id] = changed.subject
+                else:
+                    self.calls[call_id], self.arguments[call_id] = changed.subject, _content(changed.subject)
 
     def _all_records(self) -> Sequence[r.Record]:
         return getattr(self, "_checked", [])
@@ -539,7 +599,7 @@ class PolicyRun:
         decided = {record.subject for record in self.records if isinstance(record, r.PolicyDecided)}
         requested = {record.call_id for record in self.records if isinstance(record, r.ToolRequested)}
         interrupts = [record for record in self.records if isinstance(record, r.PolicyDecided)]
-        if not model.remotes(self.policies, self.operator):
+        if not model.is_anybody_asked(self.policies, self.operator):
             assert requested <= decided, "each decision is on record"
         elif not any(record.decision.verdict is Verdict.INTERRUPT for record in interrupts):
             held = {subject for subject, _ in walks_of(self.state)}
@@ -581,12 +641,21 @@ class PolicyRun:
         }
         open_now = {walk.question.effect_id for _, walk in walks_of(self.state) if walk.question is not None}
         assert asked <= settled | open_now, "a question has a result"
-        assert not (self.state.is_terminal and open_now)
+        if self.state.is_terminal:
+            assert not any(walk.question.is_open for _, walk in walks_of(self.state) if walk.question is not None)
 
 
-def _content(call: model.Call) -> Content:
-    """The arguments of a call."""
-    arguments = {"size": call.size, **({"path": call.path} if call.path else {})}
+def _other_words(text: str) -> str:
+    """What is put in the place of a result: never the same again, and nothing of what was there."""
+    number, _, call_id = text.removeprefix("masked ").partition(" of ")
+    return f"masked {int(number) + 1 if number.isdecimal() else 1} of {call_id}"
+
+
+def _content(about: model.Subject) -> Content:
+    """The arguments of a call, or what it came to."""
+    if isinstance(about, model.Came):
+        return Content.text(about.text)
+    arguments = {"size": about.size, **({"path": about.path} if about.path else {})}
     return Content.of(json.dumps(arguments, separators=(",", ":")).encode(), JSON)
 
 

@@ -409,10 +409,80 @@ def _a_failure_in_the_words_of_its_tool_is_not_held(patch: pytest.MonkeyPatch) -
 def _an_interrupt_over_a_result_goes_on(patch: pytest.MonkeyPatch) -> None:
     right = apply_policies._ended_by_policy
 
-    def wrong(before: object, record: r.PolicyDecided) -> object:
-        return before if record.stage is policy.PolicyStage.POST_TOOL else right(before, record)  # type: ignore[arg-type]
+    def wrong(before: RunState, record: r.PolicyDecided) -> RunState:
+        return before if record.stage is policy.PolicyStage.POST_TOOL else right(before, record)
 
     patch.setattr(apply_policies, "_ended_by_policy", wrong)
+
+
+@bug
+def _the_stored_result_is_told_in_the_place_of_another(patch: pytest.MonkeyPatch) -> None:
+    right = conversation._results
+
+    def wrong(records: list[r.Record]) -> object:
+        released = {"release": ResultRelease.RELEASED, "replacement": None}
+        replaced = lambda each: isinstance(each, r.ToolResultReleased) and each.replacement is not None  # noqa: E731
+        return right([replace(each, **released) if replaced(each) else each for each in records])
+
+    patch.setattr(conversation, "_results", wrong)
+
+
+@bug
+def _a_replaced_failure_is_told_as_a_success(patch: pytest.MonkeyPatch) -> None:
+    right = policies.release
+
+    def wrong(step: Step, call: state.CallState, found: PolicyFindings) -> bool:
+        return right(step, replace(call, phase=CallPhase.COMPLETED), found)
+
+    patch.setattr(policies, "release", wrong)
+
+
+@bug
+def _what_is_put_in_the_place_of_a_result_does_not_taint(patch: pytest.MonkeyPatch) -> None:
+    right = apply._told
+    is_replaced = lambda call: call.policy is not None and call.policy.walk is not None and call.awaits_release  # noqa: E731
+    patch.setattr(apply, "_told", lambda state, call: state if is_replaced(call) else right(state, call))
+
+
+@bug
+def _a_replaced_result_is_released_without_a_word(patch: pytest.MonkeyPatch) -> None:
+    right = remote_policies._replace
+
+    def wrong(step: Step, subject: EffectId, found: PolicyFindings, changed: policy_walk.SettledAnswer) -> None:
+        right(step, subject, found, changed)
+        call = step.call(subject)
+        if call.awaits_release:
+            assert call.outcome is not None
+            said = replace(found, subject_digest=call.outcome.digest, remotes=(), opinions=(_ALLOWED,))
+            policies.release(step, call, said)
+
+    patch.setattr(remote_policies, "_replace", wrong)
+
+
+@bug
+def _a_result_is_looked_at_again_while_its_policy_is_asked(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(state.CallState, "is_held_by_policy", property(lambda call: call.phase is CallPhase.REQUESTED))
+
+
+@bug
+def _a_remote_policy_in_shadow_mode_counts(patch: pytest.MonkeyPatch) -> None:
+    right = remote_policies.heard
+
+    def wrong(step: Step, subject: EffectId, found: PolicyFindings) -> policy.PolicyOpinion | None:
+        enforced = tuple(replace(remote, shadow=False) for remote in found.remotes)
+        return right(step, subject, replace(found, remotes=enforced))
+
+    patch.setattr(remote_policies, "heard", wrong)
+
+
+@bug
+def _a_remote_policy_in_shadow_mode_is_asked_again_and_again(patch: pytest.MonkeyPatch) -> None:
+    right = questions._is_given_up
+
+    def wrong(step: Step, question: policy_walk.PolicyQuestion, error: object) -> bool:
+        return right(step, replace(question, remote=replace(question.remote, shadow=False)), error)  # type: ignore[arg-type]
+
+    patch.setattr(questions, "_is_given_up", wrong)
 
 
 @pytest.mark.parametrize("plant", BUGS.values(), ids=BUGS)

@@ -11,13 +11,15 @@ from runwright.adapters.cel_conditions import MAX_WAITING, CelConditions
 from runwright.adapters.memory.journal import MemoryJournal
 from runwright.adapters.sqlite.journal import SqliteJournal
 from runwright.core import records as r
-from runwright.core.ids import DEFAULT_NAMESPACE
+from runwright.core.ids import DEFAULT_NAMESPACE, Namespace
 from runwright.core.outcomes import ResultRelease, RunStatus
 from runwright.core.package import RuntimePackage
+from runwright.core.policy import Verdict
 from runwright.core.policy_chain import OperatorRules, Outcome
 from runwright.core.policy_rules import PolicySpec
 from runwright.ports.conditions import ConditionQuestion
 from runwright.ports.journal import Journal
+from runwright.ports.remote_policies import NoRemotePolicies, PolicyReply, PolicyReplyKind, PolicyRequest
 from runwright.runtime.policies import RESULTS_AT_ONCE
 from runwright.testing import FunctionTools
 
@@ -194,3 +196,39 @@ async def test_what_is_withheld_takes_nothing_of_what_a_request_may_hold(calls: 
 
     assert ended.status is RunStatus.COMPLETED
     assert ended.text is not None and ended.text.count("(secret)") == calls
+
+
+class Masking(NoRemotePolicies):
+    """A remote policy that puts a few words in the place of every result."""
+
+    def is_there(self, namespace: Namespace, policy: str) -> bool:
+        """See the port."""
+        return True
+
+    async def decide(self, request: PolicyRequest) -> PolicyReply:
+        """See the port."""
+        assert request.result is not None
+        is_there = request.result.data == b"nothing of interest"
+        return PolicyReply(
+            kind=PolicyReplyKind.ANSWERED,
+            subject_digest=request.subject_digest,
+            verdict=Verdict.ALLOW if is_there else Verdict.MODIFY,
+            text=None if is_there else "nothing of interest",
+        )
+
+
+@pytest.mark.parametrize("memory", [400_000, 0], ids=["in memory", "from the journal"])
+async def test_of_a_replaced_result_a_request_holds_what_stands_there_alone(memory: int) -> None:
+    parts, _ = bench(MemoryJournal(), "a secret " + "x" * 200_000, answers=True)
+    parts.conversation_memory = memory or 20_000
+    parts.remote_policies = Masking()
+    remote = {"remote": "masking", "stages": ["post_tool"]}
+    tools = (b.writing_tool(),)
+    chain = [{"builtin": "allow-declared"}, remote]
+    package = b.package(
+        b.asks("write"), b.says("told {results}"), tools=tools, policy="builtin:read-only", policies=chain
+    )
+
+    ended = await parts.runtime(package).run_text(b.request())
+
+    assert (ended.status, ended.text) == (RunStatus.COMPLETED, "told nothing of interest")

@@ -15,6 +15,7 @@ from runwright.core.ids import Namespace
 from runwright.ports.remote_policies import PolicyReply, PolicyReplyKind, PolicyRequest, PolicyWait
 
 from tests.runtime.watching import eventually
+from tests.transport.known import Metadata
 from tests.transport.serving import Served, registration
 
 NAME = "compliance"
@@ -58,10 +59,12 @@ class PolicyHost(pb_grpc.PolicyServiceServicer):
             raise
 
 
-async def register(served: Served, host: PolicyHost, name: str = NAME, callback_id: str = "policy-1") -> None:
+async def register(
+    served: Served, host: PolicyHost, name: str = NAME, callback_id: str = "policy-1", metadata: Metadata = ()
+) -> None:
     """Registers a host, and returns once it is found healthy."""
     spec = {"executor": name, "address": f"127.0.0.1:{host.port}", "kind": callback_pb.CALLBACK_KIND_POLICY}
-    await served.callbacks.RegisterCallback(registration(callback_id, **spec))
+    await served.callbacks.RegisterCallback(registration(callback_id, **spec), metadata=metadata)
     hosts = served.bench.remote_policies
     assert hosts is not None
     await eventually(lambda: hosts.is_there("default", name))

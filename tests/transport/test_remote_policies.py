@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
+import grpc
 import pytest
 from google.protobuf import duration_pb2
 from runwright._gen.runwright.callback.v1 import policy_service_pb2 as policy_pb
@@ -18,8 +20,9 @@ from runwright.testing import FunctionTools
 from tests import builders as b
 from tests.runtime.parts import RecordingProvider
 from tests.transport.conftest import Serve
+from tests.transport.known import add_key, authenticator, bearer
 from tests.transport.policy_hosts import NAME, Answer, PolicyHost, register, says
-from tests.transport.serving import CALL_SECONDS, Served, refused, subscription
+from tests.transport.serving import CALL_SECONDS, Served, refused, run_request, scope, subscription
 
 WRITE = {"tool": "write", "arguments": {"path": "/srv/out/a"}}
 StartHost = Callable[[Answer], Awaitable[PolicyHost]]
@@ -436,6 +439,61 @@ async def test_what_is_deferred_is_resumed_once_by_whoever_started_it(serve: Ser
     assert (run.status, len(tools.ledger)) == (run_pb2.RUN_STATUS_COMPLETED, 1)
     [resumed] = await events(served, "policy_resumed")
     assert (resumed.resumed_by, resumed.reason, resumed.request_id) == ("local", "it is over", "resume-1")
+
+
+async def test_what_is_deferred_is_resumed_by_whoever_started_it_or_an_admin_and_by_nobody_else(
+    serve: Serve, host_of: StartHost, tmp_path: Path
+) -> None:
+    file = tmp_path / "keys.json"
+    ann, ben, ada = (
+        add_key(file, role, name=name) for role, name in (("caller", "ann"), ("caller", "ben"), ("admin", "ada"))
+    )
+    package = asking(b.asks(WRITE, WRITE), b.says("{results}"))
+    tools = FunctionTools(dict.fromkeys(("look", "write"), b.look))
+    served = await serve(b.real_time_bench(packages=(package,), tools=tools), authenticator=authenticator(file))
+    later = {"defer_for": duration_pb2.Duration(seconds=3600)}
+    first = lambda question: question.effect_id.endswith(".1")  # noqa: E731
+    host = await host_of(
+        lambda question: says("DEFER", **later)(question) if first(question) else says("ALLOW")(question)
+    )
+    await register(served, host, metadata=bearer(ada))
+    start = pb.StartRunRequest(run=run_request())
+    await served.stub.StartRun(start, timeout=CALL_SECONDS, metadata=bearer(ann))
+
+    async def snapshot() -> run_pb2.RunSnapshot:
+        return (await served.stub.Snapshot(pb.SnapshotRequest(run_id="run-1"), metadata=bearer(ben))).run
+
+    async def both_are_deferred() -> bool:
+        return [waits.effect_id for waits in (await snapshot()).waiting_on] == ["p1.1.1", "p1.2.1"]
+
+    answers = 0
+    call = served.stub.Subscribe(subscription(), metadata=bearer(ben))
+    async for response in call:
+        answers += sum(frame.event.HasField("policy_answered") for frame in response.frames)
+        if answers == 2:
+            break
+    call.cancel()
+    assert await both_are_deferred()
+
+    def resume(question: str, key: str) -> Any:
+        request = pb.ResumeRequest(run_id="run-1", effect_id=question, request_id=f"resume-{question}")
+        return served.stub.Resume(request, timeout=CALL_SECONDS, metadata=bearer(key))
+
+    refusal = await refused(resume("p1.1.1", ben))
+    assert (refusal.code, refusal.info.reason) == (grpc.StatusCode.PERMISSION_DENIED, "ROLE_MISSING")
+    assert (refusal.info.metadata["role"], "ann" in refusal.text) == ("admin", True)
+    assert await both_are_deferred(), "nothing has happened"
+    assert (await resume("p1.1.1", ada)).resumed and (await resume("p1.2.1", ann)).resumed
+
+    request = pb.WaitRequest(run_id="run-1")
+    run = (await served.stub.Wait(request, timeout=CALL_SECONDS, metadata=bearer(ann))).run
+    assert (run.status, len(tools.ledger)) == (run_pb2.RUN_STATUS_COMPLETED, 2)
+    page = await served.stub.ListEvents(pb.ListEventsRequest(scope=scope()), metadata=bearer(ann))
+    resumed = [frame.event for frame in page.frames if frame.event.HasField("policy_resumed")]
+    assert [(event.effect_id, event.policy_resumed.resumed_by) for event in resumed] == [
+        ("p1.1.1", "ada"),
+        ("p1.2.1", "ann"),
+    ]
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ type verdict struct {
 	Code      string          `json:"code"`
 	Message   string          `json:"message"`
 	Arguments json.RawMessage `json:"arguments"`
+	Text      string          `json:"text"`
 	Seconds   float64         `json:"seconds"`
 }
 
@@ -28,6 +29,8 @@ func (v verdict) decision(question string) (runwright.PolicyDecision, error) {
 		return runwright.Interrupt(v.Code, v.Message), nil
 	case "replace":
 		return runwright.ReplaceArguments(v.Arguments, v.Code), nil
+	case "replace_text":
+		return runwright.ReplaceText(v.Text, v.Code), nil
 	case "fail":
 		return runwright.PolicyDecision{}, errors.New("as the case has it")
 	case "defer":

@@ -43,6 +43,7 @@ from runwright_client import (
     interrupt,
     package_fingerprint,
     replace_arguments,
+    replace_text,
 )
 from runwright_client import Budget as RunBudget
 
@@ -428,6 +429,8 @@ class Program:
                     return interrupt(code, message)
                 case "replace":
                     return replace_arguments(says["arguments"], code)
+                case "replace_text":
+                    return replace_text(says["text"], code)
                 case "defer" if question.effect_id.endswith(".1"):
                     return defer(float(says["seconds"]), code)
                 case "fail":

@@ -30,6 +30,7 @@ import {
   type PolicyQuestion,
   PolicyServer,
   replaceArguments,
+  replaceText,
 } from "@runwright/client";
 import {
   ApprovalSchema,
@@ -455,6 +456,8 @@ function decision({ call, effectId }: PolicyQuestion, answers: Record<string, Ar
       return interrupt(code, message);
     case "replace":
       return replaceArguments(says["arguments"] as Record<string, unknown>, code);
+    case "replace_text":
+      return replaceText(text(says["text"]), code);
     case "fail":
       throw new Error("as the case has it");
     case "defer":

@@ -12,7 +12,10 @@ import {
 import { BudgetSchema } from "./gen/runwright/v1/package_pb.js";
 import { PolicyVerdict } from "./gen/runwright/v1/policy_pb.js";
 
-/** What a policy is asked: `stage` says what it is about, `call` before a tool call and else `text`. */
+/**
+ * What a policy is asked: `stage` says what it is about, `call` before a tool call, that with `result` after it,
+ * and else `text`.
+ */
 export type PolicyQuestion = DecideRequest;
 
 /** What a policy says; {@link allow}, {@link deny} and the other functions here make one. */
@@ -55,7 +58,7 @@ export function replaceArguments(args: Record<string, unknown>, code = ""): Poli
   return { verdict: PolicyVerdict.MODIFY, code, message: "", replacement: { case: "argumentsJson", value } };
 }
 
-/** The run goes on with another input, or is answered with another text. */
+/** The run goes on with another input, result of a call, or answer. */
 export function replaceText(text: string, code = ""): PolicyDecision {
   return { verdict: PolicyVerdict.MODIFY, code, message: "", replacement: { case: "text", value: text } };
 }

@@ -35,7 +35,7 @@ TROUBLES = (
     event_pb2.EVENT_KIND_TOOL_RECOVERY_REQUIRED,
     event_pb2.EVENT_KIND_RETRY_SCHEDULED,
     event_pb2.EVENT_KIND_RECONCILE_ENDED,
-    event_pb2.EVENT_KIND_TOOL_RESULT_RELEASED,  # one that is withheld
+    event_pb2.EVENT_KIND_TOOL_RESULT_RELEASED,  # one that is withheld or replaced
 )
 _OPTIONS = [
     # A page of events with inlined content of 64 KiB each is larger than the default of 4 MiB.

@@ -276,6 +276,9 @@ def _said(found: Found, event: event_pb2.Event) -> tuple[str, str]:
             return message, "Change the rule, which its POLICY_DECIDED event names, if calls like this may be made."
         case "tool_result_released":
             said = event.tool_result_released
+            if said.release == event_pb2.RESULT_RELEASE_REPLACED:
+                remedy = "Ask whoever serves the policy that its SUBJECT_REPLACED event names, if that was not meant."
+                return "the model sees something else in the place of its result", remedy
             remedy = "Change the rule, which its POLICY_DECIDED event names, if the model may see results like this."
             return f"its result is withheld from the model by {said.policy_ref} ({said.code})", remedy
         case "tool_recovery_required":

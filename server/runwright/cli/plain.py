@@ -152,6 +152,8 @@ def _reconciled(event: event_pb2.Event) -> str:
 def _released(said: event_pb2.ToolResultReleased) -> str:
     if said.release == event_pb2.RESULT_RELEASE_RELEASED:
         return "released to the model"
+    if said.release == event_pb2.RESULT_RELEASE_REPLACED:
+        return f"the model sees {said.replacement.size} other bytes in its place"
     return f"withheld from the model, which is told so, by {said.policy_ref} ({said.code}){_because(said.message)}"
 
 

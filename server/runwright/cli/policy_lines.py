@@ -11,6 +11,8 @@ _DECIDED = {
     policy_pb2.POLICY_VERDICT_DENY: "denied",
     policy_pb2.POLICY_VERDICT_ASK: "asked about",
     policy_pb2.POLICY_VERDICT_INTERRUPT: "run ended",
+    policy_pb2.POLICY_VERDICT_MODIFY: "replaced",  # this and the next one in shadow mode alone
+    policy_pb2.POLICY_VERDICT_DEFER: "deferred",
 }
 
 
@@ -22,7 +24,9 @@ def stage(value: policy_pb2.PolicyStage.ValueType) -> str:
 def decided(said: event_pb2.PolicyDecided) -> str:
     """What was decided, and by which rule."""
     word = _DECIDED.get(said.verdict, "decided")
-    shadow = [f"{_DECIDED.get(each.verdict, '?')} by {each.rule} ({each.code})" for each in said.shadow]
+    shadow = [
+        f"{_DECIDED.get(each.verdict, '?')} by {each.rule or each.policy_ref} ({each.code})" for each in said.shadow
+    ]
     would = f"; in shadow mode: {', '.join(shadow)}" if shadow else ""
     return f"{word} by {said.rule or said.policy_ref} ({said.code}){would}"
 

@@ -102,6 +102,7 @@ class Walk:
                     is_told = True
                     if said is not None and record.call_id in calls:
                         walked = self._result(facts, calls[record.call_id], said)
+                        # Whatever a remote policy would say: it might release it.
                         is_told = walked.decision is None or walked.decision.verdict is Verdict.ALLOW
                         yield walked.__replace__(before=before.get((PolicyStage.POST_TOOL, record.call_id)))
                     tainted = tainted or (is_told and tool is not None and tool.untrusted)
@@ -144,7 +145,7 @@ class Walk:
         if tool is None or call.arguments.ref.media_type != JSON or not is_used:
             return Walked(stage, subject, None)
         found = self._find(stage, subject_of_result(_asked(run, tool, call), result))
-        return Walked(stage, subject, decided(stage, found.opinions), found.shadow)
+        return _walked(stage, subject, decided(stage, found.opinions), found)
 
     def _run(self, stage: PolicyStage, subject: PolicySubject, before: r.PolicyDecided | None) -> Walked:
         if not self._policies.is_used(self._package, self._namespace, stage):
@@ -163,11 +164,15 @@ class Walk:
 
 
 def _walked(stage: PolicyStage, subject: str, decision: PolicyOpinion, found: PolicyFindings | None) -> Walked:
-    """A walk; it comes to no decision where a remote policy would be asked, which nobody does here."""
+    """A walk; it comes to no decision where a remote policy would be asked, which nobody does here.
+
+    One in shadow mode would be asked, too, and changes nothing.
+    """
     shadow = found.shadow if found else ()
-    if found is None or not found.remotes or any(each.verdict in _FINAL for each in found.opinions):
+    enforced = [remote for remote in found.remotes if not remote.shadow] if found else []
+    if found is None or not enforced or any(each.verdict in _FINAL for each in found.opinions):
         return Walked(stage, subject, decision, shadow)
-    asked = ", ".join(f"{remote.policy} ({remote.policy_ref})" for remote in found.remotes)
+    asked = ", ".join(f"{remote.policy} ({remote.policy_ref})" for remote in enforced)
     allowed = next((each for each in found.opinions if each.verdict is Verdict.ALLOW), None)
     rules = f"; allowed so far by {allowed.rule or allowed.policy_ref} ({allowed.code})" if allowed else ""
     return Walked(stage, subject, None, shadow, note=f"remote policies would be asked: {asked}{rules}")

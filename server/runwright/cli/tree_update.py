@@ -178,6 +178,8 @@ def _take_call(tree: RunTree, event: event_pb2.Event, contents: Contents) -> Non
             call.end(event, State.DENIED, f"{event.tool_denied.policy_ref} {event.tool_denied.code}")
         case "tool_result_released" if event.tool_result_released.release == event_pb2.RESULT_RELEASE_WITHHELD:
             call.note = f"{call.note}, withheld: {event.tool_result_released.code}".removeprefix(", ")
+        case "tool_result_released" if event.tool_result_released.release == event_pb2.RESULT_RELEASE_REPLACED:
+            call.note = f"{call.note}, replaced".removeprefix(", ")
         case "tool_cancelled":
             call.tool = event.tool_cancelled.tool
             call.end(event, State.CANCELLED)

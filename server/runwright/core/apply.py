@@ -214,15 +214,13 @@ def _tool_requested(state: RunState, record: r.ToolRequested) -> RunState:
 
 @_applies(r.PolicyDecided)
 def _policy_decided(state: RunState, record: r.PolicyDecided) -> RunState:
-    if record.subject is not None:
-        before, _ = _call(state, record, record.subject)
-        _require((record.stage is PolicyStage.POST_TOOL) == before.awaits_release, record, state)
+    _at_its_stage(state, record, record.subject, record.stage)
     return policies.decided(state, record)
 
 
 @_applies(r.PolicyAsked)
 def _policy_asked(state: RunState, record: r.PolicyAsked) -> RunState:
-    _about_call(state, record, record.effect_id)
+    _at_its_stage(state, record, question_subject(record.effect_id), record.stage)
     return policies.asked(state, record)
 
 
@@ -240,8 +238,7 @@ def _policy_resumed(state: RunState, record: r.PolicyResumed) -> RunState:
 
 @_applies(r.SubjectReplaced)
 def _subject_replaced(state: RunState, record: r.SubjectReplaced) -> RunState:
-    if record.subject is not None:
-        _call(state, record, record.subject)
+    _at_its_stage(state, record, record.subject, record.stage)
     return policies.replaced(state, record)
 
 
@@ -284,7 +281,10 @@ def _tool_result_released(state: RunState, record: r.ToolResultReleased) -> RunS
     before, phase = _call(state, record, record.call_id)
     _require(before.awaits_release, record, state)
     after = with_call(state, CallState(before.call_id, before.tool, phase))
-    return _told(after, before) if record.release is ResultRelease.RELEASED else after
+    is_replaced = record.release is ResultRelease.REPLACED
+    _require(record.replacement == (before.outcome if is_replaced else None), record, state)
+    # What was put in its place may hold what a stranger said.
+    return after if record.release is ResultRelease.WITHHELD else _told(after, before)
 
 
 @_applies(r.ToolCancelled)
@@ -348,9 +348,16 @@ def _effect_resolved(state: RunState, record: r.EffectResolved) -> RunState:
 
 def _about_call(state: RunState, record: r.Record, question: EffectId) -> None:
     """Raises IllegalTransition unless the call that a question is about is held; the run may be asked about, too."""
-    subject = question_subject(question)
+    if (subject := question_subject(question)) is not None:
+        before, _ = _call(state, record, subject)
+        _require(before.phase is CallPhase.REQUESTED or before.awaits_release, record, state)
+
+
+def _at_its_stage(state: RunState, record: r.Record, subject: EffectId | None, stage: PolicyStage) -> None:
+    """Raises IllegalTransition unless a call is decided on where it is: before it is sent, or before its release."""
     if subject is not None:
-        _call(state, record, subject)
+        before, _ = _call(state, record, subject)
+        _require((stage is PolicyStage.POST_TOOL) == before.awaits_release, record, state)
 
 
 def _closed(state: RunState, record: r.Record, call_id: EffectId) -> RunState:

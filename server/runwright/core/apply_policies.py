@@ -99,7 +99,7 @@ def answered(state: RunState, record: r.PolicyAnswered) -> RunState:
             state, subject, walk.__replace__(question=question.__replace__(is_open=False, failures=failures))
         )
     settled = SettledAnswer(question.remote, record.answer, record.effect_id, record.at)
-    defers = walk.defers + (record.answer.verdict is Verdict.DEFER)
+    defers = walk.defers + (record.answer.verdict is Verdict.DEFER and not question.remote.shadow)
     answers = (*walk.answers, settled)
     after = _with_walk(state, subject, walk.__replace__(question=None, answers=answers, defers=defers))
     may_be_cached = record.answer.verdict in (Verdict.ALLOW, Verdict.DENY) and record.error is None
@@ -110,12 +110,19 @@ def answered(state: RunState, record: r.PolicyAnswered) -> RunState:
         question.remote.policy,
         walk.stage,
         call.tool if call else "",
-        question.subject_digest,
+        cached_digest(call, question.subject_digest),
         record.effect_id,
         record.answer,
         call is not None and call.policy is not None and call.policy.tainted,
     )
     return after.__replace__(cached_answers=(*after.cached_answers, cached)[-MAX_CACHED:])
+
+
+def cached_digest(call: CallState | None, subject_digest: str) -> str:
+    """What an answer must be about to count again: of a result also the arguments, which were seen with it."""
+    if call is None or not call.awaits_release or call.arguments is None:
+        return subject_digest
+    return f"{subject_digest} {call.arguments.digest}"
 
 
 def _answered_from_cache(
@@ -163,6 +170,9 @@ def replaced(state: RunState, record: r.SubjectReplaced) -> RunState:
         call = state.call(record.subject)
         _require(call is not None and call.arguments is not None and record.replacement is not None, record, state)
         assert call is not None, "required before"
+        if record.stage is PolicyStage.POST_TOOL:
+            said = (call.policy or NO_POLICY).__replace__(outcome=record.replacement)
+            return with_call(state, call.__replace__(policy=said))
         return with_call(state, call.__replace__(arguments=record.replacement))
     match record.stage:
         case PolicyStage.RUN_START:

@@ -111,7 +111,6 @@ _RUNNING = {_P.RUNNING: _P.RUNNING}
 _TO_CLOSE = {_P.RUNNING: _P.RUNNING, _P.CANCELLING: _P.CANCELLING}  # also after a cancel: what is open gets its result
 _CANCELLING = {_P.CANCELLING: _P.CANCELLING}
 # Phases of the call.
-_HELD = {_C.REQUESTED: _C.REQUESTED}  # at its gate
 _STARTED = {_C.REQUESTED: _C.RUNNING, _C.RUNNING: _C.RUNNING}
 # What is unknown is only left by what stands behind an EFFECT_RESOLVED, RECONCILING only behind a RECONCILE_ENDED too.
 _SETTLED = (_C.RUNNING, _C.UNKNOWN, _C.RECONCILING)
@@ -126,6 +125,7 @@ _RECONCILING = {_C.RECONCILING: _C.RECONCILING}
 # A call is decided on before it is sent, and when what came of it awaits its release.
 _RELEASED = {_C.COMPLETED: _C.COMPLETED, _C.FAILED: _C.FAILED}
 _DECIDED = {_C.REQUESTED: _C.REQUESTED, **_RELEASED}
+_HELD = _DECIDED  # while a remote policy is asked
 
 ROWS = (
     Row(_K.RUN_STARTED, r.RunStarted, _RUN, {_P.NEW: _P.RUNNING}),

@@ -123,6 +123,7 @@ class ResultRelease(Enum):
 
     RELEASED = 1  # what the call came to
     WITHHELD = 2  # that it was made, and by which policy its result is withheld
+    REPLACED = 3  # what a remote policy has put in the place of that
 
 
 class FinishReason(Enum):

@@ -75,7 +75,10 @@ class PolicyOpinion(Struct, frozen=True):
 
 
 class RemotePolicy(Struct, frozen=True):
-    """A policy that is asked over the network: its name, its place, whose it is, and how it is asked."""
+    """A policy that is asked over the network: its name, its place, whose it is, and how it is asked.
+
+    One in `shadow` mode changes nothing: there is one attempt, and no host is waited for.
+    """
 
     policy: str
     policy_ref: str
@@ -84,6 +87,7 @@ class RemotePolicy(Struct, frozen=True):
     max_attempts: int
     unavailable_timeout_ms: int
     cache: bool = False
+    shadow: bool = False
 
 
 class PolicyFindings(Struct, frozen=True):

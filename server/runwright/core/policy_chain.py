@@ -95,6 +95,7 @@ class PolicyChain(Struct, frozen=True, dict=True):
                             policy.max_attempts,
                             policy.unavailable_timeout_ms,
                             policy.cache,
+                            policy.mode is PolicyMode.SHADOW,
                         )
                     )
         return tuple(found)

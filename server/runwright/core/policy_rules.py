@@ -32,8 +32,9 @@ VERDICTS = {
     "interrupt": Verdict.INTERRUPT,
 }
 _NAME = r"^[A-Za-z0-9][A-Za-z0-9._:@-]{0,127}$"  # of callbacks, as `core/ids.py` has it
-_PRE_TOOL: tuple[Literal["pre_tool", "run_start", "input", "output"], ...] = ("pre_tool",)
-_IN_ORDER = ("run_start", "input", "pre_tool", "output")
+_Stage = Literal["run_start", "input", "pre_tool", "post_tool", "output"]
+_PRE_TOOL: tuple[_Stage, ...] = ("pre_tool",)
+_IN_ORDER = ("run_start", "input", "pre_tool", "post_tool", "output")
 _IN_ORDER_TEXT = ", ".join(_IN_ORDER)
 _OF_REMOTE = frozenset({"stages", "timeout_ms", "max_attempts", "unavailable_timeout_ms", "cache"})
 # What a remote policy has where nothing is said.
@@ -121,7 +122,7 @@ class PolicySpec(_Frozen):
 
     A remote policy is asked at `stages`. An attempt at it has `timeout_ms`; without an answer there are `max_attempts`.
     A host that is not there is waited for as long as `unavailable_timeout_ms`. With `cache` an allow or a deny counts
-    for the same subject of the same run again.
+    for the same subject of the same run again. In shadow mode there is one attempt, and no host is waited for.
     """
 
     builtin: Literal["read-only", "allow-declared"] | None = None
@@ -129,8 +130,8 @@ class PolicySpec(_Frozen):
     mode: PolicyMode = PolicyMode.ENFORCE
     remote: Annotated[str | None, Field(pattern=_NAME, exclude_if=lambda value: value is None)] = None
     stages: Annotated[
-        tuple[Literal["pre_tool", "run_start", "input", "output"], ...],
-        Field(max_length=4, exclude_if=lambda value: value == _PRE_TOOL),
+        tuple[_Stage, ...],
+        Field(max_length=5, exclude_if=lambda value: value == _PRE_TOOL),
     ] = _PRE_TOOL
     timeout_ms: Annotated[Milliseconds, Field(exclude_if=lambda value: value == TIMEOUT_MS)] = TIMEOUT_MS
     max_attempts: Annotated[Whole, Field(ge=1, le=10, exclude_if=lambda value: value == MAX_ATTEMPTS)] = MAX_ATTEMPTS
@@ -155,8 +156,6 @@ class PolicySpec(_Frozen):
             raise ValueError("either `builtin: NAME`, `rules: [...]` with at least one rule, or `remote: NAME`")
         if self.remote is None and self.model_fields_set & _OF_REMOTE:
             raise ValueError(f"{', '.join(sorted(_OF_REMOTE))} only beside `remote: NAME`")
-        if self.remote is not None and self.mode is PolicyMode.SHADOW:
-            raise ValueError("`mode: enforce` beside `remote`: a remote policy in shadow mode is not there yet")
         return self
 
     @property

@@ -61,6 +61,7 @@ class CachedAnswer(Struct, frozen=True):
     """An answer that counts again in its run: for the same policy, stage, tool and digest. `question` gave it.
 
     What was said of a call that was not `tainted` does not count for one that is: the policy is told, and may mind.
+    Of a result the digest is followed by that of the arguments, which were seen with it.
     """
 
     policy: str
@@ -119,9 +120,19 @@ class PolicyWalk(Struct, frozen=True):
     @property
     def deferred(self) -> tuple[SettledAnswer, ...]:
         """What holds it until a time: nothing while somebody is asked, or something else is to be put in its place."""
-        if self.question is not None or any(each.answer.verdict is Verdict.MODIFY for each in self.answers):
+        if self.question is not None or any(each.answer.verdict is Verdict.MODIFY for each in self.enforced):
             return ()
-        return tuple(each for each in self.answers if each.answer.verdict is Verdict.DEFER)
+        return tuple(each for each in self.enforced if each.answer.verdict is Verdict.DEFER)
+
+    @property
+    def enforced(self) -> tuple[SettledAnswer, ...]:
+        """The answers of those that are not in shadow mode."""
+        return tuple(each for each in self.answers if not each.remote.shadow)
+
+    @property
+    def shadow(self) -> tuple[PolicyOpinion, ...]:
+        """What those in shadow mode would have said of the subject as it is now."""
+        return tuple(each.opinion() for each in self.answers if each.remote.shadow)
 
     def answer_of(self, remote: RemotePolicy) -> SettledAnswer | None:
         """What that policy has said of the subject as it is now."""

@@ -230,7 +230,10 @@ class ToolFailed(Record, frozen=True):
 
 
 class ToolResultReleased(Record, frozen=True):
-    """The model may go on with a call that awaited its release: with what it came to, or with who withholds that."""
+    """The model may go on with a call that awaited its release: with what it came to, or with who withholds that.
+
+    REPLACED has a `replacement`, which is told as a failure of the call if that `failed`.
+    """
 
     call_id: EffectId
     tool: str
@@ -238,6 +241,8 @@ class ToolResultReleased(Record, frozen=True):
     policy_ref: str = ""
     code: str = ""
     message: str = ""
+    replacement: ContentRef | None = None
+    failed: bool = False
 
 
 class ToolDenied(Record, frozen=True):

@@ -23,7 +23,13 @@ class CallPolicy(Struct, frozen=True):
     untrusted: bool = False  # the tool is marked so: what it answers taints what is requested later
     operator_digest: str = ""  # of the operator's rules that were heard last
     walk: PolicyWalk | None = None  # None: no remote policy was asked about it
-    outcome: ContentRef | None = None  # what came of it, while the model has not been told: it awaits its release
+    # What came of it, or what a policy has put in its place, while the model has not been told: it awaits its release.
+    outcome: ContentRef | None = None
+
+    @property
+    def is_outcome_replaced(self) -> bool:
+        """True when a policy has put something else in the place of what came of it."""
+        return self.outcome is not None and self.walk is not None and self.walk.replacements > 0
 
 
 NO_POLICY = CallPolicy()
@@ -86,6 +92,14 @@ class CallState(Struct, frozen=True):
     def awaits_release(self) -> bool:
         """True when it is closed, and policies are still to say whether the model sees what came of it."""
         return self.outcome is not None
+
+    @property
+    def is_held_by_policy(self) -> bool:
+        """True while a remote policy is asked about it, or has deferred it."""
+        walk = self.policy.walk if self.policy is not None else None
+        return (
+            walk is not None and walk.stage is not None and (self.phase is CallPhase.REQUESTED or self.awaits_release)
+        )
 
 
 class ModelState(Struct, frozen=True):

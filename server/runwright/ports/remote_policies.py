@@ -8,6 +8,7 @@ from typing import Protocol
 
 from msgspec import Struct
 
+from runwright.core.content import ContentRef
 from runwright.core.ids import EffectId, Namespace
 from runwright.core.package import ToolSpec
 from runwright.core.policy import PolicyStage, RemotePolicy, Verdict
@@ -16,6 +17,7 @@ from runwright.core.state import RunState
 from runwright.core.units import Micros
 
 MAX_REPLACEMENT_BYTES = 256 * 1024
+MAX_ASKED_RESULT_BYTES = 256 * 1024  # of a larger one the beginning is sent
 MAX_MESSAGE = 256  # characters
 
 
@@ -26,6 +28,14 @@ class AskedCall(Struct, frozen=True):
     tool: ToolSpec
     is_tainted: bool
     arguments_json: bytes
+
+
+class AskedResult(Struct, frozen=True):
+    """What came of the call, or what stands in its place: the whole of it."""
+
+    ok: bool
+    ref: ContentRef
+    data: bytes
 
 
 class PolicyRequest(Struct, frozen=True, kw_only=True):
@@ -42,6 +52,7 @@ class PolicyRequest(Struct, frozen=True, kw_only=True):
     subject_digest: str
     call: AskedCall | None = None
     text: str = ""
+    result: AskedResult | None = None  # of `call`, at POST_TOOL
 
 
 class PolicyReplyKind(Enum):

@@ -25,7 +25,9 @@ from .transport import received
 
 _log = logging.getLogger("runwright_client")
 
-PolicyQuestion = pb.DecideRequest  #: `stage` says what it is about: `call` before a tool call, else `text`
+PolicyQuestion = (
+    pb.DecideRequest
+)  #: `stage` says what it is about: `call` before a tool call, with `result` after it, else `text`
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +64,7 @@ def replace_arguments(arguments: Mapping[str, Any], code: str = "") -> PolicyDec
 
 
 def replace_text(text: str, code: str = "") -> PolicyDecision:
-    """The run goes on with another input, or is answered with another text."""
+    """The run goes on with another input, result of a call, or answer."""
     return PolicyDecision(PolicyVerdict.MODIFY, code, text=text)
 
 

@@ -8,7 +8,14 @@ from runwright._gen.runwright.callback.v1 import policy_service_pb2 as pb
 from runwright._gen.runwright.v1 import package_pb2, policy_pb2, run_pb2
 from runwright.core.policy import Verdict
 from runwright.core.request import Budget
-from runwright.ports.remote_policies import AskedCall, PolicyReply, PolicyReplyKind, PolicyRequest
+from runwright.ports.remote_policies import (
+    MAX_ASKED_RESULT_BYTES,
+    AskedCall,
+    AskedResult,
+    PolicyReply,
+    PolicyReplyKind,
+    PolicyRequest,
+)
 from runwright.wire.packages import EFFECTS
 from runwright.wire.values import timestamp
 
@@ -27,6 +34,7 @@ def decide_request(request: PolicyRequest, deadline: int) -> pb.DecideRequest:
         deadline=timestamp(deadline),
         call=_call(request.call) if request.call is not None else None,
         text=request.text,
+        result=_result(request.result) if request.result is not None else None,
     )
 
 
@@ -87,4 +95,13 @@ def _call(call: AskedCall) -> pb.PolicySubjectCall:
         idempotent=tool.idempotent,
         tainted=call.is_tainted,
         arguments_json=call.arguments_json,
+    )
+
+
+def _result(result: AskedResult) -> pb.PolicySubjectResult:
+    return pb.PolicySubjectResult(
+        ok=result.ok,
+        media_type=result.ref.media_type,
+        size=result.ref.size,
+        data=result.data[:MAX_ASKED_RESULT_BYTES],
     )

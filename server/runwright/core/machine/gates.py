@@ -89,12 +89,11 @@ def _awaits_release(state: RunState, subject: EffectId) -> bool:
 
 
 def _is_released(step: Step, subject: EffectId, found: Findings) -> bool:
-    """Whether the model is told something; held while nobody has found out what policies say."""
+    """Whether the model is told something; held while nobody has found out what policies say, or one is asked."""
     said = found.said_at(PolicyStage.POST_TOOL)
     if said is None:
         return False
-    policies.release(step, step.call(subject), said)
-    return True
+    return policies.release(step, step.call(subject), said)
 
 
 def _starts(state: RunState, _: EffectId) -> bool:

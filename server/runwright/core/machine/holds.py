@@ -115,7 +115,7 @@ def walks_of(state: RunState) -> Iterator[tuple[EffectId, PolicyWalk]]:
         yield EffectId(""), state.walk
     for call in state.calls:
         walk = call.policy.walk if call.policy is not None else None
-        if walk is not None and walk.stage is not None and call.phase is CallPhase.REQUESTED:
+        if walk is not None and call.is_held_by_policy:
             yield call.call_id, walk
 
 
@@ -213,6 +213,10 @@ def status(state: RunState) -> RunStatus:
         return RunStatus(state.phase.value)
     if needs_repair(state):
         return RunStatus.REPAIR_NEEDED
-    if state.model_attempt or any(call.phase is CallPhase.RUNNING or call.awaits_release for call in state.calls):
+    if state.model_attempt or any(_is_under_way(call) for call in state.calls):
         return RunStatus.RUNNING
     return RunStatus.WAITING if next(holds(state), None) is not None else RunStatus.RUNNING
+
+
+def _is_under_way(call: CallState) -> bool:
+    return call.phase is CallPhase.RUNNING or (call.awaits_release and not call.is_held_by_policy)

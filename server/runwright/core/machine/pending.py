@@ -72,7 +72,8 @@ def _of_call(state: RunState, call: CallState, may_start: bool) -> e.Effect | No
         return e.ReconcileTool(call.call_id, call.tool, call.attempt, asking.asks, call.arguments, call.idempotency_key)
     if call.awaits_release:
         # The model of a run that ends is told nothing.
-        return e.EvaluateResult(call.call_id, call.attempt) if state.phase is RunPhase.RUNNING else None
+        is_due = state.phase is RunPhase.RUNNING and not call.is_held_by_policy
+        return e.EvaluateResult(call.call_id, call.attempt) if is_due else None
     hold = hold_of_reconciling(state, call) or hold_of_call(call, may_start)
     return hold.effect if hold is not None else None
 

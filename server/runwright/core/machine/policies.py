@@ -6,7 +6,7 @@ from runwright.core import records as r
 from runwright.core.inputs import Findings
 from runwright.core.machine import approvals, calls, remote_policies
 from runwright.core.machine.step import Step
-from runwright.core.outcomes import ResultRelease
+from runwright.core.outcomes import CallPhase, ResultRelease
 from runwright.core.policy import (
     ALL_POLICIES,
     NOT_FOUND_OUT,
@@ -68,17 +68,34 @@ def are_heard_of_results(step: Step, by_operator: bool) -> bool:
     return by_operator or step.package.chain(PolicyStage.POST_TOOL).is_used
 
 
-def release(step: Step, call: CallState, found: PolicyFindings) -> None:
-    """Decides what the model is told of a call; the result stays on record as it is."""
+def release(step: Step, call: CallState, found: PolicyFindings) -> bool:
+    """Decides what the model is told of a call; the result stays on record as it is. False while a policy is asked."""
     stage = PolicyStage.POST_TOOL
     assert call.outcome is not None, "only what awaits its release comes here"
     digest = call.outcome.digest
     fits = found.subject_digest == digest
-    opinion = decided(stage, found.opinions) if fits else _UNKNOWN
+    opinion = _UNKNOWN
+    if fits and found.remotes:
+        decision = remote_policies.heard(step, call.call_id, found)
+        if decision is None:
+            return False
+        opinion = decision
+    elif fits:
+        opinion = decided(stage, found.opinions)
+    is_replaced = call.policy is not None and call.policy.is_outcome_replaced
     step.add(_on_record(step, call, stage, digest, opinion, found if fits else None))
     if opinion.verdict is Verdict.ALLOW:
-        step.add(r.ToolResultReleased(at=step.at, call_id=call.call_id, tool=call.tool, release=ResultRelease.RELEASED))
-        return
+        step.add(
+            r.ToolResultReleased(
+                at=step.at,
+                call_id=call.call_id,
+                tool=call.tool,
+                release=ResultRelease.REPLACED if is_replaced else ResultRelease.RELEASED,
+                replacement=call.outcome if is_replaced else None,
+                failed=is_replaced and call.phase is CallPhase.FAILED,
+            )
+        )
+        return True
     step.add(
         r.ToolResultReleased(
             at=step.at,
@@ -90,6 +107,7 @@ def release(step: Step, call: CallState, found: PolicyFindings) -> None:
             message=opinion.message,
         )
     )
+    return True
 
 
 def allow_run(step: Step, stage: PolicyStage, findings: Findings) -> bool:
@@ -124,6 +142,7 @@ def _on_record(
     opinion: PolicyOpinion,
     found: PolicyFindings | None,
 ) -> r.PolicyDecided:
+    walk = step.state.walk_of(call.call_id if call else None)
     return r.PolicyDecided(
         at=step.at,
         stage=stage,
@@ -134,6 +153,6 @@ def _on_record(
         decider=opinion.decider,
         subject_digest=digest,
         operator_digest=found.operator_digest if found else "",
-        shadow=found.shadow if found else (),
+        shadow=(*(found.shadow if found else ()), *(walk.shadow if walk else ())),
         approval=opinion.approval,
     )

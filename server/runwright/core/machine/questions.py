@@ -77,7 +77,7 @@ def heard(step: Step, input_: i.PoliciesHeard) -> None:
 def go_on(step: Step, subject: EffectId | None, policies: tuple[PolicyFindings, ...]) -> None:
     """Takes the subject on from its gate, with what is said of it now."""
     call = step.state.call(subject) if subject else None
-    if subject and (call is None or call.phase is not CallPhase.REQUESTED):
+    if subject and (call is None or not (call.phase is CallPhase.REQUESTED or call.awaits_release)):
         return
     passed = gates.walk(step, subject or EffectId(""), i.Findings(policies=policies))
     if passed and not subject and step.state.round:
@@ -85,10 +85,16 @@ def go_on(step: Step, subject: EffectId | None, policies: tuple[PolicyFindings, 
 
 
 def recover(step: Step) -> None:
-    """After a restart: what was asked is asked again. Questions have no effect, and the policy did not fail."""
+    """After a restart: what was asked is asked again. Questions have no effect, and the policy did not fail.
+
+    One in shadow mode is not.
+    """
     for walk in walks(step):
         question = walk.question
         if question is not None and question.is_open and walk.stage is not None:
+            if question.remote.shadow:  # it holds nothing up for longer than one attempt
+                _give_up(step, question, _failure(question, ErrorReason.POLICY_LOST, "was asked when the server ended"))
+                continue
             attempt, digest = question.attempt + 1, question.subject_digest
             remote_policies.ask(step, question.effect_id, attempt, question.remote, walk.stage, digest)
 
@@ -113,7 +119,7 @@ def _is_given_up(step: Step, question: PolicyQuestion, error: Failure) -> bool:
 
     A policy that answers what cannot be used is there: asking it again changes nothing.
     """
-    if error.reason is ErrorReason.POLICY_ANSWER_INVALID:
+    if error.reason is ErrorReason.POLICY_ANSWER_INVALID or question.remote.shadow:
         return True
     if error.reason is ErrorReason.POLICY_UNAVAILABLE:
         return step.at >= _give_up_at(step, question)

@@ -2,12 +2,13 @@
 
 One question is out at a time, in the order of the chain. What others deny is not asked about, and nobody is held up
 for it: the rules that need no asking come first. Every answer counts for the digest that was asked about and no other.
+Those in shadow mode are asked last, once each: what they say, or that they say nothing, is only put on record.
 """
 
 from __future__ import annotations
 
 from runwright.core import records as r
-from runwright.core.apply_policies import next_question
+from runwright.core.apply_policies import cached_digest, next_question
 from runwright.core.ids import EffectId
 from runwright.core.machine import approvals
 from runwright.core.machine.step import Step
@@ -37,11 +38,12 @@ def heard(step: Step, subject: EffectId | None, found: PolicyFindings) -> Policy
     """The decision over a subject; None while it is held: a question is out, or it is another subject now."""
     while True:
         walk = step.state.walk_of(subject) or NO_WALK
-        answers = [settled for remote in found.remotes if (settled := walk.answer_of(remote)) is not None]
+        enforced = [remote for remote in found.remotes if not remote.shadow]
+        answers = [settled for remote in enforced if (settled := walk.answer_of(remote)) is not None]
         opinions = [*found.opinions, *(settled.opinion() for settled in answers)]
         if any(opinion.verdict in _FINAL for opinion in opinions):
             return decided(found.stage, opinions)
-        missing = next((remote for remote in found.remotes if walk.answer_of(remote) is None), None)
+        missing = _next(found, walk, answers, len(enforced))
         if missing is None:
             break
         if not _answer_from_cache(step, subject, found, missing):
@@ -56,6 +58,15 @@ def heard(step: Step, subject: EffectId | None, found: PolicyFindings) -> Policy
         return PolicyOpinion(Verdict.DENY, remote.policy_ref, "", TOO_MANY_REPLACEMENTS, remote.decider)
     _replace(step, subject, found, changed)
     return None
+
+
+def _next(found: PolicyFindings, walk: PolicyWalk, answers: list[SettledAnswer], enforced: int) -> RemotePolicy | None:
+    """Who is asked next. Those in shadow mode come last, and hear of nothing that is about to be replaced."""
+    missing = [remote for remote in found.remotes if walk.answer_of(remote) is None]
+    if len(answers) < enforced:
+        return next(remote for remote in missing if not remote.shadow)
+    is_replaced = any(settled.answer.verdict is Verdict.MODIFY for settled in answers)
+    return missing[0] if missing and not is_replaced else None
 
 
 def _decided_or_held(
@@ -91,8 +102,8 @@ def _answer_from_cache(step: Step, subject: EffectId | None, found: PolicyFindin
     call = step.state.call(subject) if subject else None
     tool, digest = call.tool if call else "", found.subject_digest
     tainted = call is not None and call.policy is not None and call.policy.tainted
-    cached = step.state.cached_answers
-    known = [each for each in cached if each.is_of(remote, found.stage, tool, digest, tainted=tainted)]
+    about, cached = cached_digest(call, digest), step.state.cached_answers
+    known = [each for each in cached if each.is_of(remote, found.stage, tool, about, tainted=tainted)]
     if not (remote.cache and known):
         return False
     step.add(

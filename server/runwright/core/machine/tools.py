@@ -64,7 +64,8 @@ def returned(step: Step, input_: i.ToolReturned) -> None:
 def result_evaluated(step: Step, input_: i.ResultEvaluated) -> None:
     """Puts what is on record of a call through its gate, with what policies say of it."""
     call = step.state.call(input_.call_id)
-    if call is not None and call.awaits_release and call.attempt == input_.attempt:
+    is_due = call is not None and call.awaits_release and not call.is_held_by_policy
+    if call is not None and is_due and call.attempt == input_.attempt:
         gates.walk(step, call.call_id, i.Findings(policies=input_.policies))
 
 

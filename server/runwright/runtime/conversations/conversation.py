@@ -45,7 +45,7 @@ class Said(Struct):
         """Takes in one more record, whose contents are there or on their way; returns which they are."""
         wanted = refs(record)
         message_bytes, images = _weights(record, wanted)
-        if isinstance(record, r.ToolResultReleased) and record.release is ResultRelease.WITHHELD:
+        if isinstance(record, r.ToolResultReleased) and record.release is not ResultRelease.RELEASED:
             self._withhold(record.call_id)
         self.records.append(record)
         self.message_bytes += message_bytes
@@ -217,6 +217,8 @@ class Conversation:
 def _weights(record: r.Record, wanted: Sequence[ContentRef]) -> tuple[int, int]:
     """How many bytes of what the record refers to a model is told, and how many of images it is shown."""
     message_bytes = images = 0
+    if isinstance(record, r.SubjectReplaced) and record.stage is not PolicyStage.INPUT:
+        return 0, 0  # the model is not told of other arguments, and of another result by its release
     shows = isinstance(record, _SHOWING)
     for ref in wanted:
         if shows and ref.media_type in IMAGE_TYPES:
@@ -279,7 +281,7 @@ def _told(records: list[r.Record]) -> list[r.Record]:
     withheld = {
         record.call_id
         for record in records
-        if isinstance(record, r.ToolResultReleased) and record.release is ResultRelease.WITHHELD
+        if isinstance(record, r.ToolResultReleased) and record.release is not ResultRelease.RELEASED
     }
     if not withheld:
         return records
@@ -329,6 +331,8 @@ class _Telling:
                 by = f"Denied by policy {result.policy_ref}"
                 by = "Denied: no policy allows it" if result.policy_ref == ALL_POLICIES else by
                 text, is_error = f"{by} ({result.code}).{said}", True
+            case r.ToolResultReleased() if result.replacement is not None:
+                text, is_error = self.text(result.replacement), result.failed
             case r.ToolResultReleased():
                 said = f" {result.message}" if result.message else ""
                 by = f"policy {result.policy_ref} ({result.code})"

@@ -6,6 +6,7 @@ replacement that is not accepted are answers that cannot be used, and those deny
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 
@@ -13,11 +14,12 @@ from msgspec import Struct
 
 from runwright.core import effects as e
 from runwright.core import inputs as i
-from runwright.core.content import TEXT, Content, ContentRef, digest
+from runwright.core.content import JSON, TEXT, Content, ContentRef, digest
 from runwright.core.errors import ErrorReason, Failure
 from runwright.core.fingerprint import canonical_json
 from runwright.core.ids import EffectId, parse_effect_id, question_subject
 from runwright.core.machine.remote_policies import lowered
+from runwright.core.outcomes import CallPhase
 from runwright.core.package import RuntimePackage
 from runwright.core.policy import PolicyFindings, PolicyStage, Verdict
 from runwright.core.policy_walk import MAX_DEFER_US, PolicyAnswer, PolicyQuestion, PolicyWalk
@@ -28,6 +30,7 @@ from runwright.ports.remote_policies import (
     MAX_MESSAGE,
     MAX_REPLACEMENT_BYTES,
     AskedCall,
+    AskedResult,
     PolicyReply,
     PolicyReplyKind,
     PolicyRequest,
@@ -37,12 +40,14 @@ from runwright.runtime.conversations.model_reply import arguments_problem
 from runwright.runtime.policies import (
     CallFacts,
     PolicySubject,
+    Result,
     RunFacts,
     arguments_of,
     subject_of_call,
     subject_of_text,
 )
 from runwright.runtime.ports import Ports
+from runwright.runtime.runs import policy_findings
 
 _FAILED = {
     PolicyReplyKind.NOT_SENT: (ErrorReason.POLICY_UNAVAILABLE, "cannot be asked"),
@@ -126,7 +131,7 @@ class PolicyQuestions:
 
     async def _request(self, state: RunState, question: PolicyQuestion, stage: PolicyStage) -> PolicyRequest:
         subject = question_subject(question.effect_id)
-        asked_call, text = None, ""
+        asked_call, result, text = None, None, ""
         if subject:
             call = _call(state, subject)
             tool = self._package.tool(call.tool)
@@ -134,6 +139,9 @@ class PolicyQuestions:
             is_tainted = (call.policy or NO_POLICY).tainted
             data = await self._conversation.data(call.arguments)
             asked_call = AskedCall(call.call_id, tool, is_tainted, data)
+            if stage is PolicyStage.POST_TOOL:
+                came = await self._result(call)
+                result = AskedResult(came.ok, came.ref, came.data)
         else:
             text = "\n".join(await self._texts(state, stage))
         return PolicyRequest(
@@ -145,13 +153,24 @@ class PolicyQuestions:
             subject_digest=question.subject_digest,
             call=asked_call,
             text=text,
+            result=result,
         )
+
+    async def _result(self, call: CallState) -> Result:
+        """What came of a call, or what stands in its place."""
+        assert call.outcome is not None, "it awaits its release"
+        return Result(call.phase is CallPhase.COMPLETED, call.outcome, await self._conversation.data(call.outcome))
 
     async def _said(self, state: RunState, subject: EffectId | None) -> tuple[PolicyFindings, ...]:
         """What is said of a call or of the run at the stages that it is at, beside remote policies."""
         policies, namespace = self._ports.policies, state.key.namespace
         if subject:
-            found = await self._subject_of_call(state, _call(state, subject))
+            call = _call(state, subject)
+            if call.awaits_release:
+                arguments, result = await self._conversation.data(_arguments(call)), await self._result(call)
+                async with policies.room_for_results:
+                    return await policy_findings.of_result(policies, self._package, state, call, arguments, result)
+            found = await self._subject_of_call(state, call)
             return tuple(await policies.find(self._package, namespace, PolicyStage.PRE_TOOL, [found]))
         said: list[PolicyFindings] = []
         stages = (PolicyStage.OUTPUT,) if state.round else (PolicyStage.RUN_START, PolicyStage.INPUT)
@@ -212,11 +231,13 @@ class PolicyQuestions:
             assert reply.budget is not None, "required before"
             budget = lowered(state.budget, reply.budget)
             return _Replacement(_with(answer, None, budget), changes=budget != state.budget)
-        if request.call is None:
+        if request.call is None or request.result is not None:
             _require(reply.text is not None, "a text with MODIFY at this stage")
             assert reply.text is not None, "required before"
-            content = Content.of(reply.text.encode("utf-8", "replace"), TEXT)
+            data = reply.text.encode("utf-8", "replace")
             _require(bool(reply.text.strip()), "a text that is not blank")
+            _require(len(data) <= MAX_REPLACEMENT_BYTES, f"a replacement of at most {MAX_REPLACEMENT_BYTES} bytes")
+            content = Content.of(data, await _media_type(request.result, data))
         else:
             _require(reply.arguments_json is not None, "arguments with MODIFY at this stage")
             content = await self._arguments(request.call, reply.arguments_json or b"")
@@ -247,6 +268,22 @@ def run_digest(state: RunState, stage: PolicyStage) -> str:
             return digest(canonical_json([state.request.digest, *limits]))
         case _:
             return state.request.digest
+
+
+async def _media_type(result: AskedResult | None, data: bytes) -> str:
+    """That of a replacement: JSON in the place of a result that is JSON, if it can be read so."""
+    if result is None or result.ref.media_type != JSON:
+        return TEXT
+    try:
+        await asyncio.to_thread(json.loads, data)
+    except (ValueError, RecursionError):
+        return TEXT
+    return JSON
+
+
+def _arguments(call: CallState) -> ContentRef:
+    assert call.arguments is not None, "only calls of declared tools are decided on"
+    return call.arguments
 
 
 def _call(state: RunState, call_id: EffectId) -> CallState:

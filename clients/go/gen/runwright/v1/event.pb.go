@@ -284,6 +284,8 @@ const (
 	ResultRelease_RESULT_RELEASE_RELEASED ResultRelease = 1
 	// Only that it was made, and the policy, code and message with which its result is withheld.
 	ResultRelease_RESULT_RELEASE_WITHHELD ResultRelease = 2
+	// What a remote policy has put in the place of what the call came to.
+	ResultRelease_RESULT_RELEASE_REPLACED ResultRelease = 3
 )
 
 // Enum value maps for ResultRelease.
@@ -292,11 +294,13 @@ var (
 		0: "RESULT_RELEASE_UNSPECIFIED",
 		1: "RESULT_RELEASE_RELEASED",
 		2: "RESULT_RELEASE_WITHHELD",
+		3: "RESULT_RELEASE_REPLACED",
 	}
 	ResultRelease_value = map[string]int32{
 		"RESULT_RELEASE_UNSPECIFIED": 0,
 		"RESULT_RELEASE_RELEASED":    1,
 		"RESULT_RELEASE_WITHHELD":    2,
+		"RESULT_RELEASE_REPLACED":    3,
 	}
 )
 
@@ -2198,7 +2202,11 @@ type ToolResultReleased struct {
 	// The code of the rule that withholds it.
 	Code string `protobuf:"bytes,4,opt,name=code,proto3" json:"code,omitempty"`
 	// What that rule has to say to the model; empty where it says nothing.
-	Message       string `protobuf:"bytes,5,opt,name=message,proto3" json:"message,omitempty"`
+	Message string `protobuf:"bytes,5,opt,name=message,proto3" json:"message,omitempty"`
+	// With REPLACED: what the model is told; SUBJECT_REPLACED says by which policy.
+	Replacement *ContentRef `protobuf:"bytes,6,opt,name=replacement,proto3" json:"replacement,omitempty"`
+	// With REPLACED: true when the call failed, as the model is told, too.
+	Failed        bool `protobuf:"varint,7,opt,name=failed,proto3" json:"failed,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2266,6 +2274,20 @@ func (x *ToolResultReleased) GetMessage() string {
 		return x.Message
 	}
 	return ""
+}
+
+func (x *ToolResultReleased) GetReplacement() *ContentRef {
+	if x != nil {
+		return x.Replacement
+	}
+	return nil
+}
+
+func (x *ToolResultReleased) GetFailed() bool {
+	if x != nil {
+		return x.Failed
+	}
+	return false
 }
 
 // Policy forbids a call.
@@ -3325,7 +3347,9 @@ type RemotePolicy struct {
 	// How long a host of it is waited for, in milliseconds.
 	UnavailableTimeoutMs uint32 `protobuf:"varint,6,opt,name=unavailable_timeout_ms,json=unavailableTimeoutMs,proto3" json:"unavailable_timeout_ms,omitempty"`
 	// True when its answer may be used again in this run.
-	Cache         bool `protobuf:"varint,7,opt,name=cache,proto3" json:"cache,omitempty"`
+	Cache bool `protobuf:"varint,7,opt,name=cache,proto3" json:"cache,omitempty"`
+	// True in shadow mode: what it says is on record, and changes nothing.
+	Shadow        bool `protobuf:"varint,8,opt,name=shadow,proto3" json:"shadow,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3405,6 +3429,13 @@ func (x *RemotePolicy) GetUnavailableTimeoutMs() uint32 {
 func (x *RemotePolicy) GetCache() bool {
 	if x != nil {
 		return x.Cache
+	}
+	return false
+}
+
+func (x *RemotePolicy) GetShadow() bool {
+	if x != nil {
+		return x.Shadow
 	}
 	return false
 }
@@ -5089,14 +5120,16 @@ const file_runwright_v1_event_proto_rawDesc = "" +
 	"\x06reason\x18\x02 \x01(\x0e2\x19.runwright.v1.ErrorReasonR\x06reason\x122\n" +
 	"\amessage\x18\x03 \x01(\v2\x18.runwright.v1.ContentRefR\amessage\x12K\n" +
 	"\x11executor_identity\x18\x04 \x01(\v2\x1e.runwright.v1.ExecutorIdentityR\x10executorIdentity\x12%\n" +
-	"\x0eawaits_release\x18\x05 \x01(\bR\rawaitsRelease\"\xac\x01\n" +
+	"\x0eawaits_release\x18\x05 \x01(\bR\rawaitsRelease\"\x80\x02\n" +
 	"\x12ToolResultReleased\x12\x12\n" +
 	"\x04tool\x18\x01 \x01(\tR\x04tool\x125\n" +
 	"\arelease\x18\x02 \x01(\x0e2\x1b.runwright.v1.ResultReleaseR\arelease\x12\x1d\n" +
 	"\n" +
 	"policy_ref\x18\x03 \x01(\tR\tpolicyRef\x12\x12\n" +
 	"\x04code\x18\x04 \x01(\tR\x04code\x12\x18\n" +
-	"\amessage\x18\x05 \x01(\tR\amessage\"m\n" +
+	"\amessage\x18\x05 \x01(\tR\amessage\x12:\n" +
+	"\vreplacement\x18\x06 \x01(\v2\x18.runwright.v1.ContentRefR\vreplacement\x12\x16\n" +
+	"\x06failed\x18\a \x01(\bR\x06failed\"m\n" +
 	"\n" +
 	"ToolDenied\x12\x12\n" +
 	"\x04tool\x18\x01 \x01(\tR\x04tool\x12\x1d\n" +
@@ -5176,7 +5209,7 @@ const file_runwright_v1_event_proto_rawDesc = "" +
 	"\x06remote\x18\x01 \x01(\v2\x1a.runwright.v1.RemotePolicyR\x06remote\x12/\n" +
 	"\x05stage\x18\x02 \x01(\x0e2\x19.runwright.v1.PolicyStageR\x05stage\x12%\n" +
 	"\x0esubject_digest\x18\x03 \x01(\tR\rsubjectDigest\x126\n" +
-	"\bdeadline\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\bdeadline\"\xed\x01\n" +
+	"\bdeadline\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\bdeadline\"\x85\x02\n" +
 	"\fRemotePolicy\x12\x16\n" +
 	"\x06policy\x18\x01 \x01(\tR\x06policy\x12\x1d\n" +
 	"\n" +
@@ -5186,7 +5219,8 @@ const file_runwright_v1_event_proto_rawDesc = "" +
 	"timeout_ms\x18\x04 \x01(\rR\ttimeoutMs\x12!\n" +
 	"\fmax_attempts\x18\x05 \x01(\rR\vmaxAttempts\x124\n" +
 	"\x16unavailable_timeout_ms\x18\x06 \x01(\rR\x14unavailableTimeoutMs\x12\x14\n" +
-	"\x05cache\x18\a \x01(\bR\x05cache\"\xf0\x01\n" +
+	"\x05cache\x18\a \x01(\bR\x05cache\x12\x16\n" +
+	"\x06shadow\x18\b \x01(\bR\x06shadow\"\xf0\x01\n" +
 	"\x0ePolicyAnswered\x122\n" +
 	"\x06remote\x18\x01 \x01(\v2\x1a.runwright.v1.RemotePolicyR\x06remote\x12%\n" +
 	"\x0esubject_digest\x18\x02 \x01(\tR\rsubjectDigest\x122\n" +
@@ -5371,11 +5405,12 @@ const file_runwright_v1_event_proto_rawDesc = "" +
 	"\x12FINISH_REASON_STOP\x10\x01\x12\x1c\n" +
 	"\x18FINISH_REASON_TOOL_CALLS\x10\x02\x12\x18\n" +
 	"\x14FINISH_REASON_LENGTH\x10\x03\x12 \n" +
-	"\x1cFINISH_REASON_CONTENT_FILTER\x10\x04*i\n" +
+	"\x1cFINISH_REASON_CONTENT_FILTER\x10\x04*\x86\x01\n" +
 	"\rResultRelease\x12\x1e\n" +
 	"\x1aRESULT_RELEASE_UNSPECIFIED\x10\x00\x12\x1b\n" +
 	"\x17RESULT_RELEASE_RELEASED\x10\x01\x12\x1b\n" +
-	"\x17RESULT_RELEASE_WITHHELD\x10\x02*\x8b\x02\n" +
+	"\x17RESULT_RELEASE_WITHHELD\x10\x02\x12\x1b\n" +
+	"\x17RESULT_RELEASE_REPLACED\x10\x03*\x8b\x02\n" +
 	"\x0fContextOmission\x12 \n" +
 	"\x1cCONTEXT_OMISSION_UNSPECIFIED\x10\x00\x12\x1a\n" +
 	"\x16CONTEXT_OMISSION_TURNS\x10\x01\x12\x1a\n" +
@@ -5540,71 +5575,72 @@ var file_runwright_v1_event_proto_depIdxs = []int32{
 	51,  // 56: runwright.v1.ToolFailed.message:type_name -> runwright.v1.ContentRef
 	58,  // 57: runwright.v1.ToolFailed.executor_identity:type_name -> runwright.v1.ExecutorIdentity
 	2,   // 58: runwright.v1.ToolResultReleased.release:type_name -> runwright.v1.ResultRelease
-	59,  // 59: runwright.v1.ToolRecoveryRequired.reason:type_name -> runwright.v1.ErrorReason
-	58,  // 60: runwright.v1.ToolRecoveryRequired.executor_identity:type_name -> runwright.v1.ExecutorIdentity
-	50,  // 61: runwright.v1.RunCancelRequested.deadline:type_name -> google.protobuf.Timestamp
-	53,  // 62: runwright.v1.TurnFailed.error:type_name -> runwright.v1.AgentError
-	60,  // 63: runwright.v1.RunCompleted.stop_reason:type_name -> runwright.v1.StopReason
-	51,  // 64: runwright.v1.RunCompleted.result:type_name -> runwright.v1.ContentRef
-	61,  // 65: runwright.v1.RunCompleted.usage:type_name -> runwright.v1.Usage
-	51,  // 66: runwright.v1.RunCompleted.input:type_name -> runwright.v1.ContentRef
-	60,  // 67: runwright.v1.RunFailed.stop_reason:type_name -> runwright.v1.StopReason
-	53,  // 68: runwright.v1.RunFailed.error:type_name -> runwright.v1.AgentError
-	61,  // 69: runwright.v1.RunFailed.usage:type_name -> runwright.v1.Usage
-	53,  // 70: runwright.v1.RunCancelled.error:type_name -> runwright.v1.AgentError
-	61,  // 71: runwright.v1.RunCancelled.usage:type_name -> runwright.v1.Usage
-	59,  // 72: runwright.v1.RetryScheduled.reason:type_name -> runwright.v1.ErrorReason
-	50,  // 73: runwright.v1.RetryScheduled.not_before:type_name -> google.protobuf.Timestamp
-	50,  // 74: runwright.v1.RetryScheduled.give_up_at:type_name -> google.protobuf.Timestamp
-	58,  // 75: runwright.v1.RetryScheduled.executor_identity:type_name -> runwright.v1.ExecutorIdentity
-	28,  // 76: runwright.v1.ContextAssembled.included:type_name -> runwright.v1.SessionTurn
-	29,  // 77: runwright.v1.ContextAssembled.omitted:type_name -> runwright.v1.OmittedRun
-	51,  // 78: runwright.v1.SessionTurn.input:type_name -> runwright.v1.ContentRef
-	51,  // 79: runwright.v1.SessionTurn.answer:type_name -> runwright.v1.ContentRef
-	3,   // 80: runwright.v1.OmittedRun.why:type_name -> runwright.v1.ContextOmission
-	62,  // 81: runwright.v1.EffectResolved.resolution:type_name -> runwright.v1.Resolution
-	32,  // 82: runwright.v1.PolicyAsked.remote:type_name -> runwright.v1.RemotePolicy
-	54,  // 83: runwright.v1.PolicyAsked.stage:type_name -> runwright.v1.PolicyStage
-	50,  // 84: runwright.v1.PolicyAsked.deadline:type_name -> google.protobuf.Timestamp
-	32,  // 85: runwright.v1.PolicyAnswered.remote:type_name -> runwright.v1.RemotePolicy
-	34,  // 86: runwright.v1.PolicyAnswered.answer:type_name -> runwright.v1.PolicyAnswer
-	53,  // 87: runwright.v1.PolicyAnswered.error:type_name -> runwright.v1.AgentError
-	55,  // 88: runwright.v1.PolicyAnswer.verdict:type_name -> runwright.v1.PolicyVerdict
-	51,  // 89: runwright.v1.PolicyAnswer.replacement:type_name -> runwright.v1.ContentRef
-	52,  // 90: runwright.v1.PolicyAnswer.budget:type_name -> runwright.v1.Budget
-	50,  // 91: runwright.v1.PolicyAnswer.defer_until:type_name -> google.protobuf.Timestamp
-	54,  // 92: runwright.v1.SubjectReplaced.stage:type_name -> runwright.v1.PolicyStage
-	51,  // 93: runwright.v1.SubjectReplaced.replacement:type_name -> runwright.v1.ContentRef
-	52,  // 94: runwright.v1.SubjectReplaced.budget:type_name -> runwright.v1.Budget
-	50,  // 95: runwright.v1.ReconcileStarted.deadline:type_name -> google.protobuf.Timestamp
-	4,   // 96: runwright.v1.ReconcileEnded.answer:type_name -> runwright.v1.ReconcileAnswer
-	59,  // 97: runwright.v1.ReconcileEnded.reason:type_name -> runwright.v1.ErrorReason
-	50,  // 98: runwright.v1.ReconcileEnded.next_ask_at:type_name -> google.protobuf.Timestamp
-	50,  // 99: runwright.v1.ReconcileEnded.give_up_at:type_name -> google.protobuf.Timestamp
-	58,  // 100: runwright.v1.ReconcileEnded.executor_identity:type_name -> runwright.v1.ExecutorIdentity
-	5,   // 101: runwright.v1.EventFrame.event:type_name -> runwright.v1.Event
-	40,  // 102: runwright.v1.EventFrame.bookmark:type_name -> runwright.v1.Bookmark
-	41,  // 103: runwright.v1.EventFrame.gap:type_name -> runwright.v1.Gap
-	63,  // 104: runwright.v1.EventFrame.contents:type_name -> runwright.v1.InlineContent
-	64,  // 105: runwright.v1.ApprovalRequested.kind:type_name -> runwright.v1.ApprovalKind
-	51,  // 106: runwright.v1.ApprovalRequested.arguments:type_name -> runwright.v1.ContentRef
-	65,  // 107: runwright.v1.ApprovalRequested.sets:type_name -> runwright.v1.ApproverSet
-	50,  // 108: runwright.v1.ApprovalRequested.expires_at:type_name -> google.protobuf.Timestamp
-	66,  // 109: runwright.v1.ApprovalRequested.on_expiry:type_name -> runwright.v1.ApprovalExpiry
-	50,  // 110: runwright.v1.ApprovalDecided.requested_at:type_name -> google.protobuf.Timestamp
-	67,  // 111: runwright.v1.ApprovalDecided.verdict:type_name -> runwright.v1.ApprovalVerdict
-	68,  // 112: runwright.v1.ApprovalDecided.separation:type_name -> runwright.v1.ApprovalSeparation
-	50,  // 113: runwright.v1.ApprovalExpired.requested_at:type_name -> google.protobuf.Timestamp
-	50,  // 114: runwright.v1.ApprovalExpired.expires_at:type_name -> google.protobuf.Timestamp
-	66,  // 115: runwright.v1.ApprovalExpired.on_expiry:type_name -> runwright.v1.ApprovalExpiry
-	50,  // 116: runwright.v1.ApprovalWithdrawn.requested_at:type_name -> google.protobuf.Timestamp
-	50,  // 117: runwright.v1.ApprovalSuperseded.requested_at:type_name -> google.protobuf.Timestamp
-	50,  // 118: runwright.v1.ApprovalEscalated.requested_at:type_name -> google.protobuf.Timestamp
-	119, // [119:119] is the sub-list for method output_type
-	119, // [119:119] is the sub-list for method input_type
-	119, // [119:119] is the sub-list for extension type_name
-	119, // [119:119] is the sub-list for extension extendee
-	0,   // [0:119] is the sub-list for field type_name
+	51,  // 59: runwright.v1.ToolResultReleased.replacement:type_name -> runwright.v1.ContentRef
+	59,  // 60: runwright.v1.ToolRecoveryRequired.reason:type_name -> runwright.v1.ErrorReason
+	58,  // 61: runwright.v1.ToolRecoveryRequired.executor_identity:type_name -> runwright.v1.ExecutorIdentity
+	50,  // 62: runwright.v1.RunCancelRequested.deadline:type_name -> google.protobuf.Timestamp
+	53,  // 63: runwright.v1.TurnFailed.error:type_name -> runwright.v1.AgentError
+	60,  // 64: runwright.v1.RunCompleted.stop_reason:type_name -> runwright.v1.StopReason
+	51,  // 65: runwright.v1.RunCompleted.result:type_name -> runwright.v1.ContentRef
+	61,  // 66: runwright.v1.RunCompleted.usage:type_name -> runwright.v1.Usage
+	51,  // 67: runwright.v1.RunCompleted.input:type_name -> runwright.v1.ContentRef
+	60,  // 68: runwright.v1.RunFailed.stop_reason:type_name -> runwright.v1.StopReason
+	53,  // 69: runwright.v1.RunFailed.error:type_name -> runwright.v1.AgentError
+	61,  // 70: runwright.v1.RunFailed.usage:type_name -> runwright.v1.Usage
+	53,  // 71: runwright.v1.RunCancelled.error:type_name -> runwright.v1.AgentError
+	61,  // 72: runwright.v1.RunCancelled.usage:type_name -> runwright.v1.Usage
+	59,  // 73: runwright.v1.RetryScheduled.reason:type_name -> runwright.v1.ErrorReason
+	50,  // 74: runwright.v1.RetryScheduled.not_before:type_name -> google.protobuf.Timestamp
+	50,  // 75: runwright.v1.RetryScheduled.give_up_at:type_name -> google.protobuf.Timestamp
+	58,  // 76: runwright.v1.RetryScheduled.executor_identity:type_name -> runwright.v1.ExecutorIdentity
+	28,  // 77: runwright.v1.ContextAssembled.included:type_name -> runwright.v1.SessionTurn
+	29,  // 78: runwright.v1.ContextAssembled.omitted:type_name -> runwright.v1.OmittedRun
+	51,  // 79: runwright.v1.SessionTurn.input:type_name -> runwright.v1.ContentRef
+	51,  // 80: runwright.v1.SessionTurn.answer:type_name -> runwright.v1.ContentRef
+	3,   // 81: runwright.v1.OmittedRun.why:type_name -> runwright.v1.ContextOmission
+	62,  // 82: runwright.v1.EffectResolved.resolution:type_name -> runwright.v1.Resolution
+	32,  // 83: runwright.v1.PolicyAsked.remote:type_name -> runwright.v1.RemotePolicy
+	54,  // 84: runwright.v1.PolicyAsked.stage:type_name -> runwright.v1.PolicyStage
+	50,  // 85: runwright.v1.PolicyAsked.deadline:type_name -> google.protobuf.Timestamp
+	32,  // 86: runwright.v1.PolicyAnswered.remote:type_name -> runwright.v1.RemotePolicy
+	34,  // 87: runwright.v1.PolicyAnswered.answer:type_name -> runwright.v1.PolicyAnswer
+	53,  // 88: runwright.v1.PolicyAnswered.error:type_name -> runwright.v1.AgentError
+	55,  // 89: runwright.v1.PolicyAnswer.verdict:type_name -> runwright.v1.PolicyVerdict
+	51,  // 90: runwright.v1.PolicyAnswer.replacement:type_name -> runwright.v1.ContentRef
+	52,  // 91: runwright.v1.PolicyAnswer.budget:type_name -> runwright.v1.Budget
+	50,  // 92: runwright.v1.PolicyAnswer.defer_until:type_name -> google.protobuf.Timestamp
+	54,  // 93: runwright.v1.SubjectReplaced.stage:type_name -> runwright.v1.PolicyStage
+	51,  // 94: runwright.v1.SubjectReplaced.replacement:type_name -> runwright.v1.ContentRef
+	52,  // 95: runwright.v1.SubjectReplaced.budget:type_name -> runwright.v1.Budget
+	50,  // 96: runwright.v1.ReconcileStarted.deadline:type_name -> google.protobuf.Timestamp
+	4,   // 97: runwright.v1.ReconcileEnded.answer:type_name -> runwright.v1.ReconcileAnswer
+	59,  // 98: runwright.v1.ReconcileEnded.reason:type_name -> runwright.v1.ErrorReason
+	50,  // 99: runwright.v1.ReconcileEnded.next_ask_at:type_name -> google.protobuf.Timestamp
+	50,  // 100: runwright.v1.ReconcileEnded.give_up_at:type_name -> google.protobuf.Timestamp
+	58,  // 101: runwright.v1.ReconcileEnded.executor_identity:type_name -> runwright.v1.ExecutorIdentity
+	5,   // 102: runwright.v1.EventFrame.event:type_name -> runwright.v1.Event
+	40,  // 103: runwright.v1.EventFrame.bookmark:type_name -> runwright.v1.Bookmark
+	41,  // 104: runwright.v1.EventFrame.gap:type_name -> runwright.v1.Gap
+	63,  // 105: runwright.v1.EventFrame.contents:type_name -> runwright.v1.InlineContent
+	64,  // 106: runwright.v1.ApprovalRequested.kind:type_name -> runwright.v1.ApprovalKind
+	51,  // 107: runwright.v1.ApprovalRequested.arguments:type_name -> runwright.v1.ContentRef
+	65,  // 108: runwright.v1.ApprovalRequested.sets:type_name -> runwright.v1.ApproverSet
+	50,  // 109: runwright.v1.ApprovalRequested.expires_at:type_name -> google.protobuf.Timestamp
+	66,  // 110: runwright.v1.ApprovalRequested.on_expiry:type_name -> runwright.v1.ApprovalExpiry
+	50,  // 111: runwright.v1.ApprovalDecided.requested_at:type_name -> google.protobuf.Timestamp
+	67,  // 112: runwright.v1.ApprovalDecided.verdict:type_name -> runwright.v1.ApprovalVerdict
+	68,  // 113: runwright.v1.ApprovalDecided.separation:type_name -> runwright.v1.ApprovalSeparation
+	50,  // 114: runwright.v1.ApprovalExpired.requested_at:type_name -> google.protobuf.Timestamp
+	50,  // 115: runwright.v1.ApprovalExpired.expires_at:type_name -> google.protobuf.Timestamp
+	66,  // 116: runwright.v1.ApprovalExpired.on_expiry:type_name -> runwright.v1.ApprovalExpiry
+	50,  // 117: runwright.v1.ApprovalWithdrawn.requested_at:type_name -> google.protobuf.Timestamp
+	50,  // 118: runwright.v1.ApprovalSuperseded.requested_at:type_name -> google.protobuf.Timestamp
+	50,  // 119: runwright.v1.ApprovalEscalated.requested_at:type_name -> google.protobuf.Timestamp
+	120, // [120:120] is the sub-list for method output_type
+	120, // [120:120] is the sub-list for method input_type
+	120, // [120:120] is the sub-list for extension type_name
+	120, // [120:120] is the sub-list for extension extendee
+	0,   // [0:120] is the sub-list for field type_name
 }
 
 func init() { file_runwright_v1_event_proto_init() }

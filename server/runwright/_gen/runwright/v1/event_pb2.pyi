@@ -236,6 +236,8 @@ class _ResultReleaseEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_ResultRe
     """What the call came to."""
     RESULT_RELEASE_WITHHELD: _ResultRelease.ValueType  # 2
     """Only that it was made, and the policy, code and message with which its result is withheld."""
+    RESULT_RELEASE_REPLACED: _ResultRelease.ValueType  # 3
+    """What a remote policy has put in the place of what the call came to."""
 
 class ResultRelease(_ResultRelease, metaclass=_ResultReleaseEnumTypeWrapper):
     """What the model is told of a call that awaits its release."""
@@ -246,6 +248,8 @@ RESULT_RELEASE_RELEASED: ResultRelease.ValueType  # 1
 """What the call came to."""
 RESULT_RELEASE_WITHHELD: ResultRelease.ValueType  # 2
 """Only that it was made, and the policy, code and message with which its result is withheld."""
+RESULT_RELEASE_REPLACED: ResultRelease.ValueType  # 3
+"""What a remote policy has put in the place of what the call came to."""
 
 class _ContextOmission:
     ValueType = typing.NewType("ValueType", builtins.int)
@@ -1125,6 +1129,8 @@ class ToolResultReleased(message.Message):
     POLICY_REF_FIELD_NUMBER: builtins.int
     CODE_FIELD_NUMBER: builtins.int
     MESSAGE_FIELD_NUMBER: builtins.int
+    REPLACEMENT_FIELD_NUMBER: builtins.int
+    FAILED_FIELD_NUMBER: builtins.int
     tool: builtins.str
     """The tool."""
     release: ResultRelease.ValueType
@@ -1135,6 +1141,12 @@ class ToolResultReleased(message.Message):
     """The code of the rule that withholds it."""
     message: builtins.str
     """What that rule has to say to the model; empty where it says nothing."""
+    failed: builtins.bool
+    """With REPLACED: true when the call failed, as the model is told, too."""
+    @builtins.property
+    def replacement(self) -> content_pb2.ContentRef:
+        """With REPLACED: what the model is told; SUBJECT_REPLACED says by which policy."""
+
     def __init__(
         self,
         *,
@@ -1143,10 +1155,12 @@ class ToolResultReleased(message.Message):
         policy_ref: builtins.str = ...,
         code: builtins.str = ...,
         message: builtins.str = ...,
+        replacement: content_pb2.ContentRef | None = ...,
+        failed: builtins.bool = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = typing.Literal["replacement", b"replacement"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["code", b"code", "message", b"message", "policy_ref", b"policy_ref", "release", b"release", "tool", b"tool"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["code", b"code", "failed", b"failed", "message", b"message", "policy_ref", b"policy_ref", "release", b"release", "replacement", b"replacement", "tool", b"tool"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1672,6 +1686,7 @@ class RemotePolicy(message.Message):
     MAX_ATTEMPTS_FIELD_NUMBER: builtins.int
     UNAVAILABLE_TIMEOUT_MS_FIELD_NUMBER: builtins.int
     CACHE_FIELD_NUMBER: builtins.int
+    SHADOW_FIELD_NUMBER: builtins.int
     policy: builtins.str
     """The name under which it is registered."""
     policy_ref: builtins.str
@@ -1686,6 +1701,8 @@ class RemotePolicy(message.Message):
     """How long a host of it is waited for, in milliseconds."""
     cache: builtins.bool
     """True when its answer may be used again in this run."""
+    shadow: builtins.bool
+    """True in shadow mode: what it says is on record, and changes nothing."""
     def __init__(
         self,
         *,
@@ -1696,10 +1713,11 @@ class RemotePolicy(message.Message):
         max_attempts: builtins.int = ...,
         unavailable_timeout_ms: builtins.int = ...,
         cache: builtins.bool = ...,
+        shadow: builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["cache", b"cache", "decider", b"decider", "max_attempts", b"max_attempts", "policy", b"policy", "policy_ref", b"policy_ref", "timeout_ms", b"timeout_ms", "unavailable_timeout_ms", b"unavailable_timeout_ms"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["cache", b"cache", "decider", b"decider", "max_attempts", b"max_attempts", "policy", b"policy", "policy_ref", b"policy_ref", "shadow", b"shadow", "timeout_ms", b"timeout_ms", "unavailable_timeout_ms", b"unavailable_timeout_ms"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

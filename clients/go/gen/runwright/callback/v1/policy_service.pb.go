@@ -37,17 +37,19 @@ type DecideRequest struct {
 	Attempt uint32 `protobuf:"varint,4,opt,name=attempt,proto3" json:"attempt,omitempty"`
 	// Where in the run it is asked, which says what the subject is.
 	Stage v1.PolicyStage `protobuf:"varint,5,opt,name=stage,proto3,enum=runwright.v1.PolicyStage" json:"stage,omitempty"`
-	// Digest of the subject: of `arguments_json`, of the text, or at RUN_START of
-	// the request. The answer has to give it back.
+	// Digest of the subject: of `arguments_json`, of the text, at POST_TOOL of the
+	// whole result, or at RUN_START of the request. The answer has to give it back.
 	SubjectDigest string `protobuf:"bytes,6,opt,name=subject_digest,json=subjectDigest,proto3" json:"subject_digest,omitempty"`
 	// When the runtime stops waiting, by its clock; the RPC's own deadline says the
 	// same by yours.
 	Deadline *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=deadline,proto3" json:"deadline,omitempty"`
-	// Of PRE_TOOL: the call.
+	// Of PRE_TOOL and POST_TOOL: the call.
 	Call *PolicySubjectCall `protobuf:"bytes,8,opt,name=call,proto3" json:"call,omitempty"`
 	// Of RUN_START and INPUT what the user says, of OUTPUT the run's answer: the
 	// texts, below one another.
-	Text          string `protobuf:"bytes,9,opt,name=text,proto3" json:"text,omitempty"`
+	Text string `protobuf:"bytes,9,opt,name=text,proto3" json:"text,omitempty"`
+	// Of POST_TOOL: what came of the call.
+	Result        *PolicySubjectResult `protobuf:"bytes,10,opt,name=result,proto3" json:"result,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -143,6 +145,13 @@ func (x *DecideRequest) GetText() string {
 		return x.Text
 	}
 	return ""
+}
+
+func (x *DecideRequest) GetResult() *PolicySubjectResult {
+	if x != nil {
+		return x.Result
+	}
+	return nil
 }
 
 // The run that a question is about.
@@ -382,6 +391,79 @@ func (x *PolicySubjectCall) GetArgumentsJson() []byte {
 	return nil
 }
 
+// The result that a question is about, or what another policy has put in its place.
+type PolicySubjectResult struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// False when the call failed: the data says how.
+	Ok bool `protobuf:"varint,1,opt,name=ok,proto3" json:"ok,omitempty"`
+	// What the data is, such as `application/json`.
+	MediaType string `protobuf:"bytes,2,opt,name=media_type,json=mediaType,proto3" json:"media_type,omitempty"`
+	// How many bytes it has.
+	Size uint64 `protobuf:"varint,3,opt,name=size,proto3" json:"size,omitempty"`
+	// The data. Of what has more than 256 KiB, the first 256 KiB.
+	Data          []byte `protobuf:"bytes,4,opt,name=data,proto3" json:"data,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PolicySubjectResult) Reset() {
+	*x = PolicySubjectResult{}
+	mi := &file_runwright_callback_v1_policy_service_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PolicySubjectResult) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PolicySubjectResult) ProtoMessage() {}
+
+func (x *PolicySubjectResult) ProtoReflect() protoreflect.Message {
+	mi := &file_runwright_callback_v1_policy_service_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PolicySubjectResult.ProtoReflect.Descriptor instead.
+func (*PolicySubjectResult) Descriptor() ([]byte, []int) {
+	return file_runwright_callback_v1_policy_service_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *PolicySubjectResult) GetOk() bool {
+	if x != nil {
+		return x.Ok
+	}
+	return false
+}
+
+func (x *PolicySubjectResult) GetMediaType() string {
+	if x != nil {
+		return x.MediaType
+	}
+	return ""
+}
+
+func (x *PolicySubjectResult) GetSize() uint64 {
+	if x != nil {
+		return x.Size
+	}
+	return 0
+}
+
+func (x *PolicySubjectResult) GetData() []byte {
+	if x != nil {
+		return x.Data
+	}
+	return nil
+}
+
 // What is said of the subject. Only the first answer to an attempt counts.
 type DecideResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -413,7 +495,7 @@ type DecideResponse struct {
 
 func (x *DecideResponse) Reset() {
 	*x = DecideResponse{}
-	mi := &file_runwright_callback_v1_policy_service_proto_msgTypes[3]
+	mi := &file_runwright_callback_v1_policy_service_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -425,7 +507,7 @@ func (x *DecideResponse) String() string {
 func (*DecideResponse) ProtoMessage() {}
 
 func (x *DecideResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_runwright_callback_v1_policy_service_proto_msgTypes[3]
+	mi := &file_runwright_callback_v1_policy_service_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -438,7 +520,7 @@ func (x *DecideResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DecideResponse.ProtoReflect.Descriptor instead.
 func (*DecideResponse) Descriptor() ([]byte, []int) {
-	return file_runwright_callback_v1_policy_service_proto_rawDescGZIP(), []int{3}
+	return file_runwright_callback_v1_policy_service_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *DecideResponse) GetSubjectDigest() string {
@@ -521,7 +603,8 @@ type DecideResponse_ArgumentsJson struct {
 }
 
 type DecideResponse_Text struct {
-	// Of INPUT and OUTPUT: another text, at most 256 KiB.
+	// Of INPUT, POST_TOOL and OUTPUT: another text, at most 256 KiB. In the place
+	// of a result that is JSON it is JSON, too, if it can be read so.
 	Text string `protobuf:"bytes,6,opt,name=text,proto3,oneof"`
 }
 
@@ -541,7 +624,7 @@ var File_runwright_callback_v1_policy_service_proto protoreflect.FileDescriptor
 
 const file_runwright_callback_v1_policy_service_proto_rawDesc = "" +
 	"\n" +
-	"*runwright/callback/v1/policy_service.proto\x12\x15runwright.callback.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1arunwright/v1/package.proto\x1a\x19runwright/v1/policy.proto\x1a\x16runwright/v1/run.proto\"\xfb\x02\n" +
+	"*runwright/callback/v1/policy_service.proto\x12\x15runwright.callback.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1arunwright/v1/package.proto\x1a\x19runwright/v1/policy.proto\x1a\x16runwright/v1/run.proto\"\xbf\x03\n" +
 	"\rDecideRequest\x129\n" +
 	"\x03run\x18\x01 \x01(\v2'.runwright.callback.v1.PolicySubjectRunR\x03run\x12\x16\n" +
 	"\x06policy\x18\x02 \x01(\tR\x06policy\x12\x1b\n" +
@@ -551,7 +634,9 @@ const file_runwright_callback_v1_policy_service_proto_rawDesc = "" +
 	"\x0esubject_digest\x18\x06 \x01(\tR\rsubjectDigest\x126\n" +
 	"\bdeadline\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\bdeadline\x12<\n" +
 	"\x04call\x18\b \x01(\v2(.runwright.callback.v1.PolicySubjectCallR\x04call\x12\x12\n" +
-	"\x04text\x18\t \x01(\tR\x04text\"\xda\x03\n" +
+	"\x04text\x18\t \x01(\tR\x04text\x12B\n" +
+	"\x06result\x18\n" +
+	" \x01(\v2*.runwright.callback.v1.PolicySubjectResultR\x06result\"\xda\x03\n" +
 	"\x10PolicySubjectRun\x12\x1c\n" +
 	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x15\n" +
 	"\x06run_id\x18\x02 \x01(\tR\x05runId\x12\x1d\n" +
@@ -578,7 +663,13 @@ const file_runwright_callback_v1_policy_service_proto_rawDesc = "" +
 	"idempotent\x18\x06 \x01(\bR\n" +
 	"idempotent\x12\x18\n" +
 	"\atainted\x18\a \x01(\bR\atainted\x12%\n" +
-	"\x0earguments_json\x18\b \x01(\fR\rargumentsJson\"\xd2\x02\n" +
+	"\x0earguments_json\x18\b \x01(\fR\rargumentsJson\"l\n" +
+	"\x13PolicySubjectResult\x12\x0e\n" +
+	"\x02ok\x18\x01 \x01(\bR\x02ok\x12\x1d\n" +
+	"\n" +
+	"media_type\x18\x02 \x01(\tR\tmediaType\x12\x12\n" +
+	"\x04size\x18\x03 \x01(\x04R\x04size\x12\x12\n" +
+	"\x04data\x18\x04 \x01(\fR\x04data\"\xd2\x02\n" +
 	"\x0eDecideResponse\x12%\n" +
 	"\x0esubject_digest\x18\x01 \x01(\tR\rsubjectDigest\x125\n" +
 	"\averdict\x18\x02 \x01(\x0e2\x1b.runwright.v1.PolicyVerdictR\averdict\x12\x12\n" +
@@ -605,40 +696,42 @@ func file_runwright_callback_v1_policy_service_proto_rawDescGZIP() []byte {
 	return file_runwright_callback_v1_policy_service_proto_rawDescData
 }
 
-var file_runwright_callback_v1_policy_service_proto_msgTypes = make([]protoimpl.MessageInfo, 5)
+var file_runwright_callback_v1_policy_service_proto_msgTypes = make([]protoimpl.MessageInfo, 6)
 var file_runwright_callback_v1_policy_service_proto_goTypes = []any{
 	(*DecideRequest)(nil),         // 0: runwright.callback.v1.DecideRequest
 	(*PolicySubjectRun)(nil),      // 1: runwright.callback.v1.PolicySubjectRun
 	(*PolicySubjectCall)(nil),     // 2: runwright.callback.v1.PolicySubjectCall
-	(*DecideResponse)(nil),        // 3: runwright.callback.v1.DecideResponse
-	nil,                           // 4: runwright.callback.v1.PolicySubjectRun.LabelsEntry
-	(v1.PolicyStage)(0),           // 5: runwright.v1.PolicyStage
-	(*timestamppb.Timestamp)(nil), // 6: google.protobuf.Timestamp
-	(*v1.Usage)(nil),              // 7: runwright.v1.Usage
-	(*v1.Budget)(nil),             // 8: runwright.v1.Budget
-	(v1.EffectClass)(0),           // 9: runwright.v1.EffectClass
-	(v1.PolicyVerdict)(0),         // 10: runwright.v1.PolicyVerdict
-	(*durationpb.Duration)(nil),   // 11: google.protobuf.Duration
+	(*PolicySubjectResult)(nil),   // 3: runwright.callback.v1.PolicySubjectResult
+	(*DecideResponse)(nil),        // 4: runwright.callback.v1.DecideResponse
+	nil,                           // 5: runwright.callback.v1.PolicySubjectRun.LabelsEntry
+	(v1.PolicyStage)(0),           // 6: runwright.v1.PolicyStage
+	(*timestamppb.Timestamp)(nil), // 7: google.protobuf.Timestamp
+	(*v1.Usage)(nil),              // 8: runwright.v1.Usage
+	(*v1.Budget)(nil),             // 9: runwright.v1.Budget
+	(v1.EffectClass)(0),           // 10: runwright.v1.EffectClass
+	(v1.PolicyVerdict)(0),         // 11: runwright.v1.PolicyVerdict
+	(*durationpb.Duration)(nil),   // 12: google.protobuf.Duration
 }
 var file_runwright_callback_v1_policy_service_proto_depIdxs = []int32{
 	1,  // 0: runwright.callback.v1.DecideRequest.run:type_name -> runwright.callback.v1.PolicySubjectRun
-	5,  // 1: runwright.callback.v1.DecideRequest.stage:type_name -> runwright.v1.PolicyStage
-	6,  // 2: runwright.callback.v1.DecideRequest.deadline:type_name -> google.protobuf.Timestamp
+	6,  // 1: runwright.callback.v1.DecideRequest.stage:type_name -> runwright.v1.PolicyStage
+	7,  // 2: runwright.callback.v1.DecideRequest.deadline:type_name -> google.protobuf.Timestamp
 	2,  // 3: runwright.callback.v1.DecideRequest.call:type_name -> runwright.callback.v1.PolicySubjectCall
-	4,  // 4: runwright.callback.v1.PolicySubjectRun.labels:type_name -> runwright.callback.v1.PolicySubjectRun.LabelsEntry
-	7,  // 5: runwright.callback.v1.PolicySubjectRun.usage:type_name -> runwright.v1.Usage
-	8,  // 6: runwright.callback.v1.PolicySubjectRun.budget:type_name -> runwright.v1.Budget
-	9,  // 7: runwright.callback.v1.PolicySubjectCall.effect:type_name -> runwright.v1.EffectClass
-	10, // 8: runwright.callback.v1.DecideResponse.verdict:type_name -> runwright.v1.PolicyVerdict
-	8,  // 9: runwright.callback.v1.DecideResponse.budget:type_name -> runwright.v1.Budget
-	11, // 10: runwright.callback.v1.DecideResponse.defer_for:type_name -> google.protobuf.Duration
-	0,  // 11: runwright.callback.v1.PolicyService.Decide:input_type -> runwright.callback.v1.DecideRequest
-	3,  // 12: runwright.callback.v1.PolicyService.Decide:output_type -> runwright.callback.v1.DecideResponse
-	12, // [12:13] is the sub-list for method output_type
-	11, // [11:12] is the sub-list for method input_type
-	11, // [11:11] is the sub-list for extension type_name
-	11, // [11:11] is the sub-list for extension extendee
-	0,  // [0:11] is the sub-list for field type_name
+	3,  // 4: runwright.callback.v1.DecideRequest.result:type_name -> runwright.callback.v1.PolicySubjectResult
+	5,  // 5: runwright.callback.v1.PolicySubjectRun.labels:type_name -> runwright.callback.v1.PolicySubjectRun.LabelsEntry
+	8,  // 6: runwright.callback.v1.PolicySubjectRun.usage:type_name -> runwright.v1.Usage
+	9,  // 7: runwright.callback.v1.PolicySubjectRun.budget:type_name -> runwright.v1.Budget
+	10, // 8: runwright.callback.v1.PolicySubjectCall.effect:type_name -> runwright.v1.EffectClass
+	11, // 9: runwright.callback.v1.DecideResponse.verdict:type_name -> runwright.v1.PolicyVerdict
+	9,  // 10: runwright.callback.v1.DecideResponse.budget:type_name -> runwright.v1.Budget
+	12, // 11: runwright.callback.v1.DecideResponse.defer_for:type_name -> google.protobuf.Duration
+	0,  // 12: runwright.callback.v1.PolicyService.Decide:input_type -> runwright.callback.v1.DecideRequest
+	4,  // 13: runwright.callback.v1.PolicyService.Decide:output_type -> runwright.callback.v1.DecideResponse
+	13, // [13:14] is the sub-list for method output_type
+	12, // [12:13] is the sub-list for method input_type
+	12, // [12:12] is the sub-list for extension type_name
+	12, // [12:12] is the sub-list for extension extendee
+	0,  // [0:12] is the sub-list for field type_name
 }
 
 func init() { file_runwright_callback_v1_policy_service_proto_init() }
@@ -646,7 +739,7 @@ func file_runwright_callback_v1_policy_service_proto_init() {
 	if File_runwright_callback_v1_policy_service_proto != nil {
 		return
 	}
-	file_runwright_callback_v1_policy_service_proto_msgTypes[3].OneofWrappers = []any{
+	file_runwright_callback_v1_policy_service_proto_msgTypes[4].OneofWrappers = []any{
 		(*DecideResponse_ArgumentsJson)(nil),
 		(*DecideResponse_Text)(nil),
 		(*DecideResponse_Budget)(nil),
@@ -657,7 +750,7 @@ func file_runwright_callback_v1_policy_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_runwright_callback_v1_policy_service_proto_rawDesc), len(file_runwright_callback_v1_policy_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   5,
+			NumMessages:   6,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

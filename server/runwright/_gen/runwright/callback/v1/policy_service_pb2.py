@@ -29,7 +29,7 @@ from runwright._gen.runwright.v1 import policy_pb2 as runwright_dot_v1_dot_polic
 from runwright._gen.runwright.v1 import run_pb2 as runwright_dot_v1_dot_run__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n*runwright/callback/v1/policy_service.proto\x12\x15runwright.callback.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1arunwright/v1/package.proto\x1a\x19runwright/v1/policy.proto\x1a\x16runwright/v1/run.proto\"\xaf\x02\n\rDecideRequest\x12\x34\n\x03run\x18\x01 \x01(\x0b\x32\'.runwright.callback.v1.PolicySubjectRun\x12\x0e\n\x06policy\x18\x02 \x01(\t\x12\x11\n\teffect_id\x18\x03 \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x04 \x01(\r\x12(\n\x05stage\x18\x05 \x01(\x0e\x32\x19.runwright.v1.PolicyStage\x12\x16\n\x0esubject_digest\x18\x06 \x01(\t\x12,\n\x08\x64\x65\x61\x64line\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x36\n\x04\x63\x61ll\x18\x08 \x01(\x0b\x32(.runwright.callback.v1.PolicySubjectCall\x12\x0c\n\x04text\x18\t \x01(\t\"\xe2\x02\n\x10PolicySubjectRun\x12\x11\n\tnamespace\x18\x01 \x01(\t\x12\x0e\n\x06run_id\x18\x02 \x01(\t\x12\x12\n\nsession_id\x18\x03 \x01(\t\x12\x10\n\x08\x61gent_id\x18\x04 \x01(\t\x12\x43\n\x06labels\x18\x05 \x03(\x0b\x32\x33.runwright.callback.v1.PolicySubjectRun.LabelsEntry\x12\x1b\n\x13package_fingerprint\x18\x06 \x01(\t\x12\x11\n\tprincipal\x18\x07 \x01(\t\x12\x17\n\x0fprincipal_roles\x18\x08 \x03(\t\x12\"\n\x05usage\x18\t \x01(\x0b\x32\x13.runwright.v1.Usage\x12$\n\x06\x62udget\x18\n \x01(\x0b\x32\x14.runwright.v1.Budget\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xba\x01\n\x11PolicySubjectCall\x12\x0f\n\x07\x63\x61ll_id\x18\x01 \x01(\t\x12\x0c\n\x04tool\x18\x02 \x01(\t\x12)\n\x06\x65\x66\x66\x65\x63t\x18\x03 \x01(\x0e\x32\x19.runwright.v1.EffectClass\x12\x0c\n\x04risk\x18\x04 \x01(\t\x12\x10\n\x08\x65xecutor\x18\x05 \x01(\t\x12\x12\n\nidempotent\x18\x06 \x01(\x08\x12\x0f\n\x07tainted\x18\x07 \x01(\x08\x12\x16\n\x0e\x61rguments_json\x18\x08 \x01(\x0c\"\x84\x02\n\x0e\x44\x65\x63ideResponse\x12\x16\n\x0esubject_digest\x18\x01 \x01(\t\x12,\n\x07verdict\x18\x02 \x01(\x0e\x32\x1b.runwright.v1.PolicyVerdict\x12\x0c\n\x04\x63ode\x18\x03 \x01(\t\x12\x0f\n\x07message\x18\x04 \x01(\t\x12\x18\n\x0e\x61rguments_json\x18\x05 \x01(\x0cH\x00\x12\x0e\n\x04text\x18\x06 \x01(\tH\x00\x12&\n\x06\x62udget\x18\x07 \x01(\x0b\x32\x14.runwright.v1.BudgetH\x00\x12,\n\tdefer_for\x18\x08 \x01(\x0b\x32\x19.google.protobuf.DurationB\r\n\x0breplacement2f\n\rPolicyService\x12U\n\x06\x44\x65\x63ide\x12$.runwright.callback.v1.DecideRequest\x1a%.runwright.callback.v1.DecideResponseB\x85\x01\n\x19\x64\x65v.runwright.callback.v1P\x01ZNgithub.com/runwright/runwright/clients/go/gen/runwright/callback/v1;callbackv1\xaa\x02\x15Runwright.Callback.V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n*runwright/callback/v1/policy_service.proto\x12\x15runwright.callback.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1arunwright/v1/package.proto\x1a\x19runwright/v1/policy.proto\x1a\x16runwright/v1/run.proto\"\xeb\x02\n\rDecideRequest\x12\x34\n\x03run\x18\x01 \x01(\x0b\x32\'.runwright.callback.v1.PolicySubjectRun\x12\x0e\n\x06policy\x18\x02 \x01(\t\x12\x11\n\teffect_id\x18\x03 \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x04 \x01(\r\x12(\n\x05stage\x18\x05 \x01(\x0e\x32\x19.runwright.v1.PolicyStage\x12\x16\n\x0esubject_digest\x18\x06 \x01(\t\x12,\n\x08\x64\x65\x61\x64line\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x36\n\x04\x63\x61ll\x18\x08 \x01(\x0b\x32(.runwright.callback.v1.PolicySubjectCall\x12\x0c\n\x04text\x18\t \x01(\t\x12:\n\x06result\x18\n \x01(\x0b\x32*.runwright.callback.v1.PolicySubjectResult\"\xe2\x02\n\x10PolicySubjectRun\x12\x11\n\tnamespace\x18\x01 \x01(\t\x12\x0e\n\x06run_id\x18\x02 \x01(\t\x12\x12\n\nsession_id\x18\x03 \x01(\t\x12\x10\n\x08\x61gent_id\x18\x04 \x01(\t\x12\x43\n\x06labels\x18\x05 \x03(\x0b\x32\x33.runwright.callback.v1.PolicySubjectRun.LabelsEntry\x12\x1b\n\x13package_fingerprint\x18\x06 \x01(\t\x12\x11\n\tprincipal\x18\x07 \x01(\t\x12\x17\n\x0fprincipal_roles\x18\x08 \x03(\t\x12\"\n\x05usage\x18\t \x01(\x0b\x32\x13.runwright.v1.Usage\x12$\n\x06\x62udget\x18\n \x01(\x0b\x32\x14.runwright.v1.Budget\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xba\x01\n\x11PolicySubjectCall\x12\x0f\n\x07\x63\x61ll_id\x18\x01 \x01(\t\x12\x0c\n\x04tool\x18\x02 \x01(\t\x12)\n\x06\x65\x66\x66\x65\x63t\x18\x03 \x01(\x0e\x32\x19.runwright.v1.EffectClass\x12\x0c\n\x04risk\x18\x04 \x01(\t\x12\x10\n\x08\x65xecutor\x18\x05 \x01(\t\x12\x12\n\nidempotent\x18\x06 \x01(\x08\x12\x0f\n\x07tainted\x18\x07 \x01(\x08\x12\x16\n\x0e\x61rguments_json\x18\x08 \x01(\x0c\"Q\n\x13PolicySubjectResult\x12\n\n\x02ok\x18\x01 \x01(\x08\x12\x12\n\nmedia_type\x18\x02 \x01(\t\x12\x0c\n\x04size\x18\x03 \x01(\x04\x12\x0c\n\x04\x64\x61ta\x18\x04 \x01(\x0c\"\x84\x02\n\x0e\x44\x65\x63ideResponse\x12\x16\n\x0esubject_digest\x18\x01 \x01(\t\x12,\n\x07verdict\x18\x02 \x01(\x0e\x32\x1b.runwright.v1.PolicyVerdict\x12\x0c\n\x04\x63ode\x18\x03 \x01(\t\x12\x0f\n\x07message\x18\x04 \x01(\t\x12\x18\n\x0e\x61rguments_json\x18\x05 \x01(\x0cH\x00\x12\x0e\n\x04text\x18\x06 \x01(\tH\x00\x12&\n\x06\x62udget\x18\x07 \x01(\x0b\x32\x14.runwright.v1.BudgetH\x00\x12,\n\tdefer_for\x18\x08 \x01(\x0b\x32\x19.google.protobuf.DurationB\r\n\x0breplacement2f\n\rPolicyService\x12U\n\x06\x44\x65\x63ide\x12$.runwright.callback.v1.DecideRequest\x1a%.runwright.callback.v1.DecideResponseB\x85\x01\n\x19\x64\x65v.runwright.callback.v1P\x01ZNgithub.com/runwright/runwright/clients/go/gen/runwright/callback/v1;callbackv1\xaa\x02\x15Runwright.Callback.V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -40,15 +40,17 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_POLICYSUBJECTRUN_LABELSENTRY']._loaded_options = None
   _globals['_POLICYSUBJECTRUN_LABELSENTRY']._serialized_options = b'8\001'
   _globals['_DECIDEREQUEST']._serialized_start=214
-  _globals['_DECIDEREQUEST']._serialized_end=517
-  _globals['_POLICYSUBJECTRUN']._serialized_start=520
-  _globals['_POLICYSUBJECTRUN']._serialized_end=874
-  _globals['_POLICYSUBJECTRUN_LABELSENTRY']._serialized_start=829
-  _globals['_POLICYSUBJECTRUN_LABELSENTRY']._serialized_end=874
-  _globals['_POLICYSUBJECTCALL']._serialized_start=877
-  _globals['_POLICYSUBJECTCALL']._serialized_end=1063
-  _globals['_DECIDERESPONSE']._serialized_start=1066
-  _globals['_DECIDERESPONSE']._serialized_end=1326
-  _globals['_POLICYSERVICE']._serialized_start=1328
-  _globals['_POLICYSERVICE']._serialized_end=1430
+  _globals['_DECIDEREQUEST']._serialized_end=577
+  _globals['_POLICYSUBJECTRUN']._serialized_start=580
+  _globals['_POLICYSUBJECTRUN']._serialized_end=934
+  _globals['_POLICYSUBJECTRUN_LABELSENTRY']._serialized_start=889
+  _globals['_POLICYSUBJECTRUN_LABELSENTRY']._serialized_end=934
+  _globals['_POLICYSUBJECTCALL']._serialized_start=937
+  _globals['_POLICYSUBJECTCALL']._serialized_end=1123
+  _globals['_POLICYSUBJECTRESULT']._serialized_start=1125
+  _globals['_POLICYSUBJECTRESULT']._serialized_end=1206
+  _globals['_DECIDERESPONSE']._serialized_start=1209
+  _globals['_DECIDERESPONSE']._serialized_end=1469
+  _globals['_POLICYSERVICE']._serialized_start=1471
+  _globals['_POLICYSERVICE']._serialized_end=1573
 # @@protoc_insertion_point(module_scope)

@@ -38,6 +38,7 @@ class DecideRequest(message.Message):
     DEADLINE_FIELD_NUMBER: builtins.int
     CALL_FIELD_NUMBER: builtins.int
     TEXT_FIELD_NUMBER: builtins.int
+    RESULT_FIELD_NUMBER: builtins.int
     policy: builtins.str
     """The name under which this policy is registered."""
     effect_id: builtins.str
@@ -47,8 +48,8 @@ class DecideRequest(message.Message):
     stage: policy_pb2.PolicyStage.ValueType
     """Where in the run it is asked, which says what the subject is."""
     subject_digest: builtins.str
-    """Digest of the subject: of `arguments_json`, of the text, or at RUN_START of
-    the request. The answer has to give it back.
+    """Digest of the subject: of `arguments_json`, of the text, at POST_TOOL of the
+    whole result, or at RUN_START of the request. The answer has to give it back.
     """
     text: builtins.str
     """Of RUN_START and INPUT what the user says, of OUTPUT the run's answer: the
@@ -66,7 +67,11 @@ class DecideRequest(message.Message):
 
     @builtins.property
     def call(self) -> PolicySubjectCall:
-        """Of PRE_TOOL: the call."""
+        """Of PRE_TOOL and POST_TOOL: the call."""
+
+    @builtins.property
+    def result(self) -> PolicySubjectResult:
+        """Of POST_TOOL: what came of the call."""
 
     def __init__(
         self,
@@ -80,10 +85,11 @@ class DecideRequest(message.Message):
         deadline: timestamp_pb2.Timestamp | None = ...,
         call: PolicySubjectCall | None = ...,
         text: builtins.str = ...,
+        result: PolicySubjectResult | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = typing.Literal["call", b"call", "deadline", b"deadline", "run", b"run"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = typing.Literal["call", b"call", "deadline", b"deadline", "result", b"result", "run", b"run"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["attempt", b"attempt", "call", b"call", "deadline", b"deadline", "effect_id", b"effect_id", "policy", b"policy", "run", b"run", "stage", b"stage", "subject_digest", b"subject_digest", "text", b"text"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["attempt", b"attempt", "call", b"call", "deadline", b"deadline", "effect_id", b"effect_id", "policy", b"policy", "result", b"result", "run", b"run", "stage", b"stage", "subject_digest", b"subject_digest", "text", b"text"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -222,6 +228,38 @@ class PolicySubjectCall(message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 @typing.final
+class PolicySubjectResult(message.Message):
+    """The result that a question is about, or what another policy has put in its place."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    OK_FIELD_NUMBER: builtins.int
+    MEDIA_TYPE_FIELD_NUMBER: builtins.int
+    SIZE_FIELD_NUMBER: builtins.int
+    DATA_FIELD_NUMBER: builtins.int
+    ok: builtins.bool
+    """False when the call failed: the data says how."""
+    media_type: builtins.str
+    """What the data is, such as `application/json`."""
+    size: builtins.int
+    """How many bytes it has."""
+    data: builtins.bytes
+    """The data. Of what has more than 256 KiB, the first 256 KiB."""
+    def __init__(
+        self,
+        *,
+        ok: builtins.bool = ...,
+        media_type: builtins.str = ...,
+        size: builtins.int = ...,
+        data: builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["data", b"data", "media_type", b"media_type", "ok", b"ok", "size", b"size"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
 class DecideResponse(message.Message):
     """What is said of the subject. Only the first answer to an attempt counts."""
 
@@ -252,7 +290,9 @@ class DecideResponse(message.Message):
     valid under the tool's schema.
     """
     text: builtins.str
-    """Of INPUT and OUTPUT: another text, at most 256 KiB."""
+    """Of INPUT, POST_TOOL and OUTPUT: another text, at most 256 KiB. In the place
+    of a result that is JSON it is JSON, too, if it can be read so.
+    """
     @builtins.property
     def budget(self) -> package_pb2.Budget:
         """Of RUN_START: lower limits. One that is 0, or above the limit in force,

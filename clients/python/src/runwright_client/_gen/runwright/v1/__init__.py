@@ -2142,12 +2142,18 @@ class ResultRelease(betterproto2.Enum):
     Only that it was made, and the policy, code and message with which its result is withheld.
     """
 
+    REPLACED = 3
+    """
+    What a remote policy has put in the place of what the call came to.
+    """
+
     @classmethod
     def betterproto_value_to_renamed_proto_names(cls) -> dict[int, str]:
         return {
             0: "RESULT_RELEASE_UNSPECIFIED",
             1: "RESULT_RELEASE_RELEASED",
             2: "RESULT_RELEASE_WITHHELD",
+            3: "RESULT_RELEASE_REPLACED",
         }
 
     @classmethod
@@ -2156,6 +2162,7 @@ class ResultRelease(betterproto2.Enum):
             "RESULT_RELEASE_UNSPECIFIED": 0,
             "RESULT_RELEASE_RELEASED": 1,
             "RESULT_RELEASE_WITHHELD": 2,
+            "RESULT_RELEASE_REPLACED": 3,
         }
 
 
@@ -6289,6 +6296,11 @@ class RemotePolicy(betterproto2.Message):
     True when its answer may be used again in this run.
     """
 
+    shadow: "bool" = betterproto2.field(8, betterproto2.TYPE_BOOL)
+    """
+    True in shadow mode: what it says is on record, and changes nothing.
+    """
+
 
 default_message_pool.register_message("runwright.v1", "RemotePolicy", RemotePolicy)
 
@@ -7967,6 +7979,18 @@ class ToolResultReleased(betterproto2.Message):
     message: "str" = betterproto2.field(5, betterproto2.TYPE_STRING)
     """
     What that rule has to say to the model; empty where it says nothing.
+    """
+
+    replacement: "ContentRef | None" = betterproto2.field(
+        6, betterproto2.TYPE_MESSAGE, optional=True
+    )
+    """
+    With REPLACED: what the model is told; SUBJECT_REPLACED says by which policy.
+    """
+
+    failed: "bool" = betterproto2.field(7, betterproto2.TYPE_BOOL)
+    """
+    With REPLACED: true when the call failed, as the model is told, too.
     """
 
 

@@ -18,7 +18,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file runwright/callback/v1/policy_service.proto.
  */
 export const file_runwright_callback_v1_policy_service: GenFile = /*@__PURE__*/
-  fileDesc("CipydW53cmlnaHQvY2FsbGJhY2svdjEvcG9saWN5X3NlcnZpY2UucHJvdG8SFXJ1bndyaWdodC5jYWxsYmFjay52MSKvAgoNRGVjaWRlUmVxdWVzdBI0CgNydW4YASABKAsyJy5ydW53cmlnaHQuY2FsbGJhY2sudjEuUG9saWN5U3ViamVjdFJ1bhIOCgZwb2xpY3kYAiABKAkSEQoJZWZmZWN0X2lkGAMgASgJEg8KB2F0dGVtcHQYBCABKA0SKAoFc3RhZ2UYBSABKA4yGS5ydW53cmlnaHQudjEuUG9saWN5U3RhZ2USFgoOc3ViamVjdF9kaWdlc3QYBiABKAkSLAoIZGVhZGxpbmUYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEjYKBGNhbGwYCCABKAsyKC5ydW53cmlnaHQuY2FsbGJhY2sudjEuUG9saWN5U3ViamVjdENhbGwSDAoEdGV4dBgJIAEoCSLiAgoQUG9saWN5U3ViamVjdFJ1bhIRCgluYW1lc3BhY2UYASABKAkSDgoGcnVuX2lkGAIgASgJEhIKCnNlc3Npb25faWQYAyABKAkSEAoIYWdlbnRfaWQYBCABKAkSQwoGbGFiZWxzGAUgAygLMjMucnVud3JpZ2h0LmNhbGxiYWNrLnYxLlBvbGljeVN1YmplY3RSdW4uTGFiZWxzRW50cnkSGwoTcGFja2FnZV9maW5nZXJwcmludBgGIAEoCRIRCglwcmluY2lwYWwYByABKAkSFwoPcHJpbmNpcGFsX3JvbGVzGAggAygJEiIKBXVzYWdlGAkgASgLMhMucnVud3JpZ2h0LnYxLlVzYWdlEiQKBmJ1ZGdldBgKIAEoCzIULnJ1bndyaWdodC52MS5CdWRnZXQaLQoLTGFiZWxzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASK6AQoRUG9saWN5U3ViamVjdENhbGwSDwoHY2FsbF9pZBgBIAEoCRIMCgR0b29sGAIgASgJEikKBmVmZmVjdBgDIAEoDjIZLnJ1bndyaWdodC52MS5FZmZlY3RDbGFzcxIMCgRyaXNrGAQgASgJEhAKCGV4ZWN1dG9yGAUgASgJEhIKCmlkZW1wb3RlbnQYBiABKAgSDwoHdGFpbnRlZBgHIAEoCBIWCg5hcmd1bWVudHNfanNvbhgIIAEoDCKEAgoORGVjaWRlUmVzcG9uc2USFgoOc3ViamVjdF9kaWdlc3QYASABKAkSLAoHdmVyZGljdBgCIAEoDjIbLnJ1bndyaWdodC52MS5Qb2xpY3lWZXJkaWN0EgwKBGNvZGUYAyABKAkSDwoHbWVzc2FnZRgEIAEoCRIYCg5hcmd1bWVudHNfanNvbhgFIAEoDEgAEg4KBHRleHQYBiABKAlIABImCgZidWRnZXQYByABKAsyFC5ydW53cmlnaHQudjEuQnVkZ2V0SAASLAoJZGVmZXJfZm9yGAggASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uQg0KC3JlcGxhY2VtZW50MmYKDVBvbGljeVNlcnZpY2USVQoGRGVjaWRlEiQucnVud3JpZ2h0LmNhbGxiYWNrLnYxLkRlY2lkZVJlcXVlc3QaJS5ydW53cmlnaHQuY2FsbGJhY2sudjEuRGVjaWRlUmVzcG9uc2VChQEKGWRldi5ydW53cmlnaHQuY2FsbGJhY2sudjFQAVpOZ2l0aHViLmNvbS9ydW53cmlnaHQvcnVud3JpZ2h0L2NsaWVudHMvZ28vZ2VuL3J1bndyaWdodC9jYWxsYmFjay92MTtjYWxsYmFja3YxqgIVUnVud3JpZ2h0LkNhbGxiYWNrLlYxYgZwcm90bzM", [file_google_protobuf_duration, file_google_protobuf_timestamp, file_runwright_v1_package, file_runwright_v1_policy, file_runwright_v1_run]);
+  fileDesc("CipydW53cmlnaHQvY2FsbGJhY2svdjEvcG9saWN5X3NlcnZpY2UucHJvdG8SFXJ1bndyaWdodC5jYWxsYmFjay52MSLrAgoNRGVjaWRlUmVxdWVzdBI0CgNydW4YASABKAsyJy5ydW53cmlnaHQuY2FsbGJhY2sudjEuUG9saWN5U3ViamVjdFJ1bhIOCgZwb2xpY3kYAiABKAkSEQoJZWZmZWN0X2lkGAMgASgJEg8KB2F0dGVtcHQYBCABKA0SKAoFc3RhZ2UYBSABKA4yGS5ydW53cmlnaHQudjEuUG9saWN5U3RhZ2USFgoOc3ViamVjdF9kaWdlc3QYBiABKAkSLAoIZGVhZGxpbmUYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEjYKBGNhbGwYCCABKAsyKC5ydW53cmlnaHQuY2FsbGJhY2sudjEuUG9saWN5U3ViamVjdENhbGwSDAoEdGV4dBgJIAEoCRI6CgZyZXN1bHQYCiABKAsyKi5ydW53cmlnaHQuY2FsbGJhY2sudjEuUG9saWN5U3ViamVjdFJlc3VsdCLiAgoQUG9saWN5U3ViamVjdFJ1bhIRCgluYW1lc3BhY2UYASABKAkSDgoGcnVuX2lkGAIgASgJEhIKCnNlc3Npb25faWQYAyABKAkSEAoIYWdlbnRfaWQYBCABKAkSQwoGbGFiZWxzGAUgAygLMjMucnVud3JpZ2h0LmNhbGxiYWNrLnYxLlBvbGljeVN1YmplY3RSdW4uTGFiZWxzRW50cnkSGwoTcGFja2FnZV9maW5nZXJwcmludBgGIAEoCRIRCglwcmluY2lwYWwYByABKAkSFwoPcHJpbmNpcGFsX3JvbGVzGAggAygJEiIKBXVzYWdlGAkgASgLMhMucnVud3JpZ2h0LnYxLlVzYWdlEiQKBmJ1ZGdldBgKIAEoCzIULnJ1bndyaWdodC52MS5CdWRnZXQaLQoLTGFiZWxzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASK6AQoRUG9saWN5U3ViamVjdENhbGwSDwoHY2FsbF9pZBgBIAEoCRIMCgR0b29sGAIgASgJEikKBmVmZmVjdBgDIAEoDjIZLnJ1bndyaWdodC52MS5FZmZlY3RDbGFzcxIMCgRyaXNrGAQgASgJEhAKCGV4ZWN1dG9yGAUgASgJEhIKCmlkZW1wb3RlbnQYBiABKAgSDwoHdGFpbnRlZBgHIAEoCBIWCg5hcmd1bWVudHNfanNvbhgIIAEoDCJRChNQb2xpY3lTdWJqZWN0UmVzdWx0EgoKAm9rGAEgASgIEhIKCm1lZGlhX3R5cGUYAiABKAkSDAoEc2l6ZRgDIAEoBBIMCgRkYXRhGAQgASgMIoQCCg5EZWNpZGVSZXNwb25zZRIWCg5zdWJqZWN0X2RpZ2VzdBgBIAEoCRIsCgd2ZXJkaWN0GAIgASgOMhsucnVud3JpZ2h0LnYxLlBvbGljeVZlcmRpY3QSDAoEY29kZRgDIAEoCRIPCgdtZXNzYWdlGAQgASgJEhgKDmFyZ3VtZW50c19qc29uGAUgASgMSAASDgoEdGV4dBgGIAEoCUgAEiYKBmJ1ZGdldBgHIAEoCzIULnJ1bndyaWdodC52MS5CdWRnZXRIABIsCglkZWZlcl9mb3IYCCABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb25CDQoLcmVwbGFjZW1lbnQyZgoNUG9saWN5U2VydmljZRJVCgZEZWNpZGUSJC5ydW53cmlnaHQuY2FsbGJhY2sudjEuRGVjaWRlUmVxdWVzdBolLnJ1bndyaWdodC5jYWxsYmFjay52MS5EZWNpZGVSZXNwb25zZUKFAQoZZGV2LnJ1bndyaWdodC5jYWxsYmFjay52MVABWk5naXRodWIuY29tL3J1bndyaWdodC9ydW53cmlnaHQvY2xpZW50cy9nby9nZW4vcnVud3JpZ2h0L2NhbGxiYWNrL3YxO2NhbGxiYWNrdjGqAhVSdW53cmlnaHQuQ2FsbGJhY2suVjFiBnByb3RvMw", [file_google_protobuf_duration, file_google_protobuf_timestamp, file_runwright_v1_package, file_runwright_v1_policy, file_runwright_v1_run]);
 
 /**
  * One question.
@@ -62,8 +62,8 @@ export type DecideRequest = Message<"runwright.callback.v1.DecideRequest"> & {
   stage: PolicyStage;
 
   /**
-   * Digest of the subject: of `arguments_json`, of the text, or at RUN_START of
-   * the request. The answer has to give it back.
+   * Digest of the subject: of `arguments_json`, of the text, at POST_TOOL of the
+   * whole result, or at RUN_START of the request. The answer has to give it back.
    *
    * @generated from field: string subject_digest = 6;
    */
@@ -78,7 +78,7 @@ export type DecideRequest = Message<"runwright.callback.v1.DecideRequest"> & {
   deadline?: Timestamp | undefined;
 
   /**
-   * Of PRE_TOOL: the call.
+   * Of PRE_TOOL and POST_TOOL: the call.
    *
    * @generated from field: runwright.callback.v1.PolicySubjectCall call = 8;
    */
@@ -91,6 +91,13 @@ export type DecideRequest = Message<"runwright.callback.v1.DecideRequest"> & {
    * @generated from field: string text = 9;
    */
   text: string;
+
+  /**
+   * Of POST_TOOL: what came of the call.
+   *
+   * @generated from field: runwright.callback.v1.PolicySubjectResult result = 10;
+   */
+  result?: PolicySubjectResult | undefined;
 };
 
 /**
@@ -256,6 +263,48 @@ export const PolicySubjectCallSchema: GenMessage<PolicySubjectCall> = /*@__PURE_
   messageDesc(file_runwright_callback_v1_policy_service, 2);
 
 /**
+ * The result that a question is about, or what another policy has put in its place.
+ *
+ * @generated from message runwright.callback.v1.PolicySubjectResult
+ */
+export type PolicySubjectResult = Message<"runwright.callback.v1.PolicySubjectResult"> & {
+  /**
+   * False when the call failed: the data says how.
+   *
+   * @generated from field: bool ok = 1;
+   */
+  ok: boolean;
+
+  /**
+   * What the data is, such as `application/json`.
+   *
+   * @generated from field: string media_type = 2;
+   */
+  mediaType: string;
+
+  /**
+   * How many bytes it has.
+   *
+   * @generated from field: uint64 size = 3;
+   */
+  size: bigint;
+
+  /**
+   * The data. Of what has more than 256 KiB, the first 256 KiB.
+   *
+   * @generated from field: bytes data = 4;
+   */
+  data: Uint8Array;
+};
+
+/**
+ * Describes the message runwright.callback.v1.PolicySubjectResult.
+ * Use `create(PolicySubjectResultSchema)` to create a new message.
+ */
+export const PolicySubjectResultSchema: GenMessage<PolicySubjectResult> = /*@__PURE__*/
+  messageDesc(file_runwright_callback_v1_policy_service, 3);
+
+/**
  * What is said of the subject. Only the first answer to an attempt counts.
  *
  * @generated from message runwright.callback.v1.DecideResponse
@@ -308,7 +357,8 @@ export type DecideResponse = Message<"runwright.callback.v1.DecideResponse"> & {
     case: "argumentsJson";
   } | {
     /**
-     * Of INPUT and OUTPUT: another text, at most 256 KiB.
+     * Of INPUT, POST_TOOL and OUTPUT: another text, at most 256 KiB. In the place
+     * of a result that is JSON it is JSON, too, if it can be read so.
      *
      * @generated from field: string text = 6;
      */
@@ -339,7 +389,7 @@ export type DecideResponse = Message<"runwright.callback.v1.DecideResponse"> & {
  * Use `create(DecideResponseSchema)` to create a new message.
  */
 export const DecideResponseSchema: GenMessage<DecideResponse> = /*@__PURE__*/
-  messageDesc(file_runwright_callback_v1_policy_service, 3);
+  messageDesc(file_runwright_callback_v1_policy_service, 4);
 
 /**
  * Decides what runs and calls may do, for packages and operators that name it as

@@ -20,6 +20,7 @@ __all__ = (
     "ListCallbacksResponse",
     "PolicyServiceStub",
     "PolicySubjectCall",
+    "PolicySubjectResult",
     "PolicySubjectRun",
     "ReconcileToolRequest",
     "ReconcileToolResponse",
@@ -341,8 +342,8 @@ class DecideRequest(betterproto2.Message):
 
     subject_digest: "str" = betterproto2.field(6, betterproto2.TYPE_STRING)
     """
-    Digest of the subject: of `arguments_json`, of the text, or at RUN_START of
-    the request. The answer has to give it back.
+    Digest of the subject: of `arguments_json`, of the text, at POST_TOOL of the
+    whole result, or at RUN_START of the request. The answer has to give it back.
     """
 
     deadline: "datetime.datetime | None" = betterproto2.field(
@@ -360,13 +361,20 @@ class DecideRequest(betterproto2.Message):
         8, betterproto2.TYPE_MESSAGE, optional=True
     )
     """
-    Of PRE_TOOL: the call.
+    Of PRE_TOOL and POST_TOOL: the call.
     """
 
     text: "str" = betterproto2.field(9, betterproto2.TYPE_STRING)
     """
     Of RUN_START and INPUT what the user says, of OUTPUT the run's answer: the
     texts, below one another.
+    """
+
+    result: "PolicySubjectResult | None" = betterproto2.field(
+        10, betterproto2.TYPE_MESSAGE, optional=True
+    )
+    """
+    Of POST_TOOL: what came of the call.
     """
 
 
@@ -421,7 +429,8 @@ class DecideResponse(betterproto2.Message):
         6, betterproto2.TYPE_STRING, optional=True, group="replacement"
     )
     """
-    Of INPUT and OUTPUT: another text, at most 256 KiB.
+    Of INPUT, POST_TOOL and OUTPUT: another text, at most 256 KiB. In the place
+    of a result that is JSON it is JSON, too, if it can be read so.
     """
 
     budget: "__v1__.Budget | None" = betterproto2.field(
@@ -707,6 +716,38 @@ class PolicySubjectCall(betterproto2.Message):
 
 default_message_pool.register_message(
     "runwright.callback.v1", "PolicySubjectCall", PolicySubjectCall
+)
+
+
+@dataclass(eq=False, repr=False)
+class PolicySubjectResult(betterproto2.Message):
+    """
+    The result that a question is about, or what another policy has put in its place.
+    """
+
+    ok: "bool" = betterproto2.field(1, betterproto2.TYPE_BOOL)
+    """
+    False when the call failed: the data says how.
+    """
+
+    media_type: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    """
+    What the data is, such as `application/json`.
+    """
+
+    size: "int" = betterproto2.field(3, betterproto2.TYPE_UINT64)
+    """
+    How many bytes it has.
+    """
+
+    data: "bytes" = betterproto2.field(4, betterproto2.TYPE_BYTES)
+    """
+    The data. Of what has more than 256 KiB, the first 256 KiB.
+    """
+
+
+default_message_pool.register_message(
+    "runwright.callback.v1", "PolicySubjectResult", PolicySubjectResult
 )
 
 
