@@ -27,6 +27,9 @@ def of_the_format() -> Iterator[tuple[str, bool]]:
                 # A list that came later is left out as a whole: of its fields it is said which came after it.
                 yield f"{before}{name}", came_later
                 yield from fields(says["list_of"], f"{before}{name}[].", False)
+            elif "map_of" in says:
+                yield f"{before}{name}", came_later  # likewise
+                yield from fields(says["map_of"], f"{before}{name}.*.", False)
             else:
                 yield f"{before}{name}", came_later
 

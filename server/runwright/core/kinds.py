@@ -126,6 +126,7 @@ _RECONCILING = {_C.RECONCILING: _C.RECONCILING}
 _RELEASED = {_C.COMPLETED: _C.COMPLETED, _C.FAILED: _C.FAILED}
 _DECIDED = {_C.REQUESTED: _C.REQUESTED, **_RELEASED}
 _HELD = _DECIDED  # while a remote policy is asked
+_UNSENT = {_C.REQUESTED: _C.REQUESTED}  # while somebody is asked to approve it
 
 ROWS = (
     Row(_K.RUN_STARTED, r.RunStarted, _RUN, {_P.NEW: _P.RUNNING}),
@@ -164,12 +165,12 @@ ROWS = (
         role=_OUTCOME,
     ),
     Row(_K.EFFECT_RESOLVED, r.EffectResolved, _CALL, _RUNNING, {_C.UNKNOWN: _C.UNKNOWN, **_RECONCILING}),
-    Row(_K.APPROVAL_REQUESTED, r.ApprovalRequested, _CALL, _RUNNING, _HELD, side_rows=rows_of_request),
-    Row(_K.APPROVAL_DECIDED, r.ApprovalDecided, _CALL, _RUNNING, _HELD, side_rows=rows_of_decision),
-    Row(_K.APPROVAL_EXPIRED, r.ApprovalExpired, _CALL, _RUNNING, _HELD, side_rows=rows_of_expiry),
-    Row(_K.APPROVAL_WITHDRAWN, r.ApprovalWithdrawn, _CALL, _TO_CLOSE, _HELD, side_rows=rows_of_withdrawal),
-    Row(_K.APPROVAL_SUPERSEDED, r.ApprovalSuperseded, _CALL, _RUNNING, _HELD, side_rows=rows_of_successor),
-    Row(_K.APPROVAL_ESCALATED, r.ApprovalEscalated, _CALL, _RUNNING, _HELD),
+    Row(_K.APPROVAL_REQUESTED, r.ApprovalRequested, _CALL, _RUNNING, _UNSENT, side_rows=rows_of_request),
+    Row(_K.APPROVAL_DECIDED, r.ApprovalDecided, _CALL, _RUNNING, _UNSENT, side_rows=rows_of_decision),
+    Row(_K.APPROVAL_EXPIRED, r.ApprovalExpired, _CALL, _RUNNING, _UNSENT, side_rows=rows_of_expiry),
+    Row(_K.APPROVAL_WITHDRAWN, r.ApprovalWithdrawn, _CALL, _TO_CLOSE, _UNSENT, side_rows=rows_of_withdrawal),
+    Row(_K.APPROVAL_SUPERSEDED, r.ApprovalSuperseded, _CALL, _RUNNING, _UNSENT, side_rows=rows_of_successor),
+    Row(_K.APPROVAL_ESCALATED, r.ApprovalEscalated, _CALL, _RUNNING, _UNSENT),
     Row(_K.RETRY_SCHEDULED, r.RetryScheduled, _EFFECT, _RUNNING, _AGAIN),
     Row(_K.RUN_CANCEL_REQUESTED, r.RunCancelRequested, _RUN, {_P.RUNNING: _P.CANCELLING}),
     Row(_K.TURN_COMPLETED, r.TurnCompleted, _RUN, _RUNNING),

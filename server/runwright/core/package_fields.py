@@ -27,14 +27,13 @@ LATER_FIELDS: Mapping[str, frozenset[str]] = {
 LATER_CHOICES: Mapping[str, frozenset[str]] = {
     "policies.rules.stage": frozenset({"model_request"}),
     "policies.rules.then": frozenset({"modify", "defer"}),
-    "policies.stages": frozenset({"post_tool", "model_request"}),
+    "policies.stages": frozenset({"model_request"}),
 }
 # What to do instead, where something is there for it.
 INSTEAD: Mapping[str, str] = {
     "policies.on_failure": "Remove it: a remote policy that does not answer denies.",
     "policies.rules.stage.model_request": "Decide on what goes into a request: at input, post_tool or pre_tool.",
-    "policies.stages.model_request": "Have it decide on what goes into a request: at input or pre_tool.",
-    "policies.stages.post_tool": "Have rules decide on results: `stage: post_tool`.",
+    "policies.stages.model_request": "Have it decide on what goes into a request: at input, post_tool or pre_tool.",
     "policies.rules.then.modify": "Have a remote policy say so, or deny it with a `message`.",
     "policies.rules.then.defer": "Have a remote policy say so, or deny it with a `message`.",
 }

@@ -50,7 +50,8 @@ def heard(step: Step, subject: EffectId | None, found: PolicyFindings) -> Policy
             ask(step, next_question(step.state, subject), 1, missing, found.stage, found.subject_digest)
             return None
     # One that is not asked any more since, too: its place is taken before anybody is heard anew.
-    changed = next((each for each in (*answers, *walk.answers) if each.answer.verdict is Verdict.MODIFY), None)
+    enforcing = (*answers, *(each for each in walk.answers if not each.remote.shadow))
+    changed = next((each for each in enforcing if each.answer.verdict is Verdict.MODIFY), None)
     if changed is None:
         return _decided_or_held(found, opinions, walk, answers)
     if walk.replacements >= MAX_REPLACEMENTS:
@@ -122,7 +123,7 @@ def _answer_from_cache(step: Step, subject: EffectId | None, found: PolicyFindin
 
 def _replace(step: Step, subject: EffectId | None, found: PolicyFindings, changed: SettledAnswer) -> None:
     said = changed.answer
-    if subject and said.replacement is not None:
+    if subject and said.replacement is not None and found.stage is PolicyStage.PRE_TOOL:
         # What was given for other arguments counts no more, whatever is said of these.
         approvals.supersede_unless(step, step.call(subject), "", said.replacement.digest)
     step.add(
