@@ -68,8 +68,8 @@ def test_a_digest_is_that_of_what_is_said_not_of_how_it_is_written(tmp_path: Pat
         ("format: runwright-policies-v0\nnamespaces: {a: [{rules: [{then: ask, approval: w}]}]}", "no `approval` here"),
         ("format: runwright-policies-v0\nnamespaces: {a: [{remote: compliance, on_failure: allow}]}", "Remove it"),
         (
-            "format: runwright-policies-v0\nnamespaces: {a: [{remote: compliance, stages: [post_tool]}]}",
-            "Have rules decide on results",
+            "format: runwright-policies-v0\nnamespaces: {a: [{remote: compliance, stages: [model_request]}]}",
+            "Have it decide on what goes into a request",
         ),
         ("format: runwright-policies-v0\nnamespaces: {a: [{rules: [{then: defer}]}]}", "Have a remote policy say so"),
     ],

@@ -15,6 +15,7 @@ from runwright.adapters.providers.model_parameters import parameter_faults
 from runwright.adapters.sidecars import NoSidecars, Sidecars
 from runwright.adapters.yaml_documents import Document, DocumentError, read_document
 from runwright.core.fingerprint import canonical_json, has_canonical_form
+from runwright.core.near import did_you_mean
 from runwright.core.package import NO_ARGUMENTS, ProviderRoute, RuntimePackage, is_sidecar
 from runwright.core.package_findings import WHOLE, FindingRule, PackageFinding
 from runwright.core.policy_rules import MAX_CONDITION_BYTES, MAX_RULES, STAGES, PolicyRule
@@ -31,7 +32,7 @@ LONGEST_STEP, LONGEST_PATH, LONGEST_WORDS = 128, 512, 512  # characters, of what
 _EXAMPLE = "Begin with format: runwright-package-v0, id, agent and provider, as examples/workspace/package.yaml does."
 _SCHEMA = "Write parameters as JSON Schema (draft 2020-12), as in {type: object, properties: {path: {type: string}}}."
 # What `_beyond_fields` says with the entry that breaks it.
-_SAID_OF_ENTRIES = frozenset({"repeated_tool", "repeated_route", "inexact", "sidecar"})
+_SAID_OF_ENTRIES = frozenset({"repeated_tool", "repeated_route", "inexact", "sidecar", "unknown_approval"})
 _MEND = "Mend it there, and check it with `runwright package validate`."
 _EMPTY = Rule("a package, and it is empty", _EXAMPLE, FindingRule.REQUIRED)
 _NUMBER = Rule(
@@ -178,6 +179,7 @@ def _beyond_fields(
         return
     yield from _repeated_routes(value)
     yield from _refused_parameters(value, models)
+    yield from _unknown_approvals(value)
     if schemas is not None:
         yield from _unusable_conditions(value.get("policies"))
     tools = value.get("tools")
@@ -201,6 +203,21 @@ def _beyond_fields(
                     which = f"tool {name[:LONGEST_STEP]}" if isinstance(name, str) else "the tool"
                     words = f"the schema of {which} cannot be used: {problem.rstrip('.')}"
                     yield ("tools", index, field), Rule(words, _SCHEMA, FindingRule.SCHEMA)
+
+
+def _unknown_approvals(value: Mapping[object, object]) -> Iterator[tuple[Sequence[str | int], Rule]]:
+    """Rules that name an approval which the package does not have."""
+    held, policies = value.get("approvals"), value.get("policies")
+    known = [name for name in held if isinstance(name, str)] if isinstance(held, Mapping) else []
+    for index, policy in enumerate(policies if isinstance(policies, list) else ()):
+        rules = policy.get("rules") if isinstance(policy, Mapping) else None
+        for number, rule in enumerate(rules if isinstance(rules, list) else ()):
+            name = rule.get("approval") if isinstance(rule, Mapping) else None
+            if isinstance(name, str) and name and name not in known:
+                there = f"there are: {', '.join(known[:MAX_FINDINGS])}" if known else "there are none"
+                words = f"the name of one of `approvals`; {there}"[:LONGEST_WORDS]
+                remedy = f"{did_you_mean(name, known)}Write it below `approvals`, or leave it out."
+                yield ("policies", index, "rules", number, "approval"), Rule(words, remedy, FindingRule.CHOICE)
 
 
 def _sidecar_of(value: Mapping[object, object], tool: Mapping[object, object]) -> object:

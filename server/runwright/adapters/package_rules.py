@@ -89,7 +89,7 @@ def explained(found: ErrorDetails, model: type[BaseModel] = RuntimePackage) -> R
             return _later_choice(path, found["input"]) or _one_of(str(context.get("expected", "")), found["input"])
         case "value_error":
             return Rule(str(context.get("error", "")) or "a value that is allowed here", CHECK_REMEDY)
-        case "repeated_tool" | "repeated_route" | "inexact" | "sidecar":
+        case "repeated_tool" | "repeated_route" | "inexact" | "sidecar" | "unknown_approval":
             return Rule(found["msg"], CHECK_REMEDY)
         case _ if kind in _BOUNDS:
             words, remedy = _BOUNDS[kind]

@@ -207,7 +207,11 @@ class RuntimePackage(_Frozen):
         named = (rule.approval for policy in self.policies for rule in policy.rules if rule.approval)
         if missing := next((name for name in named if name not in self.approvals), ""):
             known = ", ".join(self.approvals) or "there are none"
-            raise ValueError(f"rules that ask for one of `approvals` ({known}), not for {missing}")
+            raise PydanticCustomError(
+                "unknown_approval",
+                "rules that ask for one of `approvals` ({known}), not for {missing}",
+                {"known": known, "missing": missing},
+            )
         return self
 
     @model_validator(mode="after")
