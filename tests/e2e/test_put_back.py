@@ -86,8 +86,7 @@ async def test_a_killed_server_s_last_acknowledged_commit_cannot_be_lost_unseen(
 ) -> None:
     server = make_server(package("plain", [says("hello")]))
     await server.start()
-    await ran(server, "first")
-    await server.call.start("last")
+    await ran(server, "first", "last")  # to their ends: what is written last is what was acknowledged last
     server.kill()
     await server.ended()
     wal = server.data / "journal.db-wal"
