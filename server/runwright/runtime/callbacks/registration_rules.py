@@ -59,7 +59,7 @@ class RegistrationRules(Struct, frozen=True):
         if not self.has_key(callback):
             if self._has_any_key(callback):
                 row = KINDS[callback.kind]
-                message = f"A {row.word} is registered with a key that has the role {row.role.value}."
+                message = f"Registering as {row.word} takes a key with the role {row.role.value}."
                 raise AgentError(ErrorReason.ROLE_MISSING, message, metadata={"role": row.role.value})
             expected = "a credential that is still valid"
             message = "The credential of this call was revoked or has expired."
