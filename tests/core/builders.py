@@ -502,6 +502,8 @@ def _approval_examples() -> list[r.Record]:
             request_id="decision-1",
             request_digest=json_text("{}").digest,
             separation=ApprovalSeparation.NOT_ENFORCED,
+            edited_arguments=json_text('{"to":"ann"}'),
+            edited_digest=digest,
             **which,
             **since,
         ),

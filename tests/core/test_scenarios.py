@@ -60,6 +60,7 @@ _IDS = {
 }
 _PINNED = {"at", "principal", "request", "request_digest", "package", "package_fingerprint", "labels"}
 _PINNED |= {"decider", "subject_digest", "digest", "schema_digest", "approval_digest", "requested_at", "separation"}
+_PINNED |= {"edited_digest"}
 _LEFT_OUT = frozenset(_IDS | _PINNED)
 _OF_A_ROUTE = frozenset({"provider", "model", "route"})
 _IN_TOOL_STARTED = frozenset({"tool", "executor", "arguments", "idempotent"})

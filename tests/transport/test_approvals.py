@@ -12,10 +12,11 @@ from runwright._gen.runwright.v1 import runtime_service_pb2 as pb
 from runwright.adapters.keys import KeysFile, read_keys, write_keys
 from runwright.adapters.memory.audit import MemoryAudit
 
-from tests.runtime.approving import ID
+from tests.runtime.approving import ID, Sent
 from tests.transport.conftest import Serve
 from tests.transport.pending_approvals import (
     DENY,
+    EDIT,
     People,
     asking_bench,
     decide,
@@ -222,3 +223,31 @@ async def test_somebody_else_hears_nothing_of_what_does_not_concern_them(serve: 
     assert not any(response.HasField("approval") for response in heard)
     for call in calls:
         call.cancel()
+
+
+async def test_what_was_edited_is_what_the_executor_gets_and_is_on_record(serve: Serve, tmp_path: Path) -> None:
+    people = People(tmp_path)
+    sent = Sent()
+    served = await serve(asking_bench(people.known, sent), authenticator=people.known)
+    await waiting(served, people.caller)
+    asked = await pending(served, people.bob)
+
+    edited = {"arguments_json": b'{"to": "eve"}'}
+    bad = await refused(decide(served, people.bob, EDIT, arguments_json=b"[]"))
+    first = await decide(served, people.bob, EDIT, **edited)
+    again = await decide(served, people.bob, EDIT, **edited)
+    wait = pb.WaitRequest(run_id="run-1")
+    ended = await served.stub.Wait(wait, timeout=CALL_SECONDS, metadata=people.caller)
+
+    assert (bad.code, bad.info.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "APPROVAL_EDIT_INVALID")
+    assert (first.decided, again.decided, ended.run.result.text) == (True, False, 'told "sent"')
+    shown = await pending(served, people.bob)
+    made = shown.decision
+    assert made.verdict == approval_pb2.APPROVAL_VERDICT_APPROVE_WITH_EDITS
+    assert (made.digest, shown.digest) == (asked.digest, asked.digest)
+    assert (shown.arguments_content.text, made.edited_arguments_content.text) == ('{"to":"bob"}', '{"to":"eve"}')
+    assert sent.calls == [{"to": "eve"}]
+    request = pb.ListEventsRequest(scope=pb.StreamScope(run_id="run-1"))
+    frames = (await served.stub.ListEvents(request, timeout=CALL_SECONDS, metadata=people.olga)).frames
+    [started] = [frame.event.tool_started for frame in frames if frame.event.HasField("tool_started")]
+    assert (started.approval_digest, started.arguments_digest) == (made.edited_digest, made.edited_arguments.digest)

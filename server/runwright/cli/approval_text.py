@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from runwright._gen.runwright.v1 import approval_pb2, event_pb2
+from runwright._gen.runwright.v1 import approval_pb2, content_pb2, event_pb2
 from runwright.cli import names, sanitize
 from runwright.cli.outcome import shown
 from runwright.wire.snapshots import inline_bytes
@@ -31,7 +31,9 @@ def approval_lines(approval: approval_pb2.Approval) -> list[str]:
     """Everything that a decision rests on, one fact a line; the arguments last, exactly as they would be sent."""
     lines = [f"{name:<10} {sanitize.line(value, most=None)}" for name, value in _facts(approval) if value]
     if approval.HasField("arguments_content"):
-        lines += ["arguments", _arguments(approval)]
+        lines += ["arguments", _arguments(approval, approval.arguments_content)]
+    if approval.decision.HasField("edited_arguments_content"):
+        lines += ["approved with", _arguments(approval, approval.decision.edited_arguments_content)]
     return lines
 
 
@@ -72,13 +74,13 @@ def _facts(approval: approval_pb2.Approval) -> Iterator[tuple[str, str]]:
         )
         yield "  message", made.message
         yield "  note", made.note
+        yield "  digest", made.edited_digest
     elif approval.HasField("closed_at"):
         yield "closed", names.clock(approval.closed_at)
     yield "digest", approval.digest
 
 
-def _arguments(approval: approval_pb2.Approval) -> str:
-    content = approval.arguments_content
+def _arguments(approval: approval_pb2.Approval, content: content_pb2.InlineContent) -> str:
     if content.omitted:
         run, digest = approval.run_id, content.ref.digest
         return f"({content.ref.size} bytes, too many to show; in `runwright export {run}` as {digest})"

@@ -151,7 +151,7 @@ def _to_do(found: Found, options: Options) -> Iterator[tuple[str, str]]:
         yield TO_DO, f"start the server with a provider that is called {provider}, such as --provider {provider}=KEYENV"
     for pending in run.pending_approvals:
         yield TO_DO, f"have somebody of {approvers(pending.approvers)} look at {pending.approval_id} and decide:"
-        for word in ("show", "approve", "deny"):
+        for word in ("show", "approve", "edit", "deny"):
             yield "", command(options, "approvals", word, pending.approval_id)
     policies = sorted({wait.subject for wait in run.waiting_on if wait.kind == run_pb2.WAIT_KIND_POLICY})
     for policy in policies:

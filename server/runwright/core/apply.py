@@ -248,6 +248,8 @@ def _tool_started(state: RunState, record: r.ToolStarted) -> RunState:
     _require(record.attempt == before.attempt + 1 and before.passed is PolicyStage.PRE_TOOL, record, state)
     # What was asked for is sent with what was given for it alone, and nothing else is sent with it.
     _require(record.approval_digest == (before.approval.digest if before.approval else ""), record, state)
+    is_approved = before.approval is None or before.approval.is_given_for(record.arguments_digest)
+    _require(is_approved, record, state)
     after = before.__replace__(
         phase=phase,
         attempt=record.attempt,

@@ -8,6 +8,7 @@ from typing import Any
 from runwright.core import records as r
 from runwright.core.approval_failures import approval_aborted, approval_expired
 from runwright.core.approvals import (
+    APPROVING,
     ApprovalExpiry,
     ApprovalPhase,
     ApprovalVerdict,
@@ -47,12 +48,19 @@ def _approval_decided(state: RunState, record: r.ApprovalDecided) -> RunState:
     if record.verdict is ApprovalVerdict.ABORT_RUN:
         failure = approval_aborted(state.key, record.approval_id, record.decided_by, record.note)
         return _without_approval(state, before).__replace__(stop=StopReason.APPROVAL_ABORTED, policy_failure=failure)
-    if record.verdict is not ApprovalVerdict.APPROVE:
+    if record.verdict not in APPROVING:
         return _without_approval(state, before)
     require(record.digest == approval.digest, record, state)
     approved = approval.__replace__(
         phase=ApprovalPhase.APPROVED, approved_by=record.decided_by, separation=record.separation, sets=()
     )
+    if record.verdict is ApprovalVerdict.APPROVE_WITH_EDITS:
+        edited = record.edited_arguments
+        require(edited is not None and edited.digest != approval.arguments_digest, record, state)
+        assert edited is not None, "required before"
+        # It is given for the edited arguments and no others. The policies say whether the call goes on with them.
+        approved = approved.__replace__(digest=record.edited_digest, arguments_digest=edited.digest)
+        return with_call(state, before.__replace__(approval=approved, passed=None, since=record.at))
     return with_call(state, before.__replace__(approval=approved, passed=PolicyStage.PRE_TOOL, since=record.at))
 
 

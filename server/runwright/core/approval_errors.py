@@ -59,4 +59,10 @@ APPROVAL_MEANINGS: Mapping[ErrorReason, Meaning] = {
         "Give somebody a key with a role or a name that the package asks for: runwright keys add.",
         ("approval",),
     ),
+    ErrorReason.APPROVAL_EDIT_INVALID: Meaning(
+        _K.INVALID_REQUEST,
+        _R.NOT_RETRYABLE,
+        "Mend the arguments and decide again: `runwright approvals edit ID`. Nothing was decided.",
+        ("approval_id", "rule"),
+    ),
 }

@@ -50,6 +50,12 @@ def already_closed(asked: RequestedApproval, outcome: ApprovalOutcome) -> AgentE
     return AgentError(ErrorReason.APPROVAL_ALREADY_DECIDED, message, metadata=metadata)
 
 
+def invalid_edit(asked: RequestedApproval, rule: str) -> AgentError:
+    """The call cannot be made with the arguments that a decision carries; `rule` says why, in a sentence."""
+    message = f"{asked.tool} cannot be called with the edited arguments of {asked.id}: {rule}"
+    return AgentError(ErrorReason.APPROVAL_EDIT_INVALID, message, metadata={"approval_id": asked.id, "rule": rule})
+
+
 def digest_mismatch(asked: RequestedApproval) -> AgentError:
     """Something else was looked at than what would run."""
     message = f"What is pending as {asked.id} is not what was looked at; its digest is {asked.digest}."

@@ -56,6 +56,8 @@ class ApprovalDecided(Record, frozen=True):
     request_id: str
     request_digest: str
     separation: ApprovalSeparation
+    edited_arguments: ContentRef | None = None  # of APPROVE_WITH_EDITS
+    edited_digest: str = ""  # what was approved then
 
 
 class ApprovalExpired(Record, frozen=True):

@@ -19,6 +19,7 @@ MAX_MESSAGE_BYTES = 1024  # of what the model is told of a denial
 MAX_NOTE_BYTES = 1024
 MAX_BEHALF_BYTES = 256
 MAX_RESPONSE_BYTES = INLINE_LIMIT_BYTES
+MAX_EDIT_BYTES = 256 * 1024  # of arguments, as of those that a model asks for
 MAX_BATCH = 100
 _APPROVAL = re.compile(r"a[1-9][0-9]{0,8}\.[1-9][0-9]{0,8}\.[1-9][0-9]{0,8}\Z")
 _DIGEST = re.compile(r"sha256:[A-Za-z0-9.-]{1,64}:[0-9a-f]{64}\Z")
@@ -55,6 +56,7 @@ class DecisionRequest(Struct, frozen=True, kw_only=True):
     message: str = ""
     note: str = ""
     on_behalf_of: str = ""
+    arguments_json: bytes = b""  # of APPROVE_WITH_EDITS
 
     def check(self) -> ApprovalName:
         """What the approval's id says. Raises INVALID_REQUEST for the first field that breaks its rule, naming it."""
@@ -69,6 +71,10 @@ class DecisionRequest(Struct, frozen=True, kw_only=True):
         said = self.verdict in (ApprovalVerdict.DENY, ApprovalVerdict.RESPOND)
         if self.message and not said:
             raise invalid_request("message", "empty, unless the model is told something", "Put it into `note`.")
+        edits = self.verdict is ApprovalVerdict.APPROVE_WITH_EDITS
+        if edits != bool(self.arguments_json):
+            remedy = "Send the arguments with APPROVE_WITH_EDITS, and with no other verdict."
+            raise invalid_request("arguments_json", "set for APPROVE_WITH_EDITS, and empty for the others", remedy)
         responds = self.verdict is ApprovalVerdict.RESPOND
         if responds and not self.message:
             raise invalid_request("message", "set, for a response", "Write what the model is to get as the result.")
@@ -91,6 +97,8 @@ class DecisionRequest(Struct, frozen=True, kw_only=True):
             "on_behalf_of": self.on_behalf_of,
             "verdict": self.verdict.name,
         }
+        if self.arguments_json:
+            form["arguments_json"] = digest(self.arguments_json)
         return digest(canonical_json(form))
 
 

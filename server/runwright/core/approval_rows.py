@@ -92,6 +92,8 @@ class ApprovalOutcome(Struct, frozen=True):
     request_id: str = ""
     request_digest: str = ""
     separation: ApprovalSeparation = ApprovalSeparation.ENFORCED
+    edited_arguments: ContentRef | None = None  # of APPROVE_WITH_EDITS
+    edited_digest: str = ""
 
 
 _ENCODER = Encoder()
@@ -177,6 +179,8 @@ def rows_of_decision(state: RunState, record: r.ApprovalDecided) -> Sequence[Sid
         request_id=record.request_id,
         request_digest=record.request_digest,
         separation=record.separation,
+        edited_arguments=record.edited_arguments,
+        edited_digest=record.edited_digest,
     )
     return _closed(state.key, record.approval_id, record.requested_at, outcome)
 

@@ -46,6 +46,7 @@ class ApprovalVerdict(Enum):
     DENY = 2
     RESPOND = 3
     ABORT_RUN = 4
+    APPROVE_WITH_EDITS = 5
 
     __hash__ = object.__hash__
 
@@ -55,11 +56,13 @@ class ApprovalVerdict(Enum):
         return _STATES[self]
 
 
+APPROVING = (ApprovalVerdict.APPROVE, ApprovalVerdict.APPROVE_WITH_EDITS)
 _STATES = {
     ApprovalVerdict.APPROVE: ApprovalState.APPROVED,
     ApprovalVerdict.DENY: ApprovalState.DENIED,
     ApprovalVerdict.RESPOND: ApprovalState.RESPONDED,
     ApprovalVerdict.ABORT_RUN: ApprovalState.ABORTED,
+    ApprovalVerdict.APPROVE_WITH_EDITS: ApprovalState.APPROVED,
 }
 
 
@@ -190,7 +193,15 @@ class CallApproval(Struct, frozen=True):
         """Whose turn it is."""
         return self.sets[self.current_set]
 
+    @property
+    def ref(self) -> str:
+        """What stands for a policy where somebody who was asked has decided: `approval:writes`."""
+        return f"approval:{self.name}" if self.name else "approval"
+
     def covers(self, name: str, arguments_digest: str) -> bool:
         """True when it was given for this approval and these arguments."""
-        fits = (self.name, self.arguments_digest) == (name, arguments_digest)
-        return self.phase is ApprovalPhase.APPROVED and fits
+        return self.name == name and self.is_given_for(arguments_digest)
+
+    def is_given_for(self, arguments_digest: str) -> bool:
+        """True when it was given for these arguments: as they were asked for, or as whoever approved edited them."""
+        return self.phase is ApprovalPhase.APPROVED and self.arguments_digest == arguments_digest

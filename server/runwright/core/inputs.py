@@ -288,7 +288,8 @@ class ResultEvaluated(Struct, frozen=True, kw_only=True):
 class ApprovalDecisionRequested(Struct, frozen=True, kw_only=True):
     """Somebody decides on a pending approval of a call. `digest` is that of what they have looked at.
 
-    `response` is there for RESPOND. `availability` and `policies` are what was found when the call was about to go on,
+    `response` is there for RESPOND, `edited` for APPROVE_WITH_EDITS: arguments that the tool's schema accepts.
+    `availability` and `policies` are what was found when the call was about to go on,
     as for a call that has waited for its executor.
     """
 
@@ -304,6 +305,7 @@ class ApprovalDecisionRequested(Struct, frozen=True, kw_only=True):
     note: str = ""
     on_behalf_of: str = ""
     response: ContentRef | None = None
+    edited: ContentRef | None = None
     availability: Availability = Availability.BUSY
     policies: tuple[PolicyFindings, ...] = ()
     contents: tuple[Content, ...] = ()

@@ -174,6 +174,8 @@ class PolicyResumed(Record, frozen=True):
 class SubjectReplaced(Record, frozen=True):
     """A remote policy put something else in the place of what it was asked about: of a call, or of the run.
 
+    Or whoever approved a call put other arguments in the place of its own; `policy_ref` is the approval then.
+
     One of `replacement` (arguments, or a text) and `budget` (at RUN_START) is there.
     """
 

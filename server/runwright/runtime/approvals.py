@@ -19,12 +19,13 @@ from runwright.core.approval_rows import (
     read_requested,
 )
 from runwright.core.approvals import ApprovalSeparation, ApprovalState, ApprovalVerdict, Decider, why_not_allowed
-from runwright.core.content import Content
+from runwright.core.content import Content, ContentRef
 from runwright.core.errors import AgentError, ErrorReason
 from runwright.core.ids import Namespace, RunId, RunKey
 from runwright.core.principal import Principal, Role
 from runwright.core.records import ApprovalDecided
 from runwright.core.units import Micros
+from runwright.runtime.approval_edits import ApprovalEdits
 from runwright.runtime.ports import Ports
 from runwright.runtime.runs.supervisor import Supervisor
 
@@ -43,6 +44,7 @@ class Approvals:
     def __init__(self, ports: Ports, supervisor: Supervisor) -> None:
         self._ports = ports
         self._supervisor = supervisor
+        self._edits = ApprovalEdits(ports, supervisor)
 
     def sees(self, who: Principal, asked: RequestedApproval) -> bool:
         """True for observers and admins, and for whoever is in one of its approver sets."""
@@ -62,9 +64,9 @@ class Approvals:
             raise no_approval(approval_id)
         return found
 
-    async def arguments(self, namespace: Namespace, asked: RequestedApproval) -> bytes:
-        """The arguments that are to be approved. Raises JOURNAL_CORRUPT."""
-        digest = asked.arguments.digest
+    async def arguments(self, namespace: Namespace, asked: RequestedApproval, ref: ContentRef) -> bytes:
+        """The arguments that are to be approved, or those that were instead of them. Raises JOURNAL_CORRUPT."""
+        digest = ref.digest
         found = await self._ports.journal.content(namespace, [digest], run=RunId(asked.run_id), required=True)
         return found[digest]
 
@@ -72,7 +74,8 @@ class Approvals:
         """Decides on an approval; on return the decision is durable. False: this very request had decided before.
 
         Raises INVALID_REQUEST, APPROVAL_NOT_FOUND, APPROVAL_ALREADY_DECIDED, APPROVAL_EXPIRED, APPROVAL_WITHDRAWN,
-        APPROVAL_DIGEST_MISMATCH, APPROVER_NOT_ALLOWED, REQUEST_ID_CONFLICT, RUN_HELD, DRAINING and the journal's.
+        APPROVAL_DIGEST_MISMATCH, APPROVER_NOT_ALLOWED, APPROVAL_EDIT_INVALID, REQUEST_ID_CONFLICT, RUN_HELD, DRAINING
+        and the journal's.
         """
         is_first = await self._decided(who, request, request.check())
         return await self._required(who.namespace, request.approval_id), is_first
@@ -84,8 +87,10 @@ class Approvals:
             if before.outcome is not None:
                 return _repeated(who, request, before.asked, before.outcome)
             decider, now = self._decider(who, before.asked), self._ports.clock.now()
+            edited: Content | None = None
             if now < before.asked.expires_at:
                 _require_allowed(decider, request, before.asked, now)
+                edited = await self._edits.checked(who.namespace, before.asked, request)
             response = Content.text(request.message) if request.verdict is ApprovalVerdict.RESPOND else None
             requested = i.ApprovalDecisionRequested(
                 at=now,
@@ -100,7 +105,8 @@ class Approvals:
                 note=request.note,
                 on_behalf_of=request.on_behalf_of,
                 response=response.ref if response else None,
-                contents=(response,) if response else (),
+                edited=edited.ref if edited else None,
+                contents=tuple(content for content in (response, edited) if content),
             )
             records, _ = await self._supervisor.submit(RunKey(who.namespace, name.run_id), requested)
             if any(isinstance(record, ApprovalDecided) for record in records):

@@ -47,6 +47,7 @@ def decision_request(message: pb.DecisionRequest) -> DecisionRequest:
         message=message.message,
         note=message.note,
         on_behalf_of=message.on_behalf_of,
+        arguments_json=message.arguments_json,
     )
 
 
@@ -93,4 +94,7 @@ def _put_decision(message: approval_pb2.Approval, outcome: ApprovalOutcome) -> N
     put_timestamp(decision.time, outcome.at)
     decision.message, decision.note, decision.on_behalf_of = outcome.message, outcome.note, outcome.on_behalf_of
     decision.request_id = outcome.request_id
+    if outcome.edited_arguments is not None:
+        put_ref(decision.edited_arguments, outcome.edited_arguments)
+        decision.edited_digest = outcome.edited_digest
     decision.separation = approval_pb2.ApprovalSeparation.ValueType(outcome.separation.value)

@@ -14,14 +14,13 @@ from runwright.core.approvals import (
     ApprovalPhase,
     ApprovalVerdict,
     CallApproval,
-    approval_digest,
     approval_effect_id,
     current_set,
     why_not_allowed,
 )
 from runwright.core.errors import ErrorReason
 from runwright.core.ids import EffectId
-from runwright.core.machine import calls
+from runwright.core.machine import approval_edits, calls
 from runwright.core.machine.step import Step
 from runwright.core.outcomes import CallPhase, RunPhase
 from runwright.core.policy import PolicyOpinion
@@ -32,7 +31,7 @@ def request(step: Step, call: CallState, opinion: PolicyOpinion) -> None:
     """Asks for an approval of exactly this call, as the policy that asks says. The call is held by it."""
     tool, arguments, asked = calls.spec_of(step, call), call.arguments, call.approval
     assert arguments is not None and asked is not None, "asked for by a policy, of an open call"
-    spec, fingerprint = approval_spec(step.package.approvals, asked.name), step.state.package_fingerprint
+    spec = approval_spec(step.package.approvals, asked.name)
     step.add(
         r.ApprovalRequested(
             at=step.at,
@@ -43,7 +42,7 @@ def request(step: Step, call: CallState, opinion: PolicyOpinion) -> None:
             executor=tool.executor,
             risk=tool.risk or "",
             arguments=arguments,
-            digest=approval_digest(fingerprint, tool.name, tool.arguments_digest, tool.executor, arguments.digest),
+            digest=approval_edits.digest_of(step, call, arguments),
             schema_digest=tool.arguments_digest,
             approval=asked.name,
             policy_ref=opinion.policy_ref,
@@ -108,6 +107,9 @@ def decided(step: Step, input_: i.ApprovalDecisionRequested) -> bool:
     starter, four_eyes = step.state.principal, approval.four_eyes
     if why_not_allowed(input_.decider, approval.approvers, starter, four_eyes=four_eyes) is not None:
         return False
+    edits = input_.verdict is ApprovalVerdict.APPROVE_WITH_EDITS
+    if edits and not approval_edits.is_usable(approval, input_.edited):
+        return False
     step.add(
         r.ApprovalDecided(
             at=step.at,
@@ -124,6 +126,8 @@ def decided(step: Step, input_: i.ApprovalDecisionRequested) -> bool:
             request_id=input_.request_id,
             request_digest=input_.request_digest,
             separation=input_.decider.separation,
+            edited_arguments=input_.edited if edits else None,
+            edited_digest=approval_edits.digest_of(step, call, input_.edited) if edits else "",
         )
     )
     return _follows(step, call, approval, input_)
@@ -133,11 +137,13 @@ def _follows(step: Step, call: CallState, approval: CallApproval, input_: i.Appr
     match input_.verdict:
         case ApprovalVerdict.APPROVE:
             return True
+        case ApprovalVerdict.APPROVE_WITH_EDITS:
+            approval_edits.replace(step, call, input_)
+            return True
         case ApprovalVerdict.DENY:
             said = " ".join(filter(None, (input_.message, calls.lost_note(call))))
-            ref = f"approval:{approval.name}" if approval.name else "approval"
             denied = r.ToolDenied(
-                at=step.at, call_id=call.call_id, tool=call.tool, policy_ref=ref, code=DENIED, message=said
+                at=step.at, call_id=call.call_id, tool=call.tool, policy_ref=approval.ref, code=DENIED, message=said
             )
             step.add(denied)
         case ApprovalVerdict.RESPOND:

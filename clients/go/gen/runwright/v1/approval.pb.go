@@ -162,6 +162,11 @@ const (
 	ApprovalVerdict_APPROVAL_VERDICT_RESPOND ApprovalVerdict = 3
 	// The call is not made, and the run ends.
 	ApprovalVerdict_APPROVAL_VERDICT_ABORT_RUN ApprovalVerdict = 4
+	// The call is made with the arguments that the decision carries in place of those
+	// it was asked for, if the policies let it go on with them: they are asked anew. A
+	// rule that asks for the same approval counts as answered by the decision; one
+	// that asks for another approval supersedes it, and that one is pending then.
+	ApprovalVerdict_APPROVAL_VERDICT_APPROVE_WITH_EDITS ApprovalVerdict = 5
 )
 
 // Enum value maps for ApprovalVerdict.
@@ -172,13 +177,15 @@ var (
 		2: "APPROVAL_VERDICT_DENY",
 		3: "APPROVAL_VERDICT_RESPOND",
 		4: "APPROVAL_VERDICT_ABORT_RUN",
+		5: "APPROVAL_VERDICT_APPROVE_WITH_EDITS",
 	}
 	ApprovalVerdict_value = map[string]int32{
-		"APPROVAL_VERDICT_UNSPECIFIED": 0,
-		"APPROVAL_VERDICT_APPROVE":     1,
-		"APPROVAL_VERDICT_DENY":        2,
-		"APPROVAL_VERDICT_RESPOND":     3,
-		"APPROVAL_VERDICT_ABORT_RUN":   4,
+		"APPROVAL_VERDICT_UNSPECIFIED":        0,
+		"APPROVAL_VERDICT_APPROVE":            1,
+		"APPROVAL_VERDICT_DENY":               2,
+		"APPROVAL_VERDICT_RESPOND":            3,
+		"APPROVAL_VERDICT_ABORT_RUN":          4,
+		"APPROVAL_VERDICT_APPROVE_WITH_EDITS": 5,
 	}
 )
 
@@ -876,7 +883,15 @@ type ApprovalDecision struct {
 	// The id of the request that decided.
 	RequestId string `protobuf:"bytes,8,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	// Whether the server told approvers from others then.
-	Separation    ApprovalSeparation `protobuf:"varint,9,opt,name=separation,proto3,enum=runwright.v1.ApprovalSeparation" json:"separation,omitempty"`
+	Separation ApprovalSeparation `protobuf:"varint,9,opt,name=separation,proto3,enum=runwright.v1.ApprovalSeparation" json:"separation,omitempty"`
+	// Of APPROVAL_VERDICT_APPROVE_WITH_EDITS: the arguments in their canonical form
+	// that were approved in place of `Approval.arguments`, by reference.
+	EditedArguments *ContentRef `protobuf:"bytes,14,opt,name=edited_arguments,json=editedArguments,proto3" json:"edited_arguments,omitempty"`
+	// Those arguments; in the full view alone, and left out beyond 64 KiB.
+	EditedArgumentsContent *InlineContent `protobuf:"bytes,15,opt,name=edited_arguments_content,json=editedArgumentsContent,proto3" json:"edited_arguments_content,omitempty"`
+	// What was approved then: the digest over the edited arguments, as
+	// `Approval.digest` is over those that were asked for.
+	EditedDigest  string `protobuf:"bytes,16,opt,name=edited_digest,json=editedDigest,proto3" json:"edited_digest,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -974,6 +989,27 @@ func (x *ApprovalDecision) GetSeparation() ApprovalSeparation {
 	return ApprovalSeparation_APPROVAL_SEPARATION_UNSPECIFIED
 }
 
+func (x *ApprovalDecision) GetEditedArguments() *ContentRef {
+	if x != nil {
+		return x.EditedArguments
+	}
+	return nil
+}
+
+func (x *ApprovalDecision) GetEditedArgumentsContent() *InlineContent {
+	if x != nil {
+		return x.EditedArgumentsContent
+	}
+	return nil
+}
+
+func (x *ApprovalDecision) GetEditedDigest() string {
+	if x != nil {
+		return x.EditedDigest
+	}
+	return ""
+}
+
 var File_runwright_v1_approval_proto protoreflect.FileDescriptor
 
 const file_runwright_v1_approval_proto_rawDesc = "" +
@@ -1038,7 +1074,7 @@ const file_runwright_v1_approval_proto_rawDesc = "" +
 	"separation\x18\x1e \x01(\x0e2 .runwright.v1.ApprovalSeparationR\n" +
 	"separation\x12:\n" +
 	"\bdecision\x18\x1f \x01(\v2\x1e.runwright.v1.ApprovalDecisionR\bdecision\x127\n" +
-	"\tclosed_at\x18  \x01(\v2\x1a.google.protobuf.TimestampR\bclosedAt\"\xe3\x02\n" +
+	"\tclosed_at\x18  \x01(\v2\x1a.google.protobuf.TimestampR\bclosedAt\"\xa4\x04\n" +
 	"\x10ApprovalDecision\x127\n" +
 	"\averdict\x18\x01 \x01(\x0e2\x1d.runwright.v1.ApprovalVerdictR\averdict\x12\x1d\n" +
 	"\n" +
@@ -1053,7 +1089,10 @@ const file_runwright_v1_approval_proto_rawDesc = "" +
 	"request_id\x18\b \x01(\tR\trequestId\x12@\n" +
 	"\n" +
 	"separation\x18\t \x01(\x0e2 .runwright.v1.ApprovalSeparationR\n" +
-	"separation*J\n" +
+	"separation\x12C\n" +
+	"\x10edited_arguments\x18\x0e \x01(\v2\x18.runwright.v1.ContentRefR\x0feditedArguments\x12U\n" +
+	"\x18edited_arguments_content\x18\x0f \x01(\v2\x1b.runwright.v1.InlineContentR\x16editedArgumentsContent\x12#\n" +
+	"\redited_digest\x18\x10 \x01(\tR\feditedDigest*J\n" +
 	"\fApprovalKind\x12\x1d\n" +
 	"\x19APPROVAL_KIND_UNSPECIFIED\x10\x00\x12\x1b\n" +
 	"\x17APPROVAL_KIND_TOOL_CALL\x10\x01*\x96\x02\n" +
@@ -1066,13 +1105,14 @@ const file_runwright_v1_approval_proto_rawDesc = "" +
 	"\x18APPROVAL_STATE_WITHDRAWN\x10\x05\x12\x1d\n" +
 	"\x19APPROVAL_STATE_SUPERSEDED\x10\x06\x12\x1c\n" +
 	"\x18APPROVAL_STATE_RESPONDED\x10\a\x12\x1a\n" +
-	"\x16APPROVAL_STATE_ABORTED\x10\b*\xaa\x01\n" +
+	"\x16APPROVAL_STATE_ABORTED\x10\b*\xd3\x01\n" +
 	"\x0fApprovalVerdict\x12 \n" +
 	"\x1cAPPROVAL_VERDICT_UNSPECIFIED\x10\x00\x12\x1c\n" +
 	"\x18APPROVAL_VERDICT_APPROVE\x10\x01\x12\x19\n" +
 	"\x15APPROVAL_VERDICT_DENY\x10\x02\x12\x1c\n" +
 	"\x18APPROVAL_VERDICT_RESPOND\x10\x03\x12\x1e\n" +
-	"\x1aAPPROVAL_VERDICT_ABORT_RUN\x10\x04*j\n" +
+	"\x1aAPPROVAL_VERDICT_ABORT_RUN\x10\x04\x12'\n" +
+	"#APPROVAL_VERDICT_APPROVE_WITH_EDITS\x10\x05*j\n" +
 	"\x0eApprovalExpiry\x12\x1f\n" +
 	"\x1bAPPROVAL_EXPIRY_UNSPECIFIED\x10\x00\x12\x18\n" +
 	"\x14APPROVAL_EXPIRY_DENY\x10\x01\x12\x1d\n" +
@@ -1130,11 +1170,13 @@ var file_runwright_v1_approval_proto_depIdxs = []int32{
 	2,  // 14: runwright.v1.ApprovalDecision.verdict:type_name -> runwright.v1.ApprovalVerdict
 	10, // 15: runwright.v1.ApprovalDecision.time:type_name -> google.protobuf.Timestamp
 	4,  // 16: runwright.v1.ApprovalDecision.separation:type_name -> runwright.v1.ApprovalSeparation
-	17, // [17:17] is the sub-list for method output_type
-	17, // [17:17] is the sub-list for method input_type
-	17, // [17:17] is the sub-list for extension type_name
-	17, // [17:17] is the sub-list for extension extendee
-	0,  // [0:17] is the sub-list for field type_name
+	11, // 17: runwright.v1.ApprovalDecision.edited_arguments:type_name -> runwright.v1.ContentRef
+	12, // 18: runwright.v1.ApprovalDecision.edited_arguments_content:type_name -> runwright.v1.InlineContent
+	19, // [19:19] is the sub-list for method output_type
+	19, // [19:19] is the sub-list for method input_type
+	19, // [19:19] is the sub-list for extension type_name
+	19, // [19:19] is the sub-list for extension extendee
+	0,  // [0:19] is the sub-list for field type_name
 }
 
 func init() { file_runwright_v1_approval_proto_init() }

@@ -426,7 +426,10 @@ type DecisionRequest struct {
 	// On whose behalf, at most 256 bytes: a note, no authority.
 	OnBehalfOf string `protobuf:"bytes,6,opt,name=on_behalf_of,json=onBehalfOf,proto3" json:"on_behalf_of,omitempty"`
 	// Made by the caller, matching the id rule: the key of idempotency.
-	RequestId     string `protobuf:"bytes,7,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	RequestId string `protobuf:"bytes,7,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	// Of APPROVAL_VERDICT_APPROVE_WITH_EDITS, else empty: the arguments the call is to
+	// be made with, a JSON object of at most 256 KiB that the tool's schema accepts.
+	ArgumentsJson []byte `protobuf:"bytes,13,opt,name=arguments_json,json=argumentsJson,proto3" json:"arguments_json,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -508,6 +511,13 @@ func (x *DecisionRequest) GetRequestId() string {
 		return x.RequestId
 	}
 	return ""
+}
+
+func (x *DecisionRequest) GetArgumentsJson() []byte {
+	if x != nil {
+		return x.ArgumentsJson
+	}
+	return nil
 }
 
 // Request of DecideApproval.
@@ -829,7 +839,7 @@ const file_runwright_v1_approval_service_proto_rawDesc = "" +
 	"\x04mine\x18\x02 \x01(\bR\x04mine\"d\n" +
 	"\x16WatchApprovalsResponse\x122\n" +
 	"\bapproval\x18\x01 \x01(\v2\x16.runwright.v1.ApprovalR\bapproval\x12\x16\n" +
-	"\x06cursor\x18\x02 \x01(\tR\x06cursor\"\xf2\x01\n" +
+	"\x06cursor\x18\x02 \x01(\tR\x06cursor\"\x99\x02\n" +
 	"\x0fDecisionRequest\x12\x1f\n" +
 	"\vapproval_id\x18\x01 \x01(\tR\n" +
 	"approvalId\x12\x16\n" +
@@ -840,7 +850,8 @@ const file_runwright_v1_approval_service_proto_rawDesc = "" +
 	"\fon_behalf_of\x18\x06 \x01(\tR\n" +
 	"onBehalfOf\x12\x1d\n" +
 	"\n" +
-	"request_id\x18\a \x01(\tR\trequestId\"R\n" +
+	"request_id\x18\a \x01(\tR\trequestId\x12%\n" +
+	"\x0earguments_json\x18\r \x01(\fR\rargumentsJson\"R\n" +
 	"\x15DecideApprovalRequest\x129\n" +
 	"\bdecision\x18\x01 \x01(\v2\x1d.runwright.v1.DecisionRequestR\bdecision\"f\n" +
 	"\x16DecideApprovalResponse\x122\n" +

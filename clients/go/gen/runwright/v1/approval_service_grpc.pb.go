@@ -53,6 +53,8 @@ type ApprovalServiceClient interface {
 	// any more; APPROVAL_DIGEST_MISMATCH when something else was looked at than what
 	// is pending; APPROVER_NOT_ALLOWED for whoever may not decide now, by `rule`: not
 	// in the approver set, able to perform the call, or the one who started the run.
+	// Fails with APPROVAL_EDIT_INVALID for edited arguments that the call cannot be
+	// made with.
 	// The approval is as it was then, and the attempt is audited.
 	DecideApproval(ctx context.Context, in *DecideApprovalRequest, opts ...grpc.CallOption) (*DecideApprovalResponse, error)
 	// Takes up to 100 decisions, each for itself.
@@ -153,6 +155,8 @@ type ApprovalServiceServer interface {
 	// any more; APPROVAL_DIGEST_MISMATCH when something else was looked at than what
 	// is pending; APPROVER_NOT_ALLOWED for whoever may not decide now, by `rule`: not
 	// in the approver set, able to perform the call, or the one who started the run.
+	// Fails with APPROVAL_EDIT_INVALID for edited arguments that the call cannot be
+	// made with.
 	// The approval is as it was then, and the attempt is audited.
 	DecideApproval(context.Context, *DecideApprovalRequest) (*DecideApprovalResponse, error)
 	// Takes up to 100 decisions, each for itself.

@@ -85,7 +85,8 @@ const (
 	EventKind_EVENT_KIND_POLICY_ANSWERED EventKind = 34
 	// What a policy has deferred goes on.
 	EventKind_EVENT_KIND_POLICY_RESUMED EventKind = 35
-	// A policy has put something else in the place of what it decided on.
+	// A policy has put something else in the place of what it decided on, or whoever
+	// approved a call other arguments in the place of its own.
 	EventKind_EVENT_KIND_SUBJECT_REPLACED EventKind = 36
 	// The model may go on with what came of a call: with the result, or with the
 	// word that it is withheld.
@@ -3681,15 +3682,17 @@ func (x *PolicyResumed) GetRequestId() string {
 	return ""
 }
 
-// A policy has put something else in the place of what it was asked about. The
-// walk through the policies begins again with it.
+// A policy has put something else in the place of what it was asked about, or
+// whoever approved a call other arguments in the place of its own. The walk through
+// the policies begins again with it.
 type SubjectReplaced struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Where.
 	Stage PolicyStage `protobuf:"varint,1,opt,name=stage,proto3,enum=runwright.v1.PolicyStage" json:"stage,omitempty"`
-	// The policy, as in PolicyDecided.
+	// The policy, as in PolicyDecided; of arguments that were approved with edits
+	// `approval:` and the approval's name, or `approval` for the built-in one.
 	PolicyRef string `protobuf:"bytes,2,opt,name=policy_ref,json=policyRef,proto3" json:"policy_ref,omitempty"`
-	// Whose policy it is.
+	// Whose policy it is; of arguments that were approved with edits who decided.
 	Decider string `protobuf:"bytes,3,opt,name=decider,proto3" json:"decider,omitempty"`
 	// Digest of what was there before.
 	ReplacedDigest string `protobuf:"bytes,4,opt,name=replaced_digest,json=replacedDigest,proto3" json:"replaced_digest,omitempty"`
@@ -4569,7 +4572,12 @@ type ApprovalDecided struct {
 	// The digest of that request: what a repeated one must match.
 	RequestDigest string `protobuf:"bytes,11,opt,name=request_digest,json=requestDigest,proto3" json:"request_digest,omitempty"`
 	// Whether the server told approvers from others then.
-	Separation    ApprovalSeparation `protobuf:"varint,12,opt,name=separation,proto3,enum=runwright.v1.ApprovalSeparation" json:"separation,omitempty"`
+	Separation ApprovalSeparation `protobuf:"varint,12,opt,name=separation,proto3,enum=runwright.v1.ApprovalSeparation" json:"separation,omitempty"`
+	// Of APPROVAL_VERDICT_APPROVE_WITH_EDITS: the arguments that were approved in place
+	// of those it was asked for; SUBJECT_REPLACED, right behind, puts them there.
+	EditedArguments *ContentRef `protobuf:"bytes,14,opt,name=edited_arguments,json=editedArguments,proto3" json:"edited_arguments,omitempty"`
+	// What was approved then: the digest over the edited arguments.
+	EditedDigest  string `protobuf:"bytes,15,opt,name=edited_digest,json=editedDigest,proto3" json:"edited_digest,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -4686,6 +4694,20 @@ func (x *ApprovalDecided) GetSeparation() ApprovalSeparation {
 		return x.Separation
 	}
 	return ApprovalSeparation_APPROVAL_SEPARATION_UNSPECIFIED
+}
+
+func (x *ApprovalDecided) GetEditedArguments() *ContentRef {
+	if x != nil {
+		return x.EditedArguments
+	}
+	return nil
+}
+
+func (x *ApprovalDecided) GetEditedDigest() string {
+	if x != nil {
+		return x.EditedDigest
+	}
+	return ""
 }
 
 // Nobody decided in time. What follows from it stands right behind it.
@@ -5315,7 +5337,7 @@ const file_runwright_v1_event_proto_rawDesc = "" +
 	"\n" +
 	"expires_at\x18\x11 \x01(\v2\x1a.google.protobuf.TimestampR\texpiresAt\x129\n" +
 	"\ton_expiry\x18\x12 \x01(\x0e2\x1c.runwright.v1.ApprovalExpiryR\bonExpiry\x12\x1b\n" +
-	"\tfour_eyes\x18\x13 \x01(\bR\bfourEyes\"\xcd\x03\n" +
+	"\tfour_eyes\x18\x13 \x01(\bR\bfourEyes\"\xb7\x04\n" +
 	"\x0fApprovalDecided\x12\x1f\n" +
 	"\vapproval_id\x18\x01 \x01(\tR\n" +
 	"approvalId\x12\x12\n" +
@@ -5335,7 +5357,9 @@ const file_runwright_v1_event_proto_rawDesc = "" +
 	"\x0erequest_digest\x18\v \x01(\tR\rrequestDigest\x12@\n" +
 	"\n" +
 	"separation\x18\f \x01(\x0e2 .runwright.v1.ApprovalSeparationR\n" +
-	"separation\"\xfb\x01\n" +
+	"separation\x12C\n" +
+	"\x10edited_arguments\x18\x0e \x01(\v2\x18.runwright.v1.ContentRefR\x0feditedArguments\x12#\n" +
+	"\redited_digest\x18\x0f \x01(\tR\feditedDigest\"\xfb\x01\n" +
 	"\x0fApprovalExpired\x12\x1f\n" +
 	"\vapproval_id\x18\x01 \x01(\tR\n" +
 	"approvalId\x12\x12\n" +
@@ -5630,17 +5654,18 @@ var file_runwright_v1_event_proto_depIdxs = []int32{
 	50,  // 111: runwright.v1.ApprovalDecided.requested_at:type_name -> google.protobuf.Timestamp
 	67,  // 112: runwright.v1.ApprovalDecided.verdict:type_name -> runwright.v1.ApprovalVerdict
 	68,  // 113: runwright.v1.ApprovalDecided.separation:type_name -> runwright.v1.ApprovalSeparation
-	50,  // 114: runwright.v1.ApprovalExpired.requested_at:type_name -> google.protobuf.Timestamp
-	50,  // 115: runwright.v1.ApprovalExpired.expires_at:type_name -> google.protobuf.Timestamp
-	66,  // 116: runwright.v1.ApprovalExpired.on_expiry:type_name -> runwright.v1.ApprovalExpiry
-	50,  // 117: runwright.v1.ApprovalWithdrawn.requested_at:type_name -> google.protobuf.Timestamp
-	50,  // 118: runwright.v1.ApprovalSuperseded.requested_at:type_name -> google.protobuf.Timestamp
-	50,  // 119: runwright.v1.ApprovalEscalated.requested_at:type_name -> google.protobuf.Timestamp
-	120, // [120:120] is the sub-list for method output_type
-	120, // [120:120] is the sub-list for method input_type
-	120, // [120:120] is the sub-list for extension type_name
-	120, // [120:120] is the sub-list for extension extendee
-	0,   // [0:120] is the sub-list for field type_name
+	51,  // 114: runwright.v1.ApprovalDecided.edited_arguments:type_name -> runwright.v1.ContentRef
+	50,  // 115: runwright.v1.ApprovalExpired.requested_at:type_name -> google.protobuf.Timestamp
+	50,  // 116: runwright.v1.ApprovalExpired.expires_at:type_name -> google.protobuf.Timestamp
+	66,  // 117: runwright.v1.ApprovalExpired.on_expiry:type_name -> runwright.v1.ApprovalExpiry
+	50,  // 118: runwright.v1.ApprovalWithdrawn.requested_at:type_name -> google.protobuf.Timestamp
+	50,  // 119: runwright.v1.ApprovalSuperseded.requested_at:type_name -> google.protobuf.Timestamp
+	50,  // 120: runwright.v1.ApprovalEscalated.requested_at:type_name -> google.protobuf.Timestamp
+	121, // [121:121] is the sub-list for method output_type
+	121, // [121:121] is the sub-list for method input_type
+	121, // [121:121] is the sub-list for extension type_name
+	121, // [121:121] is the sub-list for extension extendee
+	0,   // [0:121] is the sub-list for field type_name
 }
 
 func init() { file_runwright_v1_event_proto_init() }

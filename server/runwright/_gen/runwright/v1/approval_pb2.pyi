@@ -103,6 +103,12 @@ class _ApprovalVerdictEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_Approv
     """The call is not made; the text of the decision is its result."""
     APPROVAL_VERDICT_ABORT_RUN: _ApprovalVerdict.ValueType  # 4
     """The call is not made, and the run ends."""
+    APPROVAL_VERDICT_APPROVE_WITH_EDITS: _ApprovalVerdict.ValueType  # 5
+    """The call is made with the arguments that the decision carries in place of those
+    it was asked for, if the policies let it go on with them: they are asked anew. A
+    rule that asks for the same approval counts as answered by the decision; one
+    that asks for another approval supersedes it, and that one is pending then.
+    """
 
 class ApprovalVerdict(_ApprovalVerdict, metaclass=_ApprovalVerdictEnumTypeWrapper):
     """What somebody decides."""
@@ -117,6 +123,12 @@ APPROVAL_VERDICT_RESPOND: ApprovalVerdict.ValueType  # 3
 """The call is not made; the text of the decision is its result."""
 APPROVAL_VERDICT_ABORT_RUN: ApprovalVerdict.ValueType  # 4
 """The call is not made, and the run ends."""
+APPROVAL_VERDICT_APPROVE_WITH_EDITS: ApprovalVerdict.ValueType  # 5
+"""The call is made with the arguments that the decision carries in place of those
+it was asked for, if the policies let it go on with them: they are asked anew. A
+rule that asks for the same approval counts as answered by the decision; one
+that asks for another approval supersedes it, and that one is pending then.
+"""
 
 class _ApprovalExpiry:
     ValueType = typing.NewType("ValueType", builtins.int)
@@ -452,6 +464,9 @@ class ApprovalDecision(message.Message):
     ON_BEHALF_OF_FIELD_NUMBER: builtins.int
     REQUEST_ID_FIELD_NUMBER: builtins.int
     SEPARATION_FIELD_NUMBER: builtins.int
+    EDITED_ARGUMENTS_FIELD_NUMBER: builtins.int
+    EDITED_ARGUMENTS_CONTENT_FIELD_NUMBER: builtins.int
+    EDITED_DIGEST_FIELD_NUMBER: builtins.int
     verdict: ApprovalVerdict.ValueType
     """What was decided."""
     decided_by: builtins.str
@@ -468,9 +483,23 @@ class ApprovalDecision(message.Message):
     """The id of the request that decided."""
     separation: ApprovalSeparation.ValueType
     """Whether the server told approvers from others then."""
+    edited_digest: builtins.str
+    """What was approved then: the digest over the edited arguments, as
+    `Approval.digest` is over those that were asked for.
+    """
     @builtins.property
     def time(self) -> timestamp_pb2.Timestamp:
         """When."""
+
+    @builtins.property
+    def edited_arguments(self) -> content_pb2.ContentRef:
+        """Of APPROVAL_VERDICT_APPROVE_WITH_EDITS: the arguments in their canonical form
+        that were approved in place of `Approval.arguments`, by reference.
+        """
+
+    @builtins.property
+    def edited_arguments_content(self) -> content_pb2.InlineContent:
+        """Those arguments; in the full view alone, and left out beyond 64 KiB."""
 
     def __init__(
         self,
@@ -484,9 +513,12 @@ class ApprovalDecision(message.Message):
         on_behalf_of: builtins.str = ...,
         request_id: builtins.str = ...,
         separation: ApprovalSeparation.ValueType = ...,
+        edited_arguments: content_pb2.ContentRef | None = ...,
+        edited_arguments_content: content_pb2.InlineContent | None = ...,
+        edited_digest: builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = typing.Literal["time", b"time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = typing.Literal["edited_arguments", b"edited_arguments", "edited_arguments_content", b"edited_arguments_content", "time", b"time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["decided_by", b"decided_by", "digest", b"digest", "message", b"message", "note", b"note", "on_behalf_of", b"on_behalf_of", "request_id", b"request_id", "separation", b"separation", "time", b"time", "verdict", b"verdict"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["decided_by", b"decided_by", "digest", b"digest", "edited_arguments", b"edited_arguments", "edited_arguments_content", b"edited_arguments_content", "edited_digest", b"edited_digest", "message", b"message", "note", b"note", "on_behalf_of", b"on_behalf_of", "request_id", b"request_id", "separation", b"separation", "time", b"time", "verdict", b"verdict"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...

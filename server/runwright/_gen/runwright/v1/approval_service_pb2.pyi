@@ -218,6 +218,7 @@ class DecisionRequest(message.Message):
     NOTE_FIELD_NUMBER: builtins.int
     ON_BEHALF_OF_FIELD_NUMBER: builtins.int
     REQUEST_ID_FIELD_NUMBER: builtins.int
+    ARGUMENTS_JSON_FIELD_NUMBER: builtins.int
     approval_id: builtins.str
     """The approval."""
     digest: builtins.str
@@ -234,6 +235,10 @@ class DecisionRequest(message.Message):
     """On whose behalf, at most 256 bytes: a note, no authority."""
     request_id: builtins.str
     """Made by the caller, matching the id rule: the key of idempotency."""
+    arguments_json: builtins.bytes
+    """Of APPROVAL_VERDICT_APPROVE_WITH_EDITS, else empty: the arguments the call is to
+    be made with, a JSON object of at most 256 KiB that the tool's schema accepts.
+    """
     def __init__(
         self,
         *,
@@ -244,10 +249,11 @@ class DecisionRequest(message.Message):
         note: builtins.str = ...,
         on_behalf_of: builtins.str = ...,
         request_id: builtins.str = ...,
+        arguments_json: builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["approval_id", b"approval_id", "digest", b"digest", "message", b"message", "note", b"note", "on_behalf_of", b"on_behalf_of", "request_id", b"request_id", "verdict", b"verdict"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["approval_id", b"approval_id", "arguments_json", b"arguments_json", "digest", b"digest", "message", b"message", "note", b"note", "on_behalf_of", b"on_behalf_of", "request_id", b"request_id", "verdict", b"verdict"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -107,6 +107,8 @@ class ApprovalServiceServicer:
         any more; APPROVAL_DIGEST_MISMATCH when something else was looked at than what
         is pending; APPROVER_NOT_ALLOWED for whoever may not decide now, by `rule`: not
         in the approver set, able to perform the call, or the one who started the run.
+        Fails with APPROVAL_EDIT_INVALID for edited arguments that the call cannot be
+        made with.
         The approval is as it was then, and the attempt is audited.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

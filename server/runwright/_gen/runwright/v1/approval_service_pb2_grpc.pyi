@@ -58,6 +58,8 @@ class ApprovalServiceStub:
     any more; APPROVAL_DIGEST_MISMATCH when something else was looked at than what
     is pending; APPROVER_NOT_ALLOWED for whoever may not decide now, by `rule`: not
     in the approver set, able to perform the call, or the one who started the run.
+    Fails with APPROVAL_EDIT_INVALID for edited arguments that the call cannot be
+    made with.
     The approval is as it was then, and the attempt is audited.
     """
     BatchDecide: grpc.UnaryUnaryMultiCallable[approval_service_pb2.BatchDecideRequest, approval_service_pb2.BatchDecideResponse]
@@ -93,6 +95,8 @@ class ApprovalServiceAsyncStub(ApprovalServiceStub):
     any more; APPROVAL_DIGEST_MISMATCH when something else was looked at than what
     is pending; APPROVER_NOT_ALLOWED for whoever may not decide now, by `rule`: not
     in the approver set, able to perform the call, or the one who started the run.
+    Fails with APPROVAL_EDIT_INVALID for edited arguments that the call cannot be
+    made with.
     The approval is as it was then, and the attempt is audited.
     """
     BatchDecide: aio.UnaryUnaryMultiCallable[approval_service_pb2.BatchDecideRequest, approval_service_pb2.BatchDecideResponse]  # type: ignore[assignment]
@@ -149,6 +153,8 @@ class ApprovalServiceServicer(metaclass=abc_1.ABCMeta):
         any more; APPROVAL_DIGEST_MISMATCH when something else was looked at than what
         is pending; APPROVER_NOT_ALLOWED for whoever may not decide now, by `rule`: not
         in the approver set, able to perform the call, or the one who started the run.
+        Fails with APPROVAL_EDIT_INVALID for edited arguments that the call cannot be
+        made with.
         The approval is as it was then, and the attempt is audited.
         """
 

@@ -232,6 +232,10 @@ class _ErrorReasonEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_ErrorReaso
     """
     ERROR_REASON_APPROVER_MISSING: _ErrorReason.ValueType  # 127
     """The package asks for an approval that nobody can give. Metadata: approval."""
+    ERROR_REASON_APPROVAL_EDIT_INVALID: _ErrorReason.ValueType  # 140
+    """The call cannot be made with the arguments that a decision carries. The approval
+    is as it was. Metadata: approval_id, rule.
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why something failed. The name without its prefix is also the `reason` of
@@ -444,6 +448,10 @@ decided_by.
 """
 ERROR_REASON_APPROVER_MISSING: ErrorReason.ValueType  # 127
 """The package asks for an approval that nobody can give. Metadata: approval."""
+ERROR_REASON_APPROVAL_EDIT_INVALID: ErrorReason.ValueType  # 140
+"""The call cannot be made with the arguments that a decision carries. The approval
+is as it was. Metadata: approval_id, rule.
+"""
 
 class _AgentErrorKind:
     ValueType = typing.NewType("ValueType", builtins.int)

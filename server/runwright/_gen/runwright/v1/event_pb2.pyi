@@ -93,7 +93,9 @@ class _EventKindEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_EventKind.Va
     EVENT_KIND_POLICY_RESUMED: _EventKind.ValueType  # 35
     """What a policy has deferred goes on."""
     EVENT_KIND_SUBJECT_REPLACED: _EventKind.ValueType  # 36
-    """A policy has put something else in the place of what it decided on."""
+    """A policy has put something else in the place of what it decided on, or whoever
+    approved a call other arguments in the place of its own.
+    """
     EVENT_KIND_TOOL_RESULT_RELEASED: _EventKind.ValueType  # 37
     """The model may go on with what came of a call: with the result, or with the
     word that it is withheld.
@@ -175,7 +177,9 @@ EVENT_KIND_POLICY_ANSWERED: EventKind.ValueType  # 34
 EVENT_KIND_POLICY_RESUMED: EventKind.ValueType  # 35
 """What a policy has deferred goes on."""
 EVENT_KIND_SUBJECT_REPLACED: EventKind.ValueType  # 36
-"""A policy has put something else in the place of what it decided on."""
+"""A policy has put something else in the place of what it decided on, or whoever
+approved a call other arguments in the place of its own.
+"""
 EVENT_KIND_TOOL_RESULT_RELEASED: EventKind.ValueType  # 37
 """The model may go on with what came of a call: with the result, or with the
 word that it is withheld.
@@ -1847,8 +1851,9 @@ class PolicyResumed(message.Message):
 
 @typing.final
 class SubjectReplaced(message.Message):
-    """A policy has put something else in the place of what it was asked about. The
-    walk through the policies begins again with it.
+    """A policy has put something else in the place of what it was asked about, or
+    whoever approved a call other arguments in the place of its own. The walk through
+    the policies begins again with it.
     """
 
     DESCRIPTOR: descriptor.Descriptor
@@ -1862,9 +1867,11 @@ class SubjectReplaced(message.Message):
     stage: policy_pb2.PolicyStage.ValueType
     """Where."""
     policy_ref: builtins.str
-    """The policy, as in PolicyDecided."""
+    """The policy, as in PolicyDecided; of arguments that were approved with edits
+    `approval:` and the approval's name, or `approval` for the built-in one.
+    """
     decider: builtins.str
-    """Whose policy it is."""
+    """Whose policy it is; of arguments that were approved with edits who decided."""
     replaced_digest: builtins.str
     """Digest of what was there before."""
     @builtins.property
@@ -2276,6 +2283,8 @@ class ApprovalDecided(message.Message):
     REQUEST_ID_FIELD_NUMBER: builtins.int
     REQUEST_DIGEST_FIELD_NUMBER: builtins.int
     SEPARATION_FIELD_NUMBER: builtins.int
+    EDITED_ARGUMENTS_FIELD_NUMBER: builtins.int
+    EDITED_DIGEST_FIELD_NUMBER: builtins.int
     approval_id: builtins.str
     """The approval's id inside the run."""
     tool: builtins.str
@@ -2298,9 +2307,17 @@ class ApprovalDecided(message.Message):
     """The digest of that request: what a repeated one must match."""
     separation: approval_pb2.ApprovalSeparation.ValueType
     """Whether the server told approvers from others then."""
+    edited_digest: builtins.str
+    """What was approved then: the digest over the edited arguments."""
     @builtins.property
     def requested_at(self) -> timestamp_pb2.Timestamp:
         """When it was asked for."""
+
+    @builtins.property
+    def edited_arguments(self) -> content_pb2.ContentRef:
+        """Of APPROVAL_VERDICT_APPROVE_WITH_EDITS: the arguments that were approved in place
+        of those it was asked for; SUBJECT_REPLACED, right behind, puts them there.
+        """
 
     def __init__(
         self,
@@ -2317,10 +2334,12 @@ class ApprovalDecided(message.Message):
         request_id: builtins.str = ...,
         request_digest: builtins.str = ...,
         separation: approval_pb2.ApprovalSeparation.ValueType = ...,
+        edited_arguments: content_pb2.ContentRef | None = ...,
+        edited_digest: builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = typing.Literal["requested_at", b"requested_at"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = typing.Literal["edited_arguments", b"edited_arguments", "requested_at", b"requested_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["approval_id", b"approval_id", "decided_by", b"decided_by", "digest", b"digest", "message", b"message", "note", b"note", "on_behalf_of", b"on_behalf_of", "request_digest", b"request_digest", "request_id", b"request_id", "requested_at", b"requested_at", "separation", b"separation", "tool", b"tool", "verdict", b"verdict"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["approval_id", b"approval_id", "decided_by", b"decided_by", "digest", b"digest", "edited_arguments", b"edited_arguments", "edited_digest", b"edited_digest", "message", b"message", "note", b"note", "on_behalf_of", b"on_behalf_of", "request_digest", b"request_digest", "request_id", b"request_id", "requested_at", b"requested_at", "separation", b"separation", "tool", b"tool", "verdict", b"verdict"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

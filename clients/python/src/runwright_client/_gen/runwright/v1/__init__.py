@@ -512,6 +512,14 @@ class ApprovalVerdict(betterproto2.Enum):
     The call is not made, and the run ends.
     """
 
+    APPROVE_WITH_EDITS = 5
+    """
+    The call is made with the arguments that the decision carries in place of those
+    it was asked for, if the policies let it go on with them: they are asked anew. A
+    rule that asks for the same approval counts as answered by the decision; one
+    that asks for another approval supersedes it, and that one is pending then.
+    """
+
     @classmethod
     def betterproto_value_to_renamed_proto_names(cls) -> dict[int, str]:
         return {
@@ -520,6 +528,7 @@ class ApprovalVerdict(betterproto2.Enum):
             2: "APPROVAL_VERDICT_DENY",
             3: "APPROVAL_VERDICT_RESPOND",
             4: "APPROVAL_VERDICT_ABORT_RUN",
+            5: "APPROVAL_VERDICT_APPROVE_WITH_EDITS",
         }
 
     @classmethod
@@ -530,6 +539,7 @@ class ApprovalVerdict(betterproto2.Enum):
             "APPROVAL_VERDICT_DENY": 2,
             "APPROVAL_VERDICT_RESPOND": 3,
             "APPROVAL_VERDICT_ABORT_RUN": 4,
+            "APPROVAL_VERDICT_APPROVE_WITH_EDITS": 5,
         }
 
 
@@ -1275,6 +1285,12 @@ class ErrorReason(betterproto2.Enum):
     The package asks for an approval that nobody can give. Metadata: approval.
     """
 
+    APPROVAL_EDIT_INVALID = 140
+    """
+    The call cannot be made with the arguments that a decision carries. The approval
+    is as it was. Metadata: approval_id, rule.
+    """
+
     @classmethod
     def betterproto_value_to_renamed_proto_names(cls) -> dict[int, str]:
         return {
@@ -1351,6 +1367,7 @@ class ErrorReason(betterproto2.Enum):
             125: "ERROR_REASON_APPROVER_NOT_ALLOWED",
             126: "ERROR_REASON_APPROVAL_ABORTED",
             127: "ERROR_REASON_APPROVER_MISSING",
+            140: "ERROR_REASON_APPROVAL_EDIT_INVALID",
         }
 
     @classmethod
@@ -1429,6 +1446,7 @@ class ErrorReason(betterproto2.Enum):
             "ERROR_REASON_APPROVER_NOT_ALLOWED": 125,
             "ERROR_REASON_APPROVAL_ABORTED": 126,
             "ERROR_REASON_APPROVER_MISSING": 127,
+            "ERROR_REASON_APPROVAL_EDIT_INVALID": 140,
         }
 
 
@@ -1585,7 +1603,8 @@ class EventKind(betterproto2.Enum):
 
     SUBJECT_REPLACED = 36
     """
-    A policy has put something else in the place of what it decided on.
+    A policy has put something else in the place of what it decided on, or whoever
+    approved a call other arguments in the place of its own.
     """
 
     TOOL_RESULT_RELEASED = 37
@@ -2874,6 +2893,19 @@ class ApprovalDecided(betterproto2.Message):
     Whether the server told approvers from others then.
     """
 
+    edited_arguments: "ContentRef | None" = betterproto2.field(
+        14, betterproto2.TYPE_MESSAGE, optional=True
+    )
+    """
+    Of APPROVAL_VERDICT_APPROVE_WITH_EDITS: the arguments that were approved in place
+    of those it was asked for; SUBJECT_REPLACED, right behind, puts them there.
+    """
+
+    edited_digest: "str" = betterproto2.field(15, betterproto2.TYPE_STRING)
+    """
+    What was approved then: the digest over the edited arguments.
+    """
+
 
 default_message_pool.register_message(
     "runwright.v1", "ApprovalDecided", ApprovalDecided
@@ -2938,6 +2970,27 @@ class ApprovalDecision(betterproto2.Message):
     )
     """
     Whether the server told approvers from others then.
+    """
+
+    edited_arguments: "ContentRef | None" = betterproto2.field(
+        14, betterproto2.TYPE_MESSAGE, optional=True
+    )
+    """
+    Of APPROVAL_VERDICT_APPROVE_WITH_EDITS: the arguments in their canonical form
+    that were approved in place of `Approval.arguments`, by reference.
+    """
+
+    edited_arguments_content: "InlineContent | None" = betterproto2.field(
+        15, betterproto2.TYPE_MESSAGE, optional=True
+    )
+    """
+    Those arguments; in the full view alone, and left out beyond 64 KiB.
+    """
+
+    edited_digest: "str" = betterproto2.field(16, betterproto2.TYPE_STRING)
+    """
+    What was approved then: the digest over the edited arguments, as
+    `Approval.digest` is over those that were asked for.
     """
 
 
@@ -3685,6 +3738,12 @@ class DecisionRequest(betterproto2.Message):
     request_id: "str" = betterproto2.field(7, betterproto2.TYPE_STRING)
     """
     Made by the caller, matching the id rule: the key of idempotency.
+    """
+
+    arguments_json: "bytes" = betterproto2.field(13, betterproto2.TYPE_BYTES)
+    """
+    Of APPROVAL_VERDICT_APPROVE_WITH_EDITS, else empty: the arguments the call is to
+    be made with, a JSON object of at most 256 KiB that the tool's schema accepts.
     """
 
 
@@ -7422,8 +7481,9 @@ default_message_pool.register_message("runwright.v1", "StreamScope", StreamScope
 @dataclass(eq=False, repr=False)
 class SubjectReplaced(betterproto2.Message):
     """
-    A policy has put something else in the place of what it was asked about. The
-    walk through the policies begins again with it.
+    A policy has put something else in the place of what it was asked about, or
+    whoever approved a call other arguments in the place of its own. The walk through
+    the policies begins again with it.
     """
 
     stage: "PolicyStage" = betterproto2.field(
@@ -7435,12 +7495,13 @@ class SubjectReplaced(betterproto2.Message):
 
     policy_ref: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
     """
-    The policy, as in PolicyDecided.
+    The policy, as in PolicyDecided; of arguments that were approved with edits
+    `approval:` and the approval's name, or `approval` for the built-in one.
     """
 
     decider: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
     """
-    Whose policy it is.
+    Whose policy it is; of arguments that were approved with edits who decided.
     """
 
     replaced_digest: "str" = betterproto2.field(4, betterproto2.TYPE_STRING)
@@ -8433,6 +8494,8 @@ class ApprovalServiceStub(betterproto2_grpclib.ServiceStub):
         any more; APPROVAL_DIGEST_MISMATCH when something else was looked at than what
         is pending; APPROVER_NOT_ALLOWED for whoever may not decide now, by `rule`: not
         in the approver set, able to perform the call, or the one who started the run.
+        Fails with APPROVAL_EDIT_INVALID for edited arguments that the call cannot be
+        made with.
         The approval is as it was then, and the attempt is audited.
         """
 
