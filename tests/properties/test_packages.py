@@ -62,7 +62,11 @@ FULL: dict[str, Any] = {
 RULE = {"stage": "run_start", "when": "run.session_id == 'a'", "then": "deny", "code": "too.bold", "message": "No."}
 ASKING = {"stage": "pre_tool", "then": "ask", "approval": "writes"}
 APPROVERS = [{"roles": ["approver"], "principals": ["ann"], "for": "1h"}, {"principals": ["bob"]}]
-APPROVAL = {"sets": APPROVERS, "expires": "8h", "on_expiry": "abort_run", "four_eyes": True}
+ESCALATION = {"roles": ["approver"], "principals": ["ann"], "for": "1h", "then": "abort_run"}
+APPROVAL = {
+    **{"sets": APPROVERS, "expires": "8h", "on_expiry": "escalate", "four_eyes": True},
+    **{"delegates": ["dan", "eve"], "escalate": ESCALATION},
+}
 REMOTE = {
     **{"remote": "compliance", "stages": ["input", "pre_tool"], "cache": True},
     **{"timeout_ms": 20, "max_attempts": 2, "unavailable_timeout_ms": 30},
@@ -90,6 +94,7 @@ OTHER: dict[str, Any] = {
     "8h": "9h",
     "30h": "2d",
     "abort_run": "deny",
+    "escalate": None,  # beside how it does
     "high": "low",
     "run_start": "output",
     "input": "run_start",

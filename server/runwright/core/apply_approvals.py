@@ -38,6 +38,7 @@ def _approval_requested(state: RunState, record: r.ApprovalRequested) -> RunStat
         expires_at=record.expires_at,
         on_expiry=record.on_expiry,
         four_eyes=record.four_eyes,
+        delegates=record.delegates,
     )
     require(record.approval_id == approval_effect_id(record.call_id, pending.number), record, state)
     return with_call(state, before.__replace__(approval=pending))
@@ -92,6 +93,16 @@ def _approval_escalated(state: RunState, record: r.ApprovalEscalated) -> RunStat
     return with_call(state, before.__replace__(approval=approval.__replace__(current_set=record.current_set)))
 
 
+def _approval_delegated(state: RunState, record: r.ApprovalDelegated) -> RunState:
+    before, approval = _pending(state, record, record.call_id)
+    fits = record.number == approval.delegations + 1 and record.current_set == approval.current_set
+    # It gives nobody more time, whatever it says.
+    require(fits and record.approvers.until == approval.approvers.until, record, state)
+    sets = [record.approvers if index == record.current_set else each for index, each in enumerate(approval.sets)]
+    delegated = approval.__replace__(sets=tuple(sets), delegations=record.number, delegated_set=record.current_set)
+    return with_call(state, before.__replace__(approval=delegated))
+
+
 def _pending(state: RunState, record: r.Record, call_id: EffectId) -> tuple[CallState, CallApproval]:
     """The call that a record about its pending approval is about, and that approval."""
     before, _ = call_of(state, record, call_id)
@@ -113,4 +124,5 @@ APPLY_APPROVALS: Mapping[type[r.Record], Callable[[RunState, Any], RunState]] = 
     r.ApprovalWithdrawn: _approval_withdrawn,
     r.ApprovalSuperseded: _approval_superseded,
     r.ApprovalEscalated: _approval_escalated,
+    r.ApprovalDelegated: _approval_delegated,
 }

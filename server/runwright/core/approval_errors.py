@@ -65,4 +65,10 @@ APPROVAL_MEANINGS: Mapping[ErrorReason, Meaning] = {
         "Mend the arguments and decide again: `runwright approvals edit ID`. Nothing was decided.",
         ("approval_id", "rule"),
     ),
+    ErrorReason.APPROVAL_DELEGATE_NOT_ALLOWED: Meaning(
+        _K.INVALID_REQUEST,
+        _R.NOT_RETRYABLE,
+        "Delegate to somebody else of the approval's `delegates`, or decide: `runwright approvals show ID`.",
+        ("approval_id", "delegate_to", "rule"),
+    ),
 }

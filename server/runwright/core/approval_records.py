@@ -38,6 +38,8 @@ class ApprovalRequested(Record, frozen=True):
     expires_at: Micros
     on_expiry: ApprovalExpiry
     four_eyes: bool
+    delegates: tuple[str, ...] = ()
+    escalates_at: Micros | None = None  # to the last of the sets, where the package says so
 
 
 class ApprovalDecided(Record, frozen=True):
@@ -97,3 +99,22 @@ class ApprovalEscalated(Record, frozen=True):
     tool: str
     requested_at: Micros
     current_set: int
+
+
+class ApprovalDelegated(Record, frozen=True):
+    """Somebody who may decide has somebody else decide; `approvers` may from now on. `number` counts from 1."""
+
+    call_id: EffectId
+    approval_id: str
+    tool: str
+    requested_at: Micros
+    digest: str
+    number: int
+    delegated_by: str
+    delegated_to: str
+    current_set: int
+    approvers: ApproverSet
+    note: str
+    on_behalf_of: str
+    request_id: str
+    request_digest: str

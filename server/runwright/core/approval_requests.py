@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from msgspec import Struct
 from pydantic import JsonValue
 
+from runwright.core.approval_delegation import DelegationTerms
+from runwright.core.approval_delegation_rows import Delegation, sets_after
 from runwright.core.approval_rows import ApprovalOutcome, RequestedApproval
-from runwright.core.approvals import ApprovalSeparation, ApprovalState, ApprovalVerdict
+from runwright.core.approvals import ApprovalSeparation, ApprovalState, ApprovalVerdict, ApproverSet
 from runwright.core.content import INLINE_LIMIT_BYTES, digest
 from runwright.core.errors import invalid_request
 from runwright.core.fingerprint import canonical_json
@@ -57,6 +60,7 @@ class DecisionRequest(Struct, frozen=True, kw_only=True):
     note: str = ""
     on_behalf_of: str = ""
     arguments_json: bytes = b""  # of APPROVE_WITH_EDITS
+    delegate_to: str = ""  # of DELEGATE
 
     def check(self) -> ApprovalName:
         """What the approval's id says. Raises INVALID_REQUEST for the first field that breaks its rule, naming it."""
@@ -75,6 +79,9 @@ class DecisionRequest(Struct, frozen=True, kw_only=True):
         if edits != bool(self.arguments_json):
             remedy = "Send the arguments with APPROVE_WITH_EDITS, and with no other verdict."
             raise invalid_request("arguments_json", "set for APPROVE_WITH_EDITS, and empty for the others", remedy)
+        if (self.verdict is ApprovalVerdict.DELEGATE) != bool(self.delegate_to):
+            remedy = "Name who is to decide with DELEGATE, and nobody with any other verdict."
+            raise invalid_request("delegate_to", "set for DELEGATE, and empty for the others", remedy)
         responds = self.verdict is ApprovalVerdict.RESPOND
         if responds and not self.message:
             raise invalid_request("message", "set, for a response", "Write what the model is to get as the result.")
@@ -82,6 +89,7 @@ class DecisionRequest(Struct, frozen=True, kw_only=True):
             ("message", self.message, MAX_RESPONSE_BYTES if responds else MAX_MESSAGE_BYTES),
             ("note", self.note, MAX_NOTE_BYTES),
             ("on_behalf_of", self.on_behalf_of, MAX_BEHALF_BYTES),
+            ("delegate_to", self.delegate_to, MAX_BEHALF_BYTES),
         ):
             if len(value.encode()) > most:
                 raise invalid_request(field, f"at most {most} bytes", "Shorten it.")
@@ -99,6 +107,8 @@ class DecisionRequest(Struct, frozen=True, kw_only=True):
         }
         if self.arguments_json:
             form["arguments_json"] = digest(self.arguments_json)
+        if self.delegate_to:
+            form["delegate_to"] = self.delegate_to
         return digest(canonical_json(form))
 
 
@@ -145,6 +155,27 @@ class StandingApproval(Struct, frozen=True):
     is_superseded: bool
     current_set: int
     separation: ApprovalSeparation
+    delegations: tuple[Delegation, ...] = ()
+
+    @property
+    def sets(self) -> tuple[ApproverSet, ...]:
+        """Who may decide, one set after the other, as it was delegated."""
+        return sets_after(self.asked, self.delegations)
+
+    def delegation_terms(self, at: Micros) -> DelegationTerms:
+        """What delegating it at that time depends on."""
+        asked, last = self.asked, self.delegations[-1] if self.delegations else None
+        holder = last.delegated_to if last is not None and last.current_set == asked.current_set(at) else ""
+        return DelegationTerms(asked.delegates, asked.started_by, len(self.delegations), holder)
+
+    @property
+    def approvers(self) -> ApproverSet:
+        """Whose turn it is, or was last."""
+        return self.sets[self.current_set]
+
+    def is_of(self, name: str, roles: Sequence[str]) -> bool:
+        """True when a principal is in one of its approver sets, or it was delegated to them."""
+        return self.asked.is_of(name, roles) or any(name == each.delegated_to for each in self.delegations)
 
     @property
     def state(self) -> ApprovalState:

@@ -63,6 +63,8 @@ class RequestedApproval(Struct, frozen=True):
     expires_at: Micros
     on_expiry: ApprovalExpiry
     four_eyes: bool
+    delegates: tuple[str, ...] = ()
+    escalates_at: Micros | None = None
 
     @property
     def id(self) -> str:
@@ -74,7 +76,7 @@ class RequestedApproval(Struct, frozen=True):
         return current_set(self.sets, at)
 
     def is_of(self, name: str, roles: Sequence[str]) -> bool:
-        """True when a principal is in one of its approver sets."""
+        """True when a principal is in one of the approver sets that it was asked for with."""
         return any(each.has(name, roles) for each in self.sets)
 
 
@@ -159,6 +161,8 @@ def rows_of_request(state: RunState, record: r.ApprovalRequested) -> Sequence[Si
         expires_at=record.expires_at,
         on_expiry=record.on_expiry,
         four_eyes=record.four_eyes,
+        delegates=record.delegates,
+        escalates_at=record.escalates_at,
     )
     value = _ENCODER.encode(row)
     # Twice, so that a page of the list is one question.

@@ -47,6 +47,7 @@ class ApprovalVerdict(Enum):
     RESPOND = 3
     ABORT_RUN = 4
     APPROVE_WITH_EDITS = 5
+    DELEGATE = 6
 
     __hash__ = object.__hash__
 
@@ -63,6 +64,7 @@ _STATES = {
     ApprovalVerdict.RESPOND: ApprovalState.RESPONDED,
     ApprovalVerdict.ABORT_RUN: ApprovalState.ABORTED,
     ApprovalVerdict.APPROVE_WITH_EDITS: ApprovalState.APPROVED,
+    ApprovalVerdict.DELEGATE: ApprovalState.PENDING,
 }
 
 
@@ -71,6 +73,7 @@ class ApprovalExpiry(Enum):
 
     DENY = 1
     ABORT_RUN = 2
+    ESCALATE = 3  # as packages say it: first others have their time
 
 
 class ApprovalSeparation(Enum):
@@ -182,6 +185,9 @@ class CallApproval(Struct, frozen=True):
     four_eyes: bool = False
     approved_by: str = ""
     separation: ApprovalSeparation = ApprovalSeparation.ENFORCED  # when it was approved
+    delegates: tuple[str, ...] = ()  # whom it may be delegated to
+    delegations: int = 0  # so far
+    delegated_set: int | None = None  # whose turn was delegated last
 
     @property
     def due(self) -> Micros:

@@ -11,6 +11,7 @@ from typing import TypeAlias
 
 from msgspec import Struct
 
+from runwright.core.approval_delegation import Delegate
 from runwright.core.approvals import ApprovalVerdict, Decider
 from runwright.core.content import Content, ContentRef
 from runwright.core.context import Context
@@ -288,8 +289,8 @@ class ResultEvaluated(Struct, frozen=True, kw_only=True):
 class ApprovalDecisionRequested(Struct, frozen=True, kw_only=True):
     """Somebody decides on a pending approval of a call. `digest` is that of what they have looked at.
 
-    `response` is there for RESPOND, `edited` for APPROVE_WITH_EDITS: arguments that the tool's schema accepts.
-    `availability` and `policies` are what was found when the call was about to go on,
+    `response` is there for RESPOND, `edited` for APPROVE_WITH_EDITS: arguments that the tool's schema accepts;
+    `delegate` for DELEGATE. `availability` and `policies` are what was found when the call was about to go on,
     as for a call that has waited for its executor.
     """
 
@@ -306,6 +307,7 @@ class ApprovalDecisionRequested(Struct, frozen=True, kw_only=True):
     on_behalf_of: str = ""
     response: ContentRef | None = None
     edited: ContentRef | None = None
+    delegate: Delegate | None = None
     availability: Availability = Availability.BUSY
     policies: tuple[PolicyFindings, ...] = ()
     contents: tuple[Content, ...] = ()

@@ -16,6 +16,7 @@ from typing import Any, TypeAlias
 from msgspec import Struct, structs
 
 from runwright.core import records as r
+from runwright.core.approval_delegation_rows import rows_of_delegation
 from runwright.core.approval_rows import (
     rows_of_decision,
     rows_of_expiry,
@@ -67,6 +68,7 @@ class EventKind(Enum):
     APPROVAL_WITHDRAWN = 43
     APPROVAL_SUPERSEDED = 44
     APPROVAL_ESCALATED = 45
+    APPROVAL_DELEGATED = 53
 
     # A member is only equal to itself; Enum would hash its name, in Python.
     __hash__ = object.__hash__
@@ -171,6 +173,7 @@ ROWS = (
     Row(_K.APPROVAL_WITHDRAWN, r.ApprovalWithdrawn, _CALL, _TO_CLOSE, _UNSENT, side_rows=rows_of_withdrawal),
     Row(_K.APPROVAL_SUPERSEDED, r.ApprovalSuperseded, _CALL, _RUNNING, _UNSENT, side_rows=rows_of_successor),
     Row(_K.APPROVAL_ESCALATED, r.ApprovalEscalated, _CALL, _RUNNING, _UNSENT),
+    Row(_K.APPROVAL_DELEGATED, r.ApprovalDelegated, _CALL, _RUNNING, _UNSENT, side_rows=rows_of_delegation),
     Row(_K.RETRY_SCHEDULED, r.RetryScheduled, _EFFECT, _RUNNING, _AGAIN),
     Row(_K.RUN_CANCEL_REQUESTED, r.RunCancelRequested, _RUN, {_P.RUNNING: _P.CANCELLING}),
     Row(_K.TURN_COMPLETED, r.TurnCompleted, _RUN, _RUNNING),

@@ -9,6 +9,7 @@ from __future__ import annotations
 from msgspec import field
 
 from runwright.core.approval_records import ApprovalDecided as ApprovalDecided  # noqa: PLC0414  # a record like the others
+from runwright.core.approval_records import ApprovalDelegated as ApprovalDelegated  # noqa: PLC0414  # a record like the others
 from runwright.core.approval_records import ApprovalEscalated as ApprovalEscalated  # noqa: PLC0414  # a record like the others
 from runwright.core.approval_records import ApprovalExpired as ApprovalExpired  # noqa: PLC0414  # a record like the others
 from runwright.core.approval_records import ApprovalRequested as ApprovalRequested  # noqa: PLC0414  # a record like the others

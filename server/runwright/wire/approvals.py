@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from runwright._gen.runwright.v1 import approval_pb2
 from runwright._gen.runwright.v1 import approval_service_pb2 as pb
+from runwright.core.approval_delegation_rows import Delegation
 from runwright.core.approval_requests import ApprovalFilter, DecisionRequest, StandingApproval
 from runwright.core.approval_rows import ApprovalOutcome
 from runwright.core.approvals import ApprovalState, ApprovalVerdict, ApproverSet
@@ -48,6 +49,7 @@ def decision_request(message: pb.DecisionRequest) -> DecisionRequest:
         note=message.note,
         on_behalf_of=message.on_behalf_of,
         arguments_json=message.arguments_json,
+        delegate_to=message.delegate_to,
     )
 
 
@@ -65,7 +67,7 @@ def put_approval(message: approval_pb2.Approval, standing: StandingApproval) -> 
     message.approval, message.policy_ref, message.rule = asked.approval, asked.policy_ref, asked.rule
     message.code, message.decider, message.message = asked.code, asked.decider, asked.message
     message.tainted = asked.tainted
-    for each in asked.sets:
+    for each in standing.sets:
         put_approvers(message.sets.add(), each)
     message.current_set = standing.current_set
     put_timestamp(message.requested_at, asked.requested_at)
@@ -73,6 +75,11 @@ def put_approval(message: approval_pb2.Approval, standing: StandingApproval) -> 
     message.on_expiry = approval_pb2.ApprovalExpiry.ValueType(asked.on_expiry.value)
     message.four_eyes = asked.four_eyes
     message.separation = approval_pb2.ApprovalSeparation.ValueType(standing.separation.value)
+    message.delegates.extend(asked.delegates)
+    for delegation in standing.delegations:
+        _put_delegation(message.delegations.add(), delegation)
+    if asked.escalates_at is not None:
+        put_timestamp(message.escalates_at, asked.escalates_at)
     if standing.outcome is not None:
         put_timestamp(message.closed_at, standing.outcome.at)
         _put_decision(message, standing.outcome)
@@ -83,6 +90,12 @@ def put_approvers(message: approval_pb2.ApproverSet, value: ApproverSet) -> None
     message.roles.extend(value.roles)
     message.principals.extend(value.principals)
     put_timestamp(message.until, value.until)
+
+
+def _put_delegation(message: approval_pb2.ApprovalDelegation, value: Delegation) -> None:
+    message.delegated_by, message.delegated_to = value.delegated_by, value.delegated_to
+    put_timestamp(message.time, value.at)
+    message.note, message.on_behalf_of, message.request_id = value.note, value.on_behalf_of, value.request_id
 
 
 def _put_decision(message: approval_pb2.Approval, outcome: ApprovalOutcome) -> None:

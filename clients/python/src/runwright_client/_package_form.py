@@ -13,6 +13,15 @@ FORM = r"""{
    }
   },
   "ApprovalSpec": {
+   "delegates": {
+    "default": [],
+    "younger": true
+   },
+   "escalate": {
+    "default": null,
+    "part": "EscalationSpec",
+    "younger": true
+   },
    "expires": {
     "default": "24h"
    },
@@ -68,6 +77,18 @@ FORM = r"""{
    "session_turns": {
     "default": 20,
     "whole": true
+   }
+  },
+  "EscalationSpec": {
+   "for": {},
+   "principals": {
+    "default": []
+   },
+   "roles": {
+    "default": []
+   },
+   "then": {
+    "default": "deny"
    }
   },
   "PolicyRule": {

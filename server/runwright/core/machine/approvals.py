@@ -20,7 +20,7 @@ from runwright.core.approvals import (
 )
 from runwright.core.errors import ErrorReason
 from runwright.core.ids import EffectId
-from runwright.core.machine import approval_edits, calls
+from runwright.core.machine import approval_delegation, approval_edits, calls
 from runwright.core.machine.step import Step
 from runwright.core.outcomes import CallPhase, RunPhase
 from runwright.core.policy import PolicyOpinion
@@ -55,6 +55,8 @@ def request(step: Step, call: CallState, opinion: PolicyOpinion) -> None:
             expires_at=spec.expires_at(step.at),
             on_expiry=spec.expiry,
             four_eyes=spec.four_eyes,
+            delegates=spec.delegates,
+            escalates_at=spec.escalates_at(step.at),
         )
     )
 
@@ -107,6 +109,9 @@ def decided(step: Step, input_: i.ApprovalDecisionRequested) -> bool:
     starter, four_eyes = step.state.principal, approval.four_eyes
     if why_not_allowed(input_.decider, approval.approvers, starter, four_eyes=four_eyes) is not None:
         return False
+    if input_.verdict is ApprovalVerdict.DELEGATE:
+        approval_delegation.delegate(step, call, approval, input_)
+        return False
     edits = input_.verdict is ApprovalVerdict.APPROVE_WITH_EDITS
     if edits and not approval_edits.is_usable(approval, input_.edited):
         return False
@@ -151,6 +156,8 @@ def _follows(step: Step, call: CallState, approval: CallApproval, input_: i.Appr
             calls.complete(step, call, input_.response)
         case ApprovalVerdict.ABORT_RUN:
             pass  # the record says why the run is to end, and it is ended like by a policy
+        case ApprovalVerdict.DELEGATE:
+            pass  # decides nothing: it was told apart before
         case _:
             assert_never(input_.verdict)
     return False

@@ -167,6 +167,10 @@ const (
 	// rule that asks for the same approval counts as answered by the decision; one
 	// that asks for another approval supersedes it, and that one is pending then.
 	ApprovalVerdict_APPROVAL_VERDICT_APPROVE_WITH_EDITS ApprovalVerdict = 5
+	// Somebody else is to decide, of those that the approval may be delegated to: the
+	// delegate, beside whoever delegated it, until the time of the approver set is over.
+	// The approval stays pending, and no time of it changes.
+	ApprovalVerdict_APPROVAL_VERDICT_DELEGATE ApprovalVerdict = 6
 )
 
 // Enum value maps for ApprovalVerdict.
@@ -178,6 +182,7 @@ var (
 		3: "APPROVAL_VERDICT_RESPOND",
 		4: "APPROVAL_VERDICT_ABORT_RUN",
 		5: "APPROVAL_VERDICT_APPROVE_WITH_EDITS",
+		6: "APPROVAL_VERDICT_DELEGATE",
 	}
 	ApprovalVerdict_value = map[string]int32{
 		"APPROVAL_VERDICT_UNSPECIFIED":        0,
@@ -186,6 +191,7 @@ var (
 		"APPROVAL_VERDICT_RESPOND":            3,
 		"APPROVAL_VERDICT_ABORT_RUN":          4,
 		"APPROVAL_VERDICT_APPROVE_WITH_EDITS": 5,
+		"APPROVAL_VERDICT_DELEGATE":           6,
 	}
 )
 
@@ -226,6 +232,8 @@ const (
 	ApprovalExpiry_APPROVAL_EXPIRY_DENY ApprovalExpiry = 1
 	// It is not made, and the run ends.
 	ApprovalExpiry_APPROVAL_EXPIRY_ABORT_RUN ApprovalExpiry = 2
+	// Of a package's rule alone: first the approvers of its `escalate` have their time.
+	ApprovalExpiry_APPROVAL_EXPIRY_ESCALATE ApprovalExpiry = 3
 )
 
 // Enum value maps for ApprovalExpiry.
@@ -234,11 +242,13 @@ var (
 		0: "APPROVAL_EXPIRY_UNSPECIFIED",
 		1: "APPROVAL_EXPIRY_DENY",
 		2: "APPROVAL_EXPIRY_ABORT_RUN",
+		3: "APPROVAL_EXPIRY_ESCALATE",
 	}
 	ApprovalExpiry_value = map[string]int32{
 		"APPROVAL_EXPIRY_UNSPECIFIED": 0,
 		"APPROVAL_EXPIRY_DENY":        1,
 		"APPROVAL_EXPIRY_ABORT_RUN":   2,
+		"APPROVAL_EXPIRY_ESCALATE":    3,
 	}
 )
 
@@ -393,12 +403,16 @@ type ApprovalRule struct {
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	// Who may decide, one set after the other.
 	Sets []*ApproverSetRule `protobuf:"bytes,2,rep,name=sets,proto3" json:"sets,omitempty"`
-	// After what time nobody may decide any more, as written: `8h`.
+	// After what time nobody of the sets may decide any more, as written: `8h`.
 	Expires string `protobuf:"bytes,3,opt,name=expires,proto3" json:"expires,omitempty"`
 	// What becomes of the call then.
 	OnExpiry ApprovalExpiry `protobuf:"varint,4,opt,name=on_expiry,json=onExpiry,proto3,enum=runwright.v1.ApprovalExpiry" json:"on_expiry,omitempty"`
 	// True when whoever started the run must not decide.
-	FourEyes      bool `protobuf:"varint,5,opt,name=four_eyes,json=fourEyes,proto3" json:"four_eyes,omitempty"`
+	FourEyes bool `protobuf:"varint,5,opt,name=four_eyes,json=fourEyes,proto3" json:"four_eyes,omitempty"`
+	// The principals that whoever may decide can delegate to.
+	Delegates []string `protobuf:"bytes,6,rep,name=delegates,proto3" json:"delegates,omitempty"`
+	// Of APPROVAL_EXPIRY_ESCALATE: who decides then, for how long.
+	Escalate      *ApprovalEscalation `protobuf:"bytes,7,opt,name=escalate,proto3" json:"escalate,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -468,6 +482,95 @@ func (x *ApprovalRule) GetFourEyes() bool {
 	return false
 }
 
+func (x *ApprovalRule) GetDelegates() []string {
+	if x != nil {
+		return x.Delegates
+	}
+	return nil
+}
+
+func (x *ApprovalRule) GetEscalate() *ApprovalEscalation {
+	if x != nil {
+		return x.Escalate
+	}
+	return nil
+}
+
+// Who decides once the time of all approver sets is over, and for how long: there is
+// an end to it.
+type ApprovalEscalation struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Whoever has one of these roles,
+	Roles []string `protobuf:"bytes,1,rep,name=roles,proto3" json:"roles,omitempty"`
+	// or is one of these principals.
+	Principals []string `protobuf:"bytes,2,rep,name=principals,proto3" json:"principals,omitempty"`
+	// How long, as written: `4h`.
+	Turn string `protobuf:"bytes,3,opt,name=turn,proto3" json:"turn,omitempty"`
+	// What becomes of the call when they have not decided either: APPROVAL_EXPIRY_DENY
+	// or APPROVAL_EXPIRY_ABORT_RUN.
+	Then          ApprovalExpiry `protobuf:"varint,4,opt,name=then,proto3,enum=runwright.v1.ApprovalExpiry" json:"then,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ApprovalEscalation) Reset() {
+	*x = ApprovalEscalation{}
+	mi := &file_runwright_v1_approval_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ApprovalEscalation) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ApprovalEscalation) ProtoMessage() {}
+
+func (x *ApprovalEscalation) ProtoReflect() protoreflect.Message {
+	mi := &file_runwright_v1_approval_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ApprovalEscalation.ProtoReflect.Descriptor instead.
+func (*ApprovalEscalation) Descriptor() ([]byte, []int) {
+	return file_runwright_v1_approval_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *ApprovalEscalation) GetRoles() []string {
+	if x != nil {
+		return x.Roles
+	}
+	return nil
+}
+
+func (x *ApprovalEscalation) GetPrincipals() []string {
+	if x != nil {
+		return x.Principals
+	}
+	return nil
+}
+
+func (x *ApprovalEscalation) GetTurn() string {
+	if x != nil {
+		return x.Turn
+	}
+	return ""
+}
+
+func (x *ApprovalEscalation) GetThen() ApprovalExpiry {
+	if x != nil {
+		return x.Then
+	}
+	return ApprovalExpiry_APPROVAL_EXPIRY_UNSPECIFIED
+}
+
 // One set of approvers as a package has it.
 type ApproverSetRule struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -484,7 +587,7 @@ type ApproverSetRule struct {
 
 func (x *ApproverSetRule) Reset() {
 	*x = ApproverSetRule{}
-	mi := &file_runwright_v1_approval_proto_msgTypes[2]
+	mi := &file_runwright_v1_approval_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -496,7 +599,7 @@ func (x *ApproverSetRule) String() string {
 func (*ApproverSetRule) ProtoMessage() {}
 
 func (x *ApproverSetRule) ProtoReflect() protoreflect.Message {
-	mi := &file_runwright_v1_approval_proto_msgTypes[2]
+	mi := &file_runwright_v1_approval_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -509,7 +612,7 @@ func (x *ApproverSetRule) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApproverSetRule.ProtoReflect.Descriptor instead.
 func (*ApproverSetRule) Descriptor() ([]byte, []int) {
-	return file_runwright_v1_approval_proto_rawDescGZIP(), []int{2}
+	return file_runwright_v1_approval_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *ApproverSetRule) GetRoles() []string {
@@ -585,7 +688,8 @@ type Approval struct {
 	// True when the model had seen a result of a tool marked `untrusted` when it
 	// asked for the call.
 	Tainted bool `protobuf:"varint,23,opt,name=tainted,proto3" json:"tainted,omitempty"`
-	// Who may decide, one set after the other.
+	// Who may decide, one set after the other; in the place of one whose turn was
+	// delegated the delegate, and whoever delegated it.
 	Sets []*ApproverSet `protobuf:"bytes,24,rep,name=sets,proto3" json:"sets,omitempty"`
 	// Whose turn it is now, counted from 0; of an approval that is not pending, whose
 	// it was last.
@@ -604,14 +708,21 @@ type Approval struct {
 	Decision *ApprovalDecision `protobuf:"bytes,31,opt,name=decision,proto3" json:"decision,omitempty"`
 	// When it was decided, expired, was withdrawn or superseded; absent while it is
 	// pending.
-	ClosedAt      *timestamppb.Timestamp `protobuf:"bytes,32,opt,name=closed_at,json=closedAt,proto3" json:"closed_at,omitempty"`
+	ClosedAt *timestamppb.Timestamp `protobuf:"bytes,32,opt,name=closed_at,json=closedAt,proto3" json:"closed_at,omitempty"`
+	// The principals that whoever may decide can delegate to.
+	Delegates []string `protobuf:"bytes,38,rep,name=delegates,proto3" json:"delegates,omitempty"`
+	// How it was delegated so far, in that order.
+	Delegations []*ApprovalDelegation `protobuf:"bytes,39,rep,name=delegations,proto3" json:"delegations,omitempty"`
+	// When it goes to the last of `sets` because nobody before has decided; absent
+	// unless the rule says `on_expiry: escalate`.
+	EscalatesAt   *timestamppb.Timestamp `protobuf:"bytes,40,opt,name=escalates_at,json=escalatesAt,proto3" json:"escalates_at,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Approval) Reset() {
 	*x = Approval{}
-	mi := &file_runwright_v1_approval_proto_msgTypes[3]
+	mi := &file_runwright_v1_approval_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -623,7 +734,7 @@ func (x *Approval) String() string {
 func (*Approval) ProtoMessage() {}
 
 func (x *Approval) ProtoReflect() protoreflect.Message {
-	mi := &file_runwright_v1_approval_proto_msgTypes[3]
+	mi := &file_runwright_v1_approval_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -636,7 +747,7 @@ func (x *Approval) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Approval.ProtoReflect.Descriptor instead.
 func (*Approval) Descriptor() ([]byte, []int) {
-	return file_runwright_v1_approval_proto_rawDescGZIP(), []int{3}
+	return file_runwright_v1_approval_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *Approval) GetApprovalId() string {
@@ -863,6 +974,118 @@ func (x *Approval) GetClosedAt() *timestamppb.Timestamp {
 	return nil
 }
 
+func (x *Approval) GetDelegates() []string {
+	if x != nil {
+		return x.Delegates
+	}
+	return nil
+}
+
+func (x *Approval) GetDelegations() []*ApprovalDelegation {
+	if x != nil {
+		return x.Delegations
+	}
+	return nil
+}
+
+func (x *Approval) GetEscalatesAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.EscalatesAt
+	}
+	return nil
+}
+
+// That somebody who may decide has somebody else decide.
+type ApprovalDelegation struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Who delegated: the principal of the credential.
+	DelegatedBy string `protobuf:"bytes,1,opt,name=delegated_by,json=delegatedBy,proto3" json:"delegated_by,omitempty"`
+	// To whom.
+	DelegatedTo string `protobuf:"bytes,2,opt,name=delegated_to,json=delegatedTo,proto3" json:"delegated_to,omitempty"`
+	// When.
+	Time *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=time,proto3" json:"time,omitempty"`
+	// For the record only.
+	Note string `protobuf:"bytes,4,opt,name=note,proto3" json:"note,omitempty"`
+	// On whose behalf, as whoever delegated says: a note, no authority.
+	OnBehalfOf string `protobuf:"bytes,5,opt,name=on_behalf_of,json=onBehalfOf,proto3" json:"on_behalf_of,omitempty"`
+	// The id of the request that delegated.
+	RequestId     string `protobuf:"bytes,6,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ApprovalDelegation) Reset() {
+	*x = ApprovalDelegation{}
+	mi := &file_runwright_v1_approval_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ApprovalDelegation) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ApprovalDelegation) ProtoMessage() {}
+
+func (x *ApprovalDelegation) ProtoReflect() protoreflect.Message {
+	mi := &file_runwright_v1_approval_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ApprovalDelegation.ProtoReflect.Descriptor instead.
+func (*ApprovalDelegation) Descriptor() ([]byte, []int) {
+	return file_runwright_v1_approval_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *ApprovalDelegation) GetDelegatedBy() string {
+	if x != nil {
+		return x.DelegatedBy
+	}
+	return ""
+}
+
+func (x *ApprovalDelegation) GetDelegatedTo() string {
+	if x != nil {
+		return x.DelegatedTo
+	}
+	return ""
+}
+
+func (x *ApprovalDelegation) GetTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Time
+	}
+	return nil
+}
+
+func (x *ApprovalDelegation) GetNote() string {
+	if x != nil {
+		return x.Note
+	}
+	return ""
+}
+
+func (x *ApprovalDelegation) GetOnBehalfOf() string {
+	if x != nil {
+		return x.OnBehalfOf
+	}
+	return ""
+}
+
+func (x *ApprovalDelegation) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
 // A decision, as it is on record.
 type ApprovalDecision struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -898,7 +1121,7 @@ type ApprovalDecision struct {
 
 func (x *ApprovalDecision) Reset() {
 	*x = ApprovalDecision{}
-	mi := &file_runwright_v1_approval_proto_msgTypes[4]
+	mi := &file_runwright_v1_approval_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -910,7 +1133,7 @@ func (x *ApprovalDecision) String() string {
 func (*ApprovalDecision) ProtoMessage() {}
 
 func (x *ApprovalDecision) ProtoReflect() protoreflect.Message {
-	mi := &file_runwright_v1_approval_proto_msgTypes[4]
+	mi := &file_runwright_v1_approval_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -923,7 +1146,7 @@ func (x *ApprovalDecision) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApprovalDecision.ProtoReflect.Descriptor instead.
 func (*ApprovalDecision) Descriptor() ([]byte, []int) {
-	return file_runwright_v1_approval_proto_rawDescGZIP(), []int{4}
+	return file_runwright_v1_approval_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *ApprovalDecision) GetVerdict() ApprovalVerdict {
@@ -1020,19 +1243,29 @@ const file_runwright_v1_approval_proto_rawDesc = "" +
 	"\n" +
 	"principals\x18\x02 \x03(\tR\n" +
 	"principals\x120\n" +
-	"\x05until\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x05until\"\xc7\x01\n" +
+	"\x05until\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x05until\"\xa3\x02\n" +
 	"\fApprovalRule\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x121\n" +
 	"\x04sets\x18\x02 \x03(\v2\x1d.runwright.v1.ApproverSetRuleR\x04sets\x12\x18\n" +
 	"\aexpires\x18\x03 \x01(\tR\aexpires\x129\n" +
 	"\ton_expiry\x18\x04 \x01(\x0e2\x1c.runwright.v1.ApprovalExpiryR\bonExpiry\x12\x1b\n" +
-	"\tfour_eyes\x18\x05 \x01(\bR\bfourEyes\"[\n" +
+	"\tfour_eyes\x18\x05 \x01(\bR\bfourEyes\x12\x1c\n" +
+	"\tdelegates\x18\x06 \x03(\tR\tdelegates\x12<\n" +
+	"\bescalate\x18\a \x01(\v2 .runwright.v1.ApprovalEscalationR\bescalate\"\x90\x01\n" +
+	"\x12ApprovalEscalation\x12\x14\n" +
+	"\x05roles\x18\x01 \x03(\tR\x05roles\x12\x1e\n" +
+	"\n" +
+	"principals\x18\x02 \x03(\tR\n" +
+	"principals\x12\x12\n" +
+	"\x04turn\x18\x03 \x01(\tR\x04turn\x120\n" +
+	"\x04then\x18\x04 \x01(\x0e2\x1c.runwright.v1.ApprovalExpiryR\x04then\"[\n" +
 	"\x0fApproverSetRule\x12\x14\n" +
 	"\x05roles\x18\x01 \x03(\tR\x05roles\x12\x1e\n" +
 	"\n" +
 	"principals\x18\x02 \x03(\tR\n" +
 	"principals\x12\x12\n" +
-	"\x04turn\x18\x03 \x01(\tR\x04turn\"\xd9\t\n" +
+	"\x04turn\x18\x03 \x01(\tR\x04turn\"\xfa\n" +
+	"\n" +
 	"\bApproval\x12\x1f\n" +
 	"\vapproval_id\x18\x01 \x01(\tR\n" +
 	"approvalId\x12.\n" +
@@ -1074,7 +1307,19 @@ const file_runwright_v1_approval_proto_rawDesc = "" +
 	"separation\x18\x1e \x01(\x0e2 .runwright.v1.ApprovalSeparationR\n" +
 	"separation\x12:\n" +
 	"\bdecision\x18\x1f \x01(\v2\x1e.runwright.v1.ApprovalDecisionR\bdecision\x127\n" +
-	"\tclosed_at\x18  \x01(\v2\x1a.google.protobuf.TimestampR\bclosedAt\"\xa4\x04\n" +
+	"\tclosed_at\x18  \x01(\v2\x1a.google.protobuf.TimestampR\bclosedAt\x12\x1c\n" +
+	"\tdelegates\x18& \x03(\tR\tdelegates\x12B\n" +
+	"\vdelegations\x18' \x03(\v2 .runwright.v1.ApprovalDelegationR\vdelegations\x12=\n" +
+	"\fescalates_at\x18( \x01(\v2\x1a.google.protobuf.TimestampR\vescalatesAt\"\xdf\x01\n" +
+	"\x12ApprovalDelegation\x12!\n" +
+	"\fdelegated_by\x18\x01 \x01(\tR\vdelegatedBy\x12!\n" +
+	"\fdelegated_to\x18\x02 \x01(\tR\vdelegatedTo\x12.\n" +
+	"\x04time\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x12\n" +
+	"\x04note\x18\x04 \x01(\tR\x04note\x12 \n" +
+	"\fon_behalf_of\x18\x05 \x01(\tR\n" +
+	"onBehalfOf\x12\x1d\n" +
+	"\n" +
+	"request_id\x18\x06 \x01(\tR\trequestId\"\xa4\x04\n" +
 	"\x10ApprovalDecision\x127\n" +
 	"\averdict\x18\x01 \x01(\x0e2\x1d.runwright.v1.ApprovalVerdictR\averdict\x12\x1d\n" +
 	"\n" +
@@ -1105,18 +1350,20 @@ const file_runwright_v1_approval_proto_rawDesc = "" +
 	"\x18APPROVAL_STATE_WITHDRAWN\x10\x05\x12\x1d\n" +
 	"\x19APPROVAL_STATE_SUPERSEDED\x10\x06\x12\x1c\n" +
 	"\x18APPROVAL_STATE_RESPONDED\x10\a\x12\x1a\n" +
-	"\x16APPROVAL_STATE_ABORTED\x10\b*\xd3\x01\n" +
+	"\x16APPROVAL_STATE_ABORTED\x10\b*\xf2\x01\n" +
 	"\x0fApprovalVerdict\x12 \n" +
 	"\x1cAPPROVAL_VERDICT_UNSPECIFIED\x10\x00\x12\x1c\n" +
 	"\x18APPROVAL_VERDICT_APPROVE\x10\x01\x12\x19\n" +
 	"\x15APPROVAL_VERDICT_DENY\x10\x02\x12\x1c\n" +
 	"\x18APPROVAL_VERDICT_RESPOND\x10\x03\x12\x1e\n" +
 	"\x1aAPPROVAL_VERDICT_ABORT_RUN\x10\x04\x12'\n" +
-	"#APPROVAL_VERDICT_APPROVE_WITH_EDITS\x10\x05*j\n" +
+	"#APPROVAL_VERDICT_APPROVE_WITH_EDITS\x10\x05\x12\x1d\n" +
+	"\x19APPROVAL_VERDICT_DELEGATE\x10\x06*\x88\x01\n" +
 	"\x0eApprovalExpiry\x12\x1f\n" +
 	"\x1bAPPROVAL_EXPIRY_UNSPECIFIED\x10\x00\x12\x18\n" +
 	"\x14APPROVAL_EXPIRY_DENY\x10\x01\x12\x1d\n" +
-	"\x19APPROVAL_EXPIRY_ABORT_RUN\x10\x02*\x81\x01\n" +
+	"\x19APPROVAL_EXPIRY_ABORT_RUN\x10\x02\x12\x1c\n" +
+	"\x18APPROVAL_EXPIRY_ESCALATE\x10\x03*\x81\x01\n" +
 	"\x12ApprovalSeparation\x12#\n" +
 	"\x1fAPPROVAL_SEPARATION_UNSPECIFIED\x10\x00\x12 \n" +
 	"\x1cAPPROVAL_SEPARATION_ENFORCED\x10\x01\x12$\n" +
@@ -1136,7 +1383,7 @@ func file_runwright_v1_approval_proto_rawDescGZIP() []byte {
 }
 
 var file_runwright_v1_approval_proto_enumTypes = make([]protoimpl.EnumInfo, 5)
-var file_runwright_v1_approval_proto_msgTypes = make([]protoimpl.MessageInfo, 5)
+var file_runwright_v1_approval_proto_msgTypes = make([]protoimpl.MessageInfo, 7)
 var file_runwright_v1_approval_proto_goTypes = []any{
 	(ApprovalKind)(0),             // 0: runwright.v1.ApprovalKind
 	(ApprovalState)(0),            // 1: runwright.v1.ApprovalState
@@ -1145,38 +1392,45 @@ var file_runwright_v1_approval_proto_goTypes = []any{
 	(ApprovalSeparation)(0),       // 4: runwright.v1.ApprovalSeparation
 	(*ApproverSet)(nil),           // 5: runwright.v1.ApproverSet
 	(*ApprovalRule)(nil),          // 6: runwright.v1.ApprovalRule
-	(*ApproverSetRule)(nil),       // 7: runwright.v1.ApproverSetRule
-	(*Approval)(nil),              // 8: runwright.v1.Approval
-	(*ApprovalDecision)(nil),      // 9: runwright.v1.ApprovalDecision
-	(*timestamppb.Timestamp)(nil), // 10: google.protobuf.Timestamp
-	(*ContentRef)(nil),            // 11: runwright.v1.ContentRef
-	(*InlineContent)(nil),         // 12: runwright.v1.InlineContent
+	(*ApprovalEscalation)(nil),    // 7: runwright.v1.ApprovalEscalation
+	(*ApproverSetRule)(nil),       // 8: runwright.v1.ApproverSetRule
+	(*Approval)(nil),              // 9: runwright.v1.Approval
+	(*ApprovalDelegation)(nil),    // 10: runwright.v1.ApprovalDelegation
+	(*ApprovalDecision)(nil),      // 11: runwright.v1.ApprovalDecision
+	(*timestamppb.Timestamp)(nil), // 12: google.protobuf.Timestamp
+	(*ContentRef)(nil),            // 13: runwright.v1.ContentRef
+	(*InlineContent)(nil),         // 14: runwright.v1.InlineContent
 }
 var file_runwright_v1_approval_proto_depIdxs = []int32{
-	10, // 0: runwright.v1.ApproverSet.until:type_name -> google.protobuf.Timestamp
-	7,  // 1: runwright.v1.ApprovalRule.sets:type_name -> runwright.v1.ApproverSetRule
+	12, // 0: runwright.v1.ApproverSet.until:type_name -> google.protobuf.Timestamp
+	8,  // 1: runwright.v1.ApprovalRule.sets:type_name -> runwright.v1.ApproverSetRule
 	3,  // 2: runwright.v1.ApprovalRule.on_expiry:type_name -> runwright.v1.ApprovalExpiry
-	0,  // 3: runwright.v1.Approval.kind:type_name -> runwright.v1.ApprovalKind
-	1,  // 4: runwright.v1.Approval.state:type_name -> runwright.v1.ApprovalState
-	11, // 5: runwright.v1.Approval.arguments:type_name -> runwright.v1.ContentRef
-	12, // 6: runwright.v1.Approval.arguments_content:type_name -> runwright.v1.InlineContent
-	5,  // 7: runwright.v1.Approval.sets:type_name -> runwright.v1.ApproverSet
-	10, // 8: runwright.v1.Approval.requested_at:type_name -> google.protobuf.Timestamp
-	10, // 9: runwright.v1.Approval.expires_at:type_name -> google.protobuf.Timestamp
-	3,  // 10: runwright.v1.Approval.on_expiry:type_name -> runwright.v1.ApprovalExpiry
-	4,  // 11: runwright.v1.Approval.separation:type_name -> runwright.v1.ApprovalSeparation
-	9,  // 12: runwright.v1.Approval.decision:type_name -> runwright.v1.ApprovalDecision
-	10, // 13: runwright.v1.Approval.closed_at:type_name -> google.protobuf.Timestamp
-	2,  // 14: runwright.v1.ApprovalDecision.verdict:type_name -> runwright.v1.ApprovalVerdict
-	10, // 15: runwright.v1.ApprovalDecision.time:type_name -> google.protobuf.Timestamp
-	4,  // 16: runwright.v1.ApprovalDecision.separation:type_name -> runwright.v1.ApprovalSeparation
-	11, // 17: runwright.v1.ApprovalDecision.edited_arguments:type_name -> runwright.v1.ContentRef
-	12, // 18: runwright.v1.ApprovalDecision.edited_arguments_content:type_name -> runwright.v1.InlineContent
-	19, // [19:19] is the sub-list for method output_type
-	19, // [19:19] is the sub-list for method input_type
-	19, // [19:19] is the sub-list for extension type_name
-	19, // [19:19] is the sub-list for extension extendee
-	0,  // [0:19] is the sub-list for field type_name
+	7,  // 3: runwright.v1.ApprovalRule.escalate:type_name -> runwright.v1.ApprovalEscalation
+	3,  // 4: runwright.v1.ApprovalEscalation.then:type_name -> runwright.v1.ApprovalExpiry
+	0,  // 5: runwright.v1.Approval.kind:type_name -> runwright.v1.ApprovalKind
+	1,  // 6: runwright.v1.Approval.state:type_name -> runwright.v1.ApprovalState
+	13, // 7: runwright.v1.Approval.arguments:type_name -> runwright.v1.ContentRef
+	14, // 8: runwright.v1.Approval.arguments_content:type_name -> runwright.v1.InlineContent
+	5,  // 9: runwright.v1.Approval.sets:type_name -> runwright.v1.ApproverSet
+	12, // 10: runwright.v1.Approval.requested_at:type_name -> google.protobuf.Timestamp
+	12, // 11: runwright.v1.Approval.expires_at:type_name -> google.protobuf.Timestamp
+	3,  // 12: runwright.v1.Approval.on_expiry:type_name -> runwright.v1.ApprovalExpiry
+	4,  // 13: runwright.v1.Approval.separation:type_name -> runwright.v1.ApprovalSeparation
+	11, // 14: runwright.v1.Approval.decision:type_name -> runwright.v1.ApprovalDecision
+	12, // 15: runwright.v1.Approval.closed_at:type_name -> google.protobuf.Timestamp
+	10, // 16: runwright.v1.Approval.delegations:type_name -> runwright.v1.ApprovalDelegation
+	12, // 17: runwright.v1.Approval.escalates_at:type_name -> google.protobuf.Timestamp
+	12, // 18: runwright.v1.ApprovalDelegation.time:type_name -> google.protobuf.Timestamp
+	2,  // 19: runwright.v1.ApprovalDecision.verdict:type_name -> runwright.v1.ApprovalVerdict
+	12, // 20: runwright.v1.ApprovalDecision.time:type_name -> google.protobuf.Timestamp
+	4,  // 21: runwright.v1.ApprovalDecision.separation:type_name -> runwright.v1.ApprovalSeparation
+	13, // 22: runwright.v1.ApprovalDecision.edited_arguments:type_name -> runwright.v1.ContentRef
+	14, // 23: runwright.v1.ApprovalDecision.edited_arguments_content:type_name -> runwright.v1.InlineContent
+	24, // [24:24] is the sub-list for method output_type
+	24, // [24:24] is the sub-list for method input_type
+	24, // [24:24] is the sub-list for extension type_name
+	24, // [24:24] is the sub-list for extension extendee
+	0,  // [0:24] is the sub-list for field type_name
 }
 
 func init() { file_runwright_v1_approval_proto_init() }
@@ -1191,7 +1445,7 @@ func file_runwright_v1_approval_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_runwright_v1_approval_proto_rawDesc), len(file_runwright_v1_approval_proto_rawDesc)),
 			NumEnums:      5,
-			NumMessages:   5,
+			NumMessages:   7,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

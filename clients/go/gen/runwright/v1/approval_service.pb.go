@@ -430,6 +430,9 @@ type DecisionRequest struct {
 	// Of APPROVAL_VERDICT_APPROVE_WITH_EDITS, else empty: the arguments the call is to
 	// be made with, a JSON object of at most 256 KiB that the tool's schema accepts.
 	ArgumentsJson []byte `protobuf:"bytes,13,opt,name=arguments_json,json=argumentsJson,proto3" json:"arguments_json,omitempty"`
+	// Of APPROVAL_VERDICT_DELEGATE, else empty: one of `Approval.delegates`, who may
+	// decide, is not the one who started the run, and cannot perform the call.
+	DelegateTo    string `protobuf:"bytes,14,opt,name=delegate_to,json=delegateTo,proto3" json:"delegate_to,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -520,6 +523,13 @@ func (x *DecisionRequest) GetArgumentsJson() []byte {
 	return nil
 }
 
+func (x *DecisionRequest) GetDelegateTo() string {
+	if x != nil {
+		return x.DelegateTo
+	}
+	return ""
+}
+
 // Request of DecideApproval.
 type DecideApprovalRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -571,7 +581,8 @@ type DecideApprovalResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The approval as it stands.
 	Approval *Approval `protobuf:"bytes,1,opt,name=approval,proto3" json:"approval,omitempty"`
-	// True when this call decided; false when the same request had decided before.
+	// True when this call decided, or delegated; false when the same request had done so
+	// before.
 	Decided       bool `protobuf:"varint,2,opt,name=decided,proto3" json:"decided,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -839,7 +850,7 @@ const file_runwright_v1_approval_service_proto_rawDesc = "" +
 	"\x04mine\x18\x02 \x01(\bR\x04mine\"d\n" +
 	"\x16WatchApprovalsResponse\x122\n" +
 	"\bapproval\x18\x01 \x01(\v2\x16.runwright.v1.ApprovalR\bapproval\x12\x16\n" +
-	"\x06cursor\x18\x02 \x01(\tR\x06cursor\"\x99\x02\n" +
+	"\x06cursor\x18\x02 \x01(\tR\x06cursor\"\xba\x02\n" +
 	"\x0fDecisionRequest\x12\x1f\n" +
 	"\vapproval_id\x18\x01 \x01(\tR\n" +
 	"approvalId\x12\x16\n" +
@@ -851,7 +862,9 @@ const file_runwright_v1_approval_service_proto_rawDesc = "" +
 	"onBehalfOf\x12\x1d\n" +
 	"\n" +
 	"request_id\x18\a \x01(\tR\trequestId\x12%\n" +
-	"\x0earguments_json\x18\r \x01(\fR\rargumentsJson\"R\n" +
+	"\x0earguments_json\x18\r \x01(\fR\rargumentsJson\x12\x1f\n" +
+	"\vdelegate_to\x18\x0e \x01(\tR\n" +
+	"delegateTo\"R\n" +
 	"\x15DecideApprovalRequest\x129\n" +
 	"\bdecision\x18\x01 \x01(\v2\x1d.runwright.v1.DecisionRequestR\bdecision\"f\n" +
 	"\x16DecideApprovalResponse\x122\n" +

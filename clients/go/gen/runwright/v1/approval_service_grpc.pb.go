@@ -32,7 +32,9 @@ const (
 //
 // Shows what waits for somebody to decide, and takes the decisions. Everything
 // belongs to the caller's namespace. Observers and admins see every approval,
-// approvers those of whose approver sets they are in one. Every failed call
+// approvers those of whose approver sets they are in one, and those that were
+// delegated to them. For everybody else there is none: every method says
+// APPROVAL_NOT_FOUND, as of an id that nothing has. Every failed call
 // carries `google.rpc.ErrorInfo` and `runwright.v1.AgentError` in its status
 // details.
 type ApprovalServiceClient interface {
@@ -54,7 +56,8 @@ type ApprovalServiceClient interface {
 	// is pending; APPROVER_NOT_ALLOWED for whoever may not decide now, by `rule`: not
 	// in the approver set, able to perform the call, or the one who started the run.
 	// Fails with APPROVAL_EDIT_INVALID for edited arguments that the call cannot be
-	// made with.
+	// made with, with APPROVAL_DELEGATE_NOT_ALLOWED for somebody it cannot be delegated
+	// to.
 	// The approval is as it was then, and the attempt is audited.
 	DecideApproval(ctx context.Context, in *DecideApprovalRequest, opts ...grpc.CallOption) (*DecideApprovalResponse, error)
 	// Takes up to 100 decisions, each for itself.
@@ -134,7 +137,9 @@ func (c *approvalServiceClient) BatchDecide(ctx context.Context, in *BatchDecide
 //
 // Shows what waits for somebody to decide, and takes the decisions. Everything
 // belongs to the caller's namespace. Observers and admins see every approval,
-// approvers those of whose approver sets they are in one. Every failed call
+// approvers those of whose approver sets they are in one, and those that were
+// delegated to them. For everybody else there is none: every method says
+// APPROVAL_NOT_FOUND, as of an id that nothing has. Every failed call
 // carries `google.rpc.ErrorInfo` and `runwright.v1.AgentError` in its status
 // details.
 type ApprovalServiceServer interface {
@@ -156,7 +161,8 @@ type ApprovalServiceServer interface {
 	// is pending; APPROVER_NOT_ALLOWED for whoever may not decide now, by `rule`: not
 	// in the approver set, able to perform the call, or the one who started the run.
 	// Fails with APPROVAL_EDIT_INVALID for edited arguments that the call cannot be
-	// made with.
+	// made with, with APPROVAL_DELEGATE_NOT_ALLOWED for somebody it cannot be delegated
+	// to.
 	// The approval is as it was then, and the attempt is audited.
 	DecideApproval(context.Context, *DecideApprovalRequest) (*DecideApprovalResponse, error)
 	// Takes up to 100 decisions, each for itself.

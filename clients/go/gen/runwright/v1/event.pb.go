@@ -103,6 +103,8 @@ const (
 	EventKind_EVENT_KIND_APPROVAL_SUPERSEDED EventKind = 44
 	// The time of an approver set is over: it is the turn of the next one.
 	EventKind_EVENT_KIND_APPROVAL_ESCALATED EventKind = 45
+	// Somebody who may decide has somebody else decide.
+	EventKind_EVENT_KIND_APPROVAL_DELEGATED EventKind = 53
 )
 
 // Enum value maps for EventKind.
@@ -145,6 +147,7 @@ var (
 		43: "EVENT_KIND_APPROVAL_WITHDRAWN",
 		44: "EVENT_KIND_APPROVAL_SUPERSEDED",
 		45: "EVENT_KIND_APPROVAL_ESCALATED",
+		53: "EVENT_KIND_APPROVAL_DELEGATED",
 	}
 	EventKind_value = map[string]int32{
 		"EVENT_KIND_UNSPECIFIED":             0,
@@ -184,6 +187,7 @@ var (
 		"EVENT_KIND_APPROVAL_WITHDRAWN":      43,
 		"EVENT_KIND_APPROVAL_SUPERSEDED":     44,
 		"EVENT_KIND_APPROVAL_ESCALATED":      45,
+		"EVENT_KIND_APPROVAL_DELEGATED":      53,
 	}
 )
 
@@ -552,6 +556,7 @@ type Event struct {
 	//	*Event_ApprovalWithdrawn
 	//	*Event_ApprovalSuperseded
 	//	*Event_ApprovalEscalated
+	//	*Event_ApprovalDelegated
 	Body          isEvent_Body `protobuf_oneof:"body"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1023,6 +1028,15 @@ func (x *Event) GetApprovalEscalated() *ApprovalEscalated {
 	return nil
 }
 
+func (x *Event) GetApprovalDelegated() *ApprovalDelegated {
+	if x != nil {
+		if x, ok := x.Body.(*Event_ApprovalDelegated); ok {
+			return x.ApprovalDelegated
+		}
+	}
+	return nil
+}
+
 type isEvent_Body interface {
 	isEvent_Body()
 }
@@ -1207,6 +1221,11 @@ type Event_ApprovalEscalated struct {
 	ApprovalEscalated *ApprovalEscalated `protobuf:"bytes,65,opt,name=approval_escalated,json=approvalEscalated,proto3,oneof"`
 }
 
+type Event_ApprovalDelegated struct {
+	// Of EVENT_KIND_APPROVAL_DELEGATED.
+	ApprovalDelegated *ApprovalDelegated `protobuf:"bytes,73,opt,name=approval_delegated,json=approvalDelegated,proto3,oneof"`
+}
+
 func (*Event_RunStarted) isEvent_Body() {}
 
 func (*Event_TurnStarted) isEvent_Body() {}
@@ -1278,6 +1297,8 @@ func (*Event_ApprovalWithdrawn) isEvent_Body() {}
 func (*Event_ApprovalSuperseded) isEvent_Body() {}
 
 func (*Event_ApprovalEscalated) isEvent_Body() {}
+
+func (*Event_ApprovalDelegated) isEvent_Body() {}
 
 // The run is on disk, with everything it was started with.
 type RunStarted struct {
@@ -4378,7 +4399,12 @@ type ApprovalRequested struct {
 	// What becomes of the call then.
 	OnExpiry ApprovalExpiry `protobuf:"varint,18,opt,name=on_expiry,json=onExpiry,proto3,enum=runwright.v1.ApprovalExpiry" json:"on_expiry,omitempty"`
 	// True when whoever started the run must not decide.
-	FourEyes      bool `protobuf:"varint,19,opt,name=four_eyes,json=fourEyes,proto3" json:"four_eyes,omitempty"`
+	FourEyes bool `protobuf:"varint,19,opt,name=four_eyes,json=fourEyes,proto3" json:"four_eyes,omitempty"`
+	// The principals that whoever may decide can delegate to.
+	Delegates []string `protobuf:"bytes,38,rep,name=delegates,proto3" json:"delegates,omitempty"`
+	// When it goes to the last of `sets` because nobody before has decided; absent
+	// unless the rule says `on_expiry: escalate`.
+	EscalatesAt   *timestamppb.Timestamp `protobuf:"bytes,40,opt,name=escalates_at,json=escalatesAt,proto3" json:"escalates_at,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -4544,6 +4570,20 @@ func (x *ApprovalRequested) GetFourEyes() bool {
 		return x.FourEyes
 	}
 	return false
+}
+
+func (x *ApprovalRequested) GetDelegates() []string {
+	if x != nil {
+		return x.Delegates
+	}
+	return nil
+}
+
+func (x *ApprovalRequested) GetEscalatesAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.EscalatesAt
+	}
+	return nil
 }
 
 // Somebody decided. What follows from it stands right behind it.
@@ -4994,11 +5034,166 @@ func (x *ApprovalEscalated) GetCurrentSet() uint32 {
 	return 0
 }
 
+// Somebody who may decide has somebody else decide. The approval stays pending, and
+// no time of it changes.
+type ApprovalDelegated struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The approval's id inside the run.
+	ApprovalId string `protobuf:"bytes,1,opt,name=approval_id,json=approvalId,proto3" json:"approval_id,omitempty"`
+	// The tool.
+	Tool string `protobuf:"bytes,2,opt,name=tool,proto3" json:"tool,omitempty"`
+	// When it was asked for.
+	RequestedAt *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=requested_at,json=requestedAt,proto3" json:"requested_at,omitempty"`
+	// The digest of what is pending.
+	Digest string `protobuf:"bytes,4,opt,name=digest,proto3" json:"digest,omitempty"`
+	// The how many-th delegation of this approval it is, counted from 1.
+	Number uint32 `protobuf:"varint,5,opt,name=number,proto3" json:"number,omitempty"`
+	// Who delegated: the principal of the credential.
+	DelegatedBy string `protobuf:"bytes,6,opt,name=delegated_by,json=delegatedBy,proto3" json:"delegated_by,omitempty"`
+	// To whom.
+	DelegatedTo string `protobuf:"bytes,7,opt,name=delegated_to,json=delegatedTo,proto3" json:"delegated_to,omitempty"`
+	// Whose turn it is, counted from 0.
+	CurrentSet uint32 `protobuf:"varint,8,opt,name=current_set,json=currentSet,proto3" json:"current_set,omitempty"`
+	// Who may decide from now on, in the place of that set.
+	Approvers *ApproverSet `protobuf:"bytes,9,opt,name=approvers,proto3" json:"approvers,omitempty"`
+	// For the record only.
+	Note string `protobuf:"bytes,10,opt,name=note,proto3" json:"note,omitempty"`
+	// On whose behalf, as whoever delegated says: a note, no authority.
+	OnBehalfOf string `protobuf:"bytes,11,opt,name=on_behalf_of,json=onBehalfOf,proto3" json:"on_behalf_of,omitempty"`
+	// The id of the request that delegated.
+	RequestId string `protobuf:"bytes,12,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	// The digest of that request: what a repeated one must match.
+	RequestDigest string `protobuf:"bytes,13,opt,name=request_digest,json=requestDigest,proto3" json:"request_digest,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ApprovalDelegated) Reset() {
+	*x = ApprovalDelegated{}
+	mi := &file_runwright_v1_event_proto_msgTypes[44]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ApprovalDelegated) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ApprovalDelegated) ProtoMessage() {}
+
+func (x *ApprovalDelegated) ProtoReflect() protoreflect.Message {
+	mi := &file_runwright_v1_event_proto_msgTypes[44]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ApprovalDelegated.ProtoReflect.Descriptor instead.
+func (*ApprovalDelegated) Descriptor() ([]byte, []int) {
+	return file_runwright_v1_event_proto_rawDescGZIP(), []int{44}
+}
+
+func (x *ApprovalDelegated) GetApprovalId() string {
+	if x != nil {
+		return x.ApprovalId
+	}
+	return ""
+}
+
+func (x *ApprovalDelegated) GetTool() string {
+	if x != nil {
+		return x.Tool
+	}
+	return ""
+}
+
+func (x *ApprovalDelegated) GetRequestedAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.RequestedAt
+	}
+	return nil
+}
+
+func (x *ApprovalDelegated) GetDigest() string {
+	if x != nil {
+		return x.Digest
+	}
+	return ""
+}
+
+func (x *ApprovalDelegated) GetNumber() uint32 {
+	if x != nil {
+		return x.Number
+	}
+	return 0
+}
+
+func (x *ApprovalDelegated) GetDelegatedBy() string {
+	if x != nil {
+		return x.DelegatedBy
+	}
+	return ""
+}
+
+func (x *ApprovalDelegated) GetDelegatedTo() string {
+	if x != nil {
+		return x.DelegatedTo
+	}
+	return ""
+}
+
+func (x *ApprovalDelegated) GetCurrentSet() uint32 {
+	if x != nil {
+		return x.CurrentSet
+	}
+	return 0
+}
+
+func (x *ApprovalDelegated) GetApprovers() *ApproverSet {
+	if x != nil {
+		return x.Approvers
+	}
+	return nil
+}
+
+func (x *ApprovalDelegated) GetNote() string {
+	if x != nil {
+		return x.Note
+	}
+	return ""
+}
+
+func (x *ApprovalDelegated) GetOnBehalfOf() string {
+	if x != nil {
+		return x.OnBehalfOf
+	}
+	return ""
+}
+
+func (x *ApprovalDelegated) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+func (x *ApprovalDelegated) GetRequestDigest() string {
+	if x != nil {
+		return x.RequestDigest
+	}
+	return ""
+}
+
 var File_runwright_v1_event_proto protoreflect.FileDescriptor
 
 const file_runwright_v1_event_proto_rawDesc = "" +
 	"\n" +
-	"\x18runwright/v1/event.proto\x12\frunwright.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1brunwright/v1/approval.proto\x1a\x1arunwright/v1/content.proto\x1a\x18runwright/v1/error.proto\x1a\x1arunwright/v1/package.proto\x1a\x19runwright/v1/policy.proto\x1a\x16runwright/v1/run.proto\"\xcf\x18\n" +
+	"\x18runwright/v1/event.proto\x12\frunwright.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1brunwright/v1/approval.proto\x1a\x1arunwright/v1/content.proto\x1a\x18runwright/v1/error.proto\x1a\x1arunwright/v1/package.proto\x1a\x19runwright/v1/policy.proto\x1a\x16runwright/v1/run.proto\"\xa1\x19\n" +
 	"\x05Event\x12\x10\n" +
 	"\x03seq\x18\x01 \x01(\x04R\x03seq\x12\x19\n" +
 	"\bevent_id\x18\x02 \x01(\tR\aeventId\x12+\n" +
@@ -5057,7 +5252,8 @@ const file_runwright_v1_event_proto_rawDesc = "" +
 	"\x10approval_expired\x18> \x01(\v2\x1d.runwright.v1.ApprovalExpiredH\x00R\x0fapprovalExpired\x12P\n" +
 	"\x12approval_withdrawn\x18? \x01(\v2\x1f.runwright.v1.ApprovalWithdrawnH\x00R\x11approvalWithdrawn\x12S\n" +
 	"\x13approval_superseded\x18@ \x01(\v2 .runwright.v1.ApprovalSupersededH\x00R\x12approvalSuperseded\x12P\n" +
-	"\x12approval_escalated\x18A \x01(\v2\x1f.runwright.v1.ApprovalEscalatedH\x00R\x11approvalEscalatedB\x06\n" +
+	"\x12approval_escalated\x18A \x01(\v2\x1f.runwright.v1.ApprovalEscalatedH\x00R\x11approvalEscalated\x12P\n" +
+	"\x12approval_delegated\x18I \x01(\v2\x1f.runwright.v1.ApprovalDelegatedH\x00R\x11approvalDelegatedB\x06\n" +
 	"\x04body\"\xf9\x03\n" +
 	"\n" +
 	"RunStarted\x12\x1c\n" +
@@ -5313,7 +5509,7 @@ const file_runwright_v1_event_proto_rawDesc = "" +
 	"\fsub_sequence\x18\t \x01(\rR\vsubSequence\x12\x19\n" +
 	"\bends_run\x18\n" +
 	" \x01(\bR\aendsRunB\x06\n" +
-	"\x04item\"\x90\x05\n" +
+	"\x04item\"\xed\x05\n" +
 	"\x11ApprovalRequested\x12\x1f\n" +
 	"\vapproval_id\x18\x01 \x01(\tR\n" +
 	"approvalId\x12.\n" +
@@ -5337,7 +5533,9 @@ const file_runwright_v1_event_proto_rawDesc = "" +
 	"\n" +
 	"expires_at\x18\x11 \x01(\v2\x1a.google.protobuf.TimestampR\texpiresAt\x129\n" +
 	"\ton_expiry\x18\x12 \x01(\x0e2\x1c.runwright.v1.ApprovalExpiryR\bonExpiry\x12\x1b\n" +
-	"\tfour_eyes\x18\x13 \x01(\bR\bfourEyes\"\xb7\x04\n" +
+	"\tfour_eyes\x18\x13 \x01(\bR\bfourEyes\x12\x1c\n" +
+	"\tdelegates\x18& \x03(\tR\tdelegates\x12=\n" +
+	"\fescalates_at\x18( \x01(\v2\x1a.google.protobuf.TimestampR\vescalatesAt\"\xb7\x04\n" +
 	"\x0fApprovalDecided\x12\x1f\n" +
 	"\vapproval_id\x18\x01 \x01(\tR\n" +
 	"approvalId\x12\x12\n" +
@@ -5384,7 +5582,26 @@ const file_runwright_v1_event_proto_rawDesc = "" +
 	"\x04tool\x18\x02 \x01(\tR\x04tool\x12=\n" +
 	"\frequested_at\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\vrequestedAt\x12\x1f\n" +
 	"\vcurrent_set\x18\x04 \x01(\rR\n" +
-	"currentSet*\xba\t\n" +
+	"currentSet\"\xd3\x03\n" +
+	"\x11ApprovalDelegated\x12\x1f\n" +
+	"\vapproval_id\x18\x01 \x01(\tR\n" +
+	"approvalId\x12\x12\n" +
+	"\x04tool\x18\x02 \x01(\tR\x04tool\x12=\n" +
+	"\frequested_at\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\vrequestedAt\x12\x16\n" +
+	"\x06digest\x18\x04 \x01(\tR\x06digest\x12\x16\n" +
+	"\x06number\x18\x05 \x01(\rR\x06number\x12!\n" +
+	"\fdelegated_by\x18\x06 \x01(\tR\vdelegatedBy\x12!\n" +
+	"\fdelegated_to\x18\a \x01(\tR\vdelegatedTo\x12\x1f\n" +
+	"\vcurrent_set\x18\b \x01(\rR\n" +
+	"currentSet\x127\n" +
+	"\tapprovers\x18\t \x01(\v2\x19.runwright.v1.ApproverSetR\tapprovers\x12\x12\n" +
+	"\x04note\x18\n" +
+	" \x01(\tR\x04note\x12 \n" +
+	"\fon_behalf_of\x18\v \x01(\tR\n" +
+	"onBehalfOf\x12\x1d\n" +
+	"\n" +
+	"request_id\x18\f \x01(\tR\trequestId\x12%\n" +
+	"\x0erequest_digest\x18\r \x01(\tR\rrequestDigest*\xdd\t\n" +
 	"\tEventKind\x12\x1a\n" +
 	"\x16EVENT_KIND_UNSPECIFIED\x10\x00\x12\x1a\n" +
 	"\x16EVENT_KIND_RUN_STARTED\x10\x01\x12\x1b\n" +
@@ -5423,7 +5640,8 @@ const file_runwright_v1_event_proto_rawDesc = "" +
 	"\x1bEVENT_KIND_APPROVAL_EXPIRED\x10*\x12!\n" +
 	"\x1dEVENT_KIND_APPROVAL_WITHDRAWN\x10+\x12\"\n" +
 	"\x1eEVENT_KIND_APPROVAL_SUPERSEDED\x10,\x12!\n" +
-	"\x1dEVENT_KIND_APPROVAL_ESCALATED\x10-*\x9f\x01\n" +
+	"\x1dEVENT_KIND_APPROVAL_ESCALATED\x10-\x12!\n" +
+	"\x1dEVENT_KIND_APPROVAL_DELEGATED\x105*\x9f\x01\n" +
 	"\fFinishReason\x12\x1d\n" +
 	"\x19FINISH_REASON_UNSPECIFIED\x10\x00\x12\x16\n" +
 	"\x12FINISH_REASON_STOP\x10\x01\x12\x1c\n" +
@@ -5467,7 +5685,7 @@ func file_runwright_v1_event_proto_rawDescGZIP() []byte {
 }
 
 var file_runwright_v1_event_proto_enumTypes = make([]protoimpl.EnumInfo, 5)
-var file_runwright_v1_event_proto_msgTypes = make([]protoimpl.MessageInfo, 45)
+var file_runwright_v1_event_proto_msgTypes = make([]protoimpl.MessageInfo, 46)
 var file_runwright_v1_event_proto_goTypes = []any{
 	(EventKind)(0),                // 0: runwright.v1.EventKind
 	(FinishReason)(0),             // 1: runwright.v1.FinishReason
@@ -5518,30 +5736,31 @@ var file_runwright_v1_event_proto_goTypes = []any{
 	(*ApprovalWithdrawn)(nil),     // 46: runwright.v1.ApprovalWithdrawn
 	(*ApprovalSuperseded)(nil),    // 47: runwright.v1.ApprovalSuperseded
 	(*ApprovalEscalated)(nil),     // 48: runwright.v1.ApprovalEscalated
-	nil,                           // 49: runwright.v1.RunStarted.LabelsEntry
-	(*timestamppb.Timestamp)(nil), // 50: google.protobuf.Timestamp
-	(*ContentRef)(nil),            // 51: runwright.v1.ContentRef
-	(*Budget)(nil),                // 52: runwright.v1.Budget
-	(*AgentError)(nil),            // 53: runwright.v1.AgentError
-	(PolicyStage)(0),              // 54: runwright.v1.PolicyStage
-	(PolicyVerdict)(0),            // 55: runwright.v1.PolicyVerdict
-	(*PolicyOpinion)(nil),         // 56: runwright.v1.PolicyOpinion
-	(EffectClass)(0),              // 57: runwright.v1.EffectClass
-	(*ExecutorIdentity)(nil),      // 58: runwright.v1.ExecutorIdentity
-	(ErrorReason)(0),              // 59: runwright.v1.ErrorReason
-	(StopReason)(0),               // 60: runwright.v1.StopReason
-	(*Usage)(nil),                 // 61: runwright.v1.Usage
-	(Resolution)(0),               // 62: runwright.v1.Resolution
-	(*InlineContent)(nil),         // 63: runwright.v1.InlineContent
-	(ApprovalKind)(0),             // 64: runwright.v1.ApprovalKind
-	(*ApproverSet)(nil),           // 65: runwright.v1.ApproverSet
-	(ApprovalExpiry)(0),           // 66: runwright.v1.ApprovalExpiry
-	(ApprovalVerdict)(0),          // 67: runwright.v1.ApprovalVerdict
-	(ApprovalSeparation)(0),       // 68: runwright.v1.ApprovalSeparation
+	(*ApprovalDelegated)(nil),     // 49: runwright.v1.ApprovalDelegated
+	nil,                           // 50: runwright.v1.RunStarted.LabelsEntry
+	(*timestamppb.Timestamp)(nil), // 51: google.protobuf.Timestamp
+	(*ContentRef)(nil),            // 52: runwright.v1.ContentRef
+	(*Budget)(nil),                // 53: runwright.v1.Budget
+	(*AgentError)(nil),            // 54: runwright.v1.AgentError
+	(PolicyStage)(0),              // 55: runwright.v1.PolicyStage
+	(PolicyVerdict)(0),            // 56: runwright.v1.PolicyVerdict
+	(*PolicyOpinion)(nil),         // 57: runwright.v1.PolicyOpinion
+	(EffectClass)(0),              // 58: runwright.v1.EffectClass
+	(*ExecutorIdentity)(nil),      // 59: runwright.v1.ExecutorIdentity
+	(ErrorReason)(0),              // 60: runwright.v1.ErrorReason
+	(StopReason)(0),               // 61: runwright.v1.StopReason
+	(*Usage)(nil),                 // 62: runwright.v1.Usage
+	(Resolution)(0),               // 63: runwright.v1.Resolution
+	(*InlineContent)(nil),         // 64: runwright.v1.InlineContent
+	(ApprovalKind)(0),             // 65: runwright.v1.ApprovalKind
+	(*ApproverSet)(nil),           // 66: runwright.v1.ApproverSet
+	(ApprovalExpiry)(0),           // 67: runwright.v1.ApprovalExpiry
+	(ApprovalVerdict)(0),          // 68: runwright.v1.ApprovalVerdict
+	(ApprovalSeparation)(0),       // 69: runwright.v1.ApprovalSeparation
 }
 var file_runwright_v1_event_proto_depIdxs = []int32{
 	0,   // 0: runwright.v1.Event.kind:type_name -> runwright.v1.EventKind
-	50,  // 1: runwright.v1.Event.time:type_name -> google.protobuf.Timestamp
+	51,  // 1: runwright.v1.Event.time:type_name -> google.protobuf.Timestamp
 	6,   // 2: runwright.v1.Event.run_started:type_name -> runwright.v1.RunStarted
 	7,   // 3: runwright.v1.Event.turn_started:type_name -> runwright.v1.TurnStarted
 	8,   // 4: runwright.v1.Event.model_attempt_started:type_name -> runwright.v1.ModelAttemptStarted
@@ -5578,94 +5797,98 @@ var file_runwright_v1_event_proto_depIdxs = []int32{
 	46,  // 35: runwright.v1.Event.approval_withdrawn:type_name -> runwright.v1.ApprovalWithdrawn
 	47,  // 36: runwright.v1.Event.approval_superseded:type_name -> runwright.v1.ApprovalSuperseded
 	48,  // 37: runwright.v1.Event.approval_escalated:type_name -> runwright.v1.ApprovalEscalated
-	51,  // 38: runwright.v1.RunStarted.request:type_name -> runwright.v1.ContentRef
-	51,  // 39: runwright.v1.RunStarted.package:type_name -> runwright.v1.ContentRef
-	52,  // 40: runwright.v1.RunStarted.budget:type_name -> runwright.v1.Budget
-	49,  // 41: runwright.v1.RunStarted.labels:type_name -> runwright.v1.RunStarted.LabelsEntry
-	51,  // 42: runwright.v1.TurnStarted.input:type_name -> runwright.v1.ContentRef
-	51,  // 43: runwright.v1.ModelMessageCompleted.text:type_name -> runwright.v1.ContentRef
-	1,   // 44: runwright.v1.ModelMessageCompleted.finish_reason:type_name -> runwright.v1.FinishReason
-	51,  // 45: runwright.v1.ModelMessageCompleted.opaque:type_name -> runwright.v1.ContentRef
-	53,  // 46: runwright.v1.ModelAttemptFailed.error:type_name -> runwright.v1.AgentError
-	51,  // 47: runwright.v1.ToolRequested.arguments:type_name -> runwright.v1.ContentRef
-	54,  // 48: runwright.v1.PolicyDecided.stage:type_name -> runwright.v1.PolicyStage
-	55,  // 49: runwright.v1.PolicyDecided.verdict:type_name -> runwright.v1.PolicyVerdict
-	56,  // 50: runwright.v1.PolicyDecided.shadow:type_name -> runwright.v1.PolicyOpinion
-	57,  // 51: runwright.v1.ToolStarted.effect:type_name -> runwright.v1.EffectClass
-	50,  // 52: runwright.v1.ToolStarted.deadline:type_name -> google.protobuf.Timestamp
-	51,  // 53: runwright.v1.ToolCompleted.result:type_name -> runwright.v1.ContentRef
-	58,  // 54: runwright.v1.ToolCompleted.executor_identity:type_name -> runwright.v1.ExecutorIdentity
-	59,  // 55: runwright.v1.ToolFailed.reason:type_name -> runwright.v1.ErrorReason
-	51,  // 56: runwright.v1.ToolFailed.message:type_name -> runwright.v1.ContentRef
-	58,  // 57: runwright.v1.ToolFailed.executor_identity:type_name -> runwright.v1.ExecutorIdentity
-	2,   // 58: runwright.v1.ToolResultReleased.release:type_name -> runwright.v1.ResultRelease
-	51,  // 59: runwright.v1.ToolResultReleased.replacement:type_name -> runwright.v1.ContentRef
-	59,  // 60: runwright.v1.ToolRecoveryRequired.reason:type_name -> runwright.v1.ErrorReason
-	58,  // 61: runwright.v1.ToolRecoveryRequired.executor_identity:type_name -> runwright.v1.ExecutorIdentity
-	50,  // 62: runwright.v1.RunCancelRequested.deadline:type_name -> google.protobuf.Timestamp
-	53,  // 63: runwright.v1.TurnFailed.error:type_name -> runwright.v1.AgentError
-	60,  // 64: runwright.v1.RunCompleted.stop_reason:type_name -> runwright.v1.StopReason
-	51,  // 65: runwright.v1.RunCompleted.result:type_name -> runwright.v1.ContentRef
-	61,  // 66: runwright.v1.RunCompleted.usage:type_name -> runwright.v1.Usage
-	51,  // 67: runwright.v1.RunCompleted.input:type_name -> runwright.v1.ContentRef
-	60,  // 68: runwright.v1.RunFailed.stop_reason:type_name -> runwright.v1.StopReason
-	53,  // 69: runwright.v1.RunFailed.error:type_name -> runwright.v1.AgentError
-	61,  // 70: runwright.v1.RunFailed.usage:type_name -> runwright.v1.Usage
-	53,  // 71: runwright.v1.RunCancelled.error:type_name -> runwright.v1.AgentError
-	61,  // 72: runwright.v1.RunCancelled.usage:type_name -> runwright.v1.Usage
-	59,  // 73: runwright.v1.RetryScheduled.reason:type_name -> runwright.v1.ErrorReason
-	50,  // 74: runwright.v1.RetryScheduled.not_before:type_name -> google.protobuf.Timestamp
-	50,  // 75: runwright.v1.RetryScheduled.give_up_at:type_name -> google.protobuf.Timestamp
-	58,  // 76: runwright.v1.RetryScheduled.executor_identity:type_name -> runwright.v1.ExecutorIdentity
-	28,  // 77: runwright.v1.ContextAssembled.included:type_name -> runwright.v1.SessionTurn
-	29,  // 78: runwright.v1.ContextAssembled.omitted:type_name -> runwright.v1.OmittedRun
-	51,  // 79: runwright.v1.SessionTurn.input:type_name -> runwright.v1.ContentRef
-	51,  // 80: runwright.v1.SessionTurn.answer:type_name -> runwright.v1.ContentRef
-	3,   // 81: runwright.v1.OmittedRun.why:type_name -> runwright.v1.ContextOmission
-	62,  // 82: runwright.v1.EffectResolved.resolution:type_name -> runwright.v1.Resolution
-	32,  // 83: runwright.v1.PolicyAsked.remote:type_name -> runwright.v1.RemotePolicy
-	54,  // 84: runwright.v1.PolicyAsked.stage:type_name -> runwright.v1.PolicyStage
-	50,  // 85: runwright.v1.PolicyAsked.deadline:type_name -> google.protobuf.Timestamp
-	32,  // 86: runwright.v1.PolicyAnswered.remote:type_name -> runwright.v1.RemotePolicy
-	34,  // 87: runwright.v1.PolicyAnswered.answer:type_name -> runwright.v1.PolicyAnswer
-	53,  // 88: runwright.v1.PolicyAnswered.error:type_name -> runwright.v1.AgentError
-	55,  // 89: runwright.v1.PolicyAnswer.verdict:type_name -> runwright.v1.PolicyVerdict
-	51,  // 90: runwright.v1.PolicyAnswer.replacement:type_name -> runwright.v1.ContentRef
-	52,  // 91: runwright.v1.PolicyAnswer.budget:type_name -> runwright.v1.Budget
-	50,  // 92: runwright.v1.PolicyAnswer.defer_until:type_name -> google.protobuf.Timestamp
-	54,  // 93: runwright.v1.SubjectReplaced.stage:type_name -> runwright.v1.PolicyStage
-	51,  // 94: runwright.v1.SubjectReplaced.replacement:type_name -> runwright.v1.ContentRef
-	52,  // 95: runwright.v1.SubjectReplaced.budget:type_name -> runwright.v1.Budget
-	50,  // 96: runwright.v1.ReconcileStarted.deadline:type_name -> google.protobuf.Timestamp
-	4,   // 97: runwright.v1.ReconcileEnded.answer:type_name -> runwright.v1.ReconcileAnswer
-	59,  // 98: runwright.v1.ReconcileEnded.reason:type_name -> runwright.v1.ErrorReason
-	50,  // 99: runwright.v1.ReconcileEnded.next_ask_at:type_name -> google.protobuf.Timestamp
-	50,  // 100: runwright.v1.ReconcileEnded.give_up_at:type_name -> google.protobuf.Timestamp
-	58,  // 101: runwright.v1.ReconcileEnded.executor_identity:type_name -> runwright.v1.ExecutorIdentity
-	5,   // 102: runwright.v1.EventFrame.event:type_name -> runwright.v1.Event
-	40,  // 103: runwright.v1.EventFrame.bookmark:type_name -> runwright.v1.Bookmark
-	41,  // 104: runwright.v1.EventFrame.gap:type_name -> runwright.v1.Gap
-	63,  // 105: runwright.v1.EventFrame.contents:type_name -> runwright.v1.InlineContent
-	64,  // 106: runwright.v1.ApprovalRequested.kind:type_name -> runwright.v1.ApprovalKind
-	51,  // 107: runwright.v1.ApprovalRequested.arguments:type_name -> runwright.v1.ContentRef
-	65,  // 108: runwright.v1.ApprovalRequested.sets:type_name -> runwright.v1.ApproverSet
-	50,  // 109: runwright.v1.ApprovalRequested.expires_at:type_name -> google.protobuf.Timestamp
-	66,  // 110: runwright.v1.ApprovalRequested.on_expiry:type_name -> runwright.v1.ApprovalExpiry
-	50,  // 111: runwright.v1.ApprovalDecided.requested_at:type_name -> google.protobuf.Timestamp
-	67,  // 112: runwright.v1.ApprovalDecided.verdict:type_name -> runwright.v1.ApprovalVerdict
-	68,  // 113: runwright.v1.ApprovalDecided.separation:type_name -> runwright.v1.ApprovalSeparation
-	51,  // 114: runwright.v1.ApprovalDecided.edited_arguments:type_name -> runwright.v1.ContentRef
-	50,  // 115: runwright.v1.ApprovalExpired.requested_at:type_name -> google.protobuf.Timestamp
-	50,  // 116: runwright.v1.ApprovalExpired.expires_at:type_name -> google.protobuf.Timestamp
-	66,  // 117: runwright.v1.ApprovalExpired.on_expiry:type_name -> runwright.v1.ApprovalExpiry
-	50,  // 118: runwright.v1.ApprovalWithdrawn.requested_at:type_name -> google.protobuf.Timestamp
-	50,  // 119: runwright.v1.ApprovalSuperseded.requested_at:type_name -> google.protobuf.Timestamp
-	50,  // 120: runwright.v1.ApprovalEscalated.requested_at:type_name -> google.protobuf.Timestamp
-	121, // [121:121] is the sub-list for method output_type
-	121, // [121:121] is the sub-list for method input_type
-	121, // [121:121] is the sub-list for extension type_name
-	121, // [121:121] is the sub-list for extension extendee
-	0,   // [0:121] is the sub-list for field type_name
+	49,  // 38: runwright.v1.Event.approval_delegated:type_name -> runwright.v1.ApprovalDelegated
+	52,  // 39: runwright.v1.RunStarted.request:type_name -> runwright.v1.ContentRef
+	52,  // 40: runwright.v1.RunStarted.package:type_name -> runwright.v1.ContentRef
+	53,  // 41: runwright.v1.RunStarted.budget:type_name -> runwright.v1.Budget
+	50,  // 42: runwright.v1.RunStarted.labels:type_name -> runwright.v1.RunStarted.LabelsEntry
+	52,  // 43: runwright.v1.TurnStarted.input:type_name -> runwright.v1.ContentRef
+	52,  // 44: runwright.v1.ModelMessageCompleted.text:type_name -> runwright.v1.ContentRef
+	1,   // 45: runwright.v1.ModelMessageCompleted.finish_reason:type_name -> runwright.v1.FinishReason
+	52,  // 46: runwright.v1.ModelMessageCompleted.opaque:type_name -> runwright.v1.ContentRef
+	54,  // 47: runwright.v1.ModelAttemptFailed.error:type_name -> runwright.v1.AgentError
+	52,  // 48: runwright.v1.ToolRequested.arguments:type_name -> runwright.v1.ContentRef
+	55,  // 49: runwright.v1.PolicyDecided.stage:type_name -> runwright.v1.PolicyStage
+	56,  // 50: runwright.v1.PolicyDecided.verdict:type_name -> runwright.v1.PolicyVerdict
+	57,  // 51: runwright.v1.PolicyDecided.shadow:type_name -> runwright.v1.PolicyOpinion
+	58,  // 52: runwright.v1.ToolStarted.effect:type_name -> runwright.v1.EffectClass
+	51,  // 53: runwright.v1.ToolStarted.deadline:type_name -> google.protobuf.Timestamp
+	52,  // 54: runwright.v1.ToolCompleted.result:type_name -> runwright.v1.ContentRef
+	59,  // 55: runwright.v1.ToolCompleted.executor_identity:type_name -> runwright.v1.ExecutorIdentity
+	60,  // 56: runwright.v1.ToolFailed.reason:type_name -> runwright.v1.ErrorReason
+	52,  // 57: runwright.v1.ToolFailed.message:type_name -> runwright.v1.ContentRef
+	59,  // 58: runwright.v1.ToolFailed.executor_identity:type_name -> runwright.v1.ExecutorIdentity
+	2,   // 59: runwright.v1.ToolResultReleased.release:type_name -> runwright.v1.ResultRelease
+	52,  // 60: runwright.v1.ToolResultReleased.replacement:type_name -> runwright.v1.ContentRef
+	60,  // 61: runwright.v1.ToolRecoveryRequired.reason:type_name -> runwright.v1.ErrorReason
+	59,  // 62: runwright.v1.ToolRecoveryRequired.executor_identity:type_name -> runwright.v1.ExecutorIdentity
+	51,  // 63: runwright.v1.RunCancelRequested.deadline:type_name -> google.protobuf.Timestamp
+	54,  // 64: runwright.v1.TurnFailed.error:type_name -> runwright.v1.AgentError
+	61,  // 65: runwright.v1.RunCompleted.stop_reason:type_name -> runwright.v1.StopReason
+	52,  // 66: runwright.v1.RunCompleted.result:type_name -> runwright.v1.ContentRef
+	62,  // 67: runwright.v1.RunCompleted.usage:type_name -> runwright.v1.Usage
+	52,  // 68: runwright.v1.RunCompleted.input:type_name -> runwright.v1.ContentRef
+	61,  // 69: runwright.v1.RunFailed.stop_reason:type_name -> runwright.v1.StopReason
+	54,  // 70: runwright.v1.RunFailed.error:type_name -> runwright.v1.AgentError
+	62,  // 71: runwright.v1.RunFailed.usage:type_name -> runwright.v1.Usage
+	54,  // 72: runwright.v1.RunCancelled.error:type_name -> runwright.v1.AgentError
+	62,  // 73: runwright.v1.RunCancelled.usage:type_name -> runwright.v1.Usage
+	60,  // 74: runwright.v1.RetryScheduled.reason:type_name -> runwright.v1.ErrorReason
+	51,  // 75: runwright.v1.RetryScheduled.not_before:type_name -> google.protobuf.Timestamp
+	51,  // 76: runwright.v1.RetryScheduled.give_up_at:type_name -> google.protobuf.Timestamp
+	59,  // 77: runwright.v1.RetryScheduled.executor_identity:type_name -> runwright.v1.ExecutorIdentity
+	28,  // 78: runwright.v1.ContextAssembled.included:type_name -> runwright.v1.SessionTurn
+	29,  // 79: runwright.v1.ContextAssembled.omitted:type_name -> runwright.v1.OmittedRun
+	52,  // 80: runwright.v1.SessionTurn.input:type_name -> runwright.v1.ContentRef
+	52,  // 81: runwright.v1.SessionTurn.answer:type_name -> runwright.v1.ContentRef
+	3,   // 82: runwright.v1.OmittedRun.why:type_name -> runwright.v1.ContextOmission
+	63,  // 83: runwright.v1.EffectResolved.resolution:type_name -> runwright.v1.Resolution
+	32,  // 84: runwright.v1.PolicyAsked.remote:type_name -> runwright.v1.RemotePolicy
+	55,  // 85: runwright.v1.PolicyAsked.stage:type_name -> runwright.v1.PolicyStage
+	51,  // 86: runwright.v1.PolicyAsked.deadline:type_name -> google.protobuf.Timestamp
+	32,  // 87: runwright.v1.PolicyAnswered.remote:type_name -> runwright.v1.RemotePolicy
+	34,  // 88: runwright.v1.PolicyAnswered.answer:type_name -> runwright.v1.PolicyAnswer
+	54,  // 89: runwright.v1.PolicyAnswered.error:type_name -> runwright.v1.AgentError
+	56,  // 90: runwright.v1.PolicyAnswer.verdict:type_name -> runwright.v1.PolicyVerdict
+	52,  // 91: runwright.v1.PolicyAnswer.replacement:type_name -> runwright.v1.ContentRef
+	53,  // 92: runwright.v1.PolicyAnswer.budget:type_name -> runwright.v1.Budget
+	51,  // 93: runwright.v1.PolicyAnswer.defer_until:type_name -> google.protobuf.Timestamp
+	55,  // 94: runwright.v1.SubjectReplaced.stage:type_name -> runwright.v1.PolicyStage
+	52,  // 95: runwright.v1.SubjectReplaced.replacement:type_name -> runwright.v1.ContentRef
+	53,  // 96: runwright.v1.SubjectReplaced.budget:type_name -> runwright.v1.Budget
+	51,  // 97: runwright.v1.ReconcileStarted.deadline:type_name -> google.protobuf.Timestamp
+	4,   // 98: runwright.v1.ReconcileEnded.answer:type_name -> runwright.v1.ReconcileAnswer
+	60,  // 99: runwright.v1.ReconcileEnded.reason:type_name -> runwright.v1.ErrorReason
+	51,  // 100: runwright.v1.ReconcileEnded.next_ask_at:type_name -> google.protobuf.Timestamp
+	51,  // 101: runwright.v1.ReconcileEnded.give_up_at:type_name -> google.protobuf.Timestamp
+	59,  // 102: runwright.v1.ReconcileEnded.executor_identity:type_name -> runwright.v1.ExecutorIdentity
+	5,   // 103: runwright.v1.EventFrame.event:type_name -> runwright.v1.Event
+	40,  // 104: runwright.v1.EventFrame.bookmark:type_name -> runwright.v1.Bookmark
+	41,  // 105: runwright.v1.EventFrame.gap:type_name -> runwright.v1.Gap
+	64,  // 106: runwright.v1.EventFrame.contents:type_name -> runwright.v1.InlineContent
+	65,  // 107: runwright.v1.ApprovalRequested.kind:type_name -> runwright.v1.ApprovalKind
+	52,  // 108: runwright.v1.ApprovalRequested.arguments:type_name -> runwright.v1.ContentRef
+	66,  // 109: runwright.v1.ApprovalRequested.sets:type_name -> runwright.v1.ApproverSet
+	51,  // 110: runwright.v1.ApprovalRequested.expires_at:type_name -> google.protobuf.Timestamp
+	67,  // 111: runwright.v1.ApprovalRequested.on_expiry:type_name -> runwright.v1.ApprovalExpiry
+	51,  // 112: runwright.v1.ApprovalRequested.escalates_at:type_name -> google.protobuf.Timestamp
+	51,  // 113: runwright.v1.ApprovalDecided.requested_at:type_name -> google.protobuf.Timestamp
+	68,  // 114: runwright.v1.ApprovalDecided.verdict:type_name -> runwright.v1.ApprovalVerdict
+	69,  // 115: runwright.v1.ApprovalDecided.separation:type_name -> runwright.v1.ApprovalSeparation
+	52,  // 116: runwright.v1.ApprovalDecided.edited_arguments:type_name -> runwright.v1.ContentRef
+	51,  // 117: runwright.v1.ApprovalExpired.requested_at:type_name -> google.protobuf.Timestamp
+	51,  // 118: runwright.v1.ApprovalExpired.expires_at:type_name -> google.protobuf.Timestamp
+	67,  // 119: runwright.v1.ApprovalExpired.on_expiry:type_name -> runwright.v1.ApprovalExpiry
+	51,  // 120: runwright.v1.ApprovalWithdrawn.requested_at:type_name -> google.protobuf.Timestamp
+	51,  // 121: runwright.v1.ApprovalSuperseded.requested_at:type_name -> google.protobuf.Timestamp
+	51,  // 122: runwright.v1.ApprovalEscalated.requested_at:type_name -> google.protobuf.Timestamp
+	51,  // 123: runwright.v1.ApprovalDelegated.requested_at:type_name -> google.protobuf.Timestamp
+	66,  // 124: runwright.v1.ApprovalDelegated.approvers:type_name -> runwright.v1.ApproverSet
+	125, // [125:125] is the sub-list for method output_type
+	125, // [125:125] is the sub-list for method input_type
+	125, // [125:125] is the sub-list for extension type_name
+	125, // [125:125] is the sub-list for extension extendee
+	0,   // [0:125] is the sub-list for field type_name
 }
 
 func init() { file_runwright_v1_event_proto_init() }
@@ -5716,6 +5939,7 @@ func file_runwright_v1_event_proto_init() {
 		(*Event_ApprovalWithdrawn)(nil),
 		(*Event_ApprovalSuperseded)(nil),
 		(*Event_ApprovalEscalated)(nil),
+		(*Event_ApprovalDelegated)(nil),
 	}
 	file_runwright_v1_event_proto_msgTypes[37].OneofWrappers = []any{
 		(*EventFrame_Event)(nil),
@@ -5728,7 +5952,7 @@ func file_runwright_v1_event_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_runwright_v1_event_proto_rawDesc), len(file_runwright_v1_event_proto_rawDesc)),
 			NumEnums:      5,
-			NumMessages:   45,
+			NumMessages:   46,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

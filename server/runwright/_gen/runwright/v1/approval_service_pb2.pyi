@@ -219,6 +219,7 @@ class DecisionRequest(message.Message):
     ON_BEHALF_OF_FIELD_NUMBER: builtins.int
     REQUEST_ID_FIELD_NUMBER: builtins.int
     ARGUMENTS_JSON_FIELD_NUMBER: builtins.int
+    DELEGATE_TO_FIELD_NUMBER: builtins.int
     approval_id: builtins.str
     """The approval."""
     digest: builtins.str
@@ -239,6 +240,10 @@ class DecisionRequest(message.Message):
     """Of APPROVAL_VERDICT_APPROVE_WITH_EDITS, else empty: the arguments the call is to
     be made with, a JSON object of at most 256 KiB that the tool's schema accepts.
     """
+    delegate_to: builtins.str
+    """Of APPROVAL_VERDICT_DELEGATE, else empty: one of `Approval.delegates`, who may
+    decide, is not the one who started the run, and cannot perform the call.
+    """
     def __init__(
         self,
         *,
@@ -250,10 +255,11 @@ class DecisionRequest(message.Message):
         on_behalf_of: builtins.str = ...,
         request_id: builtins.str = ...,
         arguments_json: builtins.bytes = ...,
+        delegate_to: builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["approval_id", b"approval_id", "arguments_json", b"arguments_json", "digest", b"digest", "message", b"message", "note", b"note", "on_behalf_of", b"on_behalf_of", "request_id", b"request_id", "verdict", b"verdict"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["approval_id", b"approval_id", "arguments_json", b"arguments_json", "delegate_to", b"delegate_to", "digest", b"digest", "message", b"message", "note", b"note", "on_behalf_of", b"on_behalf_of", "request_id", b"request_id", "verdict", b"verdict"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -288,7 +294,9 @@ class DecideApprovalResponse(message.Message):
     APPROVAL_FIELD_NUMBER: builtins.int
     DECIDED_FIELD_NUMBER: builtins.int
     decided: builtins.bool
-    """True when this call decided; false when the same request had decided before."""
+    """True when this call decided, or delegated; false when the same request had done so
+    before.
+    """
     @builtins.property
     def approval(self) -> approval_pb2.Approval:
         """The approval as it stands."""

@@ -236,6 +236,13 @@ class _ErrorReasonEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_ErrorReaso
     """The call cannot be made with the arguments that a decision carries. The approval
     is as it was. Metadata: approval_id, rule.
     """
+    ERROR_REASON_APPROVAL_DELEGATE_NOT_ALLOWED: _ErrorReason.ValueType  # 141
+    """An approval cannot be delegated to somebody, by `rule`: `not_listed` (the package
+    does not say so), `oneself`, `starter` (they started the run), `executor` (they
+    may perform the call), `no_approver` (no key of theirs decides), `already`, `too_often`,
+    and `separation` (the server has no keys). The approval is as it was. Metadata:
+    approval_id, delegate_to, rule.
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why something failed. The name without its prefix is also the `reason` of
@@ -451,6 +458,13 @@ ERROR_REASON_APPROVER_MISSING: ErrorReason.ValueType  # 127
 ERROR_REASON_APPROVAL_EDIT_INVALID: ErrorReason.ValueType  # 140
 """The call cannot be made with the arguments that a decision carries. The approval
 is as it was. Metadata: approval_id, rule.
+"""
+ERROR_REASON_APPROVAL_DELEGATE_NOT_ALLOWED: ErrorReason.ValueType  # 141
+"""An approval cannot be delegated to somebody, by `rule`: `not_listed` (the package
+does not say so), `oneself`, `starter` (they started the run), `executor` (they
+may perform the call), `no_approver` (no key of theirs decides), `already`, `too_often`,
+and `separation` (the server has no keys). The approval is as it was. Metadata:
+approval_id, delegate_to, rule.
 """
 
 class _AgentErrorKind:

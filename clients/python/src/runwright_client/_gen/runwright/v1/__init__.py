@@ -11,7 +11,10 @@ __all__ = (
     "Approval",
     "ApprovalDecided",
     "ApprovalDecision",
+    "ApprovalDelegated",
+    "ApprovalDelegation",
     "ApprovalEscalated",
+    "ApprovalEscalation",
     "ApprovalExpired",
     "ApprovalExpiry",
     "ApprovalKind",
@@ -319,12 +322,18 @@ class ApprovalExpiry(betterproto2.Enum):
     It is not made, and the run ends.
     """
 
+    ESCALATE = 3
+    """
+    Of a package's rule alone: first the approvers of its `escalate` have their time.
+    """
+
     @classmethod
     def betterproto_value_to_renamed_proto_names(cls) -> dict[int, str]:
         return {
             0: "APPROVAL_EXPIRY_UNSPECIFIED",
             1: "APPROVAL_EXPIRY_DENY",
             2: "APPROVAL_EXPIRY_ABORT_RUN",
+            3: "APPROVAL_EXPIRY_ESCALATE",
         }
 
     @classmethod
@@ -333,6 +342,7 @@ class ApprovalExpiry(betterproto2.Enum):
             "APPROVAL_EXPIRY_UNSPECIFIED": 0,
             "APPROVAL_EXPIRY_DENY": 1,
             "APPROVAL_EXPIRY_ABORT_RUN": 2,
+            "APPROVAL_EXPIRY_ESCALATE": 3,
         }
 
 
@@ -520,6 +530,13 @@ class ApprovalVerdict(betterproto2.Enum):
     that asks for another approval supersedes it, and that one is pending then.
     """
 
+    DELEGATE = 6
+    """
+    Somebody else is to decide, of those that the approval may be delegated to: the
+    delegate, beside whoever delegated it, until the time of the approver set is over.
+    The approval stays pending, and no time of it changes.
+    """
+
     @classmethod
     def betterproto_value_to_renamed_proto_names(cls) -> dict[int, str]:
         return {
@@ -529,6 +546,7 @@ class ApprovalVerdict(betterproto2.Enum):
             3: "APPROVAL_VERDICT_RESPOND",
             4: "APPROVAL_VERDICT_ABORT_RUN",
             5: "APPROVAL_VERDICT_APPROVE_WITH_EDITS",
+            6: "APPROVAL_VERDICT_DELEGATE",
         }
 
     @classmethod
@@ -540,6 +558,7 @@ class ApprovalVerdict(betterproto2.Enum):
             "APPROVAL_VERDICT_RESPOND": 3,
             "APPROVAL_VERDICT_ABORT_RUN": 4,
             "APPROVAL_VERDICT_APPROVE_WITH_EDITS": 5,
+            "APPROVAL_VERDICT_DELEGATE": 6,
         }
 
 
@@ -1291,6 +1310,15 @@ class ErrorReason(betterproto2.Enum):
     is as it was. Metadata: approval_id, rule.
     """
 
+    APPROVAL_DELEGATE_NOT_ALLOWED = 141
+    """
+    An approval cannot be delegated to somebody, by `rule`: `not_listed` (the package
+    does not say so), `oneself`, `starter` (they started the run), `executor` (they
+    may perform the call), `no_approver` (no key of theirs decides), `already`, `too_often`,
+    and `separation` (the server has no keys). The approval is as it was. Metadata:
+    approval_id, delegate_to, rule.
+    """
+
     @classmethod
     def betterproto_value_to_renamed_proto_names(cls) -> dict[int, str]:
         return {
@@ -1368,6 +1396,7 @@ class ErrorReason(betterproto2.Enum):
             126: "ERROR_REASON_APPROVAL_ABORTED",
             127: "ERROR_REASON_APPROVER_MISSING",
             140: "ERROR_REASON_APPROVAL_EDIT_INVALID",
+            141: "ERROR_REASON_APPROVAL_DELEGATE_NOT_ALLOWED",
         }
 
     @classmethod
@@ -1447,6 +1476,7 @@ class ErrorReason(betterproto2.Enum):
             "ERROR_REASON_APPROVAL_ABORTED": 126,
             "ERROR_REASON_APPROVER_MISSING": 127,
             "ERROR_REASON_APPROVAL_EDIT_INVALID": 140,
+            "ERROR_REASON_APPROVAL_DELEGATE_NOT_ALLOWED": 141,
         }
 
 
@@ -1643,6 +1673,11 @@ class EventKind(betterproto2.Enum):
     The time of an approver set is over: it is the turn of the next one.
     """
 
+    APPROVAL_DELEGATED = 53
+    """
+    Somebody who may decide has somebody else decide.
+    """
+
     @classmethod
     def betterproto_value_to_renamed_proto_names(cls) -> dict[int, str]:
         return {
@@ -1683,6 +1718,7 @@ class EventKind(betterproto2.Enum):
             43: "EVENT_KIND_APPROVAL_WITHDRAWN",
             44: "EVENT_KIND_APPROVAL_SUPERSEDED",
             45: "EVENT_KIND_APPROVAL_ESCALATED",
+            53: "EVENT_KIND_APPROVAL_DELEGATED",
         }
 
     @classmethod
@@ -1725,6 +1761,7 @@ class EventKind(betterproto2.Enum):
             "EVENT_KIND_APPROVAL_WITHDRAWN": 43,
             "EVENT_KIND_APPROVAL_SUPERSEDED": 44,
             "EVENT_KIND_APPROVAL_ESCALATED": 45,
+            "EVENT_KIND_APPROVAL_DELEGATED": 53,
         }
 
 
@@ -2748,7 +2785,8 @@ class Approval(betterproto2.Message):
         24, betterproto2.TYPE_MESSAGE, repeated=True
     )
     """
-    Who may decide, one set after the other.
+    Who may decide, one set after the other; in the place of one whose turn was
+    delegated the delegate, and whoever delegated it.
     """
 
     current_set: "int" = betterproto2.field(25, betterproto2.TYPE_UINT32)
@@ -2812,6 +2850,31 @@ class Approval(betterproto2.Message):
     """
     When it was decided, expired, was withdrawn or superseded; absent while it is
     pending.
+    """
+
+    delegates: "list[str]" = betterproto2.field(
+        38, betterproto2.TYPE_STRING, repeated=True
+    )
+    """
+    The principals that whoever may decide can delegate to.
+    """
+
+    delegations: "list[ApprovalDelegation]" = betterproto2.field(
+        39, betterproto2.TYPE_MESSAGE, repeated=True
+    )
+    """
+    How it was delegated so far, in that order.
+    """
+
+    escalates_at: "datetime.datetime | None" = betterproto2.field(
+        40,
+        betterproto2.TYPE_MESSAGE,
+        unwrap=lambda: __google__protobuf__.Timestamp,
+        optional=True,
+    )
+    """
+    When it goes to the last of `sets` because nobody before has decided; absent
+    unless the rule says `on_expiry: escalate`.
     """
 
 
@@ -3000,6 +3063,138 @@ default_message_pool.register_message(
 
 
 @dataclass(eq=False, repr=False)
+class ApprovalDelegated(betterproto2.Message):
+    """
+    Somebody who may decide has somebody else decide. The approval stays pending, and
+    no time of it changes.
+    """
+
+    approval_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    """
+    The approval's id inside the run.
+    """
+
+    tool: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    """
+    The tool.
+    """
+
+    requested_at: "datetime.datetime | None" = betterproto2.field(
+        3,
+        betterproto2.TYPE_MESSAGE,
+        unwrap=lambda: __google__protobuf__.Timestamp,
+        optional=True,
+    )
+    """
+    When it was asked for.
+    """
+
+    digest: "str" = betterproto2.field(4, betterproto2.TYPE_STRING)
+    """
+    The digest of what is pending.
+    """
+
+    number: "int" = betterproto2.field(5, betterproto2.TYPE_UINT32)
+    """
+    The how many-th delegation of this approval it is, counted from 1.
+    """
+
+    delegated_by: "str" = betterproto2.field(6, betterproto2.TYPE_STRING)
+    """
+    Who delegated: the principal of the credential.
+    """
+
+    delegated_to: "str" = betterproto2.field(7, betterproto2.TYPE_STRING)
+    """
+    To whom.
+    """
+
+    current_set: "int" = betterproto2.field(8, betterproto2.TYPE_UINT32)
+    """
+    Whose turn it is, counted from 0.
+    """
+
+    approvers: "ApproverSet | None" = betterproto2.field(
+        9, betterproto2.TYPE_MESSAGE, optional=True
+    )
+    """
+    Who may decide from now on, in the place of that set.
+    """
+
+    note: "str" = betterproto2.field(10, betterproto2.TYPE_STRING)
+    """
+    For the record only.
+    """
+
+    on_behalf_of: "str" = betterproto2.field(11, betterproto2.TYPE_STRING)
+    """
+    On whose behalf, as whoever delegated says: a note, no authority.
+    """
+
+    request_id: "str" = betterproto2.field(12, betterproto2.TYPE_STRING)
+    """
+    The id of the request that delegated.
+    """
+
+    request_digest: "str" = betterproto2.field(13, betterproto2.TYPE_STRING)
+    """
+    The digest of that request: what a repeated one must match.
+    """
+
+
+default_message_pool.register_message(
+    "runwright.v1", "ApprovalDelegated", ApprovalDelegated
+)
+
+
+@dataclass(eq=False, repr=False)
+class ApprovalDelegation(betterproto2.Message):
+    """
+    That somebody who may decide has somebody else decide.
+    """
+
+    delegated_by: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    """
+    Who delegated: the principal of the credential.
+    """
+
+    delegated_to: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    """
+    To whom.
+    """
+
+    time: "datetime.datetime | None" = betterproto2.field(
+        3,
+        betterproto2.TYPE_MESSAGE,
+        unwrap=lambda: __google__protobuf__.Timestamp,
+        optional=True,
+    )
+    """
+    When.
+    """
+
+    note: "str" = betterproto2.field(4, betterproto2.TYPE_STRING)
+    """
+    For the record only.
+    """
+
+    on_behalf_of: "str" = betterproto2.field(5, betterproto2.TYPE_STRING)
+    """
+    On whose behalf, as whoever delegated says: a note, no authority.
+    """
+
+    request_id: "str" = betterproto2.field(6, betterproto2.TYPE_STRING)
+    """
+    The id of the request that delegated.
+    """
+
+
+default_message_pool.register_message(
+    "runwright.v1", "ApprovalDelegation", ApprovalDelegation
+)
+
+
+@dataclass(eq=False, repr=False)
 class ApprovalEscalated(betterproto2.Message):
     """
     It is the turn of the next approver set.
@@ -3033,6 +3228,44 @@ class ApprovalEscalated(betterproto2.Message):
 
 default_message_pool.register_message(
     "runwright.v1", "ApprovalEscalated", ApprovalEscalated
+)
+
+
+@dataclass(eq=False, repr=False)
+class ApprovalEscalation(betterproto2.Message):
+    """
+    Who decides once the time of all approver sets is over, and for how long: there is
+    an end to it.
+    """
+
+    roles: "list[str]" = betterproto2.field(1, betterproto2.TYPE_STRING, repeated=True)
+    """
+    Whoever has one of these roles,
+    """
+
+    principals: "list[str]" = betterproto2.field(
+        2, betterproto2.TYPE_STRING, repeated=True
+    )
+    """
+    or is one of these principals.
+    """
+
+    turn: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
+    """
+    How long, as written: `4h`.
+    """
+
+    then: "ApprovalExpiry" = betterproto2.field(
+        4, betterproto2.TYPE_ENUM, default_factory=lambda: ApprovalExpiry(0)
+    )
+    """
+    What becomes of the call when they have not decided either: APPROVAL_EXPIRY_DENY
+    or APPROVAL_EXPIRY_ABORT_RUN.
+    """
+
+
+default_message_pool.register_message(
+    "runwright.v1", "ApprovalEscalation", ApprovalEscalation
 )
 
 
@@ -3200,6 +3433,24 @@ class ApprovalRequested(betterproto2.Message):
     True when whoever started the run must not decide.
     """
 
+    delegates: "list[str]" = betterproto2.field(
+        38, betterproto2.TYPE_STRING, repeated=True
+    )
+    """
+    The principals that whoever may decide can delegate to.
+    """
+
+    escalates_at: "datetime.datetime | None" = betterproto2.field(
+        40,
+        betterproto2.TYPE_MESSAGE,
+        unwrap=lambda: __google__protobuf__.Timestamp,
+        optional=True,
+    )
+    """
+    When it goes to the last of `sets` because nobody before has decided; absent
+    unless the rule says `on_expiry: escalate`.
+    """
+
 
 default_message_pool.register_message(
     "runwright.v1", "ApprovalRequested", ApprovalRequested
@@ -3226,7 +3477,7 @@ class ApprovalRule(betterproto2.Message):
 
     expires: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
     """
-    After what time nobody may decide any more, as written: `8h`.
+    After what time nobody of the sets may decide any more, as written: `8h`.
     """
 
     on_expiry: "ApprovalExpiry" = betterproto2.field(
@@ -3239,6 +3490,20 @@ class ApprovalRule(betterproto2.Message):
     four_eyes: "bool" = betterproto2.field(5, betterproto2.TYPE_BOOL)
     """
     True when whoever started the run must not decide.
+    """
+
+    delegates: "list[str]" = betterproto2.field(
+        6, betterproto2.TYPE_STRING, repeated=True
+    )
+    """
+    The principals that whoever may decide can delegate to.
+    """
+
+    escalate: "ApprovalEscalation | None" = betterproto2.field(
+        7, betterproto2.TYPE_MESSAGE, optional=True
+    )
+    """
+    Of APPROVAL_EXPIRY_ESCALATE: who decides then, for how long.
     """
 
 
@@ -3687,7 +3952,8 @@ class DecideApprovalResponse(betterproto2.Message):
 
     decided: "bool" = betterproto2.field(2, betterproto2.TYPE_BOOL)
     """
-    True when this call decided; false when the same request had decided before.
+    True when this call decided, or delegated; false when the same request had done so
+    before.
     """
 
 
@@ -3744,6 +4010,12 @@ class DecisionRequest(betterproto2.Message):
     """
     Of APPROVAL_VERDICT_APPROVE_WITH_EDITS, else empty: the arguments the call is to
     be made with, a JSON object of at most 256 KiB that the tool's schema accepts.
+    """
+
+    delegate_to: "str" = betterproto2.field(14, betterproto2.TYPE_STRING)
+    """
+    Of APPROVAL_VERDICT_DELEGATE, else empty: one of `Approval.delegates`, who may
+    decide, is not the one who started the run, and cannot perform the call.
     """
 
 
@@ -4228,6 +4500,13 @@ class Event(betterproto2.Message):
     )
     """
     Of EVENT_KIND_APPROVAL_ESCALATED.
+    """
+
+    approval_delegated: "ApprovalDelegated | None" = betterproto2.field(
+        73, betterproto2.TYPE_MESSAGE, optional=True, group="body"
+    )
+    """
+    Of EVENT_KIND_APPROVAL_DELEGATED.
     """
 
 
@@ -8405,7 +8684,9 @@ class ApprovalServiceStub(betterproto2_grpclib.ServiceStub):
     """
     Shows what waits for somebody to decide, and takes the decisions. Everything
     belongs to the caller's namespace. Observers and admins see every approval,
-    approvers those of whose approver sets they are in one. Every failed call
+    approvers those of whose approver sets they are in one, and those that were
+    delegated to them. For everybody else there is none: every method says
+    APPROVAL_NOT_FOUND, as of an id that nothing has. Every failed call
     carries `google.rpc.ErrorInfo` and `runwright.v1.AgentError` in its status
     details.
     """
@@ -8495,7 +8776,8 @@ class ApprovalServiceStub(betterproto2_grpclib.ServiceStub):
         is pending; APPROVER_NOT_ALLOWED for whoever may not decide now, by `rule`: not
         in the approver set, able to perform the call, or the one who started the run.
         Fails with APPROVAL_EDIT_INVALID for edited arguments that the call cannot be
-        made with.
+        made with, with APPROVAL_DELEGATE_NOT_ALLOWED for somebody it cannot be delegated
+        to.
         The approval is as it was then, and the attempt is audited.
         """
 
