@@ -1,14 +1,14 @@
 /** The part of a client that shows what waits for somebody to decide, and decides. */
 
 import { randomUUID } from "node:crypto";
-import type { MessageInitShape } from "@bufbuild/protobuf";
+import type { JsonObject, MessageInitShape } from "@bufbuild/protobuf";
 import { type Client as Stub, createClient } from "@connectrpc/connect";
 import { Caller, present } from "./caller.js";
 import type { CallOptions } from "./calls.js";
 import type { Connection } from "./connection.js";
 import { asRunwrightError } from "./diagnosis.js";
 import type { Approval, ApprovalState, ApprovalVerdict } from "./gen/runwright/v1/approval_pb.js";
-import { ApprovalService, type DecisionResult } from "./gen/runwright/v1/approval_service_pb.js";
+import { ApprovalService, type DecisionRequestSchema, type DecisionResult } from "./gen/runwright/v1/approval_service_pb.js";
 import { check } from "./options.js";
 import { Contact, sleep } from "./patience.js";
 import { away } from "./subscription.js";
@@ -39,6 +39,10 @@ export interface ApprovalDecision {
   readonly onBehalfOf?: string;
   /** Makes two requests the same one. Absent: a new id. */
   readonly requestId?: string;
+  /** Of APPROVE_WITH_EDITS: the arguments that the call is made with. */
+  readonly arguments?: JsonObject;
+  /** Of DELEGATE: who is to decide, one of `Approval.delegates`. */
+  readonly delegateTo?: string;
 }
 
 /** What {@link ApprovalCalls.decideApproval} gives. */
@@ -142,7 +146,12 @@ export abstract class ApprovalCalls extends Caller {
   }
 }
 
-/** The decision with an id of its request. */
-function named({ requestId = randomUUID(), ...rest }: ApprovalDecision): ApprovalDecision & { requestId: string } {
-  return { ...rest, requestId };
+/** The decision as it is sent, with an id of its request. */
+function named({
+  requestId = randomUUID(),
+  arguments: edited,
+  ...rest
+}: ApprovalDecision): MessageInitShape<typeof DecisionRequestSchema> {
+  const argumentsJson = edited && new TextEncoder().encode(JSON.stringify(edited));
+  return { ...rest, requestId, argumentsJson };
 }

@@ -24,7 +24,7 @@ export const OPTIONS = {
   getApproval: CALL,
   decideApproval: CALL,
   batchDecide: CALL,
-  approvalDecision: ["approvalId", "digest", "verdict", "message", "note", "onBehalfOf", "requestId"],
+  approvalDecision: ["approvalId", "digest", "verdict", "message", "note", "onBehalfOf", "requestId", "arguments", "delegateTo"],
   watchApprovals: ["after", "mine", "signal"],
   wait: ["timeoutMs", "signal"],
   list: [...CALL, "pageSize"],
