@@ -247,6 +247,32 @@ def test_an_edit_that_is_left_as_it_was_decides_nothing(program: Program, monkey
     assert "Nothing was edited" in err
 
 
+def test_a_delegation_names_who_is_to_decide_and_says_who_may_now(program: Program) -> None:
+    approvals = FakeApprovals()
+    with serving(approvals) as server:
+        code, out, _ = program("--server", server, "approvals", "delegate", ID, "dan", "--note", "on leave")
+
+    [request] = approvals.requests
+    assert (request.verdict, request.delegate_to) == (approval_pb2.APPROVAL_VERDICT_DELEGATE, "dan")
+    assert (request.note, request.digest) == ("on leave", DIGEST)
+    assert (code, out) == (0, f"{SHOWN}{ID} is delegated to dan; it waits for role approver\n")
+
+
+def test_who_delegated_to_whom_and_where_it_goes_next_is_shown(program: Program) -> None:
+    approvals = FakeApprovals()
+    approval = approvals.approval
+    approval.delegates.extend(["dan", "eve"])
+    delegation = approval.delegations.add(delegated_by="ann", delegated_to="dan", note="on leave", on_behalf_of="bo")
+    delegation.time.FromSeconds(1_700_000_100)
+    approval.escalates_at.FromSeconds(1_700_003_600)
+    with serving(approvals) as server:
+        _, out, _ = program("--server", server, "approvals", "show", ID)
+
+    assert "delegated  to dan by ann on behalf of bo, 2023-11-14 22:15:00Z: on leave\n" in out
+    assert "delegates  dan, eve\n" in out
+    assert "escalates  2023-11-14 23:13:20Z, to ann\n" in out
+
+
 def test_what_was_approved_instead_is_shown_beside_what_was_asked_for(program: Program) -> None:
     approvals = FakeApprovals()
     approvals.approval.decision.verdict = approval_pb2.APPROVAL_VERDICT_APPROVE_WITH_EDITS

@@ -23,6 +23,7 @@ from tests.transport.known import Metadata, add_key, authenticator, bearer
 from tests.transport.serving import CALL_SECONDS, Served
 
 APPROVE, DENY = approval_pb2.APPROVAL_VERDICT_APPROVE, approval_pb2.APPROVAL_VERDICT_DENY
+DELEGATE = approval_pb2.APPROVAL_VERDICT_DELEGATE
 ABORT, EDIT = approval_pb2.APPROVAL_VERDICT_ABORT_RUN, approval_pb2.APPROVAL_VERDICT_APPROVE_WITH_EDITS
 
 

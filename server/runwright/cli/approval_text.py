@@ -59,6 +59,14 @@ def _facts(approval: approval_pb2.Approval) -> Iterator[tuple[str, str]]:
         is_current = index == approval.current_set and approval.state == approval_pb2.APPROVAL_STATE_PENDING
         turn = " (their turn now)" if is_current else ""
         yield "approvers", f"{approvers(each)} until {names.clock(each.until)}{turn}"
+    for each in approval.delegations:
+        behalf = f" on behalf of {each.on_behalf_of}" if each.on_behalf_of else ""
+        said = f": {each.note}" if each.note else ""
+        yield "delegated", f"to {each.delegated_to} by {each.delegated_by}{behalf}, {names.clock(each.time)}{said}"
+    if approval.state == approval_pb2.APPROVAL_STATE_PENDING:
+        yield "delegates", ", ".join(approval.delegates)
+    if approval.HasField("escalates_at"):
+        yield "escalates", f"{names.clock(approval.escalates_at)}, to {approvers(approval.sets[-1])}"
     then = "the run ends" if approval.on_expiry == approval_pb2.APPROVAL_EXPIRY_ABORT_RUN else "the model is told"
     yield "expires", f"{names.clock(approval.expires_at)}; then {then}"
     if approval.four_eyes:
@@ -107,5 +115,10 @@ def approval_event(event: event_pb2.Event) -> str:
             return f"{event.approval_withdrawn.approval_id} withdrawn: there is nothing to decide any more"
         case "approval_superseded":
             return f"{event.approval_superseded.approval_id} counts no more: the policies ask for another one"
+        case "approval_delegated":
+            made = event.approval_delegated
+            said = f": {made.note}" if made.note else ""
+            behalf = f" on behalf of {made.on_behalf_of}" if made.on_behalf_of else ""
+            return f"{made.approval_id}: delegated to {made.delegated_to} by {made.delegated_by}{behalf}{said}"
         case _:
             return f"{event.approval_escalated.approval_id}: it is the turn of the next approvers"

@@ -16,7 +16,7 @@ from runwright import files
 from runwright._gen.runwright.v1 import approval_pb2
 from runwright._gen.runwright.v1 import approval_service_pb2 as pb
 from runwright.cli import edited_arguments, names, sanitize
-from runwright.cli.approval_text import approval_lines, ls_line
+from runwright.cli.approval_text import approval_lines, approvers, ls_line
 from runwright.cli.client import Client
 from runwright.cli.errors import Problem
 from runwright.cli.follow import delay
@@ -37,7 +37,7 @@ app = typer.Typer(
     name="approvals",
     no_args_is_help=True,
     rich_markup_mode=None,
-    help="Calls that wait for somebody to decide: ls, show, approve, edit, deny, respond, abort, watch.",
+    help="Calls that wait for somebody to decide: ls, show, approve, edit, deny, respond, delegate, abort, watch.",
 )
 
 ApprovalArgument = Annotated[str, typer.Argument(metavar="APPROVAL", help="Its id, such as first/a1.1.1.")]
@@ -257,6 +257,28 @@ def edit(
             return
 
 
+@app.command("delegate")
+def delegate(
+    context: typer.Context,
+    approval: ApprovalArgument,
+    to: Annotated[str, typer.Argument(metavar="WHO", help="The name of a principal that the package lists.")],
+    note: NoteOption = "",
+    on_behalf_of: BehalfOption = "",
+    digest: DigestOption = "",
+    output: FormatOption = Format.TEXT,
+) -> None:
+    """Has somebody else decide, until the turn of the present approvers is over.
+
+    You can still decide, and take it back so. No time of the approval changes.
+
+    \b
+    Example:
+      runwright approvals delegate first/a1.1.1 dan --note "on leave until Monday"
+    """
+    decision = pb.DecisionRequest(note=note, on_behalf_of=on_behalf_of, digest=digest, delegate_to=to)
+    _decide(context, approval, approval_pb2.APPROVAL_VERDICT_DELEGATE, decision, output)
+
+
 @app.command("watch")
 def watch(
     context: typer.Context,
@@ -319,6 +341,13 @@ def _decide(
     response = client.decide(decision)
     if output is Format.JSON:
         print_json(response)
+        return
+    if decision.delegate_to:
+        approvers_now = approvers(response.approval.sets[response.approval.current_set])
+        again = "" if response.decided else " since before"
+        print(
+            sanitize.line(f"{approval_id} is delegated to {decision.delegate_to}{again}; it waits for {approvers_now}")
+        )
         return
     made = response.approval.decision
     when = "" if response.decided else f", since {names.clock(made.time)}"
