@@ -116,9 +116,11 @@ def approval_event(event: event_pb2.Event) -> str:
         case "approval_superseded":
             return f"{event.approval_superseded.approval_id} counts no more: the policies ask for another one"
         case "approval_delegated":
-            made = event.approval_delegated
-            said = f": {made.note}" if made.note else ""
-            behalf = f" on behalf of {made.on_behalf_of}" if made.on_behalf_of else ""
-            return f"{made.approval_id}: delegated to {made.delegated_to} by {made.delegated_by}{behalf}{said}"
+            to = event.approval_delegated
+            said, behalf = (
+                f": {to.note}" if to.note else "",
+                f" on behalf of {to.on_behalf_of}" if to.on_behalf_of else "",
+            )
+            return f"{to.approval_id}: delegated to {to.delegated_to} by {to.delegated_by}{behalf}{said}"
         case _:
             return f"{event.approval_escalated.approval_id}: it is the turn of the next approvers"

@@ -343,11 +343,8 @@ def _decide(
         print_json(response)
         return
     if decision.delegate_to:
-        approvers_now = approvers(response.approval.sets[response.approval.current_set])
-        again = "" if response.decided else " since before"
-        print(
-            sanitize.line(f"{approval_id} is delegated to {decision.delegate_to}{again}; it waits for {approvers_now}")
-        )
+        now = approvers(response.approval.sets[response.approval.current_set])
+        print(sanitize.line(f"{approval_id} is delegated to {decision.delegate_to}; it waits for {now}"))
         return
     made = response.approval.decision
     when = "" if response.decided else f", since {names.clock(made.time)}"

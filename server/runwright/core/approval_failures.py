@@ -5,7 +5,7 @@ from __future__ import annotations
 from runwright.core.approval_delegation import MAX_DELEGATIONS, NotDelegated
 from runwright.core.approval_rows import ApprovalOutcome, RequestedApproval
 from runwright.core.approvals import ApprovalState, ApproverSet, NotAllowed
-from runwright.core.errors import AgentError, ErrorReason, Failure
+from runwright.core.errors import MEANINGS, AgentError, ErrorReason, Failure
 from runwright.core.ids import RunKey
 from runwright.core.units import Micros, time_text
 
@@ -98,5 +98,6 @@ def approver_not_allowed(
         remedy = (
             f"Nobody owns the name {asked.executor}, so everybody with role executor may serve it, admins too: say"
             " whose it is with `executor_owners`, or decide with a key that has role approver alone."
+            f" {MEANINGS[ErrorReason.APPROVER_NOT_ALLOWED].remedy}"
         )
     return AgentError(ErrorReason.APPROVER_NOT_ALLOWED, message, metadata=metadata, remedy=remedy)
