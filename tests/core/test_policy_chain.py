@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import pytest
-from runwright.core import policy_chain
 from runwright.core.package import RuntimePackage
 from runwright.core.policy import PolicyStage, Verdict
 from runwright.core.policy_chain import OperatorRules, Outcome, PolicyChain
@@ -45,8 +43,7 @@ def test_rules_that_are_reloaded_again_and_again_are_not_all_held() -> None:
     assert len(of._chains) <= 64
 
 
-def test_what_is_said_follows_the_outcomes_however_often_others_came_before(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(policy_chain, "_MAX_REMEMBERED", 2)
+def test_what_is_said_follows_the_outcomes_however_often_others_came_before() -> None:
     chain = PolicyChain(
         STAGE,
         (
@@ -61,13 +58,12 @@ def test_what_is_said_follows_the_outcomes_however_often_others_came_before(monk
         (HOLDS, HOLDS): ([Verdict.ALLOW, Verdict.DENY], [Verdict.INTERRUPT]),
         (NOT, FAILED): ([Verdict.DENY], [Verdict.DENY]),
     }
-    for digest in ("sha256:1", "sha256:2"):
+    for effect, digest in (("read", "sha256:1"), ("write", "sha256:2"), ("read", "sha256:3")):
         for outcomes, (enforced, shadow) in wanted.items():
-            found = chain.findings("read", digest, outcomes)
+            found = chain.findings(effect, digest, outcomes)
             assert [each.verdict for each in found.opinions] == enforced
             assert [each.verdict for each in found.shadow] == shadow
             assert found.subject_digest == digest
-            assert len(chain._said) <= 2
 
 
 def test_a_built_in_policy_is_heard_by_the_effect_of_the_call_at_hand() -> None:

@@ -27,9 +27,9 @@ from runwright.adapters.condition_worker import (
     can_load,
     compiled,
     evaluated_of_seen,
-    is_compiled,
     is_loaded,
     load,
+    not_compiled,
     seen_of,
 )
 from runwright.adapters.schema_process import Checked, CheckLimits, SchemaProcess, Verdict
@@ -231,7 +231,7 @@ class _CostOfAll(Struct, frozen=True):
 
     def to_compile(self) -> int:
         """About how many microseconds it takes to compile those that are not compiled yet."""
-        return _COMPILE_UNITS * sum([cost_of(each).tokens for each in self.conditions if not is_compiled(each)])
+        return _COMPILE_UNITS * sum([cost_of(each).tokens for each in not_compiled(self.conditions)])
 
 
 @lru_cache(maxsize=1024)

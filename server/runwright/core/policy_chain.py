@@ -40,7 +40,6 @@ class OperatorRules(Struct, frozen=True):
 
 
 NO_OPERATOR = OperatorRules()
-_MAX_REMEMBERED = 64
 _Opinions: TypeAlias = tuple[PolicyOpinion, ...]
 
 
@@ -125,18 +124,22 @@ class PolicyChain(Struct, frozen=True, dict=True):
         """What is said of a subject; `effect` is that of a call's tool, empty for a run."""
         if len(outcomes) != len(self.conditions):
             raise ValueError(f"{len(outcomes)} outcomes of {len(self.conditions)} conditions")
-        key = (effect, tuple(outcomes))
-        said = self._said.get(key)
-        if said is None:
+        if outcomes != self._no_outcomes:
             said = self._opinions(effect, outcomes)
-            if len(self._said) >= _MAX_REMEMBERED:
-                self._said.clear()
-            self._said[key] = said
+        elif effect in self._silent:
+            said = self._silent[effect]
+        else:
+            said = self._silent[effect] = self._opinions(effect, outcomes)
         return PolicyFindings(self.stage, subject_digest, self.operator.digest, *said, self.remotes)
 
     @cached_property
-    def _said(self) -> dict[tuple[str, tuple[Outcome, ...]], tuple[_Opinions, _Opinions]]:
-        """What is said for sure outcomes: mostly no rule holds, and its opinions are the same each time."""
+    def _no_outcomes(self) -> tuple[Outcome, ...]:
+        """Those of conditions of which none holds, as they mostly are."""
+        return (Outcome.DOES_NOT_HOLD,) * len(self.conditions)
+
+    @cached_property
+    def _silent(self) -> dict[str, tuple[_Opinions, _Opinions]]:
+        """What is said then, by the effect of the call's tool: there are only so many."""
         return {}
 
     def _opinions(self, effect: str, outcomes: Sequence[Outcome]) -> tuple[_Opinions, _Opinions]:
