@@ -18,7 +18,8 @@ from runwright.core.outcomes import RunStatus, StopReason, WaitKind
 from runwright.core.policy_chain import OperatorRules
 from runwright.core.policy_rules import PolicySpec
 from runwright.core.principal import Role
-from runwright.ports.tools import Place, PlaceRequest, ToolOutcome, ToolOutcomeKind
+from runwright.ports.tools import Granted, Place, PlaceRequest, PlaceWait, ToolOutcome, ToolOutcomeKind
+from runwright.testing import FunctionTools
 
 from tests import builders as b
 from tests.runtime.approving import (
@@ -29,6 +30,7 @@ from tests.runtime.approving import (
     HOST,
     ID,
     WRITES,
+    Sent,
     asking,
     decide,
     person,
@@ -326,6 +328,29 @@ async def test_no_place_is_asked_for_at_whoever_approved(bench: b.Bench) -> None
     await stood_still(runtime)
 
     assert set(Noted.asked) == {"bob"}
+
+
+async def test_no_place_is_waited_for_at_whoever_approved(bench: b.Bench) -> None:
+    class Waited(FunctionTools):
+        wanted: ClassVar[list[PlaceRequest]] = []
+
+        def wait_for_place(self, wanted: PlaceRequest, granted: Granted) -> PlaceWait:
+            self.wanted.append(wanted)
+            return super().wait_for_place(wanted, granted)
+
+    bench, sent = separated(bench), Sent()
+    bench.packages, bench.tools = (asking(),), Waited({"send": sent}, unreachable={"tools"})
+    runtime = bench.runtime()
+    await runtime.start_run(b.request())
+    await reached(runtime, EventKind.APPROVAL_REQUESTED)
+
+    await decide(runtime)
+    await eventually(lambda: bool(Waited.wanted))
+    bench.function_tools.reach("tools")
+    await stood_still(runtime)
+
+    assert {(wanted.first, wanted.not_by) for wanted in Waited.wanted} == {("", "bob")}
+    assert sent.calls == [{"to": "bob"}]
 
 
 async def test_a_restart_changes_no_deadline_and_no_question(bench: b.Bench) -> None:
