@@ -374,6 +374,21 @@ async def test_a_restart_changes_no_deadline_and_no_question(bench: b.Bench) -> 
     assert [kind.name for kind in await kinds(bench.journal)].count("APPROVAL_ESCALATED") == 1
 
 
+async def test_no_turn_comes_back_with_a_clock_that_is_set_back(bench: b.Bench) -> None:
+    runtime, sent = await waiting(separated(bench), asking(approval=HAND_OVER))
+    bench.manual_clock.advance(11 * MINUTE)
+    await quiet()
+    bench.manual_clock.advance(-5 * MINUTE)
+
+    not_any_more = await refused(runtime)
+    await decide(runtime, who=ANN)
+
+    assert (not_any_more.reason, not_any_more.metadata["rule"]) == (ErrorReason.APPROVER_NOT_ALLOWED, "approver_set")
+    assert "the turn of ann" in not_any_more.message
+    assert (await stood_still(runtime)).status is RunStatus.COMPLETED
+    assert sent.calls == [{"to": "bob"}]
+
+
 async def test_what_waits_for_somebody_has_no_driver(bench: b.Bench) -> None:
     runtime, sent = await waiting(separated(bench))
     await quiet()
