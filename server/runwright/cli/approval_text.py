@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from runwright._gen.runwright.v1 import approval_pb2, event_pb2
 from runwright.cli import names, sanitize
-from runwright.cli.outcome import shown
+from runwright.cli.escapes import escaped, escaped_block
 from runwright.wire.snapshots import inline_bytes
 
 _NOT_ENFORCED = "this server has no keys: everybody may decide, also whoever asks and whoever performs"
@@ -29,10 +29,20 @@ def ls_line(approval: approval_pb2.Approval) -> str:
 
 def approval_lines(approval: approval_pb2.Approval) -> list[str]:
     """Everything that a decision rests on, one fact a line; the arguments last, exactly as they would be sent."""
-    lines = [f"{name:<10} {sanitize.line(value, most=None)}" for name, value in _facts(approval) if value]
+    lines = _fact_lines(approval)
     if approval.HasField("arguments_content"):
         lines += ["arguments", _arguments(approval)]
     return lines
+
+
+def question_lines(approval: approval_pb2.Approval, now: float) -> list[str]:
+    """What somebody is asked about, without the arguments, with how long it can still be decided on."""
+    left = names.elapsed(max(0.0, names.seconds(approval.expires_at) - now))
+    return [*_fact_lines(approval), f"{'time left':<10} {left}"]
+
+
+def _fact_lines(approval: approval_pb2.Approval) -> list[str]:
+    return [f"{name:<10} {escaped(value)}" for name, value in _facts(approval) if value]
 
 
 def approvers(one: approval_pb2.ApproverSet) -> str:
@@ -82,7 +92,7 @@ def _arguments(approval: approval_pb2.Approval) -> str:
     if content.omitted:
         run, digest = approval.run_id, content.ref.digest
         return f"({content.ref.size} bytes, too many to show; in `runwright export {run}` as {digest})"
-    return shown(inline_bytes(content))
+    return "\n".join(escaped_block(inline_bytes(content).decode("utf-8", "replace")))
 
 
 def approval_event(event: event_pb2.Event) -> str:

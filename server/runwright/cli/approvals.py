@@ -6,7 +6,6 @@ import sys
 import time
 from collections.abc import Iterator
 from enum import StrEnum
-from hashlib import sha256
 from pathlib import Path
 from typing import Annotated
 
@@ -15,9 +14,10 @@ import typer
 from runwright import files
 from runwright._gen.runwright.v1 import approval_pb2
 from runwright._gen.runwright.v1 import approval_service_pb2 as pb
-from runwright.cli import names, sanitize
+from runwright.cli import sanitize
 from runwright.cli.approval_text import approval_lines, ls_line
 from runwright.cli.client import Client
+from runwright.cli.decisions import named, outcome_line
 from runwright.cli.errors import Problem
 from runwright.cli.follow import delay
 from runwright.cli.output import (
@@ -265,16 +265,11 @@ def _decide(
             print("\n".join(approval_lines(shown)))
     decision.approval_id = approval_id
     decision.verdict = approval_pb2.ApprovalVerdict.ValueType(verdict)
-    # Made of all the words: whoever is not answered sends the same again.
-    decision.request_id = f"cli-{sha256(decision.SerializeToString(deterministic=True)).hexdigest()[:32]}"
-    response = client.decide(decision)
+    response = client.decide(named(decision))
     if output is Format.JSON:
         print_json(response)
         return
-    made = response.approval.decision
-    when = "" if response.decided else f", since {names.clock(made.time)}"
-    word = names.approval_state(response.approval.state)
-    print(sanitize.line(f"{approval_id} is {word}, by {made.decided_by}{when}"))
+    print(outcome_line(response))
 
 
 def _read(tell: str) -> str:
