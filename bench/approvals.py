@@ -153,7 +153,8 @@ async def _ways(
 
 async def _way(executor: Executor, run_id: str, call: Unary, request: bytes) -> float:
     """Milliseconds until the executor has the call of the run. Returns when the answer is there, too."""
-    arrived = executor.arrived[run_id] = asyncio.get_running_loop().create_future()
+    arrived: asyncio.Future[float] = asyncio.get_running_loop().create_future()
+    executor.arrived[run_id] = arrived
     began = time.perf_counter()
     answered = asyncio.ensure_future(call(request))
     at = await arrived
