@@ -9,7 +9,7 @@ from runwright.core.approvals import ApprovalSeparation
 from runwright.core.errors import AgentError, ErrorReason
 from runwright.core.ids import Namespace
 from runwright.core.package import RuntimePackage
-from runwright.core.policy import PolicyStage, Verdict
+from runwright.core.policy import Verdict
 from runwright.core.policy_chain import OperatorRules
 from runwright.core.policy_rules import PolicyMode
 from runwright.ports.approvers import Approvers
@@ -19,7 +19,7 @@ def approvals_of(package: RuntimePackage, operator: OperatorRules) -> Iterable[s
     """The approvals that rules may ask for, by name; an empty one is the built-in one."""
     policies = (*package.effective_policies, *operator.policies)
     rules = (rule for policy in policies if policy.mode is PolicyMode.ENFORCE for rule in policy.rules)
-    asked = [rule.approval or "" for rule in rules if (rule.verdict, rule.at) == (Verdict.ASK, PolicyStage.PRE_TOOL)]
+    asked = [rule.approval or "" for rule in rules if rule.verdict is Verdict.ASK]
     return dict.fromkeys(asked)
 
 
