@@ -37,7 +37,7 @@ app = typer.Typer(
     name="approvals",
     no_args_is_help=True,
     rich_markup_mode=None,
-    help="Calls that wait for somebody to decide: ls, show, approve, deny, respond, abort, watch.",
+    help="What waits for somebody to decide: ls, show, approve, deny, respond, abort, watch.",
 )
 
 ApprovalArgument = Annotated[str, typer.Argument(metavar="APPROVAL", help="Its id, such as first/a1.1.1.")]
@@ -136,7 +136,7 @@ def approve(
     digest: DigestOption = "",
     output: FormatOption = Format.TEXT,
 ) -> None:
-    """Has the call made, with exactly the arguments that are shown.
+    """Has what is shown done: the call made, the run started, or its answer published.
 
     It shows what it approves first. Only one decision is taken; it is on record with
     who made it. The same words once more change nothing. It takes the role approver.
@@ -160,6 +160,8 @@ def deny(
     output: FormatOption = Format.TEXT,
 ) -> None:
     """Has the call not made; the model is told so, and the run goes on.
+
+    A run whose start or answer is denied fails.
 
     \b
     Example:
@@ -198,7 +200,7 @@ def abort(
     digest: DigestOption = "",
     output: FormatOption = Format.TEXT,
 ) -> None:
-    """Has the call not made, and ends the run as failed.
+    """Has nothing of it done, and ends the run as failed.
 
     \b
     Example:

@@ -73,6 +73,19 @@ class PolicyChain(Struct, frozen=True, dict=True):
         return any(policy.is_heard_at(self.stage) for policy in (*self.package, *self.operator.policies))
 
     @cached_property
+    def may_hold(self) -> bool:
+        """True when somebody may be asked at the stage: a person by a rule, or a remote policy, which may want one."""
+        asking = (policy for policy in (*self.package, *self.operator.policies) if policy.mode is PolicyMode.ENFORCE)
+        return any(
+            policy.is_heard_at(self.stage)
+            and (
+                policy.remote is not None
+                or any(rule.verdict is Verdict.ASK for rule in policy.heard.get(self.stage, ()))
+            )
+            for policy in asking
+        )
+
+    @cached_property
     def needs_findings(self) -> bool:
         """True when more is heard than the package's built-in policies, which decide alone.
 

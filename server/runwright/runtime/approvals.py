@@ -8,7 +8,12 @@ from msgspec import DecodeError
 
 from runwright.core import inputs as i
 from runwright.core.approval_failures import already_closed, approver_not_allowed, digest_mismatch, no_approval
-from runwright.core.approval_requests import ApprovalName, DecisionRequest, StandingApproval
+from runwright.core.approval_requests import (
+    ApprovalName,
+    DecisionRequest,
+    StandingApproval,
+    require_allowed_verdict,
+)
 from runwright.core.approval_rows import (
     BY_ID,
     OUTCOME,
@@ -83,6 +88,7 @@ class Approvals:
             before = await self._required(who.namespace, request.approval_id)
             if before.outcome is not None:
                 return _repeated(who, request, before.asked, before.outcome)
+            require_allowed_verdict(before.asked, request.verdict)
             decider, now = self._decider(who, before.asked), self._ports.clock.now()
             if _refusal(decider, request, before.asked, now) is not None:
                 await self._require_allowed(who, request, before.asked)
@@ -123,7 +129,8 @@ class Approvals:
             raise refusal
 
     def _decider(self, who: Principal, asked: RequestedApproval) -> Decider:
-        may_perform = self._ports.approvers.may_perform(who, asked.executor)
+        # What is done as a whole nobody performs but the server.
+        may_perform = bool(asked.executor) and self._ports.approvers.may_perform(who, asked.executor)
         return Decider(who.name, roles_of(who), may_perform, self._ports.approvers.separation)
 
     def may_decide(self, who: Principal, asked: RequestedApproval) -> bool:

@@ -13,10 +13,13 @@ from runwright.core.policy import PolicyStage
 from runwright.core.policy_chain import OperatorRules
 from runwright.ports.approvers import Approvers
 
+_ASKED_AT = (PolicyStage.RUN_START, PolicyStage.PRE_TOOL, PolicyStage.OUTPUT)
+
 
 def approvals_of(package: RuntimePackage, operator: OperatorRules) -> Iterable[str]:
     """The approvals that rules may ask for, by name; an empty one is the built-in one."""
-    return package.chain(PolicyStage.PRE_TOOL, operator).approvals
+    asked = [name for stage in _ASKED_AT for name in package.chain(stage, operator).approvals]
+    return dict.fromkeys(asked)
 
 
 def require_approvers(

@@ -9,6 +9,7 @@ from runwright.core.approval_rows import ApprovalOutcome
 from runwright.core.approvals import ApprovalState, ApprovalVerdict, ApproverSet
 from runwright.core.errors import invalid_request
 from runwright.core.ids import check_caller_id
+from runwright.core.run_approvals import allowed_verdicts
 from runwright.wire.values import micros, put_ref, put_timestamp
 
 _VERDICTS = {verdict.value: verdict for verdict in ApprovalVerdict}
@@ -71,6 +72,9 @@ def put_approval(message: approval_pb2.Approval, standing: StandingApproval) -> 
     put_timestamp(message.expires_at, asked.expires_at)
     message.on_expiry = approval_pb2.ApprovalExpiry.ValueType(asked.on_expiry.value)
     message.four_eyes = asked.four_eyes
+    message.allowed_verdicts.extend(
+        [approval_pb2.ApprovalVerdict.ValueType(verdict.value) for verdict in allowed_verdicts(asked.kind)]
+    )
     message.separation = approval_pb2.ApprovalSeparation.ValueType(standing.separation.value)
     if standing.outcome is not None:
         put_timestamp(message.closed_at, standing.outcome.at)

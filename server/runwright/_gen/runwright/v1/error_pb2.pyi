@@ -227,11 +227,15 @@ class _ErrorReasonEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_ErrorReaso
     run). Metadata: approval_id, rule.
     """
     ERROR_REASON_APPROVAL_ABORTED: _ErrorReason.ValueType  # 126
-    """Somebody who was asked to approve a call ended the run. Metadata: approval_id,
+    """Somebody who was asked for an approval ended the run. Metadata: approval_id,
     decided_by.
     """
     ERROR_REASON_APPROVER_MISSING: _ErrorReason.ValueType  # 127
     """The package asks for an approval that nobody can give. Metadata: approval."""
+    ERROR_REASON_APPROVAL_DENIED: _ErrorReason.ValueType  # 145
+    """Somebody who was asked to approve the start of a run, or its answer, denied it.
+    Metadata: approval_id, decided_by.
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why something failed. The name without its prefix is also the `reason` of
@@ -439,11 +443,15 @@ never), `executor` (they may perform the call), `four_eyes` (they started the
 run). Metadata: approval_id, rule.
 """
 ERROR_REASON_APPROVAL_ABORTED: ErrorReason.ValueType  # 126
-"""Somebody who was asked to approve a call ended the run. Metadata: approval_id,
+"""Somebody who was asked for an approval ended the run. Metadata: approval_id,
 decided_by.
 """
 ERROR_REASON_APPROVER_MISSING: ErrorReason.ValueType  # 127
 """The package asks for an approval that nobody can give. Metadata: approval."""
+ERROR_REASON_APPROVAL_DENIED: ErrorReason.ValueType  # 145
+"""Somebody who was asked to approve the start of a run, or its answer, denied it.
+Metadata: approval_id, decided_by.
+"""
 
 class _AgentErrorKind:
     ValueType = typing.NewType("ValueType", builtins.int)
