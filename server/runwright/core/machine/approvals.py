@@ -21,7 +21,7 @@ from runwright.core.approvals import (
 )
 from runwright.core.errors import ErrorReason
 from runwright.core.ids import EffectId
-from runwright.core.machine import calls
+from runwright.core.machine import calls, grants
 from runwright.core.machine.step import Step
 from runwright.core.outcomes import CallPhase, RunPhase
 from runwright.core.policy import PolicyOpinion
@@ -56,6 +56,7 @@ def request(step: Step, call: CallState, opinion: PolicyOpinion) -> None:
             expires_at=spec.expires_at(step.at),
             on_expiry=spec.expiry,
             four_eyes=spec.four_eyes,
+            grants=grants.offered(step.package, asked.name, tool, step.state.session_id),
         )
     )
 
@@ -108,6 +109,8 @@ def decided(step: Step, input_: i.ApprovalDecisionRequested) -> bool:
     starter, four_eyes = step.state.principal, approval.four_eyes
     if why_not_allowed(input_.decider, approval.approvers, starter, four_eyes=four_eyes) is not None:
         return False
+    if input_.grant is not None and grants.why_not(step, call, approval, input_.grant) is not None:
+        return False
     step.add(
         r.ApprovalDecided(
             at=step.at,
@@ -124,8 +127,11 @@ def decided(step: Step, input_: i.ApprovalDecisionRequested) -> bool:
             request_id=input_.request_id,
             request_digest=input_.request_digest,
             separation=input_.decider.separation,
+            grant_id=grants.grant_id(step.state, input_.approval_id) if input_.grant else "",
         )
     )
+    if input_.grant is not None:
+        grants.issue(step, call, approval, input_.grant, input_.decider.name)
     return _follows(step, call, approval, input_)
 
 
@@ -176,6 +182,9 @@ def supersede_unless(step: Step, call: CallState, name: str, arguments_digest: s
     if approval is None or call.attempt or approval.phase is not ApprovalPhase.APPROVED:
         return
     if approval.covers(name, arguments_digest):
+        return
+    if approval.grant_id:
+        grants.supersede(step, call, approval.grant_id)
         return
     superseded = r.ApprovalSuperseded(
         at=step.at,

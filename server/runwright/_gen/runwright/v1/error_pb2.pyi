@@ -232,6 +232,18 @@ class _ErrorReasonEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_ErrorReaso
     """
     ERROR_REASON_APPROVER_MISSING: _ErrorReason.ValueType  # 127
     """The package asks for an approval that nobody can give. Metadata: approval."""
+    ERROR_REASON_GRANT_NOT_OFFERED: _ErrorReason.ValueType  # 135
+    """The grant is not among those that are offered, by `rule`: `scope`, `session`
+    (the run has none), `matcher`, `grantable` (the tool is not), `uses`,
+    `valid_for`, `tainted`, `room` (so many answer there already). Metadata:
+    approval_id, rule.
+    """
+    ERROR_REASON_GRANT_NOT_FOUND: _ErrorReason.ValueType  # 136
+    """No grant of that id is to be seen with this credential. Metadata: grant_id."""
+    ERROR_REASON_GRANT_NOT_YOURS: _ErrorReason.ValueType  # 137
+    """Whoever wants to take a grant back has not issued it, and is no admin.
+    Metadata: grant_id, issuer.
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why something failed. The name without its prefix is also the `reason` of
@@ -444,6 +456,18 @@ decided_by.
 """
 ERROR_REASON_APPROVER_MISSING: ErrorReason.ValueType  # 127
 """The package asks for an approval that nobody can give. Metadata: approval."""
+ERROR_REASON_GRANT_NOT_OFFERED: ErrorReason.ValueType  # 135
+"""The grant is not among those that are offered, by `rule`: `scope`, `session`
+(the run has none), `matcher`, `grantable` (the tool is not), `uses`,
+`valid_for`, `tainted`, `room` (so many answer there already). Metadata:
+approval_id, rule.
+"""
+ERROR_REASON_GRANT_NOT_FOUND: ErrorReason.ValueType  # 136
+"""No grant of that id is to be seen with this credential. Metadata: grant_id."""
+ERROR_REASON_GRANT_NOT_YOURS: ErrorReason.ValueType  # 137
+"""Whoever wants to take a grant back has not issued it, and is no admin.
+Metadata: grant_id, issuer.
+"""
 
 class _AgentErrorKind:
     ValueType = typing.NewType("ValueType", builtins.int)
