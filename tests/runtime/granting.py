@@ -98,4 +98,3 @@ async def asks_again(bench: b.Bench, runtime: AgentRuntime, run_id: str = "run-1
 def grants_of(runtime: AgentRuntime) -> Grants:
     """The grants of a runtime, as its service has them."""
     return Grants(runtime.ports, runtime.approvals)
-

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from runwright._gen.runwright.v1 import approval_pb2, event_pb2
 from runwright.cli import names, sanitize
+from runwright.cli.grant_text import offer_words
 from runwright.cli.outcome import shown
 from runwright.wire.snapshots import inline_bytes
 
@@ -63,6 +64,8 @@ def _facts(approval: approval_pb2.Approval) -> Iterator[tuple[str, str]]:
         yield "four eyes", f"not {approval.started_by}, who started the run"
     if approval.separation == approval_pb2.APPROVAL_SEPARATION_NOT_ENFORCED:
         yield "separation", f"NOT ENFORCED: {_NOT_ENFORCED}"
+    if approval.HasField("grants"):
+        yield "grants", offer_words(approval.grants)
     if approval.HasField("decision"):
         made = approval.decision
         behalf = f" on behalf of {made.on_behalf_of}" if made.on_behalf_of else ""
@@ -72,6 +75,7 @@ def _facts(approval: approval_pb2.Approval) -> Iterator[tuple[str, str]]:
         )
         yield "  message", made.message
         yield "  note", made.note
+        yield "  grant", made.grant_id
     elif approval.HasField("closed_at"):
         yield "closed", names.clock(approval.closed_at)
     yield "digest", approval.digest
