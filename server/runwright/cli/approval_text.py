@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from runwright._gen.runwright.v1 import approval_pb2, event_pb2
 from runwright.cli import names, sanitize
 from runwright.cli.escapes import escaped, escaped_block
+from runwright.cli.grant_text import offer_words
 from runwright.wire.snapshots import inline_bytes
 
 # What is to be approved, where it is no call, and what is looked at.
@@ -83,6 +84,8 @@ def _facts(approval: approval_pb2.Approval) -> Iterator[tuple[str, str]]:
         yield "four eyes", f"not {approval.started_by}, who started the run"
     if approval.separation == approval_pb2.APPROVAL_SEPARATION_NOT_ENFORCED:
         yield "separation", f"NOT ENFORCED: {_NOT_ENFORCED}"
+    if approval.HasField("grants"):
+        yield "grants", offer_words(approval.grants)
     if approval.HasField("decision"):
         made = approval.decision
         behalf = f" on behalf of {made.on_behalf_of}" if made.on_behalf_of else ""
@@ -92,6 +95,7 @@ def _facts(approval: approval_pb2.Approval) -> Iterator[tuple[str, str]]:
         )
         yield "  message", made.message
         yield "  note", made.note
+        yield "  grant", made.grant_id
     elif approval.HasField("closed_at"):
         yield "closed", names.clock(approval.closed_at)
     yield "digest", approval.digest

@@ -20,6 +20,15 @@ from runwright.cli.client import Client
 from runwright.cli.decisions import named, outcome_line
 from runwright.cli.errors import Problem
 from runwright.cli.follow import delay
+from runwright.cli.grant_options import (
+    GrantAnyOption,
+    GrantForOption,
+    GrantOption,
+    GrantOptions,
+    GrantTaintedOption,
+    GrantUsesOption,
+    GrantWhereOption,
+)
 from runwright.cli.output import (
     Format,
     FormatOption,
@@ -128,24 +137,36 @@ def show(context: typer.Context, approval: ApprovalArgument, output: RunFormatOp
 
 
 @app.command("approve")
-def approve(
+def approve(  # noqa: PLR0913, PLR0917 - one parameter for each option
     context: typer.Context,
     approval: ApprovalArgument,
     note: NoteOption = "",
     on_behalf_of: BehalfOption = "",
     digest: DigestOption = "",
+    grant: GrantOption = None,
+    grant_where: GrantWhereOption = "",
+    grant_any: GrantAnyOption = False,
+    grant_uses: GrantUsesOption = 0,
+    grant_for: GrantForOption = "",
+    grant_tainted: GrantTaintedOption = False,
     output: FormatOption = Format.TEXT,
 ) -> None:
     """Has what is shown done: the call made, the run started, or its answer published.
 
     It shows what it approves first. Only one decision is taken; it is on record with
     who made it. The same words once more change nothing. It takes the role approver.
+    With --grant such calls need nobody from now on, within what the package offers.
 
     \b
     Example:
       runwright approvals approve first/a1.1.1 --note "ticket 7"
+      runwright approvals approve first/a1.1.1 --grant run --grant-uses 5
     """
+    options = GrantOptions(grant, grant_where, grant_any, grant_uses, grant_for, grant_tainted)
+    options.check()
     decision = pb.DecisionRequest(note=note, on_behalf_of=on_behalf_of, digest=digest)
+    if grant is not None:
+        decision.grant.CopyFrom(options.request(Client.of(context).approval(approval).approval.grants))
     _decide(context, approval, approval_pb2.APPROVAL_VERDICT_APPROVE, decision, output)
 
 

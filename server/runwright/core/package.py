@@ -119,6 +119,8 @@ class ToolSpec(_Frozen):
     reconcile_for: Annotated[
         str, Field(pattern=SPAN_PATTERN, exclude_if=lambda value: value == DEFAULT_RECONCILE_FOR)
     ] = DEFAULT_RECONCILE_FOR
+    # False: no grant answers for just any call of it.
+    grantable: Annotated[bool, Field(strict=True, exclude_if=lambda value: value)] = True
     # In place of `parameters`: the schema is kept beside the package, among its `sidecars`.
     schema_digest: Annotated[
         str | None, Field(pattern=SCHEMA_DIGEST_PATTERN, exclude_if=lambda value: value is None)
