@@ -30,6 +30,11 @@ const packageForm = `{
    "four_eyes": {
     "default": false
    },
+   "grants": {
+    "default": null,
+    "part": "GrantsSpec",
+    "younger": true
+   },
    "on_expiry": {
     "default": "deny"
    },
@@ -91,6 +96,21 @@ const packageForm = `{
    },
    "then": {
     "default": "deny"
+   }
+  },
+  "GrantsSpec": {
+   "matchers": {
+    "default": [
+     "exact_arguments"
+    ]
+   },
+   "max_time": {},
+   "max_uses": {
+    "whole": true
+   },
+   "scopes": {},
+   "tainted": {
+    "default": false
    }
   },
   "PolicyRule": {
@@ -225,6 +245,10 @@ const packageForm = `{
    },
    "effect": {},
    "executor": {},
+   "grantable": {
+    "default": true,
+    "younger": true
+   },
    "idempotent": {
     "default_is": {
      "equals": "read",

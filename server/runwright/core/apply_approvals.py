@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from runwright.core import apply_run_approvals as of_run
 from runwright.core import records as r
 from runwright.core.approval_failures import approval_aborted, approval_expired
 from runwright.core.approvals import (
@@ -16,6 +17,7 @@ from runwright.core.approvals import (
     approval_effect_id,
 )
 from runwright.core.call_changes import call_of, require, with_call
+from runwright.core.delegated_approval import after_delegation
 from runwright.core.ids import EffectId
 from runwright.core.outcomes import StopReason
 from runwright.core.policy import PolicyStage
@@ -24,6 +26,8 @@ from runwright.core.transitions import IllegalTransition
 
 
 def _approval_requested(state: RunState, record: r.ApprovalRequested) -> RunState:
+    if record.call_id is None:
+        return of_run.requested(state, record)
     before, _ = call_of(state, record, record.call_id)
     asked = before.approval
     require(asked is not None and asked.phase is ApprovalPhase.ASKED, record, state)
@@ -45,6 +49,8 @@ def _approval_requested(state: RunState, record: r.ApprovalRequested) -> RunStat
 
 
 def _approval_decided(state: RunState, record: r.ApprovalDecided) -> RunState:
+    if record.call_id is None:
+        return of_run.decided(state, record)
     before, approval = _pending(state, record, record.call_id)
     if record.verdict is ApprovalVerdict.ABORT_RUN:
         failure = approval_aborted(state.key, record.approval_id, record.decided_by, record.note)
@@ -66,6 +72,8 @@ def _approval_decided(state: RunState, record: r.ApprovalDecided) -> RunState:
 
 
 def _approval_expired(state: RunState, record: r.ApprovalExpired) -> RunState:
+    if record.call_id is None:
+        return of_run.expired(state, record)
     before, _ = _pending(state, record, record.call_id)
     after = _without_approval(state, before)
     if record.on_expiry is not ApprovalExpiry.ABORT_RUN:
@@ -75,10 +83,14 @@ def _approval_expired(state: RunState, record: r.ApprovalExpired) -> RunState:
 
 
 def _approval_withdrawn(state: RunState, record: r.ApprovalWithdrawn) -> RunState:
+    if record.call_id is None:
+        return of_run.withdrawn(state, record)
     return _without_approval(state, _pending(state, record, record.call_id)[0])
 
 
 def _approval_superseded(state: RunState, record: r.ApprovalSuperseded) -> RunState:
+    if record.call_id is None:
+        return of_run.superseded(state, record)
     before, _ = call_of(state, record, record.call_id)
     approval = before.approval
     fits = approval is not None and approval.phase is ApprovalPhase.APPROVED and not before.attempt
@@ -88,18 +100,19 @@ def _approval_superseded(state: RunState, record: r.ApprovalSuperseded) -> RunSt
 
 
 def _approval_escalated(state: RunState, record: r.ApprovalEscalated) -> RunState:
+    if record.call_id is None:
+        return of_run.escalated(state, record)
     before, approval = _pending(state, record, record.call_id)
     require(approval.current_set < record.current_set < len(approval.sets), record, state)
     return with_call(state, before.__replace__(approval=approval.__replace__(current_set=record.current_set)))
 
 
 def _approval_delegated(state: RunState, record: r.ApprovalDelegated) -> RunState:
+    if record.call_id is None:
+        return of_run.delegated(state, record)
     before, approval = _pending(state, record, record.call_id)
-    fits = record.number == approval.delegations + 1 and record.current_set == approval.current_set
-    # It gives nobody more time, whatever it says.
-    require(fits and record.approvers.until == approval.approvers.until, record, state)
-    sets = [record.approvers if index == record.current_set else each for index, each in enumerate(approval.sets)]
-    delegated = approval.__replace__(sets=tuple(sets), delegations=record.number, delegated_set=record.current_set)
+    delegated = after_delegation(approval, record)
+    require(delegated is not None, record, state)
     return with_call(state, before.__replace__(approval=delegated))
 
 

@@ -24,6 +24,7 @@ from runwright.core.approvals import (
     current_set,
 )
 from runwright.core.content import ContentRef
+from runwright.core.grants import GrantOffer
 from runwright.core.ids import EffectId, RunKey
 from runwright.core.side_rows import DeleteEntry, PutEntry, SideRow
 from runwright.core.state import RunState
@@ -43,7 +44,7 @@ class RequestedApproval(Struct, frozen=True):
     session_id: str
     started_by: str
     package_fingerprint: str
-    effect_id: EffectId
+    effect_id: EffectId  # empty where the run as a whole is to be approved
     kind: ApprovalKind
     tool: str
     executor: str
@@ -65,6 +66,7 @@ class RequestedApproval(Struct, frozen=True):
     four_eyes: bool
     delegates: tuple[str, ...] = ()
     escalates_at: Micros | None = None
+    grants: GrantOffer | None = None
 
     @property
     def id(self) -> str:
@@ -96,6 +98,7 @@ class ApprovalOutcome(Struct, frozen=True):
     separation: ApprovalSeparation = ApprovalSeparation.ENFORCED
     edited_arguments: ContentRef | None = None  # of APPROVE_WITH_EDITS
     edited_digest: str = ""
+    grant_id: str = ""
 
 
 _ENCODER = Encoder()
@@ -141,7 +144,7 @@ def rows_of_request(state: RunState, record: r.ApprovalRequested) -> Sequence[Si
         session_id=state.session_id,
         started_by=state.principal,
         package_fingerprint=state.package_fingerprint,
-        effect_id=record.call_id,
+        effect_id=record.call_id or EffectId(""),
         kind=record.kind,
         tool=record.tool,
         executor=record.executor,
@@ -163,6 +166,7 @@ def rows_of_request(state: RunState, record: r.ApprovalRequested) -> Sequence[Si
         four_eyes=record.four_eyes,
         delegates=record.delegates,
         escalates_at=record.escalates_at,
+        grants=record.grants,
     )
     value = _ENCODER.encode(row)
     # Twice, so that a page of the list is one question.
@@ -185,6 +189,7 @@ def rows_of_decision(state: RunState, record: r.ApprovalDecided) -> Sequence[Sid
         separation=record.separation,
         edited_arguments=record.edited_arguments,
         edited_digest=record.edited_digest,
+        grant_id=record.grant_id,
     )
     return _closed(state.key, record.approval_id, record.requested_at, outcome)
 

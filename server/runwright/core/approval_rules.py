@@ -9,6 +9,7 @@ from typing import Annotated, Literal, TypeAlias
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from runwright.core.approvals import ApprovalExpiry, ApproverSet
+from runwright.core.grant_rules import GrantsSpec
 from runwright.core.principal import Role
 from runwright.core.units import Micros
 
@@ -106,6 +107,8 @@ class ApprovalSpec(_Frozen):
     # Left out of the canonical form where they say nothing: older fingerprints stand.
     delegates: Annotated[_Names, Field(exclude_if=lambda value: not value)] = ()
     escalate: Annotated[EscalationSpec | None, Field(exclude_if=lambda value: value is None)] = None
+    # None: nobody can give any. Left out of the canonical form then.
+    grants: Annotated[GrantsSpec | None, Field(exclude_if=lambda value: value is None)] = None
 
     @field_validator("expires")
     @classmethod

@@ -16,6 +16,7 @@ from runwright.core.approvals import ApprovalVerdict, Decider
 from runwright.core.content import Content, ContentRef
 from runwright.core.context import Context
 from runwright.core.errors import ErrorReason, Failure
+from runwright.core.grants import GrantRequest
 from runwright.core.ids import EffectId
 from runwright.core.outcomes import ExecutorIdentity, FinishReason, ReconcileAnswer, Resolution
 from runwright.core.policy import PolicyFindings, PolicyStage
@@ -287,15 +288,16 @@ class ResultEvaluated(Struct, frozen=True, kw_only=True):
 
 
 class ApprovalDecisionRequested(Struct, frozen=True, kw_only=True):
-    """Somebody decides on a pending approval of a call. `digest` is that of what they have looked at.
+    """Somebody decides on a pending approval, of a call or, without one, of the run as a whole.
 
-    `response` is there for RESPOND, `edited` for APPROVE_WITH_EDITS: arguments that the tool's schema accepts;
-    `delegate` for DELEGATE. `availability` and `policies` are what was found when the call was about to go on,
-    as for a call that has waited for its executor.
+    `digest` is that of what they have looked at. `response` is there for RESPOND, `grant` for an APPROVE that is to
+    give one, `edited` for APPROVE_WITH_EDITS: arguments that the tool's schema accepts, `delegate` for DELEGATE.
+    `availability` and `policies` are what was found when the call, or the run, was about to go on, as for a call that
+    has waited for its executor.
     """
 
     at: Micros
-    call_id: EffectId
+    call_id: EffectId | None
     approval_id: str
     digest: str
     verdict: ApprovalVerdict
@@ -308,6 +310,7 @@ class ApprovalDecisionRequested(Struct, frozen=True, kw_only=True):
     response: ContentRef | None = None
     edited: ContentRef | None = None
     delegate: Delegate | None = None
+    grant: GrantRequest | None = None
     availability: Availability = Availability.BUSY
     policies: tuple[PolicyFindings, ...] = ()
     contents: tuple[Content, ...] = ()
@@ -317,7 +320,7 @@ class ApprovalDue(Struct, frozen=True, kw_only=True):
     """The turn of an approver set, or the whole time of an approval, is over."""
 
     at: Micros
-    call_id: EffectId
+    call_id: EffectId | None
     approval_id: str
     contents: tuple[Content, ...] = ()
 

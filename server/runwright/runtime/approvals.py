@@ -16,7 +16,12 @@ from runwright.core.approval_failures import (
     no_approval,
     not_delegated,
 )
-from runwright.core.approval_requests import ApprovalName, DecisionRequest, StandingApproval
+from runwright.core.approval_requests import (
+    ApprovalName,
+    DecisionRequest,
+    StandingApproval,
+    require_allowed_verdict,
+)
 from runwright.core.approval_rows import (
     BY_ID,
     OUTCOME,
@@ -32,7 +37,9 @@ from runwright.core.errors import AgentError, ErrorReason
 from runwright.core.ids import Namespace, RunId, RunKey
 from runwright.core.principal import Principal, Role
 from runwright.core.records import ApprovalDecided, ApprovalDelegated
+from runwright.core.units import Micros
 from runwright.runtime.approval_edits import ApprovalEdits
+from runwright.runtime.grant_offers import require_offered
 from runwright.runtime.ports import Ports
 from runwright.runtime.runs.supervisor import Supervisor
 
@@ -87,7 +94,7 @@ class Approvals:
 
         Raises INVALID_REQUEST, APPROVAL_NOT_FOUND, APPROVAL_ALREADY_DECIDED, APPROVAL_EXPIRED, APPROVAL_WITHDRAWN,
         APPROVAL_DIGEST_MISMATCH, APPROVER_NOT_ALLOWED, APPROVAL_EDIT_INVALID, APPROVAL_DELEGATE_NOT_ALLOWED,
-        REQUEST_ID_CONFLICT, RUN_HELD, DRAINING and the journal's.
+        GRANT_NOT_OFFERED, REQUEST_ID_CONFLICT, RUN_HELD, DRAINING and the journal's.
         """
         is_first = await self._decided(who, request, request.check())
         return await self.get(who, request.approval_id), is_first
@@ -100,12 +107,15 @@ class Approvals:
                 return False
             if before.outcome is not None:
                 return _repeated(who, request, before.asked, before.outcome)
+            require_allowed_verdict(before.asked, request.verdict)
             decider, now = self._decider(who, before.asked), self._ports.clock.now()
-            delegate = self._delegate(who.namespace, before.asked, request)
-            edited: Content | None = None
+            delegate, edited = self._delegate(who.namespace, before.asked, request), None
+            if self._refusal(who, request, before, now) is not None:
+                await self._require_allowed(who, request, before)
             if now < before.asked.expires_at:
-                self._require_allowed(who, request, before, delegate)
                 edited = await self._edits.checked(who.namespace, before.asked, request)
+                if request.grant is not None:
+                    await require_offered(self._ports, who.namespace, before.asked, request.grant)
             response = Content.text(request.message) if request.verdict is ApprovalVerdict.RESPOND else None
             requested = i.ApprovalDecisionRequested(
                 at=now,
@@ -122,6 +132,7 @@ class Approvals:
                 response=response.ref if response else None,
                 edited=edited.ref if edited else None,
                 delegate=delegate,
+                grant=request.grant,
                 contents=tuple(content for content in (response, edited) if content),
             )
             records, _ = await self._supervisor.submit(RunKey(who.namespace, name.run_id), requested)
@@ -131,34 +142,46 @@ class Approvals:
         last = await self.get(who, request.approval_id)
         if last.outcome is not None:
             return _repeated(who, request, last.asked, last.outcome)
+        await self._require_allowed(who, request, last)
         raise already_closed(last.asked, ApprovalOutcome(ApprovalState.WITHDRAWN, self._ports.clock.now()))
 
+    async def _require_allowed(self, who: Principal, request: DecisionRequest, standing: StandingApproval) -> None:
+        """Raises APPROVAL_DIGEST_MISMATCH, APPROVER_NOT_ALLOWED, APPROVAL_DELEGATE_NOT_ALLOWED, by the run's time.
+
+        The clock may have been set back. The time on record never is, and nobody's turn comes back.
+        """
+        found = await self._supervisor.state(RunKey(who.namespace, RunId(standing.asked.run_id)))
+        now = max(self._ports.clock.now(), found[0].updated_at if found else 0)
+        if (refusal := self._refusal(who, request, standing, now)) is not None:
+            raise refusal
+
+    def _refusal(
+        self, who: Principal, request: DecisionRequest, standing: StandingApproval, now: Micros
+    ) -> AgentError | None:
+        """Why somebody may not decide so at that time; None when they may, or when it is too late for anybody."""
+        asked, decider = standing.asked, self._decider(who, standing.asked)
+        if now >= asked.expires_at:
+            return None
+        current = standing.sets[asked.current_set(now)]
+        why = why_not_allowed(decider, current, asked.started_by, four_eyes=asked.four_eyes)
+        if why is not None:
+            has_owner = self._ports.approvers.has_owner(who.namespace, asked.executor)
+            return approver_not_allowed(asked, why, current, has_owner=has_owner)
+        if request.digest != asked.digest:
+            return digest_mismatch(asked)
+        delegate = self._delegate(who.namespace, asked, request)
+        refused = why_not_delegated(delegate, decider, standing.delegation_terms(now)) if delegate else None
+        return not_delegated(asked, request.delegate_to, refused) if refused else None
+
     def _decider(self, who: Principal, asked: RequestedApproval) -> Decider:
-        may_perform = self._ports.approvers.may_perform(who, asked.executor)
+        # What is done as a whole nobody performs but the server.
+        may_perform = bool(asked.executor) and self._ports.approvers.may_perform(who, asked.executor)
         return Decider(who.name, roles_of(who), may_perform, self._ports.approvers.separation)
 
     def _delegate(self, namespace: Namespace, asked: RequestedApproval, request: DecisionRequest) -> Delegate | None:
         if request.verdict is not ApprovalVerdict.DELEGATE:
             return None
         return self._ports.approvers.as_delegate(namespace, request.delegate_to, asked.executor)
-
-    def _require_allowed(
-        self, who: Principal, request: DecisionRequest, standing: StandingApproval, delegate: Delegate | None
-    ) -> None:
-        """Raises APPROVAL_DIGEST_MISMATCH, APPROVER_NOT_ALLOWED or APPROVAL_DELEGATE_NOT_ALLOWED."""
-        asked, decider = standing.asked, self._decider(who, standing.asked)
-        now = self._ports.clock.now()
-        current = standing.sets[asked.current_set(now)]
-        why = why_not_allowed(decider, current, asked.started_by, four_eyes=asked.four_eyes)
-        if why is not None:
-            has_owner = self._ports.approvers.has_owner(who.namespace, asked.executor)
-            raise approver_not_allowed(asked, why, current, has_owner=has_owner)
-        if request.digest != asked.digest:
-            raise digest_mismatch(asked)
-        if delegate is not None:
-            refused = why_not_delegated(delegate, decider, standing.delegation_terms(now))
-            if refused is not None:
-                raise not_delegated(asked, delegate.name, refused)
 
     def may_decide(self, who: Principal, standing: StandingApproval) -> bool:
         """True when a principal may decide now."""

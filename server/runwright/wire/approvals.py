@@ -5,11 +5,13 @@ from __future__ import annotations
 from runwright._gen.runwright.v1 import approval_pb2
 from runwright._gen.runwright.v1 import approval_service_pb2 as pb
 from runwright.core.approval_delegation_rows import Delegation
-from runwright.core.approval_requests import ApprovalFilter, DecisionRequest, StandingApproval
+from runwright.core.approval_requests import ApprovalFilter, DecisionRequest, StandingApproval, verdicts_on
 from runwright.core.approval_rows import ApprovalOutcome
 from runwright.core.approvals import ApprovalState, ApprovalVerdict, ApproverSet
 from runwright.core.errors import invalid_request
 from runwright.core.ids import check_caller_id
+from runwright.wire.grant_offers import put_offer
+from runwright.wire.grants import grant_request
 from runwright.wire.values import micros, put_ref, put_timestamp
 
 _VERDICTS = {verdict.value: verdict for verdict in ApprovalVerdict}
@@ -50,6 +52,7 @@ def decision_request(message: pb.DecisionRequest) -> DecisionRequest:
         on_behalf_of=message.on_behalf_of,
         arguments_json=message.arguments_json,
         delegate_to=message.delegate_to,
+        grant=grant_request(message.grant) if message.HasField("grant") else None,
     )
 
 
@@ -74,12 +77,17 @@ def put_approval(message: approval_pb2.Approval, standing: StandingApproval) -> 
     put_timestamp(message.expires_at, asked.expires_at)
     message.on_expiry = approval_pb2.ApprovalExpiry.ValueType(asked.on_expiry.value)
     message.four_eyes = asked.four_eyes
+    message.allowed_verdicts.extend(
+        [approval_pb2.ApprovalVerdict.ValueType(verdict.value) for verdict in verdicts_on(asked)]
+    )
     message.separation = approval_pb2.ApprovalSeparation.ValueType(standing.separation.value)
     message.delegates.extend(asked.delegates)
     for delegation in standing.delegations:
         _put_delegation(message.delegations.add(), delegation)
     if asked.escalates_at is not None:
         put_timestamp(message.escalates_at, asked.escalates_at)
+    if asked.grants is not None:
+        put_offer(message.grants, asked.grants)
     if standing.outcome is not None:
         put_timestamp(message.closed_at, standing.outcome.at)
         _put_decision(message, standing.outcome)
@@ -106,7 +114,7 @@ def _put_decision(message: approval_pb2.Approval, outcome: ApprovalOutcome) -> N
     decision.decided_by, decision.digest = outcome.decided_by, outcome.digest
     put_timestamp(decision.time, outcome.at)
     decision.message, decision.note, decision.on_behalf_of = outcome.message, outcome.note, outcome.on_behalf_of
-    decision.request_id = outcome.request_id
+    decision.request_id, decision.grant_id = outcome.request_id, outcome.grant_id
     if outcome.edited_arguments is not None:
         put_ref(decision.edited_arguments, outcome.edited_arguments)
         decision.edited_digest = outcome.edited_digest

@@ -28,6 +28,11 @@ FORM = r"""{
    "four_eyes": {
     "default": false
    },
+   "grants": {
+    "default": null,
+    "part": "GrantsSpec",
+    "younger": true
+   },
    "on_expiry": {
     "default": "deny"
    },
@@ -89,6 +94,21 @@ FORM = r"""{
    },
    "then": {
     "default": "deny"
+   }
+  },
+  "GrantsSpec": {
+   "matchers": {
+    "default": [
+     "exact_arguments"
+    ]
+   },
+   "max_time": {},
+   "max_uses": {
+    "whole": true
+   },
+   "scopes": {},
+   "tainted": {
+    "default": false
    }
   },
   "PolicyRule": {
@@ -223,6 +243,10 @@ FORM = r"""{
    },
    "effect": {},
    "executor": {},
+   "grantable": {
+    "default": true,
+    "younger": true
+   },
    "idempotent": {
     "default_is": {
      "equals": "read",

@@ -1,4 +1,4 @@
-"""Delegating an approval of a call: who may decide changes, and nothing else does."""
+"""Delegating an approval: who may decide changes, and nothing else does."""
 
 from __future__ import annotations
 
@@ -7,20 +7,22 @@ from runwright.core import records as r
 from runwright.core.approval_delegation import delegated, terms_of, why_not_delegated
 from runwright.core.approvals import CallApproval
 from runwright.core.machine.step import Step
-from runwright.core.state import CallState
 
 
-def delegate(step: Step, call: CallState, approval: CallApproval, input_: i.ApprovalDecisionRequested) -> None:
-    """Records that somebody else is to decide; nothing of a delegation that may not be."""
+def delegate(step: Step, approval: CallApproval, input_: i.ApprovalDecisionRequested, tool: str) -> None:
+    """Records that somebody else is to decide; nothing of a delegation that may not be.
+
+    `tool` is that of the call, empty where it is the run as a whole that is to be approved.
+    """
     to, by = input_.delegate, input_.decider
     if to is None or why_not_delegated(to, by, terms_of(approval, step.state.principal)):
         return
     step.add(
         r.ApprovalDelegated(
             at=step.at,
-            call_id=call.call_id,
+            call_id=input_.call_id,
             approval_id=input_.approval_id,
-            tool=call.tool,
+            tool=tool,
             requested_at=approval.requested_at,
             digest=approval.digest,
             number=approval.delegations + 1,

@@ -29,6 +29,13 @@ def digest_of(step: Step, call: CallState, arguments: ContentRef | None) -> str:
     return approval_digest(package, tool.name, tool.arguments_digest, tool.executor, arguments.digest)
 
 
+def with_edits(
+    step: Step, call: CallState, made: r.ApprovalDecided, input_: i.ApprovalDecisionRequested
+) -> r.ApprovalDecided:
+    """The decision, with what was edited and what is approved so."""
+    return made.__replace__(edited_arguments=input_.edited, edited_digest=digest_of(step, call, input_.edited))
+
+
 def replace(step: Step, call: CallState, input_: i.ApprovalDecisionRequested) -> None:
     """Puts what was approved in the place of what was asked for. The policies are walked right behind this."""
     assert call.approval is not None and call.arguments is not None, "it is pending"

@@ -30,6 +30,11 @@ const (
 	ApprovalKind_APPROVAL_KIND_UNSPECIFIED ApprovalKind = 0
 	// One tool call, with exactly its arguments.
 	ApprovalKind_APPROVAL_KIND_TOOL_CALL ApprovalKind = 1
+	// The start of a run: its request, as it was made. The model is asked once it is
+	// approved.
+	ApprovalKind_APPROVAL_KIND_RUN_START ApprovalKind = 2
+	// The answer of a run. It is published once it is approved.
+	ApprovalKind_APPROVAL_KIND_OUTPUT ApprovalKind = 3
 )
 
 // Enum value maps for ApprovalKind.
@@ -37,10 +42,14 @@ var (
 	ApprovalKind_name = map[int32]string{
 		0: "APPROVAL_KIND_UNSPECIFIED",
 		1: "APPROVAL_KIND_TOOL_CALL",
+		2: "APPROVAL_KIND_RUN_START",
+		3: "APPROVAL_KIND_OUTPUT",
 	}
 	ApprovalKind_value = map[string]int32{
 		"APPROVAL_KIND_UNSPECIFIED": 0,
 		"APPROVAL_KIND_TOOL_CALL":   1,
+		"APPROVAL_KIND_RUN_START":   2,
+		"APPROVAL_KIND_OUTPUT":      3,
 	}
 )
 
@@ -79,9 +88,10 @@ const (
 	ApprovalState_APPROVAL_STATE_UNSPECIFIED ApprovalState = 0
 	// Nobody has decided yet.
 	ApprovalState_APPROVAL_STATE_PENDING ApprovalState = 1
-	// It was approved: the call may be made, with the arguments it was asked for.
+	// It was approved: exactly what was asked for may be done.
 	ApprovalState_APPROVAL_STATE_APPROVED ApprovalState = 2
-	// It was denied: the model is told.
+	// It was denied: of a call the model is told; of a start or an answer the run
+	// has failed.
 	ApprovalState_APPROVAL_STATE_DENIED ApprovalState = 3
 	// Nobody decided in time.
 	ApprovalState_APPROVAL_STATE_EXPIRED ApprovalState = 4
@@ -154,13 +164,16 @@ type ApprovalVerdict int32
 const (
 	// Never sent.
 	ApprovalVerdict_APPROVAL_VERDICT_UNSPECIFIED ApprovalVerdict = 0
-	// The call is made, with the arguments it was asked for.
+	// The call is made, with the arguments it was asked for; the run starts; the
+	// answer is published.
 	ApprovalVerdict_APPROVAL_VERDICT_APPROVE ApprovalVerdict = 1
-	// The call is not made, and the model is told so.
+	// The call is not made, and the model is told so. A run whose start or answer is
+	// denied fails (APPROVAL_DENIED).
 	ApprovalVerdict_APPROVAL_VERDICT_DENY ApprovalVerdict = 2
-	// The call is not made; the text of the decision is its result.
+	// The call is not made; the text of the decision is its result. Of a start or an
+	// answer nobody responds.
 	ApprovalVerdict_APPROVAL_VERDICT_RESPOND ApprovalVerdict = 3
-	// The call is not made, and the run ends.
+	// Nothing of it is done, and the run ends.
 	ApprovalVerdict_APPROVAL_VERDICT_ABORT_RUN ApprovalVerdict = 4
 	// The call is made with the arguments that the decision carries in place of those
 	// it was asked for, if the policies let it go on with them: they are asked anew. A
@@ -228,7 +241,8 @@ type ApprovalExpiry int32
 const (
 	// Never sent.
 	ApprovalExpiry_APPROVAL_EXPIRY_UNSPECIFIED ApprovalExpiry = 0
-	// It is not made, and the model is told that nobody decided.
+	// It is not made, and the model is told that nobody decided. A run whose start
+	// or answer nobody decides on ends.
 	ApprovalExpiry_APPROVAL_EXPIRY_DENY ApprovalExpiry = 1
 	// It is not made, and the run ends.
 	ApprovalExpiry_APPROVAL_EXPIRY_ABORT_RUN ApprovalExpiry = 2
@@ -412,7 +426,9 @@ type ApprovalRule struct {
 	// The principals that whoever may decide can delegate to.
 	Delegates []string `protobuf:"bytes,6,rep,name=delegates,proto3" json:"delegates,omitempty"`
 	// Of APPROVAL_EXPIRY_ESCALATE: who decides then, for how long.
-	Escalate      *ApprovalEscalation `protobuf:"bytes,7,opt,name=escalate,proto3" json:"escalate,omitempty"`
+	Escalate *ApprovalEscalation `protobuf:"bytes,7,opt,name=escalate,proto3" json:"escalate,omitempty"`
+	// Which grants whoever approves may give; absent: none.
+	Grants        *GrantOffer `protobuf:"bytes,8,opt,name=grants,proto3" json:"grants,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -492,6 +508,13 @@ func (x *ApprovalRule) GetDelegates() []string {
 func (x *ApprovalRule) GetEscalate() *ApprovalEscalation {
 	if x != nil {
 		return x.Escalate
+	}
+	return nil
+}
+
+func (x *ApprovalRule) GetGrants() *GrantOffer {
+	if x != nil {
+		return x.Grants
 	}
 	return nil
 }
@@ -655,21 +678,23 @@ type Approval struct {
 	StartedBy string `protobuf:"bytes,7,opt,name=started_by,json=startedBy,proto3" json:"started_by,omitempty"`
 	// The fingerprint of the run's package.
 	PackageFingerprint string `protobuf:"bytes,8,opt,name=package_fingerprint,json=packageFingerprint,proto3" json:"package_fingerprint,omitempty"`
-	// The call.
+	// The call; empty where the start or the answer of a run is to be approved.
 	EffectId string `protobuf:"bytes,9,opt,name=effect_id,json=effectId,proto3" json:"effect_id,omitempty"`
-	// Its tool.
+	// Its tool; empty as `effect_id` is.
 	Tool string `protobuf:"bytes,10,opt,name=tool,proto3" json:"tool,omitempty"`
 	// The executor that is to perform it.
 	Executor string `protobuf:"bytes,11,opt,name=executor,proto3" json:"executor,omitempty"`
 	// The tool's risk, as its package says; empty where it does not.
 	Risk string `protobuf:"bytes,12,opt,name=risk,proto3" json:"risk,omitempty"`
-	// The arguments, by reference.
+	// What is looked at, by reference: the arguments of a call; the request of a run,
+	// as in RunStarted; or its answer.
 	Arguments *ContentRef `protobuf:"bytes,13,opt,name=arguments,proto3" json:"arguments,omitempty"`
-	// The arguments; in the full view alone, and left out beyond 64 KiB.
+	// The same, itself: when GetApproval is asked for it, and left out beyond 64 KiB.
 	ArgumentsContent *InlineContent `protobuf:"bytes,14,opt,name=arguments_content,json=argumentsContent,proto3" json:"arguments_content,omitempty"`
-	// What is approved: a digest over the package's fingerprint, the tool, the
-	// digest of its argument schema, the executor's name and the arguments. A
-	// decision names it.
+	// What is approved. Of a call: a digest over the package's fingerprint, the tool,
+	// the digest of its argument schema, the executor's name and the arguments. Of
+	// a start: over the fingerprint, the request and the budget. Of an answer: over
+	// the fingerprint and the answer. A decision names it.
 	Digest string `protobuf:"bytes,15,opt,name=digest,proto3" json:"digest,omitempty"`
 	// The digest of the tool's argument schema.
 	SchemaDigest string `protobuf:"bytes,16,opt,name=schema_digest,json=schemaDigest,proto3" json:"schema_digest,omitempty"`
@@ -715,7 +740,11 @@ type Approval struct {
 	Delegations []*ApprovalDelegation `protobuf:"bytes,39,rep,name=delegations,proto3" json:"delegations,omitempty"`
 	// When it goes to the last of `sets` because nobody before has decided; absent
 	// unless the rule says `on_expiry: escalate`.
-	EscalatesAt   *timestamppb.Timestamp `protobuf:"bytes,40,opt,name=escalates_at,json=escalatesAt,proto3" json:"escalates_at,omitempty"`
+	EscalatesAt *timestamppb.Timestamp `protobuf:"bytes,40,opt,name=escalates_at,json=escalatesAt,proto3" json:"escalates_at,omitempty"`
+	// What may be decided on it.
+	AllowedVerdicts []ApprovalVerdict `protobuf:"varint,42,rep,packed,name=allowed_verdicts,json=allowedVerdicts,proto3,enum=runwright.v1.ApprovalVerdict" json:"allowed_verdicts,omitempty"`
+	// Which grants whoever approves may give with it; absent: none.
+	Grants        *GrantOffer `protobuf:"bytes,35,opt,name=grants,proto3" json:"grants,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -995,6 +1024,20 @@ func (x *Approval) GetEscalatesAt() *timestamppb.Timestamp {
 	return nil
 }
 
+func (x *Approval) GetAllowedVerdicts() []ApprovalVerdict {
+	if x != nil {
+		return x.AllowedVerdicts
+	}
+	return nil
+}
+
+func (x *Approval) GetGrants() *GrantOffer {
+	if x != nil {
+		return x.Grants
+	}
+	return nil
+}
+
 // That somebody who may decide has somebody else decide.
 type ApprovalDelegation struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1114,7 +1157,9 @@ type ApprovalDecision struct {
 	EditedArgumentsContent *InlineContent `protobuf:"bytes,15,opt,name=edited_arguments_content,json=editedArgumentsContent,proto3" json:"edited_arguments_content,omitempty"`
 	// What was approved then: the digest over the edited arguments, as
 	// `Approval.digest` is over those that were asked for.
-	EditedDigest  string `protobuf:"bytes,16,opt,name=edited_digest,json=editedDigest,proto3" json:"edited_digest,omitempty"`
+	EditedDigest string `protobuf:"bytes,16,opt,name=edited_digest,json=editedDigest,proto3" json:"edited_digest,omitempty"`
+	// The grant that was given with it; empty without one.
+	GrantId       string `protobuf:"bytes,12,opt,name=grant_id,json=grantId,proto3" json:"grant_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1233,17 +1278,24 @@ func (x *ApprovalDecision) GetEditedDigest() string {
 	return ""
 }
 
+func (x *ApprovalDecision) GetGrantId() string {
+	if x != nil {
+		return x.GrantId
+	}
+	return ""
+}
+
 var File_runwright_v1_approval_proto protoreflect.FileDescriptor
 
 const file_runwright_v1_approval_proto_rawDesc = "" +
 	"\n" +
-	"\x1brunwright/v1/approval.proto\x12\frunwright.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1arunwright/v1/content.proto\"u\n" +
+	"\x1brunwright/v1/approval.proto\x12\frunwright.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1arunwright/v1/content.proto\x1a\x18runwright/v1/grant.proto\"u\n" +
 	"\vApproverSet\x12\x14\n" +
 	"\x05roles\x18\x01 \x03(\tR\x05roles\x12\x1e\n" +
 	"\n" +
 	"principals\x18\x02 \x03(\tR\n" +
 	"principals\x120\n" +
-	"\x05until\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x05until\"\xa3\x02\n" +
+	"\x05until\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x05until\"\xd5\x02\n" +
 	"\fApprovalRule\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x121\n" +
 	"\x04sets\x18\x02 \x03(\v2\x1d.runwright.v1.ApproverSetRuleR\x04sets\x12\x18\n" +
@@ -1251,7 +1303,8 @@ const file_runwright_v1_approval_proto_rawDesc = "" +
 	"\ton_expiry\x18\x04 \x01(\x0e2\x1c.runwright.v1.ApprovalExpiryR\bonExpiry\x12\x1b\n" +
 	"\tfour_eyes\x18\x05 \x01(\bR\bfourEyes\x12\x1c\n" +
 	"\tdelegates\x18\x06 \x03(\tR\tdelegates\x12<\n" +
-	"\bescalate\x18\a \x01(\v2 .runwright.v1.ApprovalEscalationR\bescalate\"\x90\x01\n" +
+	"\bescalate\x18\a \x01(\v2 .runwright.v1.ApprovalEscalationR\bescalate\x120\n" +
+	"\x06grants\x18\b \x01(\v2\x18.runwright.v1.GrantOfferR\x06grants\"\x90\x01\n" +
 	"\x12ApprovalEscalation\x12\x14\n" +
 	"\x05roles\x18\x01 \x03(\tR\x05roles\x12\x1e\n" +
 	"\n" +
@@ -1264,8 +1317,7 @@ const file_runwright_v1_approval_proto_rawDesc = "" +
 	"\n" +
 	"principals\x18\x02 \x03(\tR\n" +
 	"principals\x12\x12\n" +
-	"\x04turn\x18\x03 \x01(\tR\x04turn\"\xfa\n" +
-	"\n" +
+	"\x04turn\x18\x03 \x01(\tR\x04turn\"\xf6\v\n" +
 	"\bApproval\x12\x1f\n" +
 	"\vapproval_id\x18\x01 \x01(\tR\n" +
 	"approvalId\x12.\n" +
@@ -1310,7 +1362,9 @@ const file_runwright_v1_approval_proto_rawDesc = "" +
 	"\tclosed_at\x18  \x01(\v2\x1a.google.protobuf.TimestampR\bclosedAt\x12\x1c\n" +
 	"\tdelegates\x18& \x03(\tR\tdelegates\x12B\n" +
 	"\vdelegations\x18' \x03(\v2 .runwright.v1.ApprovalDelegationR\vdelegations\x12=\n" +
-	"\fescalates_at\x18( \x01(\v2\x1a.google.protobuf.TimestampR\vescalatesAt\"\xdf\x01\n" +
+	"\fescalates_at\x18( \x01(\v2\x1a.google.protobuf.TimestampR\vescalatesAt\x12H\n" +
+	"\x10allowed_verdicts\x18* \x03(\x0e2\x1d.runwright.v1.ApprovalVerdictR\x0fallowedVerdicts\x120\n" +
+	"\x06grants\x18# \x01(\v2\x18.runwright.v1.GrantOfferR\x06grants\"\xdf\x01\n" +
 	"\x12ApprovalDelegation\x12!\n" +
 	"\fdelegated_by\x18\x01 \x01(\tR\vdelegatedBy\x12!\n" +
 	"\fdelegated_to\x18\x02 \x01(\tR\vdelegatedTo\x12.\n" +
@@ -1319,7 +1373,7 @@ const file_runwright_v1_approval_proto_rawDesc = "" +
 	"\fon_behalf_of\x18\x05 \x01(\tR\n" +
 	"onBehalfOf\x12\x1d\n" +
 	"\n" +
-	"request_id\x18\x06 \x01(\tR\trequestId\"\xa4\x04\n" +
+	"request_id\x18\x06 \x01(\tR\trequestId\"\xbf\x04\n" +
 	"\x10ApprovalDecision\x127\n" +
 	"\averdict\x18\x01 \x01(\x0e2\x1d.runwright.v1.ApprovalVerdictR\averdict\x12\x1d\n" +
 	"\n" +
@@ -1337,10 +1391,13 @@ const file_runwright_v1_approval_proto_rawDesc = "" +
 	"separation\x12C\n" +
 	"\x10edited_arguments\x18\x0e \x01(\v2\x18.runwright.v1.ContentRefR\x0feditedArguments\x12U\n" +
 	"\x18edited_arguments_content\x18\x0f \x01(\v2\x1b.runwright.v1.InlineContentR\x16editedArgumentsContent\x12#\n" +
-	"\redited_digest\x18\x10 \x01(\tR\feditedDigest*J\n" +
+	"\redited_digest\x18\x10 \x01(\tR\feditedDigest\x12\x19\n" +
+	"\bgrant_id\x18\f \x01(\tR\agrantId*\x81\x01\n" +
 	"\fApprovalKind\x12\x1d\n" +
 	"\x19APPROVAL_KIND_UNSPECIFIED\x10\x00\x12\x1b\n" +
-	"\x17APPROVAL_KIND_TOOL_CALL\x10\x01*\x96\x02\n" +
+	"\x17APPROVAL_KIND_TOOL_CALL\x10\x01\x12\x1b\n" +
+	"\x17APPROVAL_KIND_RUN_START\x10\x02\x12\x18\n" +
+	"\x14APPROVAL_KIND_OUTPUT\x10\x03*\x96\x02\n" +
 	"\rApprovalState\x12\x1e\n" +
 	"\x1aAPPROVAL_STATE_UNSPECIFIED\x10\x00\x12\x1a\n" +
 	"\x16APPROVAL_STATE_PENDING\x10\x01\x12\x1b\n" +
@@ -1398,39 +1455,43 @@ var file_runwright_v1_approval_proto_goTypes = []any{
 	(*ApprovalDelegation)(nil),    // 10: runwright.v1.ApprovalDelegation
 	(*ApprovalDecision)(nil),      // 11: runwright.v1.ApprovalDecision
 	(*timestamppb.Timestamp)(nil), // 12: google.protobuf.Timestamp
-	(*ContentRef)(nil),            // 13: runwright.v1.ContentRef
-	(*InlineContent)(nil),         // 14: runwright.v1.InlineContent
+	(*GrantOffer)(nil),            // 13: runwright.v1.GrantOffer
+	(*ContentRef)(nil),            // 14: runwright.v1.ContentRef
+	(*InlineContent)(nil),         // 15: runwright.v1.InlineContent
 }
 var file_runwright_v1_approval_proto_depIdxs = []int32{
 	12, // 0: runwright.v1.ApproverSet.until:type_name -> google.protobuf.Timestamp
 	8,  // 1: runwright.v1.ApprovalRule.sets:type_name -> runwright.v1.ApproverSetRule
 	3,  // 2: runwright.v1.ApprovalRule.on_expiry:type_name -> runwright.v1.ApprovalExpiry
 	7,  // 3: runwright.v1.ApprovalRule.escalate:type_name -> runwright.v1.ApprovalEscalation
-	3,  // 4: runwright.v1.ApprovalEscalation.then:type_name -> runwright.v1.ApprovalExpiry
-	0,  // 5: runwright.v1.Approval.kind:type_name -> runwright.v1.ApprovalKind
-	1,  // 6: runwright.v1.Approval.state:type_name -> runwright.v1.ApprovalState
-	13, // 7: runwright.v1.Approval.arguments:type_name -> runwright.v1.ContentRef
-	14, // 8: runwright.v1.Approval.arguments_content:type_name -> runwright.v1.InlineContent
-	5,  // 9: runwright.v1.Approval.sets:type_name -> runwright.v1.ApproverSet
-	12, // 10: runwright.v1.Approval.requested_at:type_name -> google.protobuf.Timestamp
-	12, // 11: runwright.v1.Approval.expires_at:type_name -> google.protobuf.Timestamp
-	3,  // 12: runwright.v1.Approval.on_expiry:type_name -> runwright.v1.ApprovalExpiry
-	4,  // 13: runwright.v1.Approval.separation:type_name -> runwright.v1.ApprovalSeparation
-	11, // 14: runwright.v1.Approval.decision:type_name -> runwright.v1.ApprovalDecision
-	12, // 15: runwright.v1.Approval.closed_at:type_name -> google.protobuf.Timestamp
-	10, // 16: runwright.v1.Approval.delegations:type_name -> runwright.v1.ApprovalDelegation
-	12, // 17: runwright.v1.Approval.escalates_at:type_name -> google.protobuf.Timestamp
-	12, // 18: runwright.v1.ApprovalDelegation.time:type_name -> google.protobuf.Timestamp
-	2,  // 19: runwright.v1.ApprovalDecision.verdict:type_name -> runwright.v1.ApprovalVerdict
-	12, // 20: runwright.v1.ApprovalDecision.time:type_name -> google.protobuf.Timestamp
-	4,  // 21: runwright.v1.ApprovalDecision.separation:type_name -> runwright.v1.ApprovalSeparation
-	13, // 22: runwright.v1.ApprovalDecision.edited_arguments:type_name -> runwright.v1.ContentRef
-	14, // 23: runwright.v1.ApprovalDecision.edited_arguments_content:type_name -> runwright.v1.InlineContent
-	24, // [24:24] is the sub-list for method output_type
-	24, // [24:24] is the sub-list for method input_type
-	24, // [24:24] is the sub-list for extension type_name
-	24, // [24:24] is the sub-list for extension extendee
-	0,  // [0:24] is the sub-list for field type_name
+	13, // 4: runwright.v1.ApprovalRule.grants:type_name -> runwright.v1.GrantOffer
+	3,  // 5: runwright.v1.ApprovalEscalation.then:type_name -> runwright.v1.ApprovalExpiry
+	0,  // 6: runwright.v1.Approval.kind:type_name -> runwright.v1.ApprovalKind
+	1,  // 7: runwright.v1.Approval.state:type_name -> runwright.v1.ApprovalState
+	14, // 8: runwright.v1.Approval.arguments:type_name -> runwright.v1.ContentRef
+	15, // 9: runwright.v1.Approval.arguments_content:type_name -> runwright.v1.InlineContent
+	5,  // 10: runwright.v1.Approval.sets:type_name -> runwright.v1.ApproverSet
+	12, // 11: runwright.v1.Approval.requested_at:type_name -> google.protobuf.Timestamp
+	12, // 12: runwright.v1.Approval.expires_at:type_name -> google.protobuf.Timestamp
+	3,  // 13: runwright.v1.Approval.on_expiry:type_name -> runwright.v1.ApprovalExpiry
+	4,  // 14: runwright.v1.Approval.separation:type_name -> runwright.v1.ApprovalSeparation
+	11, // 15: runwright.v1.Approval.decision:type_name -> runwright.v1.ApprovalDecision
+	12, // 16: runwright.v1.Approval.closed_at:type_name -> google.protobuf.Timestamp
+	10, // 17: runwright.v1.Approval.delegations:type_name -> runwright.v1.ApprovalDelegation
+	12, // 18: runwright.v1.Approval.escalates_at:type_name -> google.protobuf.Timestamp
+	2,  // 19: runwright.v1.Approval.allowed_verdicts:type_name -> runwright.v1.ApprovalVerdict
+	13, // 20: runwright.v1.Approval.grants:type_name -> runwright.v1.GrantOffer
+	12, // 21: runwright.v1.ApprovalDelegation.time:type_name -> google.protobuf.Timestamp
+	2,  // 22: runwright.v1.ApprovalDecision.verdict:type_name -> runwright.v1.ApprovalVerdict
+	12, // 23: runwright.v1.ApprovalDecision.time:type_name -> google.protobuf.Timestamp
+	4,  // 24: runwright.v1.ApprovalDecision.separation:type_name -> runwright.v1.ApprovalSeparation
+	14, // 25: runwright.v1.ApprovalDecision.edited_arguments:type_name -> runwright.v1.ContentRef
+	15, // 26: runwright.v1.ApprovalDecision.edited_arguments_content:type_name -> runwright.v1.InlineContent
+	27, // [27:27] is the sub-list for method output_type
+	27, // [27:27] is the sub-list for method input_type
+	27, // [27:27] is the sub-list for extension type_name
+	27, // [27:27] is the sub-list for extension extendee
+	0,  // [0:27] is the sub-list for field type_name
 }
 
 func init() { file_runwright_v1_approval_proto_init() }
@@ -1439,6 +1500,7 @@ func file_runwright_v1_approval_proto_init() {
 		return
 	}
 	file_runwright_v1_content_proto_init()
+	file_runwright_v1_grant_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{

@@ -105,6 +105,12 @@ const (
 	EventKind_EVENT_KIND_APPROVAL_ESCALATED EventKind = 45
 	// Somebody who may decide has somebody else decide.
 	EventKind_EVENT_KIND_APPROVAL_DELEGATED EventKind = 53
+	// Whoever approved gave a grant with it.
+	EventKind_EVENT_KIND_GRANT_ISSUED EventKind = 50
+	// A grant answered where somebody would have been asked.
+	EventKind_EVENT_KIND_GRANT_USED EventKind = 51
+	// What a grant answered counts no more: the policies ask for something else.
+	EventKind_EVENT_KIND_GRANT_SUPERSEDED EventKind = 52
 )
 
 // Enum value maps for EventKind.
@@ -148,6 +154,9 @@ var (
 		44: "EVENT_KIND_APPROVAL_SUPERSEDED",
 		45: "EVENT_KIND_APPROVAL_ESCALATED",
 		53: "EVENT_KIND_APPROVAL_DELEGATED",
+		50: "EVENT_KIND_GRANT_ISSUED",
+		51: "EVENT_KIND_GRANT_USED",
+		52: "EVENT_KIND_GRANT_SUPERSEDED",
 	}
 	EventKind_value = map[string]int32{
 		"EVENT_KIND_UNSPECIFIED":             0,
@@ -188,6 +197,9 @@ var (
 		"EVENT_KIND_APPROVAL_SUPERSEDED":     44,
 		"EVENT_KIND_APPROVAL_ESCALATED":      45,
 		"EVENT_KIND_APPROVAL_DELEGATED":      53,
+		"EVENT_KIND_GRANT_ISSUED":            50,
+		"EVENT_KIND_GRANT_USED":              51,
+		"EVENT_KIND_GRANT_SUPERSEDED":        52,
 	}
 )
 
@@ -557,6 +569,9 @@ type Event struct {
 	//	*Event_ApprovalSuperseded
 	//	*Event_ApprovalEscalated
 	//	*Event_ApprovalDelegated
+	//	*Event_GrantIssued
+	//	*Event_GrantUsed
+	//	*Event_GrantSuperseded
 	Body          isEvent_Body `protobuf_oneof:"body"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1037,6 +1052,33 @@ func (x *Event) GetApprovalDelegated() *ApprovalDelegated {
 	return nil
 }
 
+func (x *Event) GetGrantIssued() *GrantIssued {
+	if x != nil {
+		if x, ok := x.Body.(*Event_GrantIssued); ok {
+			return x.GrantIssued
+		}
+	}
+	return nil
+}
+
+func (x *Event) GetGrantUsed() *GrantUsed {
+	if x != nil {
+		if x, ok := x.Body.(*Event_GrantUsed); ok {
+			return x.GrantUsed
+		}
+	}
+	return nil
+}
+
+func (x *Event) GetGrantSuperseded() *GrantSuperseded {
+	if x != nil {
+		if x, ok := x.Body.(*Event_GrantSuperseded); ok {
+			return x.GrantSuperseded
+		}
+	}
+	return nil
+}
+
 type isEvent_Body interface {
 	isEvent_Body()
 }
@@ -1226,6 +1268,21 @@ type Event_ApprovalDelegated struct {
 	ApprovalDelegated *ApprovalDelegated `protobuf:"bytes,73,opt,name=approval_delegated,json=approvalDelegated,proto3,oneof"`
 }
 
+type Event_GrantIssued struct {
+	// Of EVENT_KIND_GRANT_ISSUED.
+	GrantIssued *GrantIssued `protobuf:"bytes,70,opt,name=grant_issued,json=grantIssued,proto3,oneof"`
+}
+
+type Event_GrantUsed struct {
+	// Of EVENT_KIND_GRANT_USED.
+	GrantUsed *GrantUsed `protobuf:"bytes,71,opt,name=grant_used,json=grantUsed,proto3,oneof"`
+}
+
+type Event_GrantSuperseded struct {
+	// Of EVENT_KIND_GRANT_SUPERSEDED.
+	GrantSuperseded *GrantSuperseded `protobuf:"bytes,72,opt,name=grant_superseded,json=grantSuperseded,proto3,oneof"`
+}
+
 func (*Event_RunStarted) isEvent_Body() {}
 
 func (*Event_TurnStarted) isEvent_Body() {}
@@ -1299,6 +1356,12 @@ func (*Event_ApprovalSuperseded) isEvent_Body() {}
 func (*Event_ApprovalEscalated) isEvent_Body() {}
 
 func (*Event_ApprovalDelegated) isEvent_Body() {}
+
+func (*Event_GrantIssued) isEvent_Body() {}
+
+func (*Event_GrantUsed) isEvent_Body() {}
+
+func (*Event_GrantSuperseded) isEvent_Body() {}
 
 // The run is on disk, with everything it was started with.
 type RunStarted struct {
@@ -1567,7 +1630,11 @@ type ModelMessageCompleted struct {
 	Opaque *ContentRef `protobuf:"bytes,6,opt,name=opaque,proto3" json:"opaque,omitempty"`
 	// The route that answered, as in ModelAttemptStarted; 0 in events of older
 	// servers.
-	Route         uint32 `protobuf:"varint,7,opt,name=route,proto3" json:"route,omitempty"`
+	Route uint32 `protobuf:"varint,7,opt,name=route,proto3" json:"route,omitempty"`
+	// True when the text is an answer that a remote policy or a person is still to
+	// decide on. It is in no view of this event then, nor in the run's export, until
+	// the run is completed; RunCompleted has what is published.
+	IsHeld        bool `protobuf:"varint,8,opt,name=is_held,json=isHeld,proto3" json:"is_held,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1649,6 +1716,13 @@ func (x *ModelMessageCompleted) GetRoute() uint32 {
 		return x.Route
 	}
 	return 0
+}
+
+func (x *ModelMessageCompleted) GetIsHeld() bool {
+	if x != nil {
+		return x.IsHeld
+	}
+	return false
 }
 
 // Result of a model request that failed or was given up.
@@ -1951,8 +2025,11 @@ type ToolStarted struct {
 	ApprovedBy string `protobuf:"bytes,9,opt,name=approved_by,json=approvedBy,proto3" json:"approved_by,omitempty"`
 	// The digest that was approved.
 	ApprovalDigest string `protobuf:"bytes,10,opt,name=approval_digest,json=approvalDigest,proto3" json:"approval_digest,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// The grant that lets the call be made, when it was a grant: `approved_by` issued
+	// it, and there is no `approval_id`.
+	GrantId       string `protobuf:"bytes,35,opt,name=grant_id,json=grantId,proto3" json:"grant_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ToolStarted) Reset() {
@@ -2051,6 +2128,13 @@ func (x *ToolStarted) GetApprovedBy() string {
 func (x *ToolStarted) GetApprovalDigest() string {
 	if x != nil {
 		return x.ApprovalDigest
+	}
+	return ""
+}
+
+func (x *ToolStarted) GetGrantId() string {
+	if x != nil {
+		return x.GrantId
 	}
 	return ""
 }
@@ -4358,11 +4442,14 @@ func (*EventFrame_Bookmark) isEventFrame_Item() {}
 
 func (*EventFrame_Gap) isEventFrame_Item() {}
 
-// Somebody is asked to decide on a call. Everything a decision rests on is here.
+// Somebody is asked to decide on a call, on the start of the run or on its answer.
+// Everything a decision rests on is here. What is said of a call, such as `tool`,
+// is empty otherwise, in this event and in those about what became of it.
 type ApprovalRequested struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The approval's id inside the run: `a`, and the numbers of the call with the
-	// approval's own behind them.
+	// approval's own behind them; of the run `a`, its round (0 before the first) and
+	// the approval's own number.
 	ApprovalId string `protobuf:"bytes,1,opt,name=approval_id,json=approvalId,proto3" json:"approval_id,omitempty"`
 	// What is to be approved.
 	Kind ApprovalKind `protobuf:"varint,2,opt,name=kind,proto3,enum=runwright.v1.ApprovalKind" json:"kind,omitempty"`
@@ -4372,7 +4459,8 @@ type ApprovalRequested struct {
 	Executor string `protobuf:"bytes,4,opt,name=executor,proto3" json:"executor,omitempty"`
 	// The tool's risk, as its package says; empty where it does not.
 	Risk string `protobuf:"bytes,5,opt,name=risk,proto3" json:"risk,omitempty"`
-	// The arguments.
+	// What is looked at, see `Approval.arguments`. An answer is in no view of this
+	// event.
 	Arguments *ContentRef `protobuf:"bytes,6,opt,name=arguments,proto3" json:"arguments,omitempty"`
 	// What is approved, see `Approval.digest`.
 	Digest string `protobuf:"bytes,7,opt,name=digest,proto3" json:"digest,omitempty"`
@@ -4404,7 +4492,9 @@ type ApprovalRequested struct {
 	Delegates []string `protobuf:"bytes,38,rep,name=delegates,proto3" json:"delegates,omitempty"`
 	// When it goes to the last of `sets` because nobody before has decided; absent
 	// unless the rule says `on_expiry: escalate`.
-	EscalatesAt   *timestamppb.Timestamp `protobuf:"bytes,40,opt,name=escalates_at,json=escalatesAt,proto3" json:"escalates_at,omitempty"`
+	EscalatesAt *timestamppb.Timestamp `protobuf:"bytes,40,opt,name=escalates_at,json=escalatesAt,proto3" json:"escalates_at,omitempty"`
+	// Which grants whoever approves may give with it; absent: none.
+	Grants        *GrantOffer `protobuf:"bytes,35,opt,name=grants,proto3" json:"grants,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -4586,6 +4676,13 @@ func (x *ApprovalRequested) GetEscalatesAt() *timestamppb.Timestamp {
 	return nil
 }
 
+func (x *ApprovalRequested) GetGrants() *GrantOffer {
+	if x != nil {
+		return x.Grants
+	}
+	return nil
+}
+
 // Somebody decided. What follows from it stands right behind it.
 type ApprovalDecided struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -4617,7 +4714,9 @@ type ApprovalDecided struct {
 	// of those it was asked for; SUBJECT_REPLACED, right behind, puts them there.
 	EditedArguments *ContentRef `protobuf:"bytes,14,opt,name=edited_arguments,json=editedArguments,proto3" json:"edited_arguments,omitempty"`
 	// What was approved then: the digest over the edited arguments.
-	EditedDigest  string `protobuf:"bytes,15,opt,name=edited_digest,json=editedDigest,proto3" json:"edited_digest,omitempty"`
+	EditedDigest string `protobuf:"bytes,15,opt,name=edited_digest,json=editedDigest,proto3" json:"edited_digest,omitempty"`
+	// The grant that was given with it, in the event behind this one.
+	GrantId       string `protobuf:"bytes,35,opt,name=grant_id,json=grantId,proto3" json:"grant_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -4746,6 +4845,13 @@ func (x *ApprovalDecided) GetEditedArguments() *ContentRef {
 func (x *ApprovalDecided) GetEditedDigest() string {
 	if x != nil {
 		return x.EditedDigest
+	}
+	return ""
+}
+
+func (x *ApprovalDecided) GetGrantId() string {
+	if x != nil {
+		return x.GrantId
 	}
 	return ""
 }
@@ -5189,11 +5295,242 @@ func (x *ApprovalDelegated) GetRequestDigest() string {
 	return ""
 }
 
+// Whoever approved gave a grant with it. Stands right behind the decision.
+type GrantIssued struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The approval's id inside the run.
+	ApprovalId string `protobuf:"bytes,1,opt,name=approval_id,json=approvalId,proto3" json:"approval_id,omitempty"`
+	// The grant.
+	Grant         *Grant `protobuf:"bytes,2,opt,name=grant,proto3" json:"grant,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GrantIssued) Reset() {
+	*x = GrantIssued{}
+	mi := &file_runwright_v1_event_proto_msgTypes[45]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GrantIssued) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GrantIssued) ProtoMessage() {}
+
+func (x *GrantIssued) ProtoReflect() protoreflect.Message {
+	mi := &file_runwright_v1_event_proto_msgTypes[45]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GrantIssued.ProtoReflect.Descriptor instead.
+func (*GrantIssued) Descriptor() ([]byte, []int) {
+	return file_runwright_v1_event_proto_rawDescGZIP(), []int{45}
+}
+
+func (x *GrantIssued) GetApprovalId() string {
+	if x != nil {
+		return x.ApprovalId
+	}
+	return ""
+}
+
+func (x *GrantIssued) GetGrant() *Grant {
+	if x != nil {
+		return x.Grant
+	}
+	return nil
+}
+
+// A grant answered for a call, and one of its uses is spent. That it stood, was
+// not used up and had not expired were conditions of the append of this event.
+type GrantUsed struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The tool.
+	Tool string `protobuf:"bytes,1,opt,name=tool,proto3" json:"tool,omitempty"`
+	// The whole grant, as the event that issued it has it.
+	Grant *Grant `protobuf:"bytes,2,opt,name=grant,proto3" json:"grant,omitempty"`
+	// The hash of that event in the chain of its run: SHA-256 over the hash before
+	// it and its bytes.
+	IssuedHash []byte `protobuf:"bytes,3,opt,name=issued_hash,json=issuedHash,proto3" json:"issued_hash,omitempty"`
+	// What is permitted, as `Approval.digest`.
+	Digest string `protobuf:"bytes,4,opt,name=digest,proto3" json:"digest,omitempty"`
+	// The digest of the arguments.
+	ArgumentsDigest string `protobuf:"bytes,5,opt,name=arguments_digest,json=argumentsDigest,proto3" json:"arguments_digest,omitempty"`
+	// The policy that asked.
+	PolicyRef string `protobuf:"bytes,6,opt,name=policy_ref,json=policyRef,proto3" json:"policy_ref,omitempty"`
+	// Its rule, by its place.
+	Rule string `protobuf:"bytes,7,opt,name=rule,proto3" json:"rule,omitempty"`
+	// The code of the rule.
+	Code string `protobuf:"bytes,8,opt,name=code,proto3" json:"code,omitempty"`
+	// Whether the server told approvers from others then.
+	Separation    ApprovalSeparation `protobuf:"varint,9,opt,name=separation,proto3,enum=runwright.v1.ApprovalSeparation" json:"separation,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GrantUsed) Reset() {
+	*x = GrantUsed{}
+	mi := &file_runwright_v1_event_proto_msgTypes[46]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GrantUsed) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GrantUsed) ProtoMessage() {}
+
+func (x *GrantUsed) ProtoReflect() protoreflect.Message {
+	mi := &file_runwright_v1_event_proto_msgTypes[46]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GrantUsed.ProtoReflect.Descriptor instead.
+func (*GrantUsed) Descriptor() ([]byte, []int) {
+	return file_runwright_v1_event_proto_rawDescGZIP(), []int{46}
+}
+
+func (x *GrantUsed) GetTool() string {
+	if x != nil {
+		return x.Tool
+	}
+	return ""
+}
+
+func (x *GrantUsed) GetGrant() *Grant {
+	if x != nil {
+		return x.Grant
+	}
+	return nil
+}
+
+func (x *GrantUsed) GetIssuedHash() []byte {
+	if x != nil {
+		return x.IssuedHash
+	}
+	return nil
+}
+
+func (x *GrantUsed) GetDigest() string {
+	if x != nil {
+		return x.Digest
+	}
+	return ""
+}
+
+func (x *GrantUsed) GetArgumentsDigest() string {
+	if x != nil {
+		return x.ArgumentsDigest
+	}
+	return ""
+}
+
+func (x *GrantUsed) GetPolicyRef() string {
+	if x != nil {
+		return x.PolicyRef
+	}
+	return ""
+}
+
+func (x *GrantUsed) GetRule() string {
+	if x != nil {
+		return x.Rule
+	}
+	return ""
+}
+
+func (x *GrantUsed) GetCode() string {
+	if x != nil {
+		return x.Code
+	}
+	return ""
+}
+
+func (x *GrantUsed) GetSeparation() ApprovalSeparation {
+	if x != nil {
+		return x.Separation
+	}
+	return ApprovalSeparation_APPROVAL_SEPARATION_UNSPECIFIED
+}
+
+// What a grant answered for a call that was not made yet counts no more: the
+// policies ask for something else by now. The use stays spent.
+type GrantSuperseded struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The tool.
+	Tool string `protobuf:"bytes,1,opt,name=tool,proto3" json:"tool,omitempty"`
+	// The grant.
+	GrantId       string `protobuf:"bytes,2,opt,name=grant_id,json=grantId,proto3" json:"grant_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GrantSuperseded) Reset() {
+	*x = GrantSuperseded{}
+	mi := &file_runwright_v1_event_proto_msgTypes[47]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GrantSuperseded) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GrantSuperseded) ProtoMessage() {}
+
+func (x *GrantSuperseded) ProtoReflect() protoreflect.Message {
+	mi := &file_runwright_v1_event_proto_msgTypes[47]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GrantSuperseded.ProtoReflect.Descriptor instead.
+func (*GrantSuperseded) Descriptor() ([]byte, []int) {
+	return file_runwright_v1_event_proto_rawDescGZIP(), []int{47}
+}
+
+func (x *GrantSuperseded) GetTool() string {
+	if x != nil {
+		return x.Tool
+	}
+	return ""
+}
+
+func (x *GrantSuperseded) GetGrantId() string {
+	if x != nil {
+		return x.GrantId
+	}
+	return ""
+}
+
 var File_runwright_v1_event_proto protoreflect.FileDescriptor
 
 const file_runwright_v1_event_proto_rawDesc = "" +
 	"\n" +
-	"\x18runwright/v1/event.proto\x12\frunwright.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1brunwright/v1/approval.proto\x1a\x1arunwright/v1/content.proto\x1a\x18runwright/v1/error.proto\x1a\x1arunwright/v1/package.proto\x1a\x19runwright/v1/policy.proto\x1a\x16runwright/v1/run.proto\"\xa1\x19\n" +
+	"\x18runwright/v1/event.proto\x12\frunwright.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1brunwright/v1/approval.proto\x1a\x1arunwright/v1/content.proto\x1a\x18runwright/v1/error.proto\x1a\x18runwright/v1/grant.proto\x1a\x1arunwright/v1/package.proto\x1a\x19runwright/v1/policy.proto\x1a\x16runwright/v1/run.proto\"\xe7\x1a\n" +
 	"\x05Event\x12\x10\n" +
 	"\x03seq\x18\x01 \x01(\x04R\x03seq\x12\x19\n" +
 	"\bevent_id\x18\x02 \x01(\tR\aeventId\x12+\n" +
@@ -5253,7 +5590,11 @@ const file_runwright_v1_event_proto_rawDesc = "" +
 	"\x12approval_withdrawn\x18? \x01(\v2\x1f.runwright.v1.ApprovalWithdrawnH\x00R\x11approvalWithdrawn\x12S\n" +
 	"\x13approval_superseded\x18@ \x01(\v2 .runwright.v1.ApprovalSupersededH\x00R\x12approvalSuperseded\x12P\n" +
 	"\x12approval_escalated\x18A \x01(\v2\x1f.runwright.v1.ApprovalEscalatedH\x00R\x11approvalEscalated\x12P\n" +
-	"\x12approval_delegated\x18I \x01(\v2\x1f.runwright.v1.ApprovalDelegatedH\x00R\x11approvalDelegatedB\x06\n" +
+	"\x12approval_delegated\x18I \x01(\v2\x1f.runwright.v1.ApprovalDelegatedH\x00R\x11approvalDelegated\x12>\n" +
+	"\fgrant_issued\x18F \x01(\v2\x19.runwright.v1.GrantIssuedH\x00R\vgrantIssued\x128\n" +
+	"\n" +
+	"grant_used\x18G \x01(\v2\x17.runwright.v1.GrantUsedH\x00R\tgrantUsed\x12J\n" +
+	"\x10grant_superseded\x18H \x01(\v2\x1d.runwright.v1.GrantSupersededH\x00R\x0fgrantSupersededB\x06\n" +
 	"\x04body\"\xf9\x03\n" +
 	"\n" +
 	"RunStarted\x12\x1c\n" +
@@ -5279,7 +5620,7 @@ const file_runwright_v1_event_proto_rawDesc = "" +
 	"\x13ModelAttemptStarted\x12\x1a\n" +
 	"\bprovider\x18\x01 \x01(\tR\bprovider\x12\x14\n" +
 	"\x05model\x18\x02 \x01(\tR\x05model\x12\x14\n" +
-	"\x05route\x18\x03 \x01(\rR\x05route\"\xb5\x02\n" +
+	"\x05route\x18\x03 \x01(\rR\x05route\"\xce\x02\n" +
 	"\x15ModelMessageCompleted\x12,\n" +
 	"\x04text\x18\x01 \x01(\v2\x18.runwright.v1.ContentRefR\x04text\x12?\n" +
 	"\rfinish_reason\x18\x02 \x01(\x0e2\x1a.runwright.v1.FinishReasonR\ffinishReason\x12\x1d\n" +
@@ -5288,7 +5629,8 @@ const file_runwright_v1_event_proto_rawDesc = "" +
 	"\finput_tokens\x18\x04 \x01(\x04R\vinputTokens\x12#\n" +
 	"\routput_tokens\x18\x05 \x01(\x04R\foutputTokens\x120\n" +
 	"\x06opaque\x18\x06 \x01(\v2\x18.runwright.v1.ContentRefR\x06opaque\x12\x14\n" +
-	"\x05route\x18\a \x01(\rR\x05route\"D\n" +
+	"\x05route\x18\a \x01(\rR\x05route\x12\x17\n" +
+	"\ais_held\x18\b \x01(\bR\x06isHeld\"D\n" +
 	"\x12ModelAttemptFailed\x12.\n" +
 	"\x05error\x18\x01 \x01(\v2\x18.runwright.v1.AgentErrorR\x05error\"\xd9\x01\n" +
 	"\rToolRequested\x12\x12\n" +
@@ -5310,7 +5652,7 @@ const file_runwright_v1_event_proto_rawDesc = "" +
 	"\x0foperator_digest\x18\b \x01(\tR\x0eoperatorDigest\x123\n" +
 	"\x06shadow\x18\t \x03(\v2\x1b.runwright.v1.PolicyOpinionR\x06shadow\x12\x1a\n" +
 	"\bapproval\x18\n" +
-	" \x01(\tR\bapproval\"\x87\x03\n" +
+	" \x01(\tR\bapproval\"\xa2\x03\n" +
 	"\vToolStarted\x12\x12\n" +
 	"\x04tool\x18\x01 \x01(\tR\x04tool\x12\x1a\n" +
 	"\bexecutor\x18\x02 \x01(\tR\bexecutor\x121\n" +
@@ -5326,7 +5668,8 @@ const file_runwright_v1_event_proto_rawDesc = "" +
 	"\vapproved_by\x18\t \x01(\tR\n" +
 	"approvedBy\x12'\n" +
 	"\x0fapproval_digest\x18\n" +
-	" \x01(\tR\x0eapprovalDigest\"\xc9\x01\n" +
+	" \x01(\tR\x0eapprovalDigest\x12\x19\n" +
+	"\bgrant_id\x18# \x01(\tR\agrantId\"\xc9\x01\n" +
 	"\rToolCompleted\x12\x12\n" +
 	"\x04tool\x18\x01 \x01(\tR\x04tool\x120\n" +
 	"\x06result\x18\x02 \x01(\v2\x18.runwright.v1.ContentRefR\x06result\x12K\n" +
@@ -5509,7 +5852,7 @@ const file_runwright_v1_event_proto_rawDesc = "" +
 	"\fsub_sequence\x18\t \x01(\rR\vsubSequence\x12\x19\n" +
 	"\bends_run\x18\n" +
 	" \x01(\bR\aendsRunB\x06\n" +
-	"\x04item\"\xed\x05\n" +
+	"\x04item\"\x9f\x06\n" +
 	"\x11ApprovalRequested\x12\x1f\n" +
 	"\vapproval_id\x18\x01 \x01(\tR\n" +
 	"approvalId\x12.\n" +
@@ -5535,7 +5878,8 @@ const file_runwright_v1_event_proto_rawDesc = "" +
 	"\ton_expiry\x18\x12 \x01(\x0e2\x1c.runwright.v1.ApprovalExpiryR\bonExpiry\x12\x1b\n" +
 	"\tfour_eyes\x18\x13 \x01(\bR\bfourEyes\x12\x1c\n" +
 	"\tdelegates\x18& \x03(\tR\tdelegates\x12=\n" +
-	"\fescalates_at\x18( \x01(\v2\x1a.google.protobuf.TimestampR\vescalatesAt\"\xb7\x04\n" +
+	"\fescalates_at\x18( \x01(\v2\x1a.google.protobuf.TimestampR\vescalatesAt\x120\n" +
+	"\x06grants\x18# \x01(\v2\x18.runwright.v1.GrantOfferR\x06grants\"\xd2\x04\n" +
 	"\x0fApprovalDecided\x12\x1f\n" +
 	"\vapproval_id\x18\x01 \x01(\tR\n" +
 	"approvalId\x12\x12\n" +
@@ -5557,7 +5901,8 @@ const file_runwright_v1_event_proto_rawDesc = "" +
 	"separation\x18\f \x01(\x0e2 .runwright.v1.ApprovalSeparationR\n" +
 	"separation\x12C\n" +
 	"\x10edited_arguments\x18\x0e \x01(\v2\x18.runwright.v1.ContentRefR\x0feditedArguments\x12#\n" +
-	"\redited_digest\x18\x0f \x01(\tR\feditedDigest\"\xfb\x01\n" +
+	"\redited_digest\x18\x0f \x01(\tR\feditedDigest\x12\x19\n" +
+	"\bgrant_id\x18# \x01(\tR\agrantId\"\xfb\x01\n" +
 	"\x0fApprovalExpired\x12\x1f\n" +
 	"\vapproval_id\x18\x01 \x01(\tR\n" +
 	"approvalId\x12\x12\n" +
@@ -5601,7 +5946,29 @@ const file_runwright_v1_event_proto_rawDesc = "" +
 	"onBehalfOf\x12\x1d\n" +
 	"\n" +
 	"request_id\x18\f \x01(\tR\trequestId\x12%\n" +
-	"\x0erequest_digest\x18\r \x01(\tR\rrequestDigest*\xdd\t\n" +
+	"\x0erequest_digest\x18\r \x01(\tR\rrequestDigest\"Y\n" +
+	"\vGrantIssued\x12\x1f\n" +
+	"\vapproval_id\x18\x01 \x01(\tR\n" +
+	"approvalId\x12)\n" +
+	"\x05grant\x18\x02 \x01(\v2\x13.runwright.v1.GrantR\x05grant\"\xb7\x02\n" +
+	"\tGrantUsed\x12\x12\n" +
+	"\x04tool\x18\x01 \x01(\tR\x04tool\x12)\n" +
+	"\x05grant\x18\x02 \x01(\v2\x13.runwright.v1.GrantR\x05grant\x12\x1f\n" +
+	"\vissued_hash\x18\x03 \x01(\fR\n" +
+	"issuedHash\x12\x16\n" +
+	"\x06digest\x18\x04 \x01(\tR\x06digest\x12)\n" +
+	"\x10arguments_digest\x18\x05 \x01(\tR\x0fargumentsDigest\x12\x1d\n" +
+	"\n" +
+	"policy_ref\x18\x06 \x01(\tR\tpolicyRef\x12\x12\n" +
+	"\x04rule\x18\a \x01(\tR\x04rule\x12\x12\n" +
+	"\x04code\x18\b \x01(\tR\x04code\x12@\n" +
+	"\n" +
+	"separation\x18\t \x01(\x0e2 .runwright.v1.ApprovalSeparationR\n" +
+	"separation\"@\n" +
+	"\x0fGrantSuperseded\x12\x12\n" +
+	"\x04tool\x18\x01 \x01(\tR\x04tool\x12\x19\n" +
+	"\bgrant_id\x18\x02 \x01(\tR\agrantId*\xb6\n" +
+	"\n" +
 	"\tEventKind\x12\x1a\n" +
 	"\x16EVENT_KIND_UNSPECIFIED\x10\x00\x12\x1a\n" +
 	"\x16EVENT_KIND_RUN_STARTED\x10\x01\x12\x1b\n" +
@@ -5641,7 +6008,10 @@ const file_runwright_v1_event_proto_rawDesc = "" +
 	"\x1dEVENT_KIND_APPROVAL_WITHDRAWN\x10+\x12\"\n" +
 	"\x1eEVENT_KIND_APPROVAL_SUPERSEDED\x10,\x12!\n" +
 	"\x1dEVENT_KIND_APPROVAL_ESCALATED\x10-\x12!\n" +
-	"\x1dEVENT_KIND_APPROVAL_DELEGATED\x105*\x9f\x01\n" +
+	"\x1dEVENT_KIND_APPROVAL_DELEGATED\x105\x12\x1b\n" +
+	"\x17EVENT_KIND_GRANT_ISSUED\x102\x12\x19\n" +
+	"\x15EVENT_KIND_GRANT_USED\x103\x12\x1f\n" +
+	"\x1bEVENT_KIND_GRANT_SUPERSEDED\x104*\x9f\x01\n" +
 	"\fFinishReason\x12\x1d\n" +
 	"\x19FINISH_REASON_UNSPECIFIED\x10\x00\x12\x16\n" +
 	"\x12FINISH_REASON_STOP\x10\x01\x12\x1c\n" +
@@ -5685,7 +6055,7 @@ func file_runwright_v1_event_proto_rawDescGZIP() []byte {
 }
 
 var file_runwright_v1_event_proto_enumTypes = make([]protoimpl.EnumInfo, 5)
-var file_runwright_v1_event_proto_msgTypes = make([]protoimpl.MessageInfo, 46)
+var file_runwright_v1_event_proto_msgTypes = make([]protoimpl.MessageInfo, 49)
 var file_runwright_v1_event_proto_goTypes = []any{
 	(EventKind)(0),                // 0: runwright.v1.EventKind
 	(FinishReason)(0),             // 1: runwright.v1.FinishReason
@@ -5737,30 +6107,35 @@ var file_runwright_v1_event_proto_goTypes = []any{
 	(*ApprovalSuperseded)(nil),    // 47: runwright.v1.ApprovalSuperseded
 	(*ApprovalEscalated)(nil),     // 48: runwright.v1.ApprovalEscalated
 	(*ApprovalDelegated)(nil),     // 49: runwright.v1.ApprovalDelegated
-	nil,                           // 50: runwright.v1.RunStarted.LabelsEntry
-	(*timestamppb.Timestamp)(nil), // 51: google.protobuf.Timestamp
-	(*ContentRef)(nil),            // 52: runwright.v1.ContentRef
-	(*Budget)(nil),                // 53: runwright.v1.Budget
-	(*AgentError)(nil),            // 54: runwright.v1.AgentError
-	(PolicyStage)(0),              // 55: runwright.v1.PolicyStage
-	(PolicyVerdict)(0),            // 56: runwright.v1.PolicyVerdict
-	(*PolicyOpinion)(nil),         // 57: runwright.v1.PolicyOpinion
-	(EffectClass)(0),              // 58: runwright.v1.EffectClass
-	(*ExecutorIdentity)(nil),      // 59: runwright.v1.ExecutorIdentity
-	(ErrorReason)(0),              // 60: runwright.v1.ErrorReason
-	(StopReason)(0),               // 61: runwright.v1.StopReason
-	(*Usage)(nil),                 // 62: runwright.v1.Usage
-	(Resolution)(0),               // 63: runwright.v1.Resolution
-	(*InlineContent)(nil),         // 64: runwright.v1.InlineContent
-	(ApprovalKind)(0),             // 65: runwright.v1.ApprovalKind
-	(*ApproverSet)(nil),           // 66: runwright.v1.ApproverSet
-	(ApprovalExpiry)(0),           // 67: runwright.v1.ApprovalExpiry
-	(ApprovalVerdict)(0),          // 68: runwright.v1.ApprovalVerdict
-	(ApprovalSeparation)(0),       // 69: runwright.v1.ApprovalSeparation
+	(*GrantIssued)(nil),           // 50: runwright.v1.GrantIssued
+	(*GrantUsed)(nil),             // 51: runwright.v1.GrantUsed
+	(*GrantSuperseded)(nil),       // 52: runwright.v1.GrantSuperseded
+	nil,                           // 53: runwright.v1.RunStarted.LabelsEntry
+	(*timestamppb.Timestamp)(nil), // 54: google.protobuf.Timestamp
+	(*ContentRef)(nil),            // 55: runwright.v1.ContentRef
+	(*Budget)(nil),                // 56: runwright.v1.Budget
+	(*AgentError)(nil),            // 57: runwright.v1.AgentError
+	(PolicyStage)(0),              // 58: runwright.v1.PolicyStage
+	(PolicyVerdict)(0),            // 59: runwright.v1.PolicyVerdict
+	(*PolicyOpinion)(nil),         // 60: runwright.v1.PolicyOpinion
+	(EffectClass)(0),              // 61: runwright.v1.EffectClass
+	(*ExecutorIdentity)(nil),      // 62: runwright.v1.ExecutorIdentity
+	(ErrorReason)(0),              // 63: runwright.v1.ErrorReason
+	(StopReason)(0),               // 64: runwright.v1.StopReason
+	(*Usage)(nil),                 // 65: runwright.v1.Usage
+	(Resolution)(0),               // 66: runwright.v1.Resolution
+	(*InlineContent)(nil),         // 67: runwright.v1.InlineContent
+	(ApprovalKind)(0),             // 68: runwright.v1.ApprovalKind
+	(*ApproverSet)(nil),           // 69: runwright.v1.ApproverSet
+	(ApprovalExpiry)(0),           // 70: runwright.v1.ApprovalExpiry
+	(*GrantOffer)(nil),            // 71: runwright.v1.GrantOffer
+	(ApprovalVerdict)(0),          // 72: runwright.v1.ApprovalVerdict
+	(ApprovalSeparation)(0),       // 73: runwright.v1.ApprovalSeparation
+	(*Grant)(nil),                 // 74: runwright.v1.Grant
 }
 var file_runwright_v1_event_proto_depIdxs = []int32{
 	0,   // 0: runwright.v1.Event.kind:type_name -> runwright.v1.EventKind
-	51,  // 1: runwright.v1.Event.time:type_name -> google.protobuf.Timestamp
+	54,  // 1: runwright.v1.Event.time:type_name -> google.protobuf.Timestamp
 	6,   // 2: runwright.v1.Event.run_started:type_name -> runwright.v1.RunStarted
 	7,   // 3: runwright.v1.Event.turn_started:type_name -> runwright.v1.TurnStarted
 	8,   // 4: runwright.v1.Event.model_attempt_started:type_name -> runwright.v1.ModelAttemptStarted
@@ -5798,97 +6173,104 @@ var file_runwright_v1_event_proto_depIdxs = []int32{
 	47,  // 36: runwright.v1.Event.approval_superseded:type_name -> runwright.v1.ApprovalSuperseded
 	48,  // 37: runwright.v1.Event.approval_escalated:type_name -> runwright.v1.ApprovalEscalated
 	49,  // 38: runwright.v1.Event.approval_delegated:type_name -> runwright.v1.ApprovalDelegated
-	52,  // 39: runwright.v1.RunStarted.request:type_name -> runwright.v1.ContentRef
-	52,  // 40: runwright.v1.RunStarted.package:type_name -> runwright.v1.ContentRef
-	53,  // 41: runwright.v1.RunStarted.budget:type_name -> runwright.v1.Budget
-	50,  // 42: runwright.v1.RunStarted.labels:type_name -> runwright.v1.RunStarted.LabelsEntry
-	52,  // 43: runwright.v1.TurnStarted.input:type_name -> runwright.v1.ContentRef
-	52,  // 44: runwright.v1.ModelMessageCompleted.text:type_name -> runwright.v1.ContentRef
-	1,   // 45: runwright.v1.ModelMessageCompleted.finish_reason:type_name -> runwright.v1.FinishReason
-	52,  // 46: runwright.v1.ModelMessageCompleted.opaque:type_name -> runwright.v1.ContentRef
-	54,  // 47: runwright.v1.ModelAttemptFailed.error:type_name -> runwright.v1.AgentError
-	52,  // 48: runwright.v1.ToolRequested.arguments:type_name -> runwright.v1.ContentRef
-	55,  // 49: runwright.v1.PolicyDecided.stage:type_name -> runwright.v1.PolicyStage
-	56,  // 50: runwright.v1.PolicyDecided.verdict:type_name -> runwright.v1.PolicyVerdict
-	57,  // 51: runwright.v1.PolicyDecided.shadow:type_name -> runwright.v1.PolicyOpinion
-	58,  // 52: runwright.v1.ToolStarted.effect:type_name -> runwright.v1.EffectClass
-	51,  // 53: runwright.v1.ToolStarted.deadline:type_name -> google.protobuf.Timestamp
-	52,  // 54: runwright.v1.ToolCompleted.result:type_name -> runwright.v1.ContentRef
-	59,  // 55: runwright.v1.ToolCompleted.executor_identity:type_name -> runwright.v1.ExecutorIdentity
-	60,  // 56: runwright.v1.ToolFailed.reason:type_name -> runwright.v1.ErrorReason
-	52,  // 57: runwright.v1.ToolFailed.message:type_name -> runwright.v1.ContentRef
-	59,  // 58: runwright.v1.ToolFailed.executor_identity:type_name -> runwright.v1.ExecutorIdentity
-	2,   // 59: runwright.v1.ToolResultReleased.release:type_name -> runwright.v1.ResultRelease
-	52,  // 60: runwright.v1.ToolResultReleased.replacement:type_name -> runwright.v1.ContentRef
-	60,  // 61: runwright.v1.ToolRecoveryRequired.reason:type_name -> runwright.v1.ErrorReason
-	59,  // 62: runwright.v1.ToolRecoveryRequired.executor_identity:type_name -> runwright.v1.ExecutorIdentity
-	51,  // 63: runwright.v1.RunCancelRequested.deadline:type_name -> google.protobuf.Timestamp
-	54,  // 64: runwright.v1.TurnFailed.error:type_name -> runwright.v1.AgentError
-	61,  // 65: runwright.v1.RunCompleted.stop_reason:type_name -> runwright.v1.StopReason
-	52,  // 66: runwright.v1.RunCompleted.result:type_name -> runwright.v1.ContentRef
-	62,  // 67: runwright.v1.RunCompleted.usage:type_name -> runwright.v1.Usage
-	52,  // 68: runwright.v1.RunCompleted.input:type_name -> runwright.v1.ContentRef
-	61,  // 69: runwright.v1.RunFailed.stop_reason:type_name -> runwright.v1.StopReason
-	54,  // 70: runwright.v1.RunFailed.error:type_name -> runwright.v1.AgentError
-	62,  // 71: runwright.v1.RunFailed.usage:type_name -> runwright.v1.Usage
-	54,  // 72: runwright.v1.RunCancelled.error:type_name -> runwright.v1.AgentError
-	62,  // 73: runwright.v1.RunCancelled.usage:type_name -> runwright.v1.Usage
-	60,  // 74: runwright.v1.RetryScheduled.reason:type_name -> runwright.v1.ErrorReason
-	51,  // 75: runwright.v1.RetryScheduled.not_before:type_name -> google.protobuf.Timestamp
-	51,  // 76: runwright.v1.RetryScheduled.give_up_at:type_name -> google.protobuf.Timestamp
-	59,  // 77: runwright.v1.RetryScheduled.executor_identity:type_name -> runwright.v1.ExecutorIdentity
-	28,  // 78: runwright.v1.ContextAssembled.included:type_name -> runwright.v1.SessionTurn
-	29,  // 79: runwright.v1.ContextAssembled.omitted:type_name -> runwright.v1.OmittedRun
-	52,  // 80: runwright.v1.SessionTurn.input:type_name -> runwright.v1.ContentRef
-	52,  // 81: runwright.v1.SessionTurn.answer:type_name -> runwright.v1.ContentRef
-	3,   // 82: runwright.v1.OmittedRun.why:type_name -> runwright.v1.ContextOmission
-	63,  // 83: runwright.v1.EffectResolved.resolution:type_name -> runwright.v1.Resolution
-	32,  // 84: runwright.v1.PolicyAsked.remote:type_name -> runwright.v1.RemotePolicy
-	55,  // 85: runwright.v1.PolicyAsked.stage:type_name -> runwright.v1.PolicyStage
-	51,  // 86: runwright.v1.PolicyAsked.deadline:type_name -> google.protobuf.Timestamp
-	32,  // 87: runwright.v1.PolicyAnswered.remote:type_name -> runwright.v1.RemotePolicy
-	34,  // 88: runwright.v1.PolicyAnswered.answer:type_name -> runwright.v1.PolicyAnswer
-	54,  // 89: runwright.v1.PolicyAnswered.error:type_name -> runwright.v1.AgentError
-	56,  // 90: runwright.v1.PolicyAnswer.verdict:type_name -> runwright.v1.PolicyVerdict
-	52,  // 91: runwright.v1.PolicyAnswer.replacement:type_name -> runwright.v1.ContentRef
-	53,  // 92: runwright.v1.PolicyAnswer.budget:type_name -> runwright.v1.Budget
-	51,  // 93: runwright.v1.PolicyAnswer.defer_until:type_name -> google.protobuf.Timestamp
-	55,  // 94: runwright.v1.SubjectReplaced.stage:type_name -> runwright.v1.PolicyStage
-	52,  // 95: runwright.v1.SubjectReplaced.replacement:type_name -> runwright.v1.ContentRef
-	53,  // 96: runwright.v1.SubjectReplaced.budget:type_name -> runwright.v1.Budget
-	51,  // 97: runwright.v1.ReconcileStarted.deadline:type_name -> google.protobuf.Timestamp
-	4,   // 98: runwright.v1.ReconcileEnded.answer:type_name -> runwright.v1.ReconcileAnswer
-	60,  // 99: runwright.v1.ReconcileEnded.reason:type_name -> runwright.v1.ErrorReason
-	51,  // 100: runwright.v1.ReconcileEnded.next_ask_at:type_name -> google.protobuf.Timestamp
-	51,  // 101: runwright.v1.ReconcileEnded.give_up_at:type_name -> google.protobuf.Timestamp
-	59,  // 102: runwright.v1.ReconcileEnded.executor_identity:type_name -> runwright.v1.ExecutorIdentity
-	5,   // 103: runwright.v1.EventFrame.event:type_name -> runwright.v1.Event
-	40,  // 104: runwright.v1.EventFrame.bookmark:type_name -> runwright.v1.Bookmark
-	41,  // 105: runwright.v1.EventFrame.gap:type_name -> runwright.v1.Gap
-	64,  // 106: runwright.v1.EventFrame.contents:type_name -> runwright.v1.InlineContent
-	65,  // 107: runwright.v1.ApprovalRequested.kind:type_name -> runwright.v1.ApprovalKind
-	52,  // 108: runwright.v1.ApprovalRequested.arguments:type_name -> runwright.v1.ContentRef
-	66,  // 109: runwright.v1.ApprovalRequested.sets:type_name -> runwright.v1.ApproverSet
-	51,  // 110: runwright.v1.ApprovalRequested.expires_at:type_name -> google.protobuf.Timestamp
-	67,  // 111: runwright.v1.ApprovalRequested.on_expiry:type_name -> runwright.v1.ApprovalExpiry
-	51,  // 112: runwright.v1.ApprovalRequested.escalates_at:type_name -> google.protobuf.Timestamp
-	51,  // 113: runwright.v1.ApprovalDecided.requested_at:type_name -> google.protobuf.Timestamp
-	68,  // 114: runwright.v1.ApprovalDecided.verdict:type_name -> runwright.v1.ApprovalVerdict
-	69,  // 115: runwright.v1.ApprovalDecided.separation:type_name -> runwright.v1.ApprovalSeparation
-	52,  // 116: runwright.v1.ApprovalDecided.edited_arguments:type_name -> runwright.v1.ContentRef
-	51,  // 117: runwright.v1.ApprovalExpired.requested_at:type_name -> google.protobuf.Timestamp
-	51,  // 118: runwright.v1.ApprovalExpired.expires_at:type_name -> google.protobuf.Timestamp
-	67,  // 119: runwright.v1.ApprovalExpired.on_expiry:type_name -> runwright.v1.ApprovalExpiry
-	51,  // 120: runwright.v1.ApprovalWithdrawn.requested_at:type_name -> google.protobuf.Timestamp
-	51,  // 121: runwright.v1.ApprovalSuperseded.requested_at:type_name -> google.protobuf.Timestamp
-	51,  // 122: runwright.v1.ApprovalEscalated.requested_at:type_name -> google.protobuf.Timestamp
-	51,  // 123: runwright.v1.ApprovalDelegated.requested_at:type_name -> google.protobuf.Timestamp
-	66,  // 124: runwright.v1.ApprovalDelegated.approvers:type_name -> runwright.v1.ApproverSet
-	125, // [125:125] is the sub-list for method output_type
-	125, // [125:125] is the sub-list for method input_type
-	125, // [125:125] is the sub-list for extension type_name
-	125, // [125:125] is the sub-list for extension extendee
-	0,   // [0:125] is the sub-list for field type_name
+	50,  // 39: runwright.v1.Event.grant_issued:type_name -> runwright.v1.GrantIssued
+	51,  // 40: runwright.v1.Event.grant_used:type_name -> runwright.v1.GrantUsed
+	52,  // 41: runwright.v1.Event.grant_superseded:type_name -> runwright.v1.GrantSuperseded
+	55,  // 42: runwright.v1.RunStarted.request:type_name -> runwright.v1.ContentRef
+	55,  // 43: runwright.v1.RunStarted.package:type_name -> runwright.v1.ContentRef
+	56,  // 44: runwright.v1.RunStarted.budget:type_name -> runwright.v1.Budget
+	53,  // 45: runwright.v1.RunStarted.labels:type_name -> runwright.v1.RunStarted.LabelsEntry
+	55,  // 46: runwright.v1.TurnStarted.input:type_name -> runwright.v1.ContentRef
+	55,  // 47: runwright.v1.ModelMessageCompleted.text:type_name -> runwright.v1.ContentRef
+	1,   // 48: runwright.v1.ModelMessageCompleted.finish_reason:type_name -> runwright.v1.FinishReason
+	55,  // 49: runwright.v1.ModelMessageCompleted.opaque:type_name -> runwright.v1.ContentRef
+	57,  // 50: runwright.v1.ModelAttemptFailed.error:type_name -> runwright.v1.AgentError
+	55,  // 51: runwright.v1.ToolRequested.arguments:type_name -> runwright.v1.ContentRef
+	58,  // 52: runwright.v1.PolicyDecided.stage:type_name -> runwright.v1.PolicyStage
+	59,  // 53: runwright.v1.PolicyDecided.verdict:type_name -> runwright.v1.PolicyVerdict
+	60,  // 54: runwright.v1.PolicyDecided.shadow:type_name -> runwright.v1.PolicyOpinion
+	61,  // 55: runwright.v1.ToolStarted.effect:type_name -> runwright.v1.EffectClass
+	54,  // 56: runwright.v1.ToolStarted.deadline:type_name -> google.protobuf.Timestamp
+	55,  // 57: runwright.v1.ToolCompleted.result:type_name -> runwright.v1.ContentRef
+	62,  // 58: runwright.v1.ToolCompleted.executor_identity:type_name -> runwright.v1.ExecutorIdentity
+	63,  // 59: runwright.v1.ToolFailed.reason:type_name -> runwright.v1.ErrorReason
+	55,  // 60: runwright.v1.ToolFailed.message:type_name -> runwright.v1.ContentRef
+	62,  // 61: runwright.v1.ToolFailed.executor_identity:type_name -> runwright.v1.ExecutorIdentity
+	2,   // 62: runwright.v1.ToolResultReleased.release:type_name -> runwright.v1.ResultRelease
+	55,  // 63: runwright.v1.ToolResultReleased.replacement:type_name -> runwright.v1.ContentRef
+	63,  // 64: runwright.v1.ToolRecoveryRequired.reason:type_name -> runwright.v1.ErrorReason
+	62,  // 65: runwright.v1.ToolRecoveryRequired.executor_identity:type_name -> runwright.v1.ExecutorIdentity
+	54,  // 66: runwright.v1.RunCancelRequested.deadline:type_name -> google.protobuf.Timestamp
+	57,  // 67: runwright.v1.TurnFailed.error:type_name -> runwright.v1.AgentError
+	64,  // 68: runwright.v1.RunCompleted.stop_reason:type_name -> runwright.v1.StopReason
+	55,  // 69: runwright.v1.RunCompleted.result:type_name -> runwright.v1.ContentRef
+	65,  // 70: runwright.v1.RunCompleted.usage:type_name -> runwright.v1.Usage
+	55,  // 71: runwright.v1.RunCompleted.input:type_name -> runwright.v1.ContentRef
+	64,  // 72: runwright.v1.RunFailed.stop_reason:type_name -> runwright.v1.StopReason
+	57,  // 73: runwright.v1.RunFailed.error:type_name -> runwright.v1.AgentError
+	65,  // 74: runwright.v1.RunFailed.usage:type_name -> runwright.v1.Usage
+	57,  // 75: runwright.v1.RunCancelled.error:type_name -> runwright.v1.AgentError
+	65,  // 76: runwright.v1.RunCancelled.usage:type_name -> runwright.v1.Usage
+	63,  // 77: runwright.v1.RetryScheduled.reason:type_name -> runwright.v1.ErrorReason
+	54,  // 78: runwright.v1.RetryScheduled.not_before:type_name -> google.protobuf.Timestamp
+	54,  // 79: runwright.v1.RetryScheduled.give_up_at:type_name -> google.protobuf.Timestamp
+	62,  // 80: runwright.v1.RetryScheduled.executor_identity:type_name -> runwright.v1.ExecutorIdentity
+	28,  // 81: runwright.v1.ContextAssembled.included:type_name -> runwright.v1.SessionTurn
+	29,  // 82: runwright.v1.ContextAssembled.omitted:type_name -> runwright.v1.OmittedRun
+	55,  // 83: runwright.v1.SessionTurn.input:type_name -> runwright.v1.ContentRef
+	55,  // 84: runwright.v1.SessionTurn.answer:type_name -> runwright.v1.ContentRef
+	3,   // 85: runwright.v1.OmittedRun.why:type_name -> runwright.v1.ContextOmission
+	66,  // 86: runwright.v1.EffectResolved.resolution:type_name -> runwright.v1.Resolution
+	32,  // 87: runwright.v1.PolicyAsked.remote:type_name -> runwright.v1.RemotePolicy
+	58,  // 88: runwright.v1.PolicyAsked.stage:type_name -> runwright.v1.PolicyStage
+	54,  // 89: runwright.v1.PolicyAsked.deadline:type_name -> google.protobuf.Timestamp
+	32,  // 90: runwright.v1.PolicyAnswered.remote:type_name -> runwright.v1.RemotePolicy
+	34,  // 91: runwright.v1.PolicyAnswered.answer:type_name -> runwright.v1.PolicyAnswer
+	57,  // 92: runwright.v1.PolicyAnswered.error:type_name -> runwright.v1.AgentError
+	59,  // 93: runwright.v1.PolicyAnswer.verdict:type_name -> runwright.v1.PolicyVerdict
+	55,  // 94: runwright.v1.PolicyAnswer.replacement:type_name -> runwright.v1.ContentRef
+	56,  // 95: runwright.v1.PolicyAnswer.budget:type_name -> runwright.v1.Budget
+	54,  // 96: runwright.v1.PolicyAnswer.defer_until:type_name -> google.protobuf.Timestamp
+	58,  // 97: runwright.v1.SubjectReplaced.stage:type_name -> runwright.v1.PolicyStage
+	55,  // 98: runwright.v1.SubjectReplaced.replacement:type_name -> runwright.v1.ContentRef
+	56,  // 99: runwright.v1.SubjectReplaced.budget:type_name -> runwright.v1.Budget
+	54,  // 100: runwright.v1.ReconcileStarted.deadline:type_name -> google.protobuf.Timestamp
+	4,   // 101: runwright.v1.ReconcileEnded.answer:type_name -> runwright.v1.ReconcileAnswer
+	63,  // 102: runwright.v1.ReconcileEnded.reason:type_name -> runwright.v1.ErrorReason
+	54,  // 103: runwright.v1.ReconcileEnded.next_ask_at:type_name -> google.protobuf.Timestamp
+	54,  // 104: runwright.v1.ReconcileEnded.give_up_at:type_name -> google.protobuf.Timestamp
+	62,  // 105: runwright.v1.ReconcileEnded.executor_identity:type_name -> runwright.v1.ExecutorIdentity
+	5,   // 106: runwright.v1.EventFrame.event:type_name -> runwright.v1.Event
+	40,  // 107: runwright.v1.EventFrame.bookmark:type_name -> runwright.v1.Bookmark
+	41,  // 108: runwright.v1.EventFrame.gap:type_name -> runwright.v1.Gap
+	67,  // 109: runwright.v1.EventFrame.contents:type_name -> runwright.v1.InlineContent
+	68,  // 110: runwright.v1.ApprovalRequested.kind:type_name -> runwright.v1.ApprovalKind
+	55,  // 111: runwright.v1.ApprovalRequested.arguments:type_name -> runwright.v1.ContentRef
+	69,  // 112: runwright.v1.ApprovalRequested.sets:type_name -> runwright.v1.ApproverSet
+	54,  // 113: runwright.v1.ApprovalRequested.expires_at:type_name -> google.protobuf.Timestamp
+	70,  // 114: runwright.v1.ApprovalRequested.on_expiry:type_name -> runwright.v1.ApprovalExpiry
+	54,  // 115: runwright.v1.ApprovalRequested.escalates_at:type_name -> google.protobuf.Timestamp
+	71,  // 116: runwright.v1.ApprovalRequested.grants:type_name -> runwright.v1.GrantOffer
+	54,  // 117: runwright.v1.ApprovalDecided.requested_at:type_name -> google.protobuf.Timestamp
+	72,  // 118: runwright.v1.ApprovalDecided.verdict:type_name -> runwright.v1.ApprovalVerdict
+	73,  // 119: runwright.v1.ApprovalDecided.separation:type_name -> runwright.v1.ApprovalSeparation
+	55,  // 120: runwright.v1.ApprovalDecided.edited_arguments:type_name -> runwright.v1.ContentRef
+	54,  // 121: runwright.v1.ApprovalExpired.requested_at:type_name -> google.protobuf.Timestamp
+	54,  // 122: runwright.v1.ApprovalExpired.expires_at:type_name -> google.protobuf.Timestamp
+	70,  // 123: runwright.v1.ApprovalExpired.on_expiry:type_name -> runwright.v1.ApprovalExpiry
+	54,  // 124: runwright.v1.ApprovalWithdrawn.requested_at:type_name -> google.protobuf.Timestamp
+	54,  // 125: runwright.v1.ApprovalSuperseded.requested_at:type_name -> google.protobuf.Timestamp
+	54,  // 126: runwright.v1.ApprovalEscalated.requested_at:type_name -> google.protobuf.Timestamp
+	54,  // 127: runwright.v1.ApprovalDelegated.requested_at:type_name -> google.protobuf.Timestamp
+	69,  // 128: runwright.v1.ApprovalDelegated.approvers:type_name -> runwright.v1.ApproverSet
+	74,  // 129: runwright.v1.GrantIssued.grant:type_name -> runwright.v1.Grant
+	74,  // 130: runwright.v1.GrantUsed.grant:type_name -> runwright.v1.Grant
+	73,  // 131: runwright.v1.GrantUsed.separation:type_name -> runwright.v1.ApprovalSeparation
+	132, // [132:132] is the sub-list for method output_type
+	132, // [132:132] is the sub-list for method input_type
+	132, // [132:132] is the sub-list for extension type_name
+	132, // [132:132] is the sub-list for extension extendee
+	0,   // [0:132] is the sub-list for field type_name
 }
 
 func init() { file_runwright_v1_event_proto_init() }
@@ -5899,6 +6281,7 @@ func file_runwright_v1_event_proto_init() {
 	file_runwright_v1_approval_proto_init()
 	file_runwright_v1_content_proto_init()
 	file_runwright_v1_error_proto_init()
+	file_runwright_v1_grant_proto_init()
 	file_runwright_v1_package_proto_init()
 	file_runwright_v1_policy_proto_init()
 	file_runwright_v1_run_proto_init()
@@ -5940,6 +6323,9 @@ func file_runwright_v1_event_proto_init() {
 		(*Event_ApprovalSuperseded)(nil),
 		(*Event_ApprovalEscalated)(nil),
 		(*Event_ApprovalDelegated)(nil),
+		(*Event_GrantIssued)(nil),
+		(*Event_GrantUsed)(nil),
+		(*Event_GrantSuperseded)(nil),
 	}
 	file_runwright_v1_event_proto_msgTypes[37].OneofWrappers = []any{
 		(*EventFrame_Event)(nil),
@@ -5952,7 +6338,7 @@ func file_runwright_v1_event_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_runwright_v1_event_proto_rawDesc), len(file_runwright_v1_event_proto_rawDesc)),
 			NumEnums:      5,
-			NumMessages:   46,
+			NumMessages:   49,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
