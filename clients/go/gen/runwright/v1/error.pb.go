@@ -206,10 +206,9 @@ const (
 	ErrorReason_ERROR_REASON_APPROVAL_ABORTED ErrorReason = 126
 	// The package asks for an approval that nobody can give. Metadata: approval.
 	ErrorReason_ERROR_REASON_APPROVER_MISSING ErrorReason = 127
-	// The grant is not among those that are offered, by `rule`: `scope`, `session`
-	// (the run has none), `matcher`, `grantable` (the tool is not), `uses`,
-	// `valid_for`, `tainted`, `room` (so many answer there already). Metadata:
-	// approval_id, rule.
+	// The grant is not among those that are offered, by `rule`: `scope`,
+	// `matcher`, `uses`, `valid_for`, `tainted`, `room` (as many as are looked at stand
+	// there). Metadata: approval_id, rule.
 	ErrorReason_ERROR_REASON_GRANT_NOT_OFFERED ErrorReason = 135
 	// No grant of that id is to be seen with this credential. Metadata: grant_id.
 	ErrorReason_ERROR_REASON_GRANT_NOT_FOUND ErrorReason = 136

@@ -233,10 +233,9 @@ class _ErrorReasonEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_ErrorReaso
     ERROR_REASON_APPROVER_MISSING: _ErrorReason.ValueType  # 127
     """The package asks for an approval that nobody can give. Metadata: approval."""
     ERROR_REASON_GRANT_NOT_OFFERED: _ErrorReason.ValueType  # 135
-    """The grant is not among those that are offered, by `rule`: `scope`, `session`
-    (the run has none), `matcher`, `grantable` (the tool is not), `uses`,
-    `valid_for`, `tainted`, `room` (so many answer there already). Metadata:
-    approval_id, rule.
+    """The grant is not among those that are offered, by `rule`: `scope`,
+    `matcher`, `uses`, `valid_for`, `tainted`, `room` (as many as are looked at stand
+    there). Metadata: approval_id, rule.
     """
     ERROR_REASON_GRANT_NOT_FOUND: _ErrorReason.ValueType  # 136
     """No grant of that id is to be seen with this credential. Metadata: grant_id."""
@@ -457,10 +456,9 @@ decided_by.
 ERROR_REASON_APPROVER_MISSING: ErrorReason.ValueType  # 127
 """The package asks for an approval that nobody can give. Metadata: approval."""
 ERROR_REASON_GRANT_NOT_OFFERED: ErrorReason.ValueType  # 135
-"""The grant is not among those that are offered, by `rule`: `scope`, `session`
-(the run has none), `matcher`, `grantable` (the tool is not), `uses`,
-`valid_for`, `tainted`, `room` (so many answer there already). Metadata:
-approval_id, rule.
+"""The grant is not among those that are offered, by `rule`: `scope`,
+`matcher`, `uses`, `valid_for`, `tainted`, `room` (as many as are looked at stand
+there). Metadata: approval_id, rule.
 """
 ERROR_REASON_GRANT_NOT_FOUND: ErrorReason.ValueType  # 136
 """No grant of that id is to be seen with this credential. Metadata: grant_id."""

@@ -638,10 +638,9 @@ export enum ErrorReason {
   APPROVER_MISSING = 127,
 
   /**
-   * The grant is not among those that are offered, by `rule`: `scope`, `session`
-   * (the run has none), `matcher`, `grantable` (the tool is not), `uses`,
-   * `valid_for`, `tainted`, `room` (so many answer there already). Metadata:
-   * approval_id, rule.
+   * The grant is not among those that are offered, by `rule`: `scope`,
+   * `matcher`, `uses`, `valid_for`, `tainted`, `room` (as many as are looked at stand
+   * there). Metadata: approval_id, rule.
    *
    * @generated from enum value: ERROR_REASON_GRANT_NOT_OFFERED = 135;
    */

@@ -1306,10 +1306,9 @@ class ErrorReason(betterproto2.Enum):
 
     GRANT_NOT_OFFERED = 135
     """
-    The grant is not among those that are offered, by `rule`: `scope`, `session`
-    (the run has none), `matcher`, `grantable` (the tool is not), `uses`,
-    `valid_for`, `tainted`, `room` (so many answer there already). Metadata:
-    approval_id, rule.
+    The grant is not among those that are offered, by `rule`: `scope`,
+    `matcher`, `uses`, `valid_for`, `tainted`, `room` (as many as are looked at stand
+    there). Metadata: approval_id, rule.
     """
 
     GRANT_NOT_FOUND = 136
