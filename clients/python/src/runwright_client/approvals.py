@@ -91,7 +91,7 @@ class ApprovalCalls(GrantCalls):
         )
         return answer.approval or Approval()
 
-    async def decide_approval(  # noqa: PLR0913 - the fields of a decision, by name
+    async def decide_approval(  # noqa: PLR0913  # the fields of a decision, by name
         self,
         approval_id: str,
         digest: str,
