@@ -332,6 +332,7 @@ def _model_examples() -> list[r.Record]:
             output_tokens=7,
             opaque=Content.of(b"signed", OPAQUE).ref,
             route=1,
+            is_held=True,
         ),
         r.ModelAttemptFailed(at=now, round=1, attempt=1, error=_failure()),
     ]

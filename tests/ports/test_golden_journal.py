@@ -90,8 +90,10 @@ APPROVALS = frozenset(
             if reason.name.startswith("APPROV")
             for prefix in ("", "ERROR_REASON_")
         ),
-        *(f"STOP_REASON_APPROVAL_{name}" for name in ("ABORTED", "EXPIRED")),
+        *(f"STOP_REASON_APPROVAL_{name}" for name in ("ABORTED", "EXPIRED", "DENIED")),
         *("AGENT_ERROR_KIND_APPROVAL_FAILURE", "APPROVAL_REFUSED", "CallState.approval"),
+        # … of a start and of an answer, which is held until then.
+        *("RunState.approval", "ModelMessageCompleted.is_held", "runwright.v1.ModelMessageCompleted.is_held"),
         *(
             f"{prefix}{name}"
             for prefix in ("", "runwright.v1.")

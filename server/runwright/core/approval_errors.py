@@ -53,6 +53,12 @@ APPROVAL_MEANINGS: Mapping[ErrorReason, Meaning] = {
         "The run was ended on purpose; the decision may say why.",
         ("approval_id", "decided_by"),
     ),
+    ErrorReason.APPROVAL_DENIED: Meaning(
+        _K.APPROVAL_FAILURE,
+        _R.NOT_RETRYABLE,
+        "What was denied is not done; `runwright approvals show ID` says who denied it, and why.",
+        ("approval_id", "decided_by"),
+    ),
     ErrorReason.APPROVER_MISSING: Meaning(
         _K.HOST_CONFIGURATION_NEEDED,
         _R.HOST_CONFIGURATION_NEEDED,

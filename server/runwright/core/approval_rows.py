@@ -44,7 +44,7 @@ class RequestedApproval(Struct, frozen=True):
     session_id: str
     started_by: str
     package_fingerprint: str
-    effect_id: EffectId
+    effect_id: EffectId  # empty where the run as a whole is to be approved
     kind: ApprovalKind
     tool: str
     executor: str
@@ -140,7 +140,7 @@ def rows_of_request(state: RunState, record: r.ApprovalRequested) -> Sequence[Si
         session_id=state.session_id,
         started_by=state.principal,
         package_fingerprint=state.package_fingerprint,
-        effect_id=record.call_id,
+        effect_id=record.call_id or EffectId(""),
         kind=record.kind,
         tool=record.tool,
         executor=record.executor,

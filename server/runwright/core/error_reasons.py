@@ -83,3 +83,4 @@ class ErrorReason(Enum):
     GRANT_NOT_OFFERED = 135
     GRANT_NOT_FOUND = 136
     GRANT_NOT_YOURS = 137
+    APPROVAL_DENIED = 145

@@ -287,14 +287,15 @@ class ResultEvaluated(Struct, frozen=True, kw_only=True):
 
 
 class ApprovalDecisionRequested(Struct, frozen=True, kw_only=True):
-    """Somebody decides on a pending approval of a call. `digest` is that of what they have looked at.
+    """Somebody decides on a pending approval, of a call or, without one, of the run as a whole.
 
-    `response` is there for RESPOND, `grant` for an APPROVE that is to give one. `availability` and `policies` are what
-    was found when the call was about to go on, as for a call that has waited for its executor.
+    `digest` is that of what they have looked at. `response` is there for RESPOND, `grant` for an APPROVE that is to
+    give one. `availability` and `policies` are what was found when the call, or the run, was about to go on, as for a
+    call that has waited for its executor.
     """
 
     at: Micros
-    call_id: EffectId
+    call_id: EffectId | None
     approval_id: str
     digest: str
     verdict: ApprovalVerdict
@@ -315,7 +316,7 @@ class ApprovalDue(Struct, frozen=True, kw_only=True):
     """The turn of an approver set, or the whole time of an approval, is over."""
 
     at: Micros
-    call_id: EffectId
+    call_id: EffectId | None
     approval_id: str
     contents: tuple[Content, ...] = ()
 

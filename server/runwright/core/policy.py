@@ -54,7 +54,6 @@ CONDITION_FAILED = "policy.condition_failed"
 NOT_FOUND_OUT = "policy.not_found_out"
 NO_ALLOW = "policy.no_allow"
 NO_OBJECTION = "policy.no_objection"
-NOBODY_CAN_APPROVE = "policy.nobody_can_approve"
 
 
 class Decision(Struct, frozen=True):

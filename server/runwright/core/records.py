@@ -83,6 +83,7 @@ class ModelAttemptStarted(Record, frozen=True):
 class ModelMessageCompleted(Record, frozen=True):
     """Result of a model request. `opaque`: what goes back over the same `route`, and nowhere else.
 
+    `is_held`: the text is an answer that a remote policy or a person is still to decide on.
     `route` is as in ModelAttemptStarted, and 0 in older events; none of those has `opaque`.
     """
 
@@ -95,6 +96,7 @@ class ModelMessageCompleted(Record, frozen=True):
     output_tokens: int
     opaque: ContentRef | None = None
     route: int = 0
+    is_held: bool = False
 
 
 class ModelAttemptFailed(Record, frozen=True):

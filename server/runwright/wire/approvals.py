@@ -9,6 +9,7 @@ from runwright.core.approval_rows import ApprovalOutcome
 from runwright.core.approvals import ApprovalState, ApprovalVerdict, ApproverSet
 from runwright.core.errors import invalid_request
 from runwright.core.ids import check_caller_id
+from runwright.core.run_approvals import allowed_verdicts
 from runwright.wire.grant_offers import put_offer
 from runwright.wire.grants import grant_request
 from runwright.wire.values import micros, put_ref, put_timestamp
@@ -74,6 +75,9 @@ def put_approval(message: approval_pb2.Approval, standing: StandingApproval) -> 
     put_timestamp(message.expires_at, asked.expires_at)
     message.on_expiry = approval_pb2.ApprovalExpiry.ValueType(asked.on_expiry.value)
     message.four_eyes = asked.four_eyes
+    message.allowed_verdicts.extend(
+        [approval_pb2.ApprovalVerdict.ValueType(verdict.value) for verdict in allowed_verdicts(asked.kind)]
+    )
     message.separation = approval_pb2.ApprovalSeparation.ValueType(standing.separation.value)
     if asked.grants is not None:
         put_offer(message.grants, asked.grants)

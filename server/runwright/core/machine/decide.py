@@ -7,7 +7,18 @@ from typing import assert_never
 from runwright.core import inputs as i
 from runwright.core import records as r
 from runwright.core.ids import EffectId
-from runwright.core.machine import approvals, endings, gates, questions, reconciling, repairs, rounds, tools
+from runwright.core.machine import (
+    approvals,
+    endings,
+    gates,
+    policies,
+    questions,
+    reconciling,
+    repairs,
+    rounds,
+    run_approvals,
+    tools,
+)
 from runwright.core.machine.step import Step
 from runwright.core.outcomes import OPEN_PHASES, RunPhase
 from runwright.core.package import RuntimePackage
@@ -86,10 +97,25 @@ def _advance(
 
 
 def _of_approval(step: Step, input_: i.ApprovalDecisionRequested | i.ApprovalDue) -> None:
-    if isinstance(input_, i.ApprovalDue):
+    if input_.call_id is None:
+        _of_run_approval(step, input_)
+    elif isinstance(input_, i.ApprovalDue):
         approvals.is_due(step, input_)
     elif approvals.decided(step, input_):
         gates.walk(step, input_.call_id, i.Findings(availability=input_.availability, policies=input_.policies))
+
+
+def _of_run_approval(step: Step, input_: i.ApprovalDecisionRequested | i.ApprovalDue) -> None:
+    """Decides on the start or the answer of the run. Approved, it goes on, unless rules that are others now object."""
+    if isinstance(input_, i.ApprovalDue):
+        run_approvals.is_due(step, input_)
+        return
+    stage = run_approvals.decided(step, input_)
+    if stage is None:
+        return
+    found = i.Findings(policies=input_.policies)
+    if found.said_at(stage) is None or policies.allow_run(step, stage, found, again=True):
+        questions.go_on(step, None, input_.policies)
 
 
 def _start(step: Step, input_: i.StartRequested) -> None:
@@ -158,6 +184,8 @@ def _settle(step: Step) -> None:
         return
     if state.walk is not None and state.walk.stage is not None:
         return  # held while a policy is asked about it
+    if state.approval is not None and state.approval.is_pending:
+        return  # held while somebody is asked to approve its start or its answer
     tools.start_with_places(step)
     if step.calls(*OPEN_PHASES) or any(call.awaits_release for call in step.state.calls):
         return

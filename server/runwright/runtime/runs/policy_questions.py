@@ -120,6 +120,10 @@ class PolicyQuestions:
             contents=await self._replacements(walk) if walk is not None else (),
         )
 
+    async def said_of_run(self, state: RunState) -> tuple[PolicyFindings, ...]:
+        """What policies say of the run as a whole at the stages that it is at, as of now."""
+        return await self._said(state, None)
+
     async def _replacements(self, walk: PolicyWalk) -> tuple[Content, ...]:
         """What policies have put forward: what follows may put it in its place, and whoever reads that needs it."""
         refs = [settled.answer.replacement for settled in walk.answers]

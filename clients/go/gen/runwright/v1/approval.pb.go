@@ -30,6 +30,11 @@ const (
 	ApprovalKind_APPROVAL_KIND_UNSPECIFIED ApprovalKind = 0
 	// One tool call, with exactly its arguments.
 	ApprovalKind_APPROVAL_KIND_TOOL_CALL ApprovalKind = 1
+	// The start of a run: its request, as it was made. The model is asked once it is
+	// approved.
+	ApprovalKind_APPROVAL_KIND_RUN_START ApprovalKind = 2
+	// The answer of a run. It is published once it is approved.
+	ApprovalKind_APPROVAL_KIND_OUTPUT ApprovalKind = 3
 )
 
 // Enum value maps for ApprovalKind.
@@ -37,10 +42,14 @@ var (
 	ApprovalKind_name = map[int32]string{
 		0: "APPROVAL_KIND_UNSPECIFIED",
 		1: "APPROVAL_KIND_TOOL_CALL",
+		2: "APPROVAL_KIND_RUN_START",
+		3: "APPROVAL_KIND_OUTPUT",
 	}
 	ApprovalKind_value = map[string]int32{
 		"APPROVAL_KIND_UNSPECIFIED": 0,
 		"APPROVAL_KIND_TOOL_CALL":   1,
+		"APPROVAL_KIND_RUN_START":   2,
+		"APPROVAL_KIND_OUTPUT":      3,
 	}
 )
 
@@ -79,9 +88,10 @@ const (
 	ApprovalState_APPROVAL_STATE_UNSPECIFIED ApprovalState = 0
 	// Nobody has decided yet.
 	ApprovalState_APPROVAL_STATE_PENDING ApprovalState = 1
-	// It was approved: the call may be made, with the arguments it was asked for.
+	// It was approved: exactly what was asked for may be done.
 	ApprovalState_APPROVAL_STATE_APPROVED ApprovalState = 2
-	// It was denied: the model is told.
+	// It was denied: of a call the model is told; of a start or an answer the run
+	// has failed.
 	ApprovalState_APPROVAL_STATE_DENIED ApprovalState = 3
 	// Nobody decided in time.
 	ApprovalState_APPROVAL_STATE_EXPIRED ApprovalState = 4
@@ -154,13 +164,16 @@ type ApprovalVerdict int32
 const (
 	// Never sent.
 	ApprovalVerdict_APPROVAL_VERDICT_UNSPECIFIED ApprovalVerdict = 0
-	// The call is made, with the arguments it was asked for.
+	// The call is made, with the arguments it was asked for; the run starts; the
+	// answer is published.
 	ApprovalVerdict_APPROVAL_VERDICT_APPROVE ApprovalVerdict = 1
-	// The call is not made, and the model is told so.
+	// The call is not made, and the model is told so. A run whose start or answer is
+	// denied fails (APPROVAL_DENIED).
 	ApprovalVerdict_APPROVAL_VERDICT_DENY ApprovalVerdict = 2
-	// The call is not made; the text of the decision is its result.
+	// The call is not made; the text of the decision is its result. Of a start or an
+	// answer nobody responds.
 	ApprovalVerdict_APPROVAL_VERDICT_RESPOND ApprovalVerdict = 3
-	// The call is not made, and the run ends.
+	// Nothing of it is done, and the run ends.
 	ApprovalVerdict_APPROVAL_VERDICT_ABORT_RUN ApprovalVerdict = 4
 )
 
@@ -215,7 +228,8 @@ type ApprovalExpiry int32
 const (
 	// Never sent.
 	ApprovalExpiry_APPROVAL_EXPIRY_UNSPECIFIED ApprovalExpiry = 0
-	// It is not made, and the model is told that nobody decided.
+	// It is not made, and the model is told that nobody decided. A run whose start
+	// or answer nobody decides on ends.
 	ApprovalExpiry_APPROVAL_EXPIRY_DENY ApprovalExpiry = 1
 	// It is not made, and the run ends.
 	ApprovalExpiry_APPROVAL_EXPIRY_ABORT_RUN ApprovalExpiry = 2
@@ -554,21 +568,23 @@ type Approval struct {
 	StartedBy string `protobuf:"bytes,7,opt,name=started_by,json=startedBy,proto3" json:"started_by,omitempty"`
 	// The fingerprint of the run's package.
 	PackageFingerprint string `protobuf:"bytes,8,opt,name=package_fingerprint,json=packageFingerprint,proto3" json:"package_fingerprint,omitempty"`
-	// The call.
+	// The call; empty where the start or the answer of a run is to be approved.
 	EffectId string `protobuf:"bytes,9,opt,name=effect_id,json=effectId,proto3" json:"effect_id,omitempty"`
-	// Its tool.
+	// Its tool; empty as `effect_id` is.
 	Tool string `protobuf:"bytes,10,opt,name=tool,proto3" json:"tool,omitempty"`
 	// The executor that is to perform it.
 	Executor string `protobuf:"bytes,11,opt,name=executor,proto3" json:"executor,omitempty"`
 	// The tool's risk, as its package says; empty where it does not.
 	Risk string `protobuf:"bytes,12,opt,name=risk,proto3" json:"risk,omitempty"`
-	// The arguments, by reference.
+	// What is looked at, by reference: the arguments of a call; the request of a run,
+	// as in RunStarted; or its answer.
 	Arguments *ContentRef `protobuf:"bytes,13,opt,name=arguments,proto3" json:"arguments,omitempty"`
-	// The arguments; in the full view alone, and left out beyond 64 KiB.
+	// The same, itself: when GetApproval is asked for it, and left out beyond 64 KiB.
 	ArgumentsContent *InlineContent `protobuf:"bytes,14,opt,name=arguments_content,json=argumentsContent,proto3" json:"arguments_content,omitempty"`
-	// What is approved: a digest over the package's fingerprint, the tool, the
-	// digest of its argument schema, the executor's name and the arguments. A
-	// decision names it.
+	// What is approved. Of a call: a digest over the package's fingerprint, the tool,
+	// the digest of its argument schema, the executor's name and the arguments. Of
+	// a start: over the fingerprint, the request and the budget. Of an answer: over
+	// the fingerprint and the answer. A decision names it.
 	Digest string `protobuf:"bytes,15,opt,name=digest,proto3" json:"digest,omitempty"`
 	// The digest of the tool's argument schema.
 	SchemaDigest string `protobuf:"bytes,16,opt,name=schema_digest,json=schemaDigest,proto3" json:"schema_digest,omitempty"`
@@ -607,6 +623,8 @@ type Approval struct {
 	// When it was decided, expired, was withdrawn or superseded; absent while it is
 	// pending.
 	ClosedAt *timestamppb.Timestamp `protobuf:"bytes,32,opt,name=closed_at,json=closedAt,proto3" json:"closed_at,omitempty"`
+	// What may be decided on it.
+	AllowedVerdicts []ApprovalVerdict `protobuf:"varint,42,rep,packed,name=allowed_verdicts,json=allowedVerdicts,proto3,enum=runwright.v1.ApprovalVerdict" json:"allowed_verdicts,omitempty"`
 	// Which grants whoever approves may give with it; absent: none.
 	Grants        *GrantOffer `protobuf:"bytes,35,opt,name=grants,proto3" json:"grants,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -867,6 +885,13 @@ func (x *Approval) GetClosedAt() *timestamppb.Timestamp {
 	return nil
 }
 
+func (x *Approval) GetAllowedVerdicts() []ApprovalVerdict {
+	if x != nil {
+		return x.AllowedVerdicts
+	}
+	return nil
+}
+
 func (x *Approval) GetGrants() *GrantOffer {
 	if x != nil {
 		return x.Grants
@@ -1024,7 +1049,7 @@ const file_runwright_v1_approval_proto_rawDesc = "" +
 	"\n" +
 	"principals\x18\x02 \x03(\tR\n" +
 	"principals\x12\x12\n" +
-	"\x04turn\x18\x03 \x01(\tR\x04turn\"\x8b\n" +
+	"\x04turn\x18\x03 \x01(\tR\x04turn\"\xd5\n" +
 	"\n" +
 	"\bApproval\x12\x1f\n" +
 	"\vapproval_id\x18\x01 \x01(\tR\n" +
@@ -1067,7 +1092,8 @@ const file_runwright_v1_approval_proto_rawDesc = "" +
 	"separation\x18\x1e \x01(\x0e2 .runwright.v1.ApprovalSeparationR\n" +
 	"separation\x12:\n" +
 	"\bdecision\x18\x1f \x01(\v2\x1e.runwright.v1.ApprovalDecisionR\bdecision\x127\n" +
-	"\tclosed_at\x18  \x01(\v2\x1a.google.protobuf.TimestampR\bclosedAt\x120\n" +
+	"\tclosed_at\x18  \x01(\v2\x1a.google.protobuf.TimestampR\bclosedAt\x12H\n" +
+	"\x10allowed_verdicts\x18* \x03(\x0e2\x1d.runwright.v1.ApprovalVerdictR\x0fallowedVerdicts\x120\n" +
 	"\x06grants\x18# \x01(\v2\x18.runwright.v1.GrantOfferR\x06grants\"\xfe\x02\n" +
 	"\x10ApprovalDecision\x127\n" +
 	"\averdict\x18\x01 \x01(\x0e2\x1d.runwright.v1.ApprovalVerdictR\averdict\x12\x1d\n" +
@@ -1084,10 +1110,12 @@ const file_runwright_v1_approval_proto_rawDesc = "" +
 	"\n" +
 	"separation\x18\t \x01(\x0e2 .runwright.v1.ApprovalSeparationR\n" +
 	"separation\x12\x19\n" +
-	"\bgrant_id\x18\f \x01(\tR\agrantId*J\n" +
+	"\bgrant_id\x18\f \x01(\tR\agrantId*\x81\x01\n" +
 	"\fApprovalKind\x12\x1d\n" +
 	"\x19APPROVAL_KIND_UNSPECIFIED\x10\x00\x12\x1b\n" +
-	"\x17APPROVAL_KIND_TOOL_CALL\x10\x01*\x96\x02\n" +
+	"\x17APPROVAL_KIND_TOOL_CALL\x10\x01\x12\x1b\n" +
+	"\x17APPROVAL_KIND_RUN_START\x10\x02\x12\x18\n" +
+	"\x14APPROVAL_KIND_OUTPUT\x10\x03*\x96\x02\n" +
 	"\rApprovalState\x12\x1e\n" +
 	"\x1aAPPROVAL_STATE_UNSPECIFIED\x10\x00\x12\x1a\n" +
 	"\x16APPROVAL_STATE_PENDING\x10\x01\x12\x1b\n" +
@@ -1160,15 +1188,16 @@ var file_runwright_v1_approval_proto_depIdxs = []int32{
 	4,  // 12: runwright.v1.Approval.separation:type_name -> runwright.v1.ApprovalSeparation
 	9,  // 13: runwright.v1.Approval.decision:type_name -> runwright.v1.ApprovalDecision
 	10, // 14: runwright.v1.Approval.closed_at:type_name -> google.protobuf.Timestamp
-	11, // 15: runwright.v1.Approval.grants:type_name -> runwright.v1.GrantOffer
-	2,  // 16: runwright.v1.ApprovalDecision.verdict:type_name -> runwright.v1.ApprovalVerdict
-	10, // 17: runwright.v1.ApprovalDecision.time:type_name -> google.protobuf.Timestamp
-	4,  // 18: runwright.v1.ApprovalDecision.separation:type_name -> runwright.v1.ApprovalSeparation
-	19, // [19:19] is the sub-list for method output_type
-	19, // [19:19] is the sub-list for method input_type
-	19, // [19:19] is the sub-list for extension type_name
-	19, // [19:19] is the sub-list for extension extendee
-	0,  // [0:19] is the sub-list for field type_name
+	2,  // 15: runwright.v1.Approval.allowed_verdicts:type_name -> runwright.v1.ApprovalVerdict
+	11, // 16: runwright.v1.Approval.grants:type_name -> runwright.v1.GrantOffer
+	2,  // 17: runwright.v1.ApprovalDecision.verdict:type_name -> runwright.v1.ApprovalVerdict
+	10, // 18: runwright.v1.ApprovalDecision.time:type_name -> google.protobuf.Timestamp
+	4,  // 19: runwright.v1.ApprovalDecision.separation:type_name -> runwright.v1.ApprovalSeparation
+	20, // [20:20] is the sub-list for method output_type
+	20, // [20:20] is the sub-list for method input_type
+	20, // [20:20] is the sub-list for extension type_name
+	20, // [20:20] is the sub-list for extension extendee
+	0,  // [0:20] is the sub-list for field type_name
 }
 
 func init() { file_runwright_v1_approval_proto_init() }

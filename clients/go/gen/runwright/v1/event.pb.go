@@ -1608,7 +1608,11 @@ type ModelMessageCompleted struct {
 	Opaque *ContentRef `protobuf:"bytes,6,opt,name=opaque,proto3" json:"opaque,omitempty"`
 	// The route that answered, as in ModelAttemptStarted; 0 in events of older
 	// servers.
-	Route         uint32 `protobuf:"varint,7,opt,name=route,proto3" json:"route,omitempty"`
+	Route uint32 `protobuf:"varint,7,opt,name=route,proto3" json:"route,omitempty"`
+	// True when the text is an answer that a remote policy or a person is still to
+	// decide on. It is in no view of this event then, nor in the run's export, until
+	// the run is completed; RunCompleted has what is published.
+	IsHeld        bool `protobuf:"varint,8,opt,name=is_held,json=isHeld,proto3" json:"is_held,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1690,6 +1694,13 @@ func (x *ModelMessageCompleted) GetRoute() uint32 {
 		return x.Route
 	}
 	return 0
+}
+
+func (x *ModelMessageCompleted) GetIsHeld() bool {
+	if x != nil {
+		return x.IsHeld
+	}
+	return false
 }
 
 // Result of a model request that failed or was given up.
@@ -4407,11 +4418,14 @@ func (*EventFrame_Bookmark) isEventFrame_Item() {}
 
 func (*EventFrame_Gap) isEventFrame_Item() {}
 
-// Somebody is asked to decide on a call. Everything a decision rests on is here.
+// Somebody is asked to decide on a call, on the start of the run or on its answer.
+// Everything a decision rests on is here. What is said of a call, such as `tool`,
+// is empty otherwise, in this event and in those about what became of it.
 type ApprovalRequested struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The approval's id inside the run: `a`, and the numbers of the call with the
-	// approval's own behind them.
+	// approval's own behind them; of the run `a`, its round (0 before the first) and
+	// the approval's own number.
 	ApprovalId string `protobuf:"bytes,1,opt,name=approval_id,json=approvalId,proto3" json:"approval_id,omitempty"`
 	// What is to be approved.
 	Kind ApprovalKind `protobuf:"varint,2,opt,name=kind,proto3,enum=runwright.v1.ApprovalKind" json:"kind,omitempty"`
@@ -4421,7 +4435,8 @@ type ApprovalRequested struct {
 	Executor string `protobuf:"bytes,4,opt,name=executor,proto3" json:"executor,omitempty"`
 	// The tool's risk, as its package says; empty where it does not.
 	Risk string `protobuf:"bytes,5,opt,name=risk,proto3" json:"risk,omitempty"`
-	// The arguments.
+	// What is looked at, see `Approval.arguments`. An answer is in no view of this
+	// event.
 	Arguments *ContentRef `protobuf:"bytes,6,opt,name=arguments,proto3" json:"arguments,omitempty"`
 	// What is approved, see `Approval.digest`.
 	Digest string `protobuf:"bytes,7,opt,name=digest,proto3" json:"digest,omitempty"`
@@ -5387,7 +5402,7 @@ const file_runwright_v1_event_proto_rawDesc = "" +
 	"\x13ModelAttemptStarted\x12\x1a\n" +
 	"\bprovider\x18\x01 \x01(\tR\bprovider\x12\x14\n" +
 	"\x05model\x18\x02 \x01(\tR\x05model\x12\x14\n" +
-	"\x05route\x18\x03 \x01(\rR\x05route\"\xb5\x02\n" +
+	"\x05route\x18\x03 \x01(\rR\x05route\"\xce\x02\n" +
 	"\x15ModelMessageCompleted\x12,\n" +
 	"\x04text\x18\x01 \x01(\v2\x18.runwright.v1.ContentRefR\x04text\x12?\n" +
 	"\rfinish_reason\x18\x02 \x01(\x0e2\x1a.runwright.v1.FinishReasonR\ffinishReason\x12\x1d\n" +
@@ -5396,7 +5411,8 @@ const file_runwright_v1_event_proto_rawDesc = "" +
 	"\finput_tokens\x18\x04 \x01(\x04R\vinputTokens\x12#\n" +
 	"\routput_tokens\x18\x05 \x01(\x04R\foutputTokens\x120\n" +
 	"\x06opaque\x18\x06 \x01(\v2\x18.runwright.v1.ContentRefR\x06opaque\x12\x14\n" +
-	"\x05route\x18\a \x01(\rR\x05route\"D\n" +
+	"\x05route\x18\a \x01(\rR\x05route\x12\x17\n" +
+	"\ais_held\x18\b \x01(\bR\x06isHeld\"D\n" +
 	"\x12ModelAttemptFailed\x12.\n" +
 	"\x05error\x18\x01 \x01(\v2\x18.runwright.v1.AgentErrorR\x05error\"\xd9\x01\n" +
 	"\rToolRequested\x12\x12\n" +

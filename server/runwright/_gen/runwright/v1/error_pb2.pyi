@@ -227,7 +227,7 @@ class _ErrorReasonEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_ErrorReaso
     run). Metadata: approval_id, rule.
     """
     ERROR_REASON_APPROVAL_ABORTED: _ErrorReason.ValueType  # 126
-    """Somebody who was asked to approve a call ended the run. Metadata: approval_id,
+    """Somebody who was asked for an approval ended the run. Metadata: approval_id,
     decided_by.
     """
     ERROR_REASON_APPROVER_MISSING: _ErrorReason.ValueType  # 127
@@ -242,6 +242,10 @@ class _ErrorReasonEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_ErrorReaso
     ERROR_REASON_GRANT_NOT_YOURS: _ErrorReason.ValueType  # 137
     """Whoever wants to take a grant back has not issued it, and is no admin.
     Metadata: grant_id, issuer.
+    """
+    ERROR_REASON_APPROVAL_DENIED: _ErrorReason.ValueType  # 145
+    """Somebody who was asked to approve the start of a run, or its answer, denied it.
+    Metadata: approval_id, decided_by.
     """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
@@ -450,7 +454,7 @@ never), `executor` (they may perform the call), `four_eyes` (they started the
 run). Metadata: approval_id, rule.
 """
 ERROR_REASON_APPROVAL_ABORTED: ErrorReason.ValueType  # 126
-"""Somebody who was asked to approve a call ended the run. Metadata: approval_id,
+"""Somebody who was asked for an approval ended the run. Metadata: approval_id,
 decided_by.
 """
 ERROR_REASON_APPROVER_MISSING: ErrorReason.ValueType  # 127
@@ -465,6 +469,10 @@ ERROR_REASON_GRANT_NOT_FOUND: ErrorReason.ValueType  # 136
 ERROR_REASON_GRANT_NOT_YOURS: ErrorReason.ValueType  # 137
 """Whoever wants to take a grant back has not issued it, and is no admin.
 Metadata: grant_id, issuer.
+"""
+ERROR_REASON_APPROVAL_DENIED: ErrorReason.ValueType  # 145
+"""Somebody who was asked to approve the start of a run, or its answer, denied it.
+Metadata: approval_id, decided_by.
 """
 
 class _AgentErrorKind:

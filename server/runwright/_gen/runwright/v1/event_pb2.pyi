@@ -825,6 +825,7 @@ class ModelMessageCompleted(message.Message):
     OUTPUT_TOKENS_FIELD_NUMBER: builtins.int
     OPAQUE_FIELD_NUMBER: builtins.int
     ROUTE_FIELD_NUMBER: builtins.int
+    IS_HELD_FIELD_NUMBER: builtins.int
     finish_reason: FinishReason.ValueType
     """Why it stopped."""
     tool_calls: builtins.int
@@ -836,6 +837,11 @@ class ModelMessageCompleted(message.Message):
     route: builtins.int
     """The route that answered, as in ModelAttemptStarted; 0 in events of older
     servers.
+    """
+    is_held: builtins.bool
+    """True when the text is an answer that a remote policy or a person is still to
+    decide on. It is in no view of this event then, nor in the run's export, until
+    the run is completed; RunCompleted has what is published.
     """
     @builtins.property
     def text(self) -> content_pb2.ContentRef:
@@ -858,10 +864,11 @@ class ModelMessageCompleted(message.Message):
         output_tokens: builtins.int = ...,
         opaque: content_pb2.ContentRef | None = ...,
         route: builtins.int = ...,
+        is_held: builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = typing.Literal["opaque", b"opaque", "text", b"text"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["finish_reason", b"finish_reason", "input_tokens", b"input_tokens", "opaque", b"opaque", "output_tokens", b"output_tokens", "route", b"route", "text", b"text", "tool_calls", b"tool_calls"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["finish_reason", b"finish_reason", "input_tokens", b"input_tokens", "is_held", b"is_held", "opaque", b"opaque", "output_tokens", b"output_tokens", "route", b"route", "text", b"text", "tool_calls", b"tool_calls"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -2197,7 +2204,10 @@ class EventFrame(message.Message):
 
 @typing.final
 class ApprovalRequested(message.Message):
-    """Somebody is asked to decide on a call. Everything a decision rests on is here."""
+    """Somebody is asked to decide on a call, on the start of the run or on its answer.
+    Everything a decision rests on is here. What is said of a call, such as `tool`,
+    is empty otherwise, in this event and in those about what became of it.
+    """
 
     DESCRIPTOR: descriptor.Descriptor
 
@@ -2223,7 +2233,8 @@ class ApprovalRequested(message.Message):
     GRANTS_FIELD_NUMBER: builtins.int
     approval_id: builtins.str
     """The approval's id inside the run: `a`, and the numbers of the call with the
-    approval's own behind them.
+    approval's own behind them; of the run `a`, its round (0 before the first) and
+    the approval's own number.
     """
     kind: approval_pb2.ApprovalKind.ValueType
     """What is to be approved."""
@@ -2257,7 +2268,9 @@ class ApprovalRequested(message.Message):
     """True when whoever started the run must not decide."""
     @builtins.property
     def arguments(self) -> content_pb2.ContentRef:
-        """The arguments."""
+        """What is looked at, see `Approval.arguments`. An answer is in no view of this
+        event.
+        """
 
     @builtins.property
     def sets(self) -> containers.RepeatedCompositeFieldContainer[approval_pb2.ApproverSet]:

@@ -325,7 +325,8 @@ class ApprovalExpiry(betterproto2.Enum):
 
     DENY = 1
     """
-    It is not made, and the model is told that nobody decided.
+    It is not made, and the model is told that nobody decided. A run whose start
+    or answer nobody decides on ends.
     """
 
     ABORT_RUN = 2
@@ -365,11 +366,24 @@ class ApprovalKind(betterproto2.Enum):
     One tool call, with exactly its arguments.
     """
 
+    RUN_START = 2
+    """
+    The start of a run: its request, as it was made. The model is asked once it is
+    approved.
+    """
+
+    OUTPUT = 3
+    """
+    The answer of a run. It is published once it is approved.
+    """
+
     @classmethod
     def betterproto_value_to_renamed_proto_names(cls) -> dict[int, str]:
         return {
             0: "APPROVAL_KIND_UNSPECIFIED",
             1: "APPROVAL_KIND_TOOL_CALL",
+            2: "APPROVAL_KIND_RUN_START",
+            3: "APPROVAL_KIND_OUTPUT",
         }
 
     @classmethod
@@ -377,6 +391,8 @@ class ApprovalKind(betterproto2.Enum):
         return {
             "APPROVAL_KIND_UNSPECIFIED": 0,
             "APPROVAL_KIND_TOOL_CALL": 1,
+            "APPROVAL_KIND_RUN_START": 2,
+            "APPROVAL_KIND_OUTPUT": 3,
         }
 
 
@@ -434,12 +450,13 @@ class ApprovalState(betterproto2.Enum):
 
     APPROVED = 2
     """
-    It was approved: the call may be made, with the arguments it was asked for.
+    It was approved: exactly what was asked for may be done.
     """
 
     DENIED = 3
     """
-    It was denied: the model is told.
+    It was denied: of a call the model is told; of a start or an answer the run
+    has failed.
     """
 
     EXPIRED = 4
@@ -508,22 +525,25 @@ class ApprovalVerdict(betterproto2.Enum):
 
     APPROVE = 1
     """
-    The call is made, with the arguments it was asked for.
+    The call is made, with the arguments it was asked for; the run starts; the
+    answer is published.
     """
 
     DENY = 2
     """
-    The call is not made, and the model is told so.
+    The call is not made, and the model is told so. A run whose start or answer is
+    denied fails (APPROVAL_DENIED).
     """
 
     RESPOND = 3
     """
-    The call is not made; the text of the decision is its result.
+    The call is not made; the text of the decision is its result. Of a start or an
+    answer nobody responds.
     """
 
     ABORT_RUN = 4
     """
-    The call is not made, and the run ends.
+    Nothing of it is done, and the run ends.
     """
 
     @classmethod
@@ -1295,7 +1315,7 @@ class ErrorReason(betterproto2.Enum):
 
     APPROVAL_ABORTED = 126
     """
-    Somebody who was asked to approve a call ended the run. Metadata: approval_id,
+    Somebody who was asked for an approval ended the run. Metadata: approval_id,
     decided_by.
     """
 
@@ -1320,6 +1340,12 @@ class ErrorReason(betterproto2.Enum):
     """
     Whoever wants to take a grant back has not issued it, and is no admin.
     Metadata: grant_id, issuer.
+    """
+
+    APPROVAL_DENIED = 145
+    """
+    Somebody who was asked to approve the start of a run, or its answer, denied it.
+    Metadata: approval_id, decided_by.
     """
 
     @classmethod
@@ -1401,6 +1427,7 @@ class ErrorReason(betterproto2.Enum):
             135: "ERROR_REASON_GRANT_NOT_OFFERED",
             136: "ERROR_REASON_GRANT_NOT_FOUND",
             137: "ERROR_REASON_GRANT_NOT_YOURS",
+            145: "ERROR_REASON_APPROVAL_DENIED",
         }
 
     @classmethod
@@ -1482,6 +1509,7 @@ class ErrorReason(betterproto2.Enum):
             "ERROR_REASON_GRANT_NOT_OFFERED": 135,
             "ERROR_REASON_GRANT_NOT_FOUND": 136,
             "ERROR_REASON_GRANT_NOT_YOURS": 137,
+            "ERROR_REASON_APPROVAL_DENIED": 145,
         }
 
 
@@ -2181,8 +2209,8 @@ class PolicyVerdict(betterproto2.Enum):
 
     ASK = 3
     """
-    Somebody is to be asked. A call waits until it is decided on; at the other
-    stages nobody can be asked yet, so it is denied.
+    Somebody is to be asked, at RUN_START, PRE_TOOL and OUTPUT: the start, the call
+    or the answer waits until it is decided on.
     """
 
     INTERRUPT = 4
@@ -2595,12 +2623,18 @@ class StopReason(betterproto2.Enum):
 
     APPROVAL_ABORTED = 24
     """
-    Somebody who was asked to approve a call ended the run instead.
+    Somebody who was asked for an approval ended the run instead.
     """
 
     APPROVAL_EXPIRED = 25
     """
-    Nobody decided on a call in time, and its approval says that the run ends then.
+    Nobody decided in time: on a call whose approval says that the run ends then, or
+    on the start or the answer of the run.
+    """
+
+    APPROVAL_DENIED = 27
+    """
+    Somebody who was asked to approve the start of the run, or its answer, denied it.
     """
 
     @classmethod
@@ -2620,6 +2654,7 @@ class StopReason(betterproto2.Enum):
             21: "STOP_REASON_POLICY_DENIED",
             24: "STOP_REASON_APPROVAL_ABORTED",
             25: "STOP_REASON_APPROVAL_EXPIRED",
+            27: "STOP_REASON_APPROVAL_DENIED",
         }
 
     @classmethod
@@ -2639,6 +2674,7 @@ class StopReason(betterproto2.Enum):
             "STOP_REASON_POLICY_DENIED": 21,
             "STOP_REASON_APPROVAL_ABORTED": 24,
             "STOP_REASON_APPROVAL_EXPIRED": 25,
+            "STOP_REASON_APPROVAL_DENIED": 27,
         }
 
 
@@ -2680,7 +2716,7 @@ class WaitKind(betterproto2.Enum):
 
     APPROVAL = 8
     """
-    Somebody who approves a call, or does not.
+    Somebody who approves a call, the start of the run or its answer, or does not.
     """
 
     @classmethod
@@ -2866,12 +2902,12 @@ class Approval(betterproto2.Message):
 
     effect_id: "str" = betterproto2.field(9, betterproto2.TYPE_STRING)
     """
-    The call.
+    The call; empty where the start or the answer of a run is to be approved.
     """
 
     tool: "str" = betterproto2.field(10, betterproto2.TYPE_STRING)
     """
-    Its tool.
+    Its tool; empty as `effect_id` is.
     """
 
     executor: "str" = betterproto2.field(11, betterproto2.TYPE_STRING)
@@ -2888,21 +2924,23 @@ class Approval(betterproto2.Message):
         13, betterproto2.TYPE_MESSAGE, optional=True
     )
     """
-    The arguments, by reference.
+    What is looked at, by reference: the arguments of a call; the request of a run,
+    as in RunStarted; or its answer.
     """
 
     arguments_content: "InlineContent | None" = betterproto2.field(
         14, betterproto2.TYPE_MESSAGE, optional=True
     )
     """
-    The arguments; in the full view alone, and left out beyond 64 KiB.
+    The same, itself: when GetApproval is asked for it, and left out beyond 64 KiB.
     """
 
     digest: "str" = betterproto2.field(15, betterproto2.TYPE_STRING)
     """
-    What is approved: a digest over the package's fingerprint, the tool, the
-    digest of its argument schema, the executor's name and the arguments. A
-    decision names it.
+    What is approved. Of a call: a digest over the package's fingerprint, the tool,
+    the digest of its argument schema, the executor's name and the arguments. Of
+    a start: over the fingerprint, the request and the budget. Of an answer: over
+    the fingerprint and the answer. A decision names it.
     """
 
     schema_digest: "str" = betterproto2.field(16, betterproto2.TYPE_STRING)
@@ -3014,6 +3052,13 @@ class Approval(betterproto2.Message):
     """
     When it was decided, expired, was withdrawn or superseded; absent while it is
     pending.
+    """
+
+    allowed_verdicts: "list[ApprovalVerdict]" = betterproto2.field(
+        42, betterproto2.TYPE_ENUM, repeated=True
+    )
+    """
+    What may be decided on it.
     """
 
     grants: "GrantOffer | None" = betterproto2.field(
@@ -3273,13 +3318,16 @@ default_message_pool.register_message(
 @dataclass(eq=False, repr=False)
 class ApprovalRequested(betterproto2.Message):
     """
-    Somebody is asked to decide on a call. Everything a decision rests on is here.
+    Somebody is asked to decide on a call, on the start of the run or on its answer.
+    Everything a decision rests on is here. What is said of a call, such as `tool`,
+    is empty otherwise, in this event and in those about what became of it.
     """
 
     approval_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
     """
     The approval's id inside the run: `a`, and the numbers of the call with the
-    approval's own behind them.
+    approval's own behind them; of the run `a`, its round (0 before the first) and
+    the approval's own number.
     """
 
     kind: "ApprovalKind" = betterproto2.field(
@@ -3308,7 +3356,8 @@ class ApprovalRequested(betterproto2.Message):
         6, betterproto2.TYPE_MESSAGE, optional=True
     )
     """
-    The arguments.
+    What is looked at, see `Approval.arguments`. An answer is in no view of this
+    event.
     """
 
     digest: "str" = betterproto2.field(7, betterproto2.TYPE_STRING)
@@ -5966,6 +6015,13 @@ class ModelMessageCompleted(betterproto2.Message):
     servers.
     """
 
+    is_held: "bool" = betterproto2.field(8, betterproto2.TYPE_BOOL)
+    """
+    True when the text is an answer that a remote policy or a person is still to
+    decide on. It is in no view of this event then, nor in the run's export, until
+    the run is completed; RunCompleted has what is published.
+    """
+
 
 default_message_pool.register_message(
     "runwright.v1", "ModelMessageCompleted", ModelMessageCompleted
@@ -6275,19 +6331,19 @@ class PendingApproval(betterproto2.Message):
 
     effect_id: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
     """
-    The call.
+    The call; empty where the start or the answer of the run is to be approved.
     """
 
     tool: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
     """
-    Its tool.
+    Its tool; empty as `effect_id` is.
     """
 
     arguments: "ContentRef | None" = betterproto2.field(
         4, betterproto2.TYPE_MESSAGE, optional=True
     )
     """
-    Its arguments, by reference.
+    What is looked at, by reference, see `Approval.arguments`.
     """
 
     digest: "str" = betterproto2.field(5, betterproto2.TYPE_STRING)
@@ -6320,6 +6376,13 @@ class PendingApproval(betterproto2.Message):
     )
     """
     From when on nobody may decide any more.
+    """
+
+    kind: "ApprovalKind" = betterproto2.field(
+        12, betterproto2.TYPE_ENUM, default_factory=lambda: ApprovalKind(0)
+    )
+    """
+    What is to be approved.
     """
 
 
