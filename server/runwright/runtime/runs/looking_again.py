@@ -22,14 +22,21 @@ TakePlace: TypeAlias = Callable[[RunState, CallState, str], i.Availability]
 HearRun: TypeAlias = Callable[[RunState], Awaitable[tuple[PolicyFindings, ...]]]
 
 
+class World(Struct, frozen=True):
+    """What is asked of others for a decision."""
+
+    conversation: Conversation
+    place: TakePlace
+    hear_run: HearRun
+
+
 async def looked_at_again(
     ports: Ports,
     package: RuntimePackage,
     conversation: Conversation,
     state: RunState,
     input: i.Input,
-    place: TakePlace,
-    hear_run: HearRun,
+    world: World,
 ) -> i.Input:
     """What is about to be decided on; a call that may be sent with what the operator's rules say now.
 
