@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 from runwright._gen.runwright.v1 import approval_pb2, event_pb2
 from runwright.cli import names, sanitize
-from runwright.cli.outcome import shown
+from runwright.cli.escapes import escaped, escaped_block
+from runwright.cli.grant_text import offer_words
 from runwright.wire.snapshots import inline_bytes
 
 # What is to be approved, where it is no call, and what is looked at.
@@ -35,10 +36,20 @@ def ls_line(approval: approval_pb2.Approval) -> str:
 
 def approval_lines(approval: approval_pb2.Approval) -> list[str]:
     """Everything that a decision rests on, one fact a line; last what is approved, exactly as it is."""
-    lines = [f"{name:<10} {sanitize.line(value, most=None)}" for name, value in _facts(approval) if value]
+    lines = _fact_lines(approval)
     if approval.HasField("arguments_content"):
         lines += [_SHOWN.get(approval.kind, "arguments"), _arguments(approval)]
     return lines
+
+
+def question_lines(approval: approval_pb2.Approval, now: float) -> list[str]:
+    """What somebody is asked about, without the arguments, with how long it can still be decided on."""
+    left = names.elapsed(max(0.0, names.seconds(approval.expires_at) - now))
+    return [*_fact_lines(approval), f"{'time left':<10} {left}"]
+
+
+def _fact_lines(approval: approval_pb2.Approval) -> list[str]:
+    return [f"{name:<10} {escaped(value)}" for name, value in _facts(approval) if value]
 
 
 def approvers(one: approval_pb2.ApproverSet) -> str:
@@ -73,6 +84,8 @@ def _facts(approval: approval_pb2.Approval) -> Iterator[tuple[str, str]]:
         yield "four eyes", f"not {approval.started_by}, who started the run"
     if approval.separation == approval_pb2.APPROVAL_SEPARATION_NOT_ENFORCED:
         yield "separation", f"NOT ENFORCED: {_NOT_ENFORCED}"
+    if approval.HasField("grants"):
+        yield "grants", offer_words(approval.grants)
     if approval.HasField("decision"):
         made = approval.decision
         behalf = f" on behalf of {made.on_behalf_of}" if made.on_behalf_of else ""
@@ -82,6 +95,7 @@ def _facts(approval: approval_pb2.Approval) -> Iterator[tuple[str, str]]:
         )
         yield "  message", made.message
         yield "  note", made.note
+        yield "  grant", made.grant_id
     elif approval.HasField("closed_at"):
         yield "closed", names.clock(approval.closed_at)
     yield "digest", approval.digest
@@ -92,7 +106,7 @@ def _arguments(approval: approval_pb2.Approval) -> str:
     if content.omitted:
         run, digest = approval.run_id, content.ref.digest
         return f"({content.ref.size} bytes, too many to show; in `runwright export {run}` as {digest})"
-    return shown(inline_bytes(content))
+    return "\n".join(escaped_block(inline_bytes(content).decode("utf-8", "replace")))
 
 
 def approval_event(event: event_pb2.Event) -> str:

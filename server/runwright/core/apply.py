@@ -11,7 +11,9 @@ from typing import Any, TypeAlias, TypeVar
 from runwright.core import apply_policies as policies
 from runwright.core import records as r
 from runwright.core.apply_approvals import APPLY_APPROVALS
+from runwright.core.apply_grants import APPLY_GRANTS
 from runwright.core.apply_run_approvals import require_published
+from runwright.core.approvals import ApprovalPhase, CallApproval
 from runwright.core.call_changes import call_of as _call
 from runwright.core.call_changes import require as _require
 from runwright.core.call_changes import with_call
@@ -26,6 +28,7 @@ from runwright.core.transitions import RUN_TRANSITIONS, IllegalTransition
 
 _R = TypeVar("_R", bound=r.Record)
 _Apply: TypeAlias = Callable[[RunState, _R], RunState]
+_NOTHING_GIVEN = CallApproval(ApprovalPhase.ASKED)
 _APPLY: dict[type[r.Record], _Apply[Any]] = {}
 
 
@@ -253,7 +256,8 @@ def _tool_started(state: RunState, record: r.ToolStarted) -> RunState:
     before, phase = _call(state, record, record.call_id)
     _require(record.attempt == before.attempt + 1 and before.passed is PolicyStage.PRE_TOOL, record, state)
     # What was asked for is sent with what was given for it alone, and nothing else is sent with it.
-    _require(record.approval_digest == (before.approval.digest if before.approval else ""), record, state)
+    given = before.approval or _NOTHING_GIVEN
+    _require((record.approval_digest, record.grant_id) == (given.digest, given.grant_id), record, state)
     after = before.__replace__(
         phase=phase,
         attempt=record.attempt,
@@ -396,5 +400,6 @@ def _has_open_call(state: RunState) -> bool:
 
 
 _APPLY.update(APPLY_APPROVALS)
+_APPLY.update(APPLY_GRANTS)
 _missing = [row.record.__name__ for row in ROWS if row.record not in _APPLY]
 assert not _missing, f"no function applies {_missing}"

@@ -13,6 +13,7 @@ from runwright.core.approvals import (
     ApproverSet,
 )
 from runwright.core.content import ContentRef
+from runwright.core.grants import GrantOffer
 from runwright.core.ids import EffectId
 from runwright.core.record import Record
 from runwright.core.units import Micros
@@ -41,6 +42,7 @@ class ApprovalRequested(Record, frozen=True):
     expires_at: Micros
     on_expiry: ApprovalExpiry
     four_eyes: bool
+    grants: GrantOffer | None = None
 
 
 class ApprovalDecided(Record, frozen=True):
@@ -59,6 +61,7 @@ class ApprovalDecided(Record, frozen=True):
     request_id: str
     request_digest: str
     separation: ApprovalSeparation
+    grant_id: str = ""
 
 
 class ApprovalExpired(Record, frozen=True):

@@ -12,6 +12,8 @@ from runwright.core.approvals import ApprovalSeparation, ApprovalState, Approval
 from runwright.core.content import INLINE_LIMIT_BYTES, digest
 from runwright.core.errors import invalid_request
 from runwright.core.fingerprint import canonical_json
+from runwright.core.grant_requests import check_grant, grant_form
+from runwright.core.grants import GrantRequest
 from runwright.core.ids import CALL_EFFECT, EffectId, RunId, check_caller_id, effect_id, parse_effect_id
 from runwright.core.run_approvals import allowed_verdicts, approval_words
 from runwright.core.units import Micros
@@ -61,6 +63,7 @@ class DecisionRequest(Struct, frozen=True, kw_only=True):
     message: str = ""
     note: str = ""
     on_behalf_of: str = ""
+    grant: GrantRequest | None = None
 
     def check(self) -> ApprovalName:
         """What the approval's id says. Raises INVALID_REQUEST for the first field that breaks its rule, naming it."""
@@ -85,6 +88,10 @@ class DecisionRequest(Struct, frozen=True, kw_only=True):
         ):
             if len(value.encode()) > most:
                 raise invalid_request(field, f"at most {most} bytes", "Shorten it.")
+        if self.grant is not None:
+            if self.verdict is not ApprovalVerdict.APPROVE:
+                raise invalid_request("grant", "there only with APPROVE", "Leave it out.")
+            check_grant(self.grant)
         return name
 
     def request_digest(self) -> str:
@@ -97,6 +104,8 @@ class DecisionRequest(Struct, frozen=True, kw_only=True):
             "on_behalf_of": self.on_behalf_of,
             "verdict": self.verdict.name,
         }
+        if self.grant is not None:
+            form["grant"] = grant_form(self.grant)
         return digest(canonical_json(form))
 
 

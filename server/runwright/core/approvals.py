@@ -181,8 +181,9 @@ class CallApproval(Struct, frozen=True):
     expires_at: Micros = 0
     on_expiry: ApprovalExpiry = ApprovalExpiry.DENY
     four_eyes: bool = False
-    approved_by: str = ""
+    approved_by: str = ""  # of one that a grant answered: who issued that
     separation: ApprovalSeparation = ApprovalSeparation.ENFORCED  # when it was approved
+    grant_id: str = ""  # of the grant that answered in place of somebody, in the namespace; then nobody was asked
 
     @property
     def due(self) -> Micros:

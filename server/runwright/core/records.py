@@ -17,6 +17,9 @@ from runwright.core.approval_records import ApprovalWithdrawn as ApprovalWithdra
 from runwright.core.content import ContentRef
 from runwright.core.context import Context
 from runwright.core.errors import ErrorReason, Failure
+from runwright.core.grant_records import GrantIssued as GrantIssued  # noqa: PLC0414  # a record like the others
+from runwright.core.grant_records import GrantSuperseded as GrantSuperseded  # noqa: PLC0414  # a record like the others
+from runwright.core.grant_records import GrantUsed as GrantUsed  # noqa: PLC0414  # a record like the others
 from runwright.core.ids import EffectId
 from runwright.core.outcomes import (
     ExecutorIdentity,
@@ -189,7 +192,10 @@ class SubjectReplaced(Record, frozen=True):
 
 
 class ToolStarted(Record, frozen=True):
-    """Intent of one attempt of a tool call. The first one spends the approval, if somebody was asked."""
+    """Intent of one attempt of a tool call. The first one spends the approval, if somebody was asked.
+
+    With a `grant_id` nobody was: a grant of `approved_by` answered.
+    """
 
     call_id: EffectId
     attempt: int
@@ -203,6 +209,7 @@ class ToolStarted(Record, frozen=True):
     approval_id: str = ""
     approved_by: str = ""
     approval_digest: str = ""
+    grant_id: str = ""
 
 
 class ToolCompleted(Record, frozen=True):

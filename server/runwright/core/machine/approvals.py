@@ -21,7 +21,7 @@ from runwright.core.approvals import (
 )
 from runwright.core.errors import ErrorReason
 from runwright.core.ids import EffectId
-from runwright.core.machine import calls
+from runwright.core.machine import calls, grants
 from runwright.core.machine.step import Step
 from runwright.core.outcomes import CallPhase, RunPhase
 from runwright.core.policy import PolicyOpinion
@@ -56,6 +56,7 @@ def request(step: Step, call: CallState, opinion: PolicyOpinion) -> None:
             expires_at=spec.expires_at(step.at),
             on_expiry=spec.expiry,
             four_eyes=spec.four_eyes,
+            grants=grants.offered(step.package, asked.name, tool, step.state.session_id),
         )
     )
 
@@ -105,7 +106,11 @@ def decided(step: Step, input_: i.ApprovalDecisionRequested) -> bool:
     approval = brought_up_to_date(step, *found)
     if approval is None or not is_acceptable(step, input_, approval):
         return False
+    if input_.grant is not None and grants.why_not(step, call, approval, input_.grant) is not None:
+        return False
     step.add(decision(step, input_, approval, call.tool))
+    if input_.grant is not None:
+        grants.issue(step, call, approval, input_.grant, input_.decider.name)
     return _follows(step, call, approval, input_)
 
 
@@ -133,6 +138,7 @@ def decision(step: Step, input_: i.ApprovalDecisionRequested, approval: CallAppr
         request_id=input_.request_id,
         request_digest=input_.request_digest,
         separation=input_.decider.separation,
+        grant_id=grants.grant_id(step.state, input_.approval_id) if input_.grant else "",
     )
 
 
@@ -183,6 +189,9 @@ def supersede_unless(step: Step, call: CallState, name: str, arguments_digest: s
     if approval is None or call.attempt or approval.phase is not ApprovalPhase.APPROVED:
         return
     if approval.covers(name, arguments_digest):
+        return
+    if approval.grant_id:
+        grants.supersede(step, call, approval.grant_id)
         return
     superseded = r.ApprovalSuperseded(
         at=step.at,

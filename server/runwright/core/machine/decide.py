@@ -24,6 +24,7 @@ from runwright.core.outcomes import OPEN_PHASES, RunPhase
 from runwright.core.package import RuntimePackage
 from runwright.core.places_held import places_held
 from runwright.core.request import Budget
+from runwright.core.side_rows import Condition
 from runwright.core.state import RunState, needs_repair
 
 
@@ -35,11 +36,16 @@ def decide(package: RuntimePackage, state: RunState, input_: i.Input) -> list[r.
 def advance(package: RuntimePackage, state: RunState, input_: i.Input) -> tuple[list[r.Record], RunState]:
     """What the input makes true, and the state after it: what was folded while deciding is not folded again."""
     if isinstance(input_, i.ConditionFailed):
-        # No kind of record has a condition so far, and so no input another answer to one that failed.
-        return advance(package, state, input_.of)
+        return _advance(package, state, input_.of, input_.conditions)
+    return _advance(package, state, input_, ())
+
+
+def _advance(
+    package: RuntimePackage, state: RunState, input_: i.Input, failed: tuple[Condition, ...]
+) -> tuple[list[r.Record], RunState]:
     if state.is_terminal or (state.phase is RunPhase.NEW) != isinstance(input_, i.StartRequested):
         return [], state
-    step = Step(package, state, input_.at, places_held(input_))
+    step = Step(package, state, input_.at, places_held(input_), failed)
     match input_:
         case i.StartRequested():
             _start(step, input_)
@@ -81,6 +87,8 @@ def advance(package: RuntimePackage, state: RunState, input_: i.Input) -> tuple[
             endings.cancel_deadline_passed(step)
         case i.Recovered():
             _recover(step)
+        case i.ConditionFailed():
+            raise AssertionError("conditions of an input are told all at once")
         case _:
             assert_never(input_)
     if step.records:

@@ -73,8 +73,8 @@ def hold_of_call(call: CallState, may_start: bool) -> Hold | None:
     Its executor is only looked for while the call could be started (`may_start`). A call that no executor has kept
     waiting yet is held by the other calls of its run alone until then, which is no hold.
     """
-    if call.phase is CallPhase.REQUESTED and call.is_pending and call.approval is not None:
-        return _hold_of_approval(call, call.approval)
+    if (approval := open_approval(call)) is not None:
+        return _hold_of_approval(call, approval)
     if call.phase is not CallPhase.REQUESTED or call.passed is not PolicyStage.PRE_TOOL:
         return None
     has_waited = call.attempt > 0 or call.give_up_at > 0
@@ -101,10 +101,8 @@ def _but(call: CallState) -> str:
 
 
 def _hold_of_approval(call: CallState, approval: CallApproval) -> Hold:
-    name = approval_effect_id(call.call_id, approval.number)
-    effect = e.AwaitApproval(call.call_id, name, approval.current_set, approval.due, approval.requested_at)
-    freed_by = f"a decision by {_approvers(approval)}"
-    due = approval.expires_at
+    effect = await_approval(call, approval)
+    freed_by, name, due = f"a decision by {_approvers(approval)}", effect.approval_id, approval.expires_at
     return Hold(WaitKind.APPROVAL, call.call_id, name, approval.requested_at, due, freed_by, effect)
 
 
@@ -124,6 +122,17 @@ def _approvers(approval: CallApproval) -> str:
     if approval.due < approval.expires_at:
         by += f", then by the next approvers; it expires at {time_text(approval.expires_at)}"
     return by
+
+
+def open_approval(call: CallState) -> CallApproval | None:
+    """The approval of the call that somebody may decide on; None while there is none."""
+    return call.approval if call.is_pending and call.phase is CallPhase.REQUESTED else None
+
+
+def await_approval(call: CallState, approval: CallApproval) -> e.AwaitApproval:
+    """What is wanted while somebody may decide on the call: without the words of its hold, which only readers need."""
+    name = approval_effect_id(call.call_id, approval.number)
+    return e.AwaitApproval(call.call_id, name, approval.current_set, approval.due, approval.requested_at)
 
 
 def walks_of(state: RunState) -> Iterator[tuple[EffectId, PolicyWalk]]:
@@ -234,7 +243,10 @@ def status(state: RunState) -> RunStatus:
         return RunStatus.REPAIR_NEEDED
     if state.model_attempt or any(_is_under_way(call) for call in state.calls):
         return RunStatus.RUNNING
-    return RunStatus.WAITING if next(holds(state), None) is not None else RunStatus.RUNNING
+    # Thousands of runs are looked at while the server starts: no words are made of what waits for a person.
+    if any(map(open_approval, state.calls)) or next(holds(state), None) is not None:
+        return RunStatus.WAITING
+    return RunStatus.RUNNING
 
 
 def _is_under_way(call: CallState) -> bool:

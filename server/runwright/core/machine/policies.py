@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from runwright.core import records as r
 from runwright.core.inputs import Findings
-from runwright.core.machine import approvals, calls, remote_policies, run_approvals
+from runwright.core.machine import approvals, calls, grants, remote_policies, run_approvals
 from runwright.core.machine.step import Step
 from runwright.core.outcomes import CallPhase, ResultRelease
 from runwright.core.policy import (
@@ -49,6 +49,7 @@ def allow_call(step: Step, call: CallState, found: PolicyFindings | None) -> boo
     if opinion.verdict is Verdict.ASK:
         approvals.supersede_unless(step, call, opinion.approval, digest)
         step.asking[call.call_id] = opinion
+        step.answering[call.call_id] = grants.found_for(step, call, opinion, found)
     step.add(_on_record(step, call, stage, digest, opinion, found))
     if opinion.verdict in (Verdict.ALLOW, Verdict.ASK):
         return True

@@ -53,7 +53,7 @@ async def looked_at_again(
     if _is_heard(ports, state, call):
         return input
     data = await conversation.data(call.arguments)
-    return replace(input, policies=await policy_findings.of_call_again(ports.policies, package, state, call, data))
+    return replace(input, policies=await policy_findings.of_call_again(ports, package, state, call, data))
 
 
 def _is_heard(ports: Ports, state: RunState, call: CallState) -> bool:
@@ -77,7 +77,7 @@ async def _decided_now(
         return replace(asked, at=ports.clock.now())
     data = await conversation.data(call.arguments)  # what cannot be read cannot be sent
     if not _is_heard(ports, state, call):
-        policies = await policy_findings.of_call_again(ports.policies, package, state, call, data)
+        policies = await policy_findings.of_call_again(ports, package, state, call, data)
     is_told_apart = asked.decider.separation is ApprovalSeparation.ENFORCED
     availability = place(state, call, asked.decider.name if is_told_apart else "")
     return replace(asked, at=ports.clock.now(), availability=availability, policies=policies)

@@ -112,7 +112,7 @@ class Performer:
             reply = await self._ask(state, effect, text, messages)
             adapter = self._package.routes[effect.route].adapter
             checked = await check_reply(self._package, self._ports.schemas, reply, adapter)
-            calls = await policy_findings.of_calls(self._policies, self._package, state, checked.calls, checked.values)
+            calls = await policy_findings.of_calls(self._ports, self._package, state, checked.calls, checked.values)
             answer = None if checked.calls else checked.text
             of_answer = await policy_findings.of_answer(self._policies, self._package, state, answer)
             if not text.begins(reply.text or ""):

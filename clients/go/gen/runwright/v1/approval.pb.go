@@ -405,7 +405,9 @@ type ApprovalRule struct {
 	// What becomes of the call then.
 	OnExpiry ApprovalExpiry `protobuf:"varint,4,opt,name=on_expiry,json=onExpiry,proto3,enum=runwright.v1.ApprovalExpiry" json:"on_expiry,omitempty"`
 	// True when whoever started the run must not decide.
-	FourEyes      bool `protobuf:"varint,5,opt,name=four_eyes,json=fourEyes,proto3" json:"four_eyes,omitempty"`
+	FourEyes bool `protobuf:"varint,5,opt,name=four_eyes,json=fourEyes,proto3" json:"four_eyes,omitempty"`
+	// Which grants whoever approves may give; absent: none.
+	Grants        *GrantOffer `protobuf:"bytes,8,opt,name=grants,proto3" json:"grants,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -473,6 +475,13 @@ func (x *ApprovalRule) GetFourEyes() bool {
 		return x.FourEyes
 	}
 	return false
+}
+
+func (x *ApprovalRule) GetGrants() *GrantOffer {
+	if x != nil {
+		return x.Grants
+	}
+	return nil
 }
 
 // One set of approvers as a package has it.
@@ -616,8 +625,10 @@ type Approval struct {
 	ClosedAt *timestamppb.Timestamp `protobuf:"bytes,32,opt,name=closed_at,json=closedAt,proto3" json:"closed_at,omitempty"`
 	// What may be decided on it.
 	AllowedVerdicts []ApprovalVerdict `protobuf:"varint,42,rep,packed,name=allowed_verdicts,json=allowedVerdicts,proto3,enum=runwright.v1.ApprovalVerdict" json:"allowed_verdicts,omitempty"`
-	unknownFields   protoimpl.UnknownFields
-	sizeCache       protoimpl.SizeCache
+	// Which grants whoever approves may give with it; absent: none.
+	Grants        *GrantOffer `protobuf:"bytes,35,opt,name=grants,proto3" json:"grants,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Approval) Reset() {
@@ -881,6 +892,13 @@ func (x *Approval) GetAllowedVerdicts() []ApprovalVerdict {
 	return nil
 }
 
+func (x *Approval) GetGrants() *GrantOffer {
+	if x != nil {
+		return x.Grants
+	}
+	return nil
+}
+
 // A decision, as it is on record.
 type ApprovalDecision struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -901,7 +919,9 @@ type ApprovalDecision struct {
 	// The id of the request that decided.
 	RequestId string `protobuf:"bytes,8,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	// Whether the server told approvers from others then.
-	Separation    ApprovalSeparation `protobuf:"varint,9,opt,name=separation,proto3,enum=runwright.v1.ApprovalSeparation" json:"separation,omitempty"`
+	Separation ApprovalSeparation `protobuf:"varint,9,opt,name=separation,proto3,enum=runwright.v1.ApprovalSeparation" json:"separation,omitempty"`
+	// The grant that was given with it; empty without one.
+	GrantId       string `protobuf:"bytes,12,opt,name=grant_id,json=grantId,proto3" json:"grant_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -999,29 +1019,37 @@ func (x *ApprovalDecision) GetSeparation() ApprovalSeparation {
 	return ApprovalSeparation_APPROVAL_SEPARATION_UNSPECIFIED
 }
 
+func (x *ApprovalDecision) GetGrantId() string {
+	if x != nil {
+		return x.GrantId
+	}
+	return ""
+}
+
 var File_runwright_v1_approval_proto protoreflect.FileDescriptor
 
 const file_runwright_v1_approval_proto_rawDesc = "" +
 	"\n" +
-	"\x1brunwright/v1/approval.proto\x12\frunwright.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1arunwright/v1/content.proto\"u\n" +
+	"\x1brunwright/v1/approval.proto\x12\frunwright.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1arunwright/v1/content.proto\x1a\x18runwright/v1/grant.proto\"u\n" +
 	"\vApproverSet\x12\x14\n" +
 	"\x05roles\x18\x01 \x03(\tR\x05roles\x12\x1e\n" +
 	"\n" +
 	"principals\x18\x02 \x03(\tR\n" +
 	"principals\x120\n" +
-	"\x05until\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x05until\"\xc7\x01\n" +
+	"\x05until\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x05until\"\xf9\x01\n" +
 	"\fApprovalRule\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x121\n" +
 	"\x04sets\x18\x02 \x03(\v2\x1d.runwright.v1.ApproverSetRuleR\x04sets\x12\x18\n" +
 	"\aexpires\x18\x03 \x01(\tR\aexpires\x129\n" +
 	"\ton_expiry\x18\x04 \x01(\x0e2\x1c.runwright.v1.ApprovalExpiryR\bonExpiry\x12\x1b\n" +
-	"\tfour_eyes\x18\x05 \x01(\bR\bfourEyes\"[\n" +
+	"\tfour_eyes\x18\x05 \x01(\bR\bfourEyes\x120\n" +
+	"\x06grants\x18\b \x01(\v2\x18.runwright.v1.GrantOfferR\x06grants\"[\n" +
 	"\x0fApproverSetRule\x12\x14\n" +
 	"\x05roles\x18\x01 \x03(\tR\x05roles\x12\x1e\n" +
 	"\n" +
 	"principals\x18\x02 \x03(\tR\n" +
 	"principals\x12\x12\n" +
-	"\x04turn\x18\x03 \x01(\tR\x04turn\"\xa3\n" +
+	"\x04turn\x18\x03 \x01(\tR\x04turn\"\xd5\n" +
 	"\n" +
 	"\bApproval\x12\x1f\n" +
 	"\vapproval_id\x18\x01 \x01(\tR\n" +
@@ -1065,7 +1093,8 @@ const file_runwright_v1_approval_proto_rawDesc = "" +
 	"separation\x12:\n" +
 	"\bdecision\x18\x1f \x01(\v2\x1e.runwright.v1.ApprovalDecisionR\bdecision\x127\n" +
 	"\tclosed_at\x18  \x01(\v2\x1a.google.protobuf.TimestampR\bclosedAt\x12H\n" +
-	"\x10allowed_verdicts\x18* \x03(\x0e2\x1d.runwright.v1.ApprovalVerdictR\x0fallowedVerdicts\"\xe3\x02\n" +
+	"\x10allowed_verdicts\x18* \x03(\x0e2\x1d.runwright.v1.ApprovalVerdictR\x0fallowedVerdicts\x120\n" +
+	"\x06grants\x18# \x01(\v2\x18.runwright.v1.GrantOfferR\x06grants\"\xfe\x02\n" +
 	"\x10ApprovalDecision\x127\n" +
 	"\averdict\x18\x01 \x01(\x0e2\x1d.runwright.v1.ApprovalVerdictR\averdict\x12\x1d\n" +
 	"\n" +
@@ -1080,7 +1109,8 @@ const file_runwright_v1_approval_proto_rawDesc = "" +
 	"request_id\x18\b \x01(\tR\trequestId\x12@\n" +
 	"\n" +
 	"separation\x18\t \x01(\x0e2 .runwright.v1.ApprovalSeparationR\n" +
-	"separation*\x81\x01\n" +
+	"separation\x12\x19\n" +
+	"\bgrant_id\x18\f \x01(\tR\agrantId*\x81\x01\n" +
 	"\fApprovalKind\x12\x1d\n" +
 	"\x19APPROVAL_KIND_UNSPECIFIED\x10\x00\x12\x1b\n" +
 	"\x17APPROVAL_KIND_TOOL_CALL\x10\x01\x12\x1b\n" +
@@ -1138,33 +1168,36 @@ var file_runwright_v1_approval_proto_goTypes = []any{
 	(*Approval)(nil),              // 8: runwright.v1.Approval
 	(*ApprovalDecision)(nil),      // 9: runwright.v1.ApprovalDecision
 	(*timestamppb.Timestamp)(nil), // 10: google.protobuf.Timestamp
-	(*ContentRef)(nil),            // 11: runwright.v1.ContentRef
-	(*InlineContent)(nil),         // 12: runwright.v1.InlineContent
+	(*GrantOffer)(nil),            // 11: runwright.v1.GrantOffer
+	(*ContentRef)(nil),            // 12: runwright.v1.ContentRef
+	(*InlineContent)(nil),         // 13: runwright.v1.InlineContent
 }
 var file_runwright_v1_approval_proto_depIdxs = []int32{
 	10, // 0: runwright.v1.ApproverSet.until:type_name -> google.protobuf.Timestamp
 	7,  // 1: runwright.v1.ApprovalRule.sets:type_name -> runwright.v1.ApproverSetRule
 	3,  // 2: runwright.v1.ApprovalRule.on_expiry:type_name -> runwright.v1.ApprovalExpiry
-	0,  // 3: runwright.v1.Approval.kind:type_name -> runwright.v1.ApprovalKind
-	1,  // 4: runwright.v1.Approval.state:type_name -> runwright.v1.ApprovalState
-	11, // 5: runwright.v1.Approval.arguments:type_name -> runwright.v1.ContentRef
-	12, // 6: runwright.v1.Approval.arguments_content:type_name -> runwright.v1.InlineContent
-	5,  // 7: runwright.v1.Approval.sets:type_name -> runwright.v1.ApproverSet
-	10, // 8: runwright.v1.Approval.requested_at:type_name -> google.protobuf.Timestamp
-	10, // 9: runwright.v1.Approval.expires_at:type_name -> google.protobuf.Timestamp
-	3,  // 10: runwright.v1.Approval.on_expiry:type_name -> runwright.v1.ApprovalExpiry
-	4,  // 11: runwright.v1.Approval.separation:type_name -> runwright.v1.ApprovalSeparation
-	9,  // 12: runwright.v1.Approval.decision:type_name -> runwright.v1.ApprovalDecision
-	10, // 13: runwright.v1.Approval.closed_at:type_name -> google.protobuf.Timestamp
-	2,  // 14: runwright.v1.Approval.allowed_verdicts:type_name -> runwright.v1.ApprovalVerdict
-	2,  // 15: runwright.v1.ApprovalDecision.verdict:type_name -> runwright.v1.ApprovalVerdict
-	10, // 16: runwright.v1.ApprovalDecision.time:type_name -> google.protobuf.Timestamp
-	4,  // 17: runwright.v1.ApprovalDecision.separation:type_name -> runwright.v1.ApprovalSeparation
-	18, // [18:18] is the sub-list for method output_type
-	18, // [18:18] is the sub-list for method input_type
-	18, // [18:18] is the sub-list for extension type_name
-	18, // [18:18] is the sub-list for extension extendee
-	0,  // [0:18] is the sub-list for field type_name
+	11, // 3: runwright.v1.ApprovalRule.grants:type_name -> runwright.v1.GrantOffer
+	0,  // 4: runwright.v1.Approval.kind:type_name -> runwright.v1.ApprovalKind
+	1,  // 5: runwright.v1.Approval.state:type_name -> runwright.v1.ApprovalState
+	12, // 6: runwright.v1.Approval.arguments:type_name -> runwright.v1.ContentRef
+	13, // 7: runwright.v1.Approval.arguments_content:type_name -> runwright.v1.InlineContent
+	5,  // 8: runwright.v1.Approval.sets:type_name -> runwright.v1.ApproverSet
+	10, // 9: runwright.v1.Approval.requested_at:type_name -> google.protobuf.Timestamp
+	10, // 10: runwright.v1.Approval.expires_at:type_name -> google.protobuf.Timestamp
+	3,  // 11: runwright.v1.Approval.on_expiry:type_name -> runwright.v1.ApprovalExpiry
+	4,  // 12: runwright.v1.Approval.separation:type_name -> runwright.v1.ApprovalSeparation
+	9,  // 13: runwright.v1.Approval.decision:type_name -> runwright.v1.ApprovalDecision
+	10, // 14: runwright.v1.Approval.closed_at:type_name -> google.protobuf.Timestamp
+	2,  // 15: runwright.v1.Approval.allowed_verdicts:type_name -> runwright.v1.ApprovalVerdict
+	11, // 16: runwright.v1.Approval.grants:type_name -> runwright.v1.GrantOffer
+	2,  // 17: runwright.v1.ApprovalDecision.verdict:type_name -> runwright.v1.ApprovalVerdict
+	10, // 18: runwright.v1.ApprovalDecision.time:type_name -> google.protobuf.Timestamp
+	4,  // 19: runwright.v1.ApprovalDecision.separation:type_name -> runwright.v1.ApprovalSeparation
+	20, // [20:20] is the sub-list for method output_type
+	20, // [20:20] is the sub-list for method input_type
+	20, // [20:20] is the sub-list for extension type_name
+	20, // [20:20] is the sub-list for extension extendee
+	0,  // [0:20] is the sub-list for field type_name
 }
 
 func init() { file_runwright_v1_approval_proto_init() }
@@ -1173,6 +1206,7 @@ func file_runwright_v1_approval_proto_init() {
 		return
 	}
 	file_runwright_v1_content_proto_init()
+	file_runwright_v1_grant_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{

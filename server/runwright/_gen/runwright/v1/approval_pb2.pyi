@@ -10,6 +10,7 @@ from google.protobuf import timestamp_pb2 as timestamp_pb2
 from google.protobuf.internal import containers as containers
 from google.protobuf.internal import enum_type_wrapper as enum_type_wrapper
 from runwright._gen.runwright.v1 import content_pb2 as content_pb2
+from runwright._gen.runwright.v1 import grant_pb2 as grant_pb2
 import builtins as builtins
 import sys
 import typing as typing
@@ -241,6 +242,7 @@ class ApprovalRule(message.Message):
     EXPIRES_FIELD_NUMBER: builtins.int
     ON_EXPIRY_FIELD_NUMBER: builtins.int
     FOUR_EYES_FIELD_NUMBER: builtins.int
+    GRANTS_FIELD_NUMBER: builtins.int
     name: builtins.str
     """Its name, which rules refer to."""
     expires: builtins.str
@@ -253,6 +255,10 @@ class ApprovalRule(message.Message):
     def sets(self) -> containers.RepeatedCompositeFieldContainer[ApproverSetRule]:
         """Who may decide, one set after the other."""
 
+    @builtins.property
+    def grants(self) -> grant_pb2.GrantOffer:
+        """Which grants whoever approves may give; absent: none."""
+
     def __init__(
         self,
         *,
@@ -261,10 +267,11 @@ class ApprovalRule(message.Message):
         expires: builtins.str = ...,
         on_expiry: ApprovalExpiry.ValueType = ...,
         four_eyes: builtins.bool = ...,
+        grants: grant_pb2.GrantOffer | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = typing.Literal["grants", b"grants"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["expires", b"expires", "four_eyes", b"four_eyes", "name", b"name", "on_expiry", b"on_expiry", "sets", b"sets"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["expires", b"expires", "four_eyes", b"four_eyes", "grants", b"grants", "name", b"name", "on_expiry", b"on_expiry", "sets", b"sets"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -341,6 +348,7 @@ class Approval(message.Message):
     DECISION_FIELD_NUMBER: builtins.int
     CLOSED_AT_FIELD_NUMBER: builtins.int
     ALLOWED_VERDICTS_FIELD_NUMBER: builtins.int
+    GRANTS_FIELD_NUMBER: builtins.int
     approval_id: builtins.str
     """Its id: the run's, a slash, and the approval's own inside the run."""
     kind: ApprovalKind.ValueType
@@ -435,6 +443,10 @@ class Approval(message.Message):
     def allowed_verdicts(self) -> containers.RepeatedScalarFieldContainer[ApprovalVerdict.ValueType]:
         """What may be decided on it."""
 
+    @builtins.property
+    def grants(self) -> grant_pb2.GrantOffer:
+        """Which grants whoever approves may give with it; absent: none."""
+
     def __init__(
         self,
         *,
@@ -471,10 +483,11 @@ class Approval(message.Message):
         decision: ApprovalDecision | None = ...,
         closed_at: timestamp_pb2.Timestamp | None = ...,
         allowed_verdicts: abc.Iterable[ApprovalVerdict.ValueType] | None = ...,
+        grants: grant_pb2.GrantOffer | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = typing.Literal["arguments", b"arguments", "arguments_content", b"arguments_content", "closed_at", b"closed_at", "decision", b"decision", "expires_at", b"expires_at", "requested_at", b"requested_at"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = typing.Literal["arguments", b"arguments", "arguments_content", b"arguments_content", "closed_at", b"closed_at", "decision", b"decision", "expires_at", b"expires_at", "grants", b"grants", "requested_at", b"requested_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["agent_id", b"agent_id", "allowed_verdicts", b"allowed_verdicts", "approval", b"approval", "approval_id", b"approval_id", "arguments", b"arguments", "arguments_content", b"arguments_content", "closed_at", b"closed_at", "code", b"code", "current_set", b"current_set", "decider", b"decider", "decision", b"decision", "digest", b"digest", "effect_id", b"effect_id", "executor", b"executor", "expires_at", b"expires_at", "four_eyes", b"four_eyes", "kind", b"kind", "message", b"message", "on_expiry", b"on_expiry", "package_fingerprint", b"package_fingerprint", "policy_ref", b"policy_ref", "requested_at", b"requested_at", "risk", b"risk", "rule", b"rule", "run_id", b"run_id", "schema_digest", b"schema_digest", "separation", b"separation", "session_id", b"session_id", "sets", b"sets", "started_by", b"started_by", "state", b"state", "tainted", b"tainted", "tool", b"tool"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["agent_id", b"agent_id", "allowed_verdicts", b"allowed_verdicts", "approval", b"approval", "approval_id", b"approval_id", "arguments", b"arguments", "arguments_content", b"arguments_content", "closed_at", b"closed_at", "code", b"code", "current_set", b"current_set", "decider", b"decider", "decision", b"decision", "digest", b"digest", "effect_id", b"effect_id", "executor", b"executor", "expires_at", b"expires_at", "four_eyes", b"four_eyes", "grants", b"grants", "kind", b"kind", "message", b"message", "on_expiry", b"on_expiry", "package_fingerprint", b"package_fingerprint", "policy_ref", b"policy_ref", "requested_at", b"requested_at", "risk", b"risk", "rule", b"rule", "run_id", b"run_id", "schema_digest", b"schema_digest", "separation", b"separation", "session_id", b"session_id", "sets", b"sets", "started_by", b"started_by", "state", b"state", "tainted", b"tainted", "tool", b"tool"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -493,6 +506,7 @@ class ApprovalDecision(message.Message):
     ON_BEHALF_OF_FIELD_NUMBER: builtins.int
     REQUEST_ID_FIELD_NUMBER: builtins.int
     SEPARATION_FIELD_NUMBER: builtins.int
+    GRANT_ID_FIELD_NUMBER: builtins.int
     verdict: ApprovalVerdict.ValueType
     """What was decided."""
     decided_by: builtins.str
@@ -509,6 +523,8 @@ class ApprovalDecision(message.Message):
     """The id of the request that decided."""
     separation: ApprovalSeparation.ValueType
     """Whether the server told approvers from others then."""
+    grant_id: builtins.str
+    """The grant that was given with it; empty without one."""
     @builtins.property
     def time(self) -> timestamp_pb2.Timestamp:
         """When."""
@@ -525,9 +541,10 @@ class ApprovalDecision(message.Message):
         on_behalf_of: builtins.str = ...,
         request_id: builtins.str = ...,
         separation: ApprovalSeparation.ValueType = ...,
+        grant_id: builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = typing.Literal["time", b"time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["decided_by", b"decided_by", "digest", b"digest", "message", b"message", "note", b"note", "on_behalf_of", b"on_behalf_of", "request_id", b"request_id", "separation", b"separation", "time", b"time", "verdict", b"verdict"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["decided_by", b"decided_by", "digest", b"digest", "grant_id", b"grant_id", "message", b"message", "note", b"note", "on_behalf_of", b"on_behalf_of", "request_id", b"request_id", "separation", b"separation", "time", b"time", "verdict", b"verdict"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
