@@ -330,12 +330,12 @@ def _closed(state: RunState, record: r.Record, call_id: EffectId) -> RunState:
     before, phase = _call(state, record, call_id)
     outcome = _awaiting_release(record)
     if outcome is not None:
-        _require(before.attempt > 0, record, state)
+        # Without an attempt somebody who was asked has answered in place of the tool.
+        _require(before.attempt > 0 or isinstance(record, r.ToolCompleted), record, state)
         policy = (before.policy or NO_POLICY).__replace__(outcome=outcome)
         return with_call(state, before.__replace__(phase=phase, passed=None, policy=policy, since=record.at))
     after = with_call(state, CallState(before.call_id, before.tool, phase))
-    is_answer = before.attempt > 0 and not isinstance(record, r.ToolDenied | r.ToolCancelled)
-    return _told(after, before) if is_answer else after
+    return after if isinstance(record, r.ToolDenied | r.ToolCancelled) else _told(after, before)
 
 
 def _awaiting_release(record: r.Record) -> ContentRef | None:
@@ -347,7 +347,7 @@ def _awaiting_release(record: r.Record) -> ContentRef | None:
 
 def _told(state: RunState, call: CallState) -> RunState:
     """The model is told what a tool said. Of one that failed that is as foreign as what it says otherwise."""
-    is_foreign = call.policy is not None and call.policy.untrusted
+    is_foreign = call.attempt > 0 and call.policy is not None and call.policy.untrusted
     return state.__replace__(tainted=True) if is_foreign else state
 
 
