@@ -209,7 +209,7 @@ def test_what_is_not_there_is_said_with_what_to_do(program: Program) -> None:
 
 
 def test_whoever_watches_goes_on_from_the_last_cursor(program: Program, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("runwright.cli.approvals.time.sleep", lambda _: None)
+    monkeypatch.setattr("runwright.cli.approval_feed.time.sleep", lambda _: None)
     approvals = FakeApprovals()
     with serving(approvals) as server:
         _, out, err = program("--server", server, "approvals", "watch")
