@@ -17,6 +17,15 @@ from runwright.cli.approval_feed import approval_updates
 from runwright.cli.approval_text import approval_lines, ls_line
 from runwright.cli.client import Client
 from runwright.cli.decisions import named, outcome_line
+from runwright.cli.grant_options import (
+    GrantAnyOption,
+    GrantForOption,
+    GrantOption,
+    GrantOptions,
+    GrantTaintedOption,
+    GrantUsesOption,
+    GrantWhereOption,
+)
 from runwright.cli.output import (
     Format,
     FormatOption,
@@ -34,7 +43,7 @@ app = typer.Typer(
     name="approvals",
     no_args_is_help=True,
     rich_markup_mode=None,
-    help="Calls that wait for somebody to decide: ls, show, approve, deny, respond, abort, watch, inbox.",
+    help="What waits for somebody to decide: ls, show, approve, deny, respond, abort, watch, inbox.",
 )
 
 ApprovalArgument = Annotated[str, typer.Argument(metavar="APPROVAL", help="Its id, such as first/a1.1.1.")]
@@ -125,24 +134,36 @@ def show(context: typer.Context, approval: ApprovalArgument, output: RunFormatOp
 
 
 @app.command("approve")
-def approve(
+def approve(  # noqa: PLR0913, PLR0917 - one parameter for each option
     context: typer.Context,
     approval: ApprovalArgument,
     note: NoteOption = "",
     on_behalf_of: BehalfOption = "",
     digest: DigestOption = "",
+    grant: GrantOption = None,
+    grant_where: GrantWhereOption = "",
+    grant_any: GrantAnyOption = False,
+    grant_uses: GrantUsesOption = 0,
+    grant_for: GrantForOption = "",
+    grant_tainted: GrantTaintedOption = False,
     output: FormatOption = Format.TEXT,
 ) -> None:
-    """Has the call made, with exactly the arguments that are shown.
+    """Has what is shown done: the call made, the run started, or its answer published.
 
     It shows what it approves first. Only one decision is taken; it is on record with
     who made it. The same words once more change nothing. It takes the role approver.
+    With --grant such calls need nobody from now on, within what the package offers.
 
     \b
     Example:
       runwright approvals approve first/a1.1.1 --note "ticket 7"
+      runwright approvals approve first/a1.1.1 --grant run --grant-uses 5
     """
+    options = GrantOptions(grant, grant_where, grant_any, grant_uses, grant_for, grant_tainted)
+    options.check()
     decision = pb.DecisionRequest(note=note, on_behalf_of=on_behalf_of, digest=digest)
+    if grant is not None:
+        decision.grant.CopyFrom(options.request(Client.of(context).approval(approval).approval.grants))
     _decide(context, approval, approval_pb2.APPROVAL_VERDICT_APPROVE, decision, output)
 
 
@@ -157,6 +178,8 @@ def deny(
     output: FormatOption = Format.TEXT,
 ) -> None:
     """Has the call not made; the model is told so, and the run goes on.
+
+    A run whose start or answer is denied fails.
 
     \b
     Example:
@@ -195,7 +218,7 @@ def abort(
     digest: DigestOption = "",
     output: FormatOption = Format.TEXT,
 ) -> None:
-    """Has the call not made, and ends the run as failed.
+    """Has nothing of it done, and ends the run as failed.
 
     \b
     Example:

@@ -38,4 +38,5 @@ def outcome_line(response: pb.DecideApprovalResponse) -> str:
     made = approval.decision
     when = "" if response.decided else f", since {names.clock(made.time)}"
     word = names.approval_state(approval.state)
-    return escaped(f"{approval.approval_id} is {word}, by {made.decided_by}{when}")
+    given = f"; with grant {made.grant_id}" if made.grant_id else ""
+    return escaped(f"{approval.approval_id} is {word}, by {made.decided_by}{when}{given}")

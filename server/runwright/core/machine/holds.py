@@ -18,6 +18,7 @@ from runwright.core.ids import EffectId, model_effect_id
 from runwright.core.outcomes import CallPhase, RunPhase, RunStatus, WaitKind
 from runwright.core.policy import PolicyStage
 from runwright.core.policy_walk import PolicyQuestion, PolicyWalk, SettledAnswer
+from runwright.core.run_approvals import approval_words, run_approval_id
 from runwright.core.state import CallState, RunState, may_start_call, needs_repair
 from runwright.core.units import Micros, time_text
 
@@ -72,8 +73,8 @@ def hold_of_call(call: CallState, may_start: bool) -> Hold | None:
     Its executor is only looked for while the call could be started (`may_start`). A call that no executor has kept
     waiting yet is held by the other calls of its run alone until then, which is no hold.
     """
-    if call.phase is CallPhase.REQUESTED and call.is_pending and call.approval is not None:
-        return _hold_of_approval(call, call.approval)
+    if (approval := open_approval(call)) is not None:
+        return _hold_of_approval(call, approval)
     if call.phase is not CallPhase.REQUESTED or call.passed is not PolicyStage.PRE_TOOL:
         return None
     has_waited = call.attempt > 0 or call.give_up_at > 0
@@ -100,13 +101,38 @@ def _but(call: CallState) -> str:
 
 
 def _hold_of_approval(call: CallState, approval: CallApproval) -> Hold:
-    name = approval_effect_id(call.call_id, approval.number)
-    effect = e.AwaitApproval(call.call_id, name, approval.current_set, approval.due, approval.requested_at)
-    freed_by = f"a decision by {approval.approvers} before {time_text(approval.due)}"
-    if approval.due < approval.expires_at:
-        freed_by += f", then by the next approvers; it expires at {time_text(approval.expires_at)}"
-    due = approval.expires_at
+    effect = await_approval(call, approval)
+    freed_by, name, due = f"a decision by {_approvers(approval)}", effect.approval_id, approval.expires_at
     return Hold(WaitKind.APPROVAL, call.call_id, name, approval.requested_at, due, freed_by, effect)
+
+
+def hold_of_run_approval(state: RunState) -> Hold | None:
+    """What keeps the run as a whole: who is asked to approve its start or its answer."""
+    asked = state.approval
+    if asked is None or not asked.is_pending or state.phase is not RunPhase.RUNNING:
+        return None
+    approval, name = asked.approval, run_approval_id(state.round, asked.approval.number)
+    effect = e.AwaitApproval(None, name, approval.current_set, approval.due, approval.requested_at)
+    freed_by = f"a decision on {approval_words(asked.kind)} by {_approvers(approval)}"
+    return Hold(WaitKind.APPROVAL, name, name, approval.requested_at, approval.expires_at, freed_by, effect)
+
+
+def _approvers(approval: CallApproval) -> str:
+    by = f"{approval.approvers} before {time_text(approval.due)}"
+    if approval.due < approval.expires_at:
+        by += f", then by the next approvers; it expires at {time_text(approval.expires_at)}"
+    return by
+
+
+def open_approval(call: CallState) -> CallApproval | None:
+    """The approval of the call that somebody may decide on; None while there is none."""
+    return call.approval if call.is_pending and call.phase is CallPhase.REQUESTED else None
+
+
+def await_approval(call: CallState, approval: CallApproval) -> e.AwaitApproval:
+    """What is wanted while somebody may decide on the call: without the words of its hold, which only readers need."""
+    name = approval_effect_id(call.call_id, approval.number)
+    return e.AwaitApproval(call.call_id, name, approval.current_set, approval.due, approval.requested_at)
 
 
 def walks_of(state: RunState) -> Iterator[tuple[EffectId, PolicyWalk]]:
@@ -179,6 +205,8 @@ def holds(state: RunState) -> Iterator[Hold]:
         return
     if (hold := hold_of_run(state)) is not None:
         yield hold
+    if (hold := hold_of_run_approval(state)) is not None:
+        yield hold
     if state.phase is RunPhase.RUNNING:
         for _, walk in walks_of(state):
             if walk.question is not None:
@@ -215,7 +243,10 @@ def status(state: RunState) -> RunStatus:
         return RunStatus.REPAIR_NEEDED
     if state.model_attempt or any(_is_under_way(call) for call in state.calls):
         return RunStatus.RUNNING
-    return RunStatus.WAITING if next(holds(state), None) is not None else RunStatus.RUNNING
+    # Thousands of runs are looked at while the server starts: no words are made of what waits for a person.
+    if any(map(open_approval, state.calls)) or next(holds(state), None) is not None:
+        return RunStatus.WAITING
+    return RunStatus.RUNNING
 
 
 def _is_under_way(call: CallState) -> bool:
