@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 from prompt_toolkit.utils import get_cwidth
-from runwright._gen.runwright.v1 import approval_pb2
-from runwright.cli.decisions import ABORT_RUN, APPROVE, DENY
+from runwright._gen.runwright.v1 import approval_pb2, grant_pb2
+from runwright._gen.runwright.v1 import approval_service_pb2 as pb
+from runwright.cli.decisions import ABORT_RUN, APPROVE, DENY, RESPOND
 from runwright.cli.inbox.drawing import HELP, draw, fit, wrapped
 from runwright.cli.inbox.state import Approval, Inbox, Mode
 
@@ -51,6 +52,14 @@ def holding(*approvals: Approval) -> Inbox:
     return inbox
 
 
+def decisions(inbox: Inbox, text: str = "") -> list[pb.DecisionRequest]:
+    """What would be sent."""
+    assert inbox.intent is not None
+    made = inbox.intent.decisions(text)
+    assert not isinstance(made, str), made
+    return made
+
+
 def looked_at(inbox: Inbox, columns: int = 100, rows: int = 50) -> list[str]:
     """What is seen, as the screen does it."""
     drawing = draw(inbox, columns, rows, NOW)
@@ -65,7 +74,7 @@ def test_what_is_decided_is_the_digest_that_was_on_the_screen() -> None:
 
     inbox.begin(APPROVE)
     assert inbox.intent is not None
-    [decision] = inbox.intent.decisions()
+    [decision] = decisions(inbox)
 
     assert inbox.mode is Mode.CONFIRM
     assert (decision.approval_id, decision.digest) == ("run-1/a1.1.1", one(1).digest)
@@ -169,7 +178,60 @@ def test_a_batch_needs_all_arguments_on_the_screen_and_only_approves_and_denies(
     assert "approved or denied" in inbox.message
     inbox.begin(APPROVE)
     assert inbox.intent is not None
-    assert {each.digest for each in inbox.intent.decisions()} == {one(1).digest, one(2).digest}
+    assert {each.digest for each in decisions(inbox)} == {one(1).digest, one(2).digest}
+
+
+def offering() -> Approval:
+    """One with which a grant may be given."""
+    approval = one()
+    approval.grants.scopes.extend([grant_pb2.GRANT_SCOPE_RUN, grant_pb2.GRANT_SCOPE_SESSION])
+    approval.grants.max_uses, approval.grants.max_time = 20, "8h"
+    return approval
+
+
+@pytest.mark.parametrize(
+    ("typed", "scope", "matcher", "uses", "time"),
+    [
+        ("", grant_pb2.GRANT_SCOPE_RUN, grant_pb2.GRANT_MATCHER_EXACT_ARGUMENTS, 20, "8h"),
+        ("session 5 2h", grant_pb2.GRANT_SCOPE_SESSION, grant_pb2.GRANT_MATCHER_EXACT_ARGUMENTS, 5, "2h"),
+        ("30m ANY namespace", grant_pb2.GRANT_SCOPE_NAMESPACE, grant_pb2.GRANT_MATCHER_ANY, 20, "30m"),
+    ],
+)
+def test_a_grant_is_typed_and_what_is_not_typed_is_as_is_offered(
+    typed: str, scope: int, matcher: int, uses: int, time: str
+) -> None:
+    inbox = holding(offering())
+    looked_at(inbox)
+
+    inbox.begin(APPROVE, grants=True)
+    [decision] = decisions(inbox, typed)
+
+    assert (inbox.mode, decision.verdict, decision.digest) == (Mode.TYPING, APPROVE, one().digest)
+    grant = decision.grant
+    assert (grant.scope, grant.matcher, grant.uses, grant.valid_for) == (scope, matcher, uses, time)
+    assert inbox.intent is not None
+    assert "'forever' is none of: run" in inbox.intent.decisions("run forever")
+
+
+def test_no_grant_is_given_that_is_not_offered_and_nothing_unseen() -> None:
+    inbox = holding(one())
+    looked_at(inbox)
+    inbox.begin(APPROVE, grants=True)
+    assert (inbox.intent, inbox.message) == (None, "no grant is offered here")
+    inbox = holding(offering())
+    inbox.begin(APPROVE, grants=True)
+    assert "not all of it" in inbox.message
+
+
+def test_what_may_not_be_decided_on_it_is_not_asked_for() -> None:
+    answer = one(kind=approval_pb2.APPROVAL_KIND_OUTPUT, tool="")
+    answer.allowed_verdicts.extend([APPROVE, DENY, ABORT_RUN])
+    inbox = holding(answer)
+    assert "the answer of the run" in "".join(looked_at(inbox))
+
+    inbox.begin(RESPOND)
+
+    assert (inbox.intent, inbox.message) == (None, "nobody can respond to this")
 
 
 def test_one_that_is_left_out_of_a_batch_is_not_decided() -> None:
@@ -180,7 +242,7 @@ def test_one_that_is_left_out_of_a_batch_is_not_decided() -> None:
     looked_at(inbox)
     inbox.begin(APPROVE)
     assert inbox.intent is not None
-    assert [each.approval_id for each in inbox.intent.decisions()] == ["run-2/a1.1.1"]
+    assert [each.approval_id for each in decisions(inbox)] == ["run-2/a1.1.1"]
 
 
 @pytest.mark.parametrize("columns", [1, 2, 10, 40, 80, 300])
@@ -245,6 +307,7 @@ def test_the_help_names_every_key() -> None:
         "a",
         "d",
         "r",
+        "g",
         "x",
         "b",
         "m",

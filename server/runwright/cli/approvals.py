@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -14,6 +15,7 @@ from runwright._gen.runwright.v1 import approval_pb2
 from runwright._gen.runwright.v1 import approval_service_pb2 as pb
 from runwright.cli import sanitize
 from runwright.cli.approval_feed import approval_updates
+from runwright.cli.approval_table import table
 from runwright.cli.approval_text import approval_lines, ls_line
 from runwright.cli.client import Client
 from runwright.cli.decisions import named, outcome_line
@@ -107,8 +109,7 @@ def ls(
             for approval in listed.approvals:
                 print(sanitize.line(approval.approval_id))
         case ListFormat.TABLE:
-            for approval in listed.approvals:
-                print(ls_line(approval))
+            print("\n".join(table(listed.approvals, time.time())))
             if listed.next_page_token:
                 typer.echo(f"There may be more; ask for them with --limit above {limit}.", err=True)
 

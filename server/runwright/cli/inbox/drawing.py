@@ -9,8 +9,10 @@ from msgspec import Struct
 from prompt_toolkit.utils import get_cwidth
 
 from runwright.cli import names
-from runwright.cli.approval_text import approvers, question_lines
+from runwright.cli.approval_table import left, turn, what
+from runwright.cli.approval_text import SHOWN, question_lines
 from runwright.cli.escapes import escaped, json_lines
+from runwright.cli.grant_words import HOW
 from runwright.cli.inbox.state import Approval, Inbox, Mode
 from runwright.wire.snapshots import inline_bytes
 
@@ -21,13 +23,14 @@ space, PgDn     more of what is shown; PgUp back
 a               approve: the call is made, with exactly these arguments
 d               deny: the call is not made; the model is told so, with what you type
 r               respond: the call is not made; what you type is its result
+g               approve, and give a grant: such calls need nobody from now on
 x               the call is not made, and its run ends as failed
 b               several at once: the calls of the same tool, executor, agent and risk
 m               in such a batch: leave the selected one out, or take it in again
 Esc             back
 ?               this
 q, Ctrl-C       leave; nothing is decided by that"""
-_KEYS = "a approve  d deny  r respond  x end the run  b batch  space more  j k move  ? help  q quit"
+_KEYS = "a approve  d deny  r respond  x end the run  g grant  b batch  space more  j k move  ? help  q quit"
 _BATCH_KEYS = "a approve all marked  d deny all marked  m mark  space more  j k move  b back  ? help  q quit"
 
 
@@ -55,11 +58,11 @@ def draw(inbox: Inbox, columns: int, rows: int, now: float) -> Drawing:
     lines, digests = _details(inbox, columns, now)
     scroll = max(0, min(inbox.scroll, len(lines) - page))
     is_whole = scroll + page >= len(lines)
-    left = len(lines) - scroll - page
+    below = len(lines) - scroll - page
     screen = [
         Line(fit(_header(inbox), columns), REVERSE),
         *_rows(inbox, listed, height, columns, now),
-        Line(fit("-" * 3 + (f" {left} more lines below " if left > 0 else "-") + "-" * columns, columns)),
+        Line(fit("-" * 3 + (f" {below} more lines below " if below > 0 else "-") + "-" * columns, columns)),
         *(Line(line) for line in lines[scroll : scroll + page]),
         *[Line("")] * max(0, page - len(lines)),
         Line(fit(_last(inbox), columns), BOLD if inbox.message or inbox.intent else PLAIN),
@@ -107,25 +110,13 @@ def _rows(inbox: Inbox, listed: Sequence[Approval], height: int, columns: int, n
     for one in listed[first : first + height]:
         is_selected = one.approval_id == inbox.selected
         mark = "" if inbox.marked is None else ("[x] " if one.approval_id in inbox.marked else "[ ] ")
-        text = f"{'>' if is_selected else ' '} {mark}{'  '.join(row_cells(one, now))}"
+        text = f"{'>' if is_selected else ' '} {mark}{'  '.join(_cells(one, now))}"
         yield Line(fit(text, columns), BOLD if is_selected else PLAIN)
 
 
-def row_cells(one: Approval, now: float) -> list[str]:
-    """An approval in a row: time left, tool, risk, whose turn it is, which, agent."""
-    turn = approvers(one.sets[one.current_set]) if one.current_set < len(one.sets) else ""
-    left = f"{left_for(one, now):>6}"
-    return [left, *(escaped(cell) for cell in (one.tool, one.risk or "-", turn, one.approval_id, one.agent_id))]
-
-
-def left_for(one: Approval, now: float) -> str:
-    """How long somebody can still decide."""
-    seconds = int(names.seconds(one.expires_at) - now)
-    if seconds < 0:
-        return "over"
-    return (
-        f"{seconds // 60}m{seconds % 60:02d}s" if seconds < 3600 else f"{seconds // 3600}h{seconds % 3600 // 60:02d}m"
-    )
+def _cells(one: Approval, now: float) -> list[str]:
+    cells = (what(one), one.risk or "-", turn(one), one.approval_id, one.agent_id)
+    return [f"{left(one, now):>6}", *(escaped(cell) for cell in cells)]
 
 
 def _details(inbox: Inbox, columns: int, now: float) -> tuple[list[str], frozenset[str]]:
@@ -138,7 +129,8 @@ def _details(inbox: Inbox, columns: int, now: float) -> tuple[list[str], frozens
         facts = question_lines(shown[0], now)
         lines += [piece for line in facts for piece in wrapped(line, columns)]
     for one in shown:
-        lines.append(fit(f"arguments of {escaped(one.approval_id)}" if len(shown) > 1 else "arguments", columns))
+        name = SHOWN.get(one.kind, "arguments")
+        lines.append(fit(f"{name} of {escaped(one.approval_id)}" if len(shown) > 1 else name, columns))
         lines += _arguments(one, columns)
     return lines, frozenset(one.digest for one in shown if one.HasField("arguments_content"))
 
@@ -162,6 +154,8 @@ def _last(inbox: Inbox) -> str:
     if inbox.mode is Mode.CONFIRM and inbox.intent is not None:
         return f"{escaped(inbox.intent.words)}? y: yes, any other key: no"
     if inbox.mode is Mode.TYPING and inbox.intent is not None:
+        if inbox.intent.grants:
+            return f"{escaped(inbox.intent.words)}: {HOW}; Enter decides, Esc does not"
         return f"{escaped(inbox.intent.words)}: type the text, Enter decides, Esc does not"
     if inbox.message:
         return escaped(inbox.message)

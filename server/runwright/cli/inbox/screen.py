@@ -30,7 +30,7 @@ from runwright.cli.inbox.drawing import Drawing, draw
 from runwright.cli.inbox.state import Inbox, Intent, Mode
 from runwright.cli.standard_streams import raw
 
-_VERDICTS = {"a": APPROVE, "d": DENY, "r": RESPOND, "x": ABORT_RUN}
+_VERDICTS = {"a": APPROVE, "d": DENY, "r": RESPOND, "x": ABORT_RUN, "g": APPROVE}
 _MOVES = {"j": 1, "k": -1, "down": 1, "up": -1, "home": -1_000_000, "end": 1_000_000}
 _Result = TypeVar("_Result")
 
@@ -154,10 +154,10 @@ class InboxScreen:
     def _act(self, key: str) -> None:
         inbox = self._inbox
         match key:
-            case "a" | "d" | "r" | "x" if self._is_deciding:
+            case "a" | "d" | "r" | "x" | "g" if self._is_deciding:
                 inbox.message = "the last decision is not answered yet"
-            case "a" | "d" | "r" | "x":
-                inbox.begin(_VERDICTS[key])
+            case "a" | "d" | "r" | "x" | "g":
+                inbox.begin(_VERDICTS[key], grants=key == "g")
                 if inbox.mode is Mode.TYPING:
                     self._typed.reset()
                     self._application.layout.focus(self._typing)
@@ -183,7 +183,7 @@ class InboxScreen:
     def _accept(self, typed: Buffer) -> bool:
         intent, text = self._inbox.intent, typed.text
         self._inbox.drop_intent()
-        if intent is not None and (text or intent.verdict == DENY):
+        if intent is not None and (text or intent.verdict != RESPOND):
             self._decide(intent, text)
         self._changed()
         return False
@@ -191,7 +191,11 @@ class InboxScreen:
     # What is decided
 
     def _decide(self, intent: Intent, message: str) -> None:
-        self._is_deciding, decisions = True, intent.decisions(message)
+        decisions = intent.decisions(message)
+        if isinstance(decisions, str):
+            self._inbox.message = decisions
+            return
+        self._is_deciding = True
         self._inbox.message = f"{intent.words}: sent"
         if len(decisions) == 1:
             self._in_thread(lambda: _result(lambda: self._client.decide(decisions[0])), self._decided)

@@ -9,7 +9,9 @@ from msgspec import Struct, field
 from runwright._gen.runwright.v1 import approval_pb2
 from runwright._gen.runwright.v1 import approval_service_pb2 as pb
 from runwright.cli import names
-from runwright.cli.decisions import ABORT_RUN, APPROVE, DENY, PENDING, RESPOND, decision_on
+from runwright.cli.approval_table import what
+from runwright.cli.decisions import ABORT_RUN, APPROVE, DENY, PENDING, RESPOND, decision_on, is_allowed
+from runwright.cli.grant_words import parse_grant
 from runwright.core.approval_requests import MAX_BATCH
 
 Approval = approval_pb2.Approval
@@ -30,17 +32,22 @@ class Intent(Struct, frozen=True):
 
     verdict: approval_pb2.ApprovalVerdict.ValueType
     shown: tuple[Approval, ...]
+    grants: bool = False  # the text that is typed says which grant is given with it
 
     @property
     def words(self) -> str:
         """What it would do, in words."""
         first, rest = self.shown[0], len(self.shown) - 1
-        what = f"{len(self.shown)} calls of {first.tool}" if rest else f"{first.approval_id} ({first.tool})"
-        return f"{_VERBS[self.verdict]} {what}"
+        name = what(first)
+        which = f"{len(self.shown)} calls of {name}" if rest else f"{first.approval_id} ({name})"
+        return f"{_VERBS[self.verdict]} {which}{', with a grant' if self.grants else ''}"
 
-    def decisions(self, message: str = "") -> list[pb.DecisionRequest]:
-        """One for each, on the digest that was shown."""
-        return [decision_on(one, self.verdict, message) for one in self.shown]
+    def decisions(self, text: str = "") -> list[pb.DecisionRequest] | str:
+        """One for each, on the digest that was shown; or what of the text was not understood."""
+        if not self.grants:
+            return [decision_on(one, self.verdict, text) for one in self.shown]
+        grant = parse_grant(text, self.shown[0].grants)
+        return grant if isinstance(grant, str) else [decision_on(self.shown[0], self.verdict, grant=grant)]
 
 
 class Inbox(Struct):
@@ -118,14 +125,16 @@ class Inbox(Struct):
         if ids:
             self._select(ids[max(0, min(len(ids) - 1, ids.index(self.selected) + steps))])
 
-    def begin(self, verdict: approval_pb2.ApprovalVerdict.ValueType) -> None:
+    def begin(self, verdict: approval_pb2.ApprovalVerdict.ValueType, *, grants: bool = False) -> None:
         """Asks for a decision to be confirmed, or for its text; says why not where that cannot be."""
         shown = tuple(self.looked_at())
         self.message = self._why_not(verdict, shown)
+        if grants and not self.message and not (len(shown) == 1 and shown[0].HasField("grants")):
+            self.message = "no grant is offered here"
         if self.message:
             return
-        self.intent = Intent(verdict, shown)
-        self.mode = Mode.TYPING if verdict in (DENY, RESPOND) else Mode.CONFIRM
+        self.intent = Intent(verdict, shown, grants)
+        self.mode = Mode.TYPING if verdict in (DENY, RESPOND) or grants else Mode.CONFIRM
 
     def drop_intent(self) -> None:
         """Nothing is decided."""
@@ -174,13 +183,15 @@ class Inbox(Struct):
         if self.marked is not None:
             self.marked.discard(approval_id)
 
-    def _why_not(self, verdict: int, shown: tuple[Approval, ...]) -> str:
+    def _why_not(self, verdict: approval_pb2.ApprovalVerdict.ValueType, shown: tuple[Approval, ...]) -> str:
         if not shown:
             return "there is nothing to decide" if self.marked is None else "nothing is marked; m marks"
         if len(shown) > 1 and verdict in (RESPOND, ABORT_RUN):
             return "several at once are approved or denied, nothing else"
         if self.lacking():
             return "the arguments have not come yet"
+        if not all(is_allowed(one, verdict) for one in shown):
+            return f"nobody can {_VERBS[verdict]} this"
         if verdict != APPROVE:
             return ""
         if any(one.arguments_content.omitted for one in shown):
@@ -195,4 +206,4 @@ class Inbox(Struct):
 
 
 def _kind(one: Approval) -> tuple[str, ...]:
-    return one.tool, one.executor, one.agent_id, one.risk
+    return str(one.kind), one.tool, one.executor, one.agent_id, one.risk
