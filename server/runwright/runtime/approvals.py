@@ -132,6 +132,7 @@ class Approvals:
                 response=response.ref if response else None,
                 edited=edited.ref if edited else None,
                 delegate=delegate,
+                is_gated=self._ports.policies.are_heard_of_results(who.namespace),
                 grant=request.grant,
                 contents=tuple(content for content in (response, edited) if content),
             )
