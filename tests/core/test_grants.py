@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from runwright.core import inputs as i
 from runwright.core import records as r
 from runwright.core.apply import apply
+from runwright.core.approvals import ApprovalVerdict
 from runwright.core.effects import AwaitExecutor
 from runwright.core.grant_rows import ANSWERING, answering_key, counter_of
 from runwright.core.grants import AnsweringGrant, GrantMatcher, GrantRequest, GrantScope, NotOffered, why_not_offered
@@ -255,3 +256,12 @@ def test_a_place_that_may_be_at_whoever_issued_the_grant_is_not_used() -> None:
     assert "TOOL_STARTED" not in b.kinds(records)
     [wanted] = pending(after).values()
     assert isinstance(wanted, AwaitExecutor)
+
+
+def test_nothing_is_decided_by_a_denial_that_gives_a_grant() -> None:
+    pinned = g.package()
+    state = g.pending(pinned)
+
+    _, records = b.play(pinned, g.approves(state, g.wanted(), verdict=ApprovalVerdict.DENY), state=state)
+
+    assert records == []

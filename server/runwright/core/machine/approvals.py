@@ -106,7 +106,9 @@ def decided(step: Step, input_: i.ApprovalDecisionRequested) -> bool:
     approval = brought_up_to_date(step, *found)
     if approval is None or not is_acceptable(step, input_, approval):
         return False
-    if input_.grant is not None and grants.why_not(step, call, approval, input_.grant) is not None:
+    if input_.grant is not None and (
+        input_.verdict is not ApprovalVerdict.APPROVE or grants.why_not(step, call, approval, input_.grant) is not None
+    ):
         return False
     step.add(decision(step, input_, approval, call.tool))
     if input_.grant is not None:

@@ -107,8 +107,8 @@ def decided(step: Step, input_: i.ApprovalDecisionRequested) -> PolicyStage | No
     asked = brought_up_to_date(step, found) if found is not None else None
     if asked is None or input_.verdict not in allowed_verdicts(asked.kind):
         return None
-    if not approvals.is_acceptable(step, input_, asked.approval):
-        return None
+    if input_.grant is not None or not approvals.is_acceptable(step, input_, asked.approval):
+        return None  # grants are of calls
     step.add(approvals.decision(step, input_, asked.approval, tool=""))
     return asked.stage if input_.verdict is ApprovalVerdict.APPROVE else None
 
