@@ -6,6 +6,7 @@ import asyncio
 from typing import Any
 
 import pytest
+from msgspec import field
 from runwright.adapters.key_approvers import KeyApprovers
 from runwright.adapters.memory.journal import MemoryJournal
 from runwright.adapters.sqlite.journal import SqliteJournal
@@ -22,7 +23,9 @@ from runwright.core.policy_chain import OperatorRules
 from runwright.core.policy_rules import PolicySpec
 from runwright.core.principal import Principal, Role
 from runwright.ports.journal import StoredEvent
+from runwright.ports.tools import Granted, Place, PlaceRequest, PlaceWait
 from runwright.runtime import AgentRuntime
+from runwright.testing import FunctionTools
 
 from tests import builders as b
 from tests.runtime.approving import ANN, BOB, CALLER, EVERYBODY, Known, Sent, decide, person, refused, separated
@@ -480,3 +483,46 @@ async def test_a_caller_who_approves_does_not_grant_for_a_start_of_their_own_wit
     error = await refused(runtime, who=CALLER, grant=grant())
 
     assert error.metadata["rule"] == "four_eyes"
+
+
+class NotedTools(FunctionTools):
+    """Notes at whom no place is asked for, and for which call; there may be several who perform."""
+
+    asked: list[tuple[str, str]] = field(default_factory=list)
+
+    def take_place(self, wanted: PlaceRequest) -> Place | None:
+        """As always."""
+        self.asked.append((wanted.call_id, wanted.not_by))
+        return super().take_place(wanted)
+
+    def wait_for_place(self, wanted: PlaceRequest, granted: Granted) -> PlaceWait:
+        """As always."""
+        self.asked.append((wanted.call_id, wanted.not_by))
+        return super().wait_for_place(wanted, granted)
+
+
+async def test_no_place_is_asked_for_at_whoever_issued_the_grant(bench: b.Bench) -> None:
+    runtime, sent = begun(separated(bench), granting(TO_BOB, TO_BOB))
+    bench.tools = tools = NotedTools({"send": sent, "look": b.look})
+    runtime = bench.runtime()
+    await started(runtime)
+    await given(runtime, grant())
+
+    await stood_still(runtime)
+
+    assert {not_by for call, not_by in tools.asked if call == "c2.1"} == {"bob"}
+
+
+async def test_of_grants_of_several_issuers_a_place_is_asked_for_once_one_has_answered(bench: b.Bench) -> None:
+    runtime, sent = begun(separated(bench), granting((TO_BOB, TO_EVE), TO_BOB))
+    bench.tools = tools = NotedTools({"send": sent, "look": b.look})
+    runtime = bench.runtime()
+    await started(runtime)
+    await given(runtime, grant(matcher=ANY), who=BOB, approval_id="run-1/a1.1.1")
+    await given(runtime, grant(matcher=ANY), who=ANN, approval_id="run-1/a1.2.1")
+
+    await stood_still(runtime)
+
+    [used] = await records_of(bench.journal, r.GrantUsed)
+    assert {not_by for call, not_by in tools.asked if call == "c2.1"} == {used.grant.issuer}
+    assert len(sent.calls) == 3

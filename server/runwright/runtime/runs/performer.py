@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import TypeVar, assert_never
 
 from msgspec.structs import replace
@@ -13,7 +14,7 @@ from runwright.core import inputs as i
 from runwright.core import trace
 from runwright.core.content import Content
 from runwright.core.errors import AgentError, ErrorReason, Failure
-from runwright.core.ids import EffectId, call_effect_id
+from runwright.core.ids import EffectId
 from runwright.core.outcomes import CallPhase, ReconcileAnswer, RunPhase
 from runwright.core.package import RuntimePackage, ToolSpec
 from runwright.core.resolution import MAX_MESSAGE_BYTES, MAX_RESULT_BYTES
@@ -29,6 +30,7 @@ from runwright.runtime.runs.live_text import LiveText, LiveTexts
 from runwright.runtime.runs.looking_again import looked_at_again, run_looked_at_again
 from runwright.runtime.runs.places import CallPlaces
 from runwright.runtime.runs.policy_questions import PolicyQuestions
+from runwright.runtime.runs.requested_places import with_places
 from runwright.runtime.runs.tool_contents import too_large, tool_content
 
 T = TypeVar("T")
@@ -136,7 +138,7 @@ class Performer:
             text=checked.text.ref if checked.text else None,
             opaque=checked.opaque.ref if checked.opaque else None,
             finish=reply.finish,
-            calls=self._with_places(state, calls),
+            calls=with_places(state, calls, partial(self._take, state)),
             policies=of_answer,
             input_tokens=counted(reply.input_tokens),
             output_tokens=counted(reply.output_tokens),
@@ -157,21 +159,6 @@ class Performer:
             reason=error.reason.name,
             said=error.message,
         )
-
-    def _with_places(self, state: RunState, requested: Sequence[i.RequestedCall]) -> tuple[i.RequestedCall, ...]:
-        """The calls, each with a place at its executor if one is free: as many as may run at once, in their order.
-
-        Nothing is awaited from here on, so whatever ends this effect comes before the places are taken.
-        """
-        calls, room = [], state.budget.parallel_calls
-        for index, call in enumerate(requested, start=1):
-            if call.findings.problem is not None:
-                calls.append(call)
-                continue
-            found = self._available(self._wanted(state, call_effect_id(state.round, index), call.tool), room > 0)
-            room -= found is i.Availability.HELD
-            calls.append(replace(call, findings=replace(call.findings, availability=found)))
-        return tuple(calls)
 
     def recovered(self, state: RunState, input_: i.Recovered) -> i.Recovered:
         """The news of a restart, with places for the calls that may be sent again at once."""
@@ -196,8 +183,10 @@ class Performer:
 
     def _place(self, state: RunState, call: CallState, not_by: str) -> i.Availability:
         """A place for a call that is about to go on, at somebody else than this principal."""
-        wanted = replace(self._wanted(state, call.call_id, call.tool), not_by=not_by)
-        return self._available(wanted, may_start_call(state))
+        return self._take(state, call.call_id, call.tool, not_by, may_start_call(state))
+
+    def _take(self, state: RunState, call_id: EffectId, tool: str, not_by: str, has_room: bool) -> i.Availability:
+        return self._available(replace(self._wanted(state, call_id, tool), not_by=not_by), has_room)
 
     def _tool(self, name: str) -> ToolSpec:
         tool = self._package.tool(name)
