@@ -493,6 +493,8 @@ def _approval_examples() -> list[r.Record]:
             on_expiry=ApprovalExpiry.ABORT_RUN,
             four_eyes=True,
             grants=GrantOffer((GrantScope.RUN, GrantScope.NAMESPACE), (GrantMatcher.ANY,), 7, "8h", tainted=True),
+            reversible=True,
+            highlight=("/to", "/a~1b"),
             **which,
         ),
         r.ApprovalDecided(

@@ -44,6 +44,8 @@ FULL: dict[str, Any] = {
             "max_attempts": 2,
             "risk": "high",
             "untrusted": True,
+            "reversible": True,
+            "highlight": ["/path", "/deep/0"],
             **({"reconcilable": True, "reconcile_for": "90s"} if name == "write" else {}),
         }
         for name in ("look", "write")

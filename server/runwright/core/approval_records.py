@@ -43,6 +43,8 @@ class ApprovalRequested(Record, frozen=True):
     on_expiry: ApprovalExpiry
     four_eyes: bool
     grants: GrantOffer | None = None
+    reversible: bool = False
+    highlight: tuple[str, ...] = ()
 
 
 class ApprovalDecided(Record, frozen=True):

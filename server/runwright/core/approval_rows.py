@@ -65,6 +65,13 @@ class RequestedApproval(Struct, frozen=True):
     on_expiry: ApprovalExpiry
     four_eyes: bool
     grants: GrantOffer | None = None
+    reversible: bool = False
+    highlight: tuple[str, ...] = ()
+
+    @property
+    def lineage(self) -> tuple[str, ...]:
+        """The runs from the first one to the one that asks. No run starts another, so it is the only one."""
+        return (self.run_id,)
 
     @property
     def id(self) -> str:
@@ -161,6 +168,8 @@ def rows_of_request(state: RunState, record: r.ApprovalRequested) -> Sequence[Si
         on_expiry=record.on_expiry,
         four_eyes=record.four_eyes,
         grants=record.grants,
+        reversible=record.reversible,
+        highlight=record.highlight,
     )
     value = _ENCODER.encode(row)
     # Twice, so that a page of the list is one question.

@@ -78,6 +78,9 @@ def put_approval(message: approval_pb2.Approval, standing: StandingApproval) -> 
     message.allowed_verdicts.extend(
         [approval_pb2.ApprovalVerdict.ValueType(verdict.value) for verdict in allowed_verdicts(asked.kind)]
     )
+    message.lineage.extend(asked.lineage)
+    message.reversible = asked.reversible
+    message.highlight.extend(asked.highlight)
     message.separation = approval_pb2.ApprovalSeparation.ValueType(standing.separation.value)
     if asked.grants is not None:
         put_offer(message.grants, asked.grants)

@@ -56,6 +56,8 @@ def request(step: Step, call: CallState, opinion: PolicyOpinion) -> None:
             expires_at=spec.expires_at(step.at),
             on_expiry=spec.expiry,
             four_eyes=spec.four_eyes,
+            reversible=tool.reversible,
+            highlight=tool.highlight,
             grants=grants.offered(step.package, asked.name, tool, step.state.session_id),
         )
     )

@@ -625,6 +625,14 @@ type Approval struct {
 	ClosedAt *timestamppb.Timestamp `protobuf:"bytes,32,opt,name=closed_at,json=closedAt,proto3" json:"closed_at,omitempty"`
 	// What may be decided on it.
 	AllowedVerdicts []ApprovalVerdict `protobuf:"varint,42,rep,packed,name=allowed_verdicts,json=allowedVerdicts,proto3,enum=runwright.v1.ApprovalVerdict" json:"allowed_verdicts,omitempty"`
+	// The runs from the first one to the one that asks, which is the last: by what an
+	// agent came to ask. One entry, as no run starts another.
+	Lineage []string `protobuf:"bytes,43,rep,name=lineage,proto3" json:"lineage,omitempty"`
+	// True when the package says that what the call does can be undone. False: it
+	// does not say so.
+	Reversible bool `protobuf:"varint,47,opt,name=reversible,proto3" json:"reversible,omitempty"`
+	// Which of the arguments decide, as the package says: JSON pointers (RFC 6901).
+	Highlight []string `protobuf:"bytes,48,rep,name=highlight,proto3" json:"highlight,omitempty"`
 	// Which grants whoever approves may give with it; absent: none.
 	Grants        *GrantOffer `protobuf:"bytes,35,opt,name=grants,proto3" json:"grants,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -892,6 +900,27 @@ func (x *Approval) GetAllowedVerdicts() []ApprovalVerdict {
 	return nil
 }
 
+func (x *Approval) GetLineage() []string {
+	if x != nil {
+		return x.Lineage
+	}
+	return nil
+}
+
+func (x *Approval) GetReversible() bool {
+	if x != nil {
+		return x.Reversible
+	}
+	return false
+}
+
+func (x *Approval) GetHighlight() []string {
+	if x != nil {
+		return x.Highlight
+	}
+	return nil
+}
+
 func (x *Approval) GetGrants() *GrantOffer {
 	if x != nil {
 		return x.Grants
@@ -1049,8 +1078,7 @@ const file_runwright_v1_approval_proto_rawDesc = "" +
 	"\n" +
 	"principals\x18\x02 \x03(\tR\n" +
 	"principals\x12\x12\n" +
-	"\x04turn\x18\x03 \x01(\tR\x04turn\"\xd5\n" +
-	"\n" +
+	"\x04turn\x18\x03 \x01(\tR\x04turn\"\xad\v\n" +
 	"\bApproval\x12\x1f\n" +
 	"\vapproval_id\x18\x01 \x01(\tR\n" +
 	"approvalId\x12.\n" +
@@ -1093,7 +1121,12 @@ const file_runwright_v1_approval_proto_rawDesc = "" +
 	"separation\x12:\n" +
 	"\bdecision\x18\x1f \x01(\v2\x1e.runwright.v1.ApprovalDecisionR\bdecision\x127\n" +
 	"\tclosed_at\x18  \x01(\v2\x1a.google.protobuf.TimestampR\bclosedAt\x12H\n" +
-	"\x10allowed_verdicts\x18* \x03(\x0e2\x1d.runwright.v1.ApprovalVerdictR\x0fallowedVerdicts\x120\n" +
+	"\x10allowed_verdicts\x18* \x03(\x0e2\x1d.runwright.v1.ApprovalVerdictR\x0fallowedVerdicts\x12\x18\n" +
+	"\alineage\x18+ \x03(\tR\alineage\x12\x1e\n" +
+	"\n" +
+	"reversible\x18/ \x01(\bR\n" +
+	"reversible\x12\x1c\n" +
+	"\thighlight\x180 \x03(\tR\thighlight\x120\n" +
 	"\x06grants\x18# \x01(\v2\x18.runwright.v1.GrantOfferR\x06grants\"\xfe\x02\n" +
 	"\x10ApprovalDecision\x127\n" +
 	"\averdict\x18\x01 \x01(\x0e2\x1d.runwright.v1.ApprovalVerdictR\averdict\x12\x1d\n" +

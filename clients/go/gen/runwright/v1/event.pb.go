@@ -4465,7 +4465,11 @@ type ApprovalRequested struct {
 	// True when whoever started the run must not decide.
 	FourEyes bool `protobuf:"varint,19,opt,name=four_eyes,json=fourEyes,proto3" json:"four_eyes,omitempty"`
 	// Which grants whoever approves may give with it; absent: none.
-	Grants        *GrantOffer `protobuf:"bytes,35,opt,name=grants,proto3" json:"grants,omitempty"`
+	Grants *GrantOffer `protobuf:"bytes,35,opt,name=grants,proto3" json:"grants,omitempty"`
+	// True when the package says that what the call does can be undone.
+	Reversible bool `protobuf:"varint,31,opt,name=reversible,proto3" json:"reversible,omitempty"`
+	// Which of the arguments decide, as the package says: JSON pointers.
+	Highlight     []string `protobuf:"bytes,32,rep,name=highlight,proto3" json:"highlight,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -4636,6 +4640,20 @@ func (x *ApprovalRequested) GetFourEyes() bool {
 func (x *ApprovalRequested) GetGrants() *GrantOffer {
 	if x != nil {
 		return x.Grants
+	}
+	return nil
+}
+
+func (x *ApprovalRequested) GetReversible() bool {
+	if x != nil {
+		return x.Reversible
+	}
+	return false
+}
+
+func (x *ApprovalRequested) GetHighlight() []string {
+	if x != nil {
+		return x.Highlight
 	}
 	return nil
 }
@@ -5634,7 +5652,7 @@ const file_runwright_v1_event_proto_rawDesc = "" +
 	"\fsub_sequence\x18\t \x01(\rR\vsubSequence\x12\x19\n" +
 	"\bends_run\x18\n" +
 	" \x01(\bR\aendsRunB\x06\n" +
-	"\x04item\"\xc2\x05\n" +
+	"\x04item\"\x80\x06\n" +
 	"\x11ApprovalRequested\x12\x1f\n" +
 	"\vapproval_id\x18\x01 \x01(\tR\n" +
 	"approvalId\x12.\n" +
@@ -5659,7 +5677,11 @@ const file_runwright_v1_event_proto_rawDesc = "" +
 	"expires_at\x18\x11 \x01(\v2\x1a.google.protobuf.TimestampR\texpiresAt\x129\n" +
 	"\ton_expiry\x18\x12 \x01(\x0e2\x1c.runwright.v1.ApprovalExpiryR\bonExpiry\x12\x1b\n" +
 	"\tfour_eyes\x18\x13 \x01(\bR\bfourEyes\x120\n" +
-	"\x06grants\x18# \x01(\v2\x18.runwright.v1.GrantOfferR\x06grants\"\xe8\x03\n" +
+	"\x06grants\x18# \x01(\v2\x18.runwright.v1.GrantOfferR\x06grants\x12\x1e\n" +
+	"\n" +
+	"reversible\x18\x1f \x01(\bR\n" +
+	"reversible\x12\x1c\n" +
+	"\thighlight\x18  \x03(\tR\thighlight\"\xe8\x03\n" +
 	"\x0fApprovalDecided\x12\x1f\n" +
 	"\vapproval_id\x18\x01 \x01(\tR\n" +
 	"approvalId\x12\x12\n" +
