@@ -52,7 +52,7 @@ class Message(dict):
     def text(self, field):
         """The last text of a field; empty where it has none."""
         value = self.get(field, [b""])[-1]
-        return value.decode() if isinstance(value, bytes) else ""
+        return value.decode(errors="surrogateescape") if isinstance(value, bytes) else ""
 
     def number(self, field):
         """The last number of a field; 0 where it has none."""
