@@ -16,8 +16,8 @@ from runwright._gen.runwright.v1.approval_service_pb2_grpc import (
     add_ApprovalServiceServicer_to_server,
 )
 from runwright._gen.runwright.v1.runtime_service_pb2_grpc import add_RuntimeServiceServicer_to_server
-from runwright.cli.approval_text import approval_lines
 from runwright.cli.approval_table import table
+from runwright.cli.approval_text import approval_lines
 from runwright.cli.main import main
 
 from tests.cli.fake_runtime import FakeRuntime, fail
