@@ -9,6 +9,7 @@ from runwright.core import records as r
 from runwright.core.apply import apply
 from runwright.core.approvals import ApprovalPhase, ApprovalVerdict, Decider
 from runwright.core.machine import decide, pending
+from runwright.core.outcomes import StopReason
 from runwright.core.policy import PolicyFindings, PolicyOpinion, PolicyStage, Verdict
 from runwright.core.state import RunState
 from runwright.core.transitions import IllegalTransition
@@ -91,3 +92,19 @@ def test_a_response_is_no_decision_on_a_start() -> None:
     state = started()
 
     assert decide(PACKAGE, state, structs.replace(approves(state), verdict=ApprovalVerdict.RESPOND)) == []
+
+
+def test_nothing_is_published_but_the_answer_that_was_approved() -> None:
+    said = (structs.replace(asks("")[0], stage=PolicyStage.OUTPUT, subject_digest=b.text("42").digest),)
+    plain = b.package()
+    state, _ = b.play(plain, b.started(plain), structs.replace(b.answered("42"), policies=said))
+    assert state.approval is not None
+    ends = r.RunCompleted(at=b.at(9), stop=StopReason.END_TURN, result=b.text("42"), usage=state.usage)
+    approved = structs.replace(state.approval.approval, phase=ApprovalPhase.APPROVED)
+    given = structs.replace(state.approval, approval=approved)
+
+    with pytest.raises(IllegalTransition):
+        apply(state, ends)
+    with pytest.raises(IllegalTransition):
+        apply(structs.replace(state, approval=given), structs.replace(ends, result=b.text("43")))
+    assert apply(structs.replace(state, approval=given), ends).result == b.text("42")
