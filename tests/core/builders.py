@@ -495,6 +495,8 @@ def _approval_examples() -> list[r.Record]:
             delegates=("dan",),
             escalates_at=at(9),
             grants=GrantOffer((GrantScope.RUN, GrantScope.NAMESPACE), (GrantMatcher.ANY,), 7, "8h", tainted=True),
+            reversible=True,
+            highlight=("/to", "/a~1b"),
             **which,
         ),
         r.ApprovalDelegated(

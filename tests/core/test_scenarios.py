@@ -41,7 +41,7 @@ _TIMES = {"deadline", "not_before", "give_up_at", "next_ask_at", "due", "since",
 _WHEN_SET = _TIMES | {"principal_roles", "tainted", "untrusted", "message", "rule", "operator_digest", "shadow"}
 _WHEN_SET |= {"approval", "approval_id", "approved_by", "note", "on_behalf_of", "risk"}
 _WHEN_SET |= {"current_set", "four_eyes", "delegates", "edited_arguments", "grant_id"}
-_WHEN_SET |= {"awaits_release", "policy_ref", "code", "unknown_effects", "input", "is_held"}
+_WHEN_SET |= {"awaits_release", "policy_ref", "code", "unknown_effects", "input", "is_held", "reversible", "highlight"}
 # Constant in a run, or nothing to a reader of a transcript; test_machine.py holds them.
 _IDS = {
     "trace_parent",

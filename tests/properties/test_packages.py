@@ -46,6 +46,8 @@ FULL: dict[str, Any] = {
             "risk": "high",
             "untrusted": True,
             "grantable": False,
+            "reversible": True,
+            "highlight": ["/path", "/deep/0"],
             **({"reconcilable": True, "reconcile_for": "90s"} if name == "write" else {}),
         }
         for name in ("look", "write")
@@ -256,10 +258,10 @@ def misspelled(package: dict[str, Any], chance: random.Random) -> str:
 
 
 def wrong_kind(package: dict[str, Any], chance: random.Random) -> str:
-    """A list where something else belongs."""
+    """A list where something else than a list belongs."""
     where = ("tools.0", "tools.1", "budget", "context", "provider")[chance.randrange(5)]
     path = tuple(int(step) if step.isdigit() else step for step in where.split("."))
-    key = chance.choice(sorted(set(at(package, path)) - {"parameters"}))
+    key = chance.choice(sorted(set(at(package, path)) - {"parameters", "highlight"}))
     at(package, path)[key] = [["x"]]
     return _dotted((*path, key))
 

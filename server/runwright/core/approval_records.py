@@ -45,6 +45,8 @@ class ApprovalRequested(Record, frozen=True):
     delegates: tuple[str, ...] = ()
     escalates_at: Micros | None = None  # to the last of the sets, where the package says so
     grants: GrantOffer | None = None
+    reversible: bool = False
+    highlight: tuple[str, ...] = ()
 
 
 class ApprovalDecided(Record, frozen=True):

@@ -95,6 +95,8 @@ def to_package(message: pb.RuntimePackage) -> RuntimePackage:
                 schema_digest=tool.schema_digest or None,
                 model_view=json.loads(tool.model_view_json) if tool.model_view_json else None,
                 grantable=tool.grantable if tool.HasField("grantable") else True,
+                reversible=tool.reversible,
+                highlight=tuple(tool.highlight),
             )
             for tool in message.tools
         ),
@@ -143,6 +145,8 @@ def _tool(package: RuntimePackage, tool: ToolSpec) -> pb.Tool:
         schema_digest=tool.schema_digest or "",
         model_view_json=b"" if tool.model_view is None else canonical_json(tool.model_view),
         grantable=None if tool.grantable else False,
+        reversible=tool.reversible,
+        highlight=tool.highlight,
     )
 
 

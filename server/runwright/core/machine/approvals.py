@@ -57,6 +57,8 @@ def request(step: Step, call: CallState, opinion: PolicyOpinion) -> None:
             four_eyes=spec.four_eyes,
             delegates=spec.delegates,
             escalates_at=spec.escalates_at(step.at),
+            reversible=tool.reversible,
+            highlight=tool.highlight,
             grants=grants.offered(step.package, asked.name, tool, step.state.session_id),
         )
     )

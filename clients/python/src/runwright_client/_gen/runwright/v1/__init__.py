@@ -3143,6 +3143,27 @@ class Approval(betterproto2.Message):
     What may be decided on it.
     """
 
+    lineage: "list[str]" = betterproto2.field(
+        43, betterproto2.TYPE_STRING, repeated=True
+    )
+    """
+    The runs from the first one to the one that asks, which is the last: by what an
+    agent came to ask. One entry, as no run starts another.
+    """
+
+    reversible: "bool" = betterproto2.field(47, betterproto2.TYPE_BOOL)
+    """
+    True when the package says that what the call does can be undone. False: it
+    does not say so.
+    """
+
+    highlight: "list[str]" = betterproto2.field(
+        48, betterproto2.TYPE_STRING, repeated=True
+    )
+    """
+    Which of the arguments decide, as the package says: JSON pointers (RFC 6901).
+    """
+
     grants: "GrantOffer | None" = betterproto2.field(
         35, betterproto2.TYPE_MESSAGE, optional=True
     )
@@ -3743,6 +3764,18 @@ class ApprovalRequested(betterproto2.Message):
     )
     """
     Which grants whoever approves may give with it; absent: none.
+    """
+
+    reversible: "bool" = betterproto2.field(31, betterproto2.TYPE_BOOL)
+    """
+    True when the package says that what the call does can be undone.
+    """
+
+    highlight: "list[str]" = betterproto2.field(
+        32, betterproto2.TYPE_STRING, repeated=True
+    )
+    """
+    Which of the arguments decide, as the package says: JSON pointers.
     """
 
 
@@ -8912,6 +8945,19 @@ class Tool(betterproto2.Message):
     """
     The schema that the model is shown in place of the one that checks the
     arguments, in RFC 8785 form. Empty: that one.
+    """
+
+    reversible: "bool" = betterproto2.field(33, betterproto2.TYPE_BOOL)
+    """
+    True when what a call does can be undone: approvers are told.
+    """
+
+    highlight: "list[str]" = betterproto2.field(
+        34, betterproto2.TYPE_STRING, repeated=True
+    )
+    """
+    The arguments that whoever approves a call is to look at first: JSON pointers
+    (RFC 6901).
     """
 
 
