@@ -66,7 +66,7 @@ async def test_a_run_is_approved_where_it_was_started(make_server: MakeServer, e
 
 
 @pytest.mark.parametrize(
-    ("keys", "code", "says"),
+    ("keys", "code", "state"),
     [
         (("d\n", "Not on a Friday.\n"), 0, "DENIED"),
         (("r\n", "I sent it myself.\n"), 0, "RESPONDED"),
@@ -75,20 +75,58 @@ async def test_a_run_is_approved_where_it_was_started(make_server: MakeServer, e
     ids=["deny", "respond", "end the run"],
 )
 async def test_every_answer_is_what_the_run_goes_on_with(
-    make_server: MakeServer, executor: Executor, keys: tuple[str, ...], code: int, says: str
+    make_server: MakeServer, executor: Executor, keys: tuple[str, ...], code: int, state: str
 ) -> None:
     server = await served(make_server)
     async with in_terminal(*approving(server)) as terminal:
         await terminal.until(PROMPT)
         for key in keys[:-1]:
             await answered(terminal, key, "(Enter:")
-        await answered(terminal, keys[-1], f"run-1/a1.1.1 is {says}, by local")
+        await answered(terminal, keys[-1], f"run-1/a1.1.1 is {state}, by local")
         assert await terminal.ended() == code
         seen = await terminal.until("run run-1 ")
 
     assert executor.requested == []
     if len(keys) > 1:
-        assert keys[1].strip() in seen.rpartition("is " + says)[2], "the model was told"
+        assert keys[1].strip() in seen.rpartition("is " + state)[2], "the model was told"
+
+
+async def test_with_a_grant_the_next_such_calls_ask_nobody(make_server: MakeServer, executor: Executor) -> None:
+    spec = asking()
+    call = asks(("send", {"to": "ann"}))
+    spec["provider"]["parameters"]["script"] = [call, call, call, says("done")]
+    spec["approvals"]["writes"]["grants"] = {
+        "scopes": ["run"], "matchers": ["exact_arguments"], "max_uses": 9, "max_time": "8h"
+    }  # fmt: skip
+    server = make_server(spec)
+    await server.start()
+    async with in_terminal(*approving(server)) as terminal:
+        await terminal.until("grants     run; exact_arguments", PROMPT)
+        await answered(terminal, "g\n", "run, session, agent_and_principal or namespace")
+        await answered(terminal, "for ever\n", "'for' is none of", PROMPT)
+        await answered(terminal, "g\n", "(Enter: run)")
+        await answered(terminal, "run 5 1h\n", "is APPROVED, by local", "permitted by grant")
+        assert await terminal.ended() == 0
+
+    assert len(executor.requested) == 3
+    assert terminal.text.count("is APPROVED") == 1
+
+
+async def test_the_start_of_a_run_and_its_answer_are_asked_for_too(make_server: MakeServer) -> None:
+    spec = asking()
+    spec["provider"]["parameters"]["script"] = [says("The answer is 42.")]
+    spec["policies"] = [
+        {"rules": [{"stage": stage, "then": "ask", "code": stage} for stage in ("run_start", "output")]}
+    ]
+    spec["tools"], spec["approvals"] = [], {}
+    server = make_server(spec)
+    await server.start()
+    async with in_terminal(*approving(server)) as terminal:
+        await terminal.until("the start of the run", "Send it.", PROMPT)
+        await answered(terminal, "r\n", "only calls of tools are responded to", PROMPT)
+        await answered(terminal, "a\n", "the answer of the run", "\nanswer\n", "The answer is 42.", PROMPT)
+        await answered(terminal, "a\n", "is APPROVED", "run run-1 completed")
+        assert await terminal.ended() == 0
 
 
 async def test_what_was_typed_before_a_question_does_not_answer_it(make_server: MakeServer, executor: Executor) -> None:
