@@ -27,7 +27,7 @@ DIGEST = f"sha256:runwright-approval-v1:{'0' * 64}"
 SHOWN = f"""\
 approval   {ID}
 state      PENDING
-call       c1.1 send[31m, executor mailer, risk high
+call       c1.1 send\\u001b[31m, executor mailer, risk high
 run        {RUN} of agent clerk, started by cal
 asked by   policies.1.rules.0 (writes, package), approval writes
 says       It cannot be undone.
@@ -39,7 +39,7 @@ expires    2023-11-15 06:13:20Z; then the model is told
 separation NOT ENFORCED: this server has no keys: everybody may decide, also whoever asks and whoever performs
 digest     {DIGEST}
 arguments
-{{"to":"bob[2J"}}
+{{"to":"bob\\u001b[2J"}}
 """
 
 

@@ -18,7 +18,8 @@ from runwright.core.outcomes import RunStatus, StopReason, WaitKind
 from runwright.core.policy_chain import OperatorRules
 from runwright.core.policy_rules import PolicySpec
 from runwright.core.principal import Role
-from runwright.ports.tools import Place, PlaceRequest, ToolOutcome, ToolOutcomeKind
+from runwright.ports.tools import Granted, Place, PlaceRequest, PlaceWait, ToolOutcome, ToolOutcomeKind
+from runwright.testing import FunctionTools
 
 from tests import builders as b
 from tests.runtime.approving import (
@@ -29,6 +30,7 @@ from tests.runtime.approving import (
     HOST,
     ID,
     WRITES,
+    Sent,
     asking,
     decide,
     person,
@@ -328,6 +330,29 @@ async def test_no_place_is_asked_for_at_whoever_approved(bench: b.Bench) -> None
     assert set(Noted.asked) == {"bob"}
 
 
+async def test_no_place_is_waited_for_at_whoever_approved(bench: b.Bench) -> None:
+    class Waited(FunctionTools):
+        wanted: ClassVar[list[PlaceRequest]] = []
+
+        def wait_for_place(self, wanted: PlaceRequest, granted: Granted) -> PlaceWait:
+            self.wanted.append(wanted)
+            return super().wait_for_place(wanted, granted)
+
+    bench, sent = separated(bench), Sent()
+    bench.packages, bench.tools = (asking(),), Waited({"send": sent}, unreachable={"tools"})
+    runtime = bench.runtime()
+    await runtime.start_run(b.request())
+    await reached(runtime, EventKind.APPROVAL_REQUESTED)
+
+    await decide(runtime)
+    await eventually(lambda: bool(Waited.wanted))
+    bench.function_tools.reach("tools")
+    await stood_still(runtime)
+
+    assert {(wanted.first, wanted.not_by) for wanted in Waited.wanted} == {("", "bob")}
+    assert sent.calls == [{"to": "bob"}]
+
+
 async def test_a_restart_changes_no_deadline_and_no_question(bench: b.Bench) -> None:
     async with abandoned():
         runtime, _ = await waiting(separated(bench), asking(approval=HAND_OVER))
@@ -347,6 +372,21 @@ async def test_a_restart_changes_no_deadline_and_no_question(bench: b.Bench) -> 
     assert (await stood_still(after_restart)).status is RunStatus.COMPLETED
     assert [kind.name for kind in await kinds(bench.journal)].count("APPROVAL_REQUESTED") == 1
     assert [kind.name for kind in await kinds(bench.journal)].count("APPROVAL_ESCALATED") == 1
+
+
+async def test_no_turn_comes_back_with_a_clock_that_is_set_back(bench: b.Bench) -> None:
+    runtime, sent = await waiting(separated(bench), asking(approval=HAND_OVER))
+    bench.manual_clock.advance(11 * MINUTE)
+    await quiet()
+    bench.manual_clock.advance(-5 * MINUTE)
+
+    not_any_more = await refused(runtime)
+    await decide(runtime, who=ANN)
+
+    assert (not_any_more.reason, not_any_more.metadata["rule"]) == (ErrorReason.APPROVER_NOT_ALLOWED, "approver_set")
+    assert "the turn of ann" in not_any_more.message
+    assert (await stood_still(runtime)).status is RunStatus.COMPLETED
+    assert sent.calls == [{"to": "bob"}]
 
 
 async def test_what_waits_for_somebody_has_no_driver(bench: b.Bench) -> None:

@@ -83,6 +83,7 @@ FAILED_RUNS: dict[ErrorReason, Scenario] = {
     R.EFFECT_UNKNOWN: runs.effect_unknown,
     R.POLICY_INTERRUPT: runs.policy_interrupt,
     R.APPROVAL_ABORTED: runs.approval_aborted,
+    R.APPROVAL_DENIED: runs.approval_denied,
 }
 FAILED_TOOL_CALLS: dict[ErrorReason, Scenario] = {
     R.EXECUTOR_UNAVAILABLE: runs.executor_unavailable,

@@ -19,6 +19,11 @@ export const FORM = `{
    "four_eyes": {
     "default": false
    },
+   "grants": {
+    "default": null,
+    "part": "GrantsSpec",
+    "younger": true
+   },
    "on_expiry": {
     "default": "deny"
    },
@@ -68,6 +73,21 @@ export const FORM = `{
    "session_turns": {
     "default": 20,
     "whole": true
+   }
+  },
+  "GrantsSpec": {
+   "matchers": {
+    "default": [
+     "exact_arguments"
+    ]
+   },
+   "max_time": {},
+   "max_uses": {
+    "whole": true
+   },
+   "scopes": {},
+   "tainted": {
+    "default": false
    }
   },
   "PolicyRule": {
@@ -202,6 +222,10 @@ export const FORM = `{
    },
    "effect": {},
    "executor": {},
+   "grantable": {
+    "default": true,
+    "younger": true
+   },
    "idempotent": {
     "default_is": {
      "equals": "read",

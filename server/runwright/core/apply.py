@@ -11,6 +11,9 @@ from typing import Any, TypeAlias, TypeVar
 from runwright.core import apply_policies as policies
 from runwright.core import records as r
 from runwright.core.apply_approvals import APPLY_APPROVALS
+from runwright.core.apply_grants import APPLY_GRANTS
+from runwright.core.apply_run_approvals import require_published
+from runwright.core.approvals import ApprovalPhase, CallApproval
 from runwright.core.call_changes import call_of as _call
 from runwright.core.call_changes import require as _require
 from runwright.core.call_changes import with_call
@@ -18,13 +21,14 @@ from runwright.core.content import ContentRef
 from runwright.core.errors import ErrorReason
 from runwright.core.ids import MODEL_EFFECT, POLICY_EFFECT, EffectId, effect_kind, model_effect_id, question_subject
 from runwright.core.kinds import ROWS, TERMINAL, kind_of
-from runwright.core.outcomes import CallPhase, Resolution, ResultRelease, RunPhase, StopReason
+from runwright.core.outcomes import CallPhase, FinishReason, Resolution, ResultRelease, RunPhase, StopReason
 from runwright.core.policy import PolicyStage
 from runwright.core.state import NO_POLICY, CallPolicy, CallState, ModelState, Reconciling, RunState
 from runwright.core.transitions import RUN_TRANSITIONS, IllegalTransition
 
 _R = TypeVar("_R", bound=r.Record)
 _Apply: TypeAlias = Callable[[RunState, _R], RunState]
+_NOTHING_GIVEN = CallApproval(ApprovalPhase.ASKED)
 _APPLY: dict[type[r.Record], _Apply[Any]] = {}
 
 
@@ -114,6 +118,7 @@ def _turn_failed(state: RunState, record: r.TurnFailed) -> RunState:
 @_applies(r.RunCompleted)
 def _run_completed(state: RunState, record: r.RunCompleted) -> RunState:
     _require(not _has_open_call(state), record, state)
+    require_published(state, record)
     return state.__replace__(stop=record.stop, result=record.result, ended_at=record.at)
 
 
@@ -132,6 +137,7 @@ def _run_cancelled(state: RunState, record: r.RunCancelled) -> RunState:
 @_applies(r.ModelAttemptStarted)
 def _model_attempt_started(state: RunState, record: r.ModelAttemptStarted) -> RunState:
     _require(record.route in (state.route, state.route + 1), record, state)
+    _require(state.approval is None or state.approval.is_given, record, state)
     before = state.model_request
     # Events of older versions do not name the route: it was the package's only one.
     over = state.__replace__(
@@ -159,7 +165,10 @@ def _model_message_completed(state: RunState, record: r.ModelMessageCompleted) -
         input_tokens=state.usage.input_tokens + record.input_tokens,
         output_tokens=state.usage.output_tokens + record.output_tokens,
     )
-    return state.__replace__(model_request=ModelState(), usage=usage, result=record.text)
+    # Of an answer that was cut off nobody says any more whether it may be published.
+    is_cut_off = record.is_held and record.finish in (FinishReason.LENGTH, FinishReason.CONTENT_FILTER)
+    result = None if is_cut_off else record.text
+    return state.__replace__(model_request=ModelState(), usage=usage, result=result)
 
 
 @_applies(r.ModelAttemptFailed)
@@ -247,7 +256,8 @@ def _tool_started(state: RunState, record: r.ToolStarted) -> RunState:
     before, phase = _call(state, record, record.call_id)
     _require(record.attempt == before.attempt + 1 and before.passed is PolicyStage.PRE_TOOL, record, state)
     # What was asked for is sent with what was given for it alone, and nothing else is sent with it.
-    _require(record.approval_digest == (before.approval.digest if before.approval else ""), record, state)
+    given = before.approval or _NOTHING_GIVEN
+    _require((record.approval_digest, record.grant_id) == (given.digest, given.grant_id), record, state)
     after = before.__replace__(
         phase=phase,
         attempt=record.attempt,
@@ -390,5 +400,6 @@ def _has_open_call(state: RunState) -> bool:
 
 
 _APPLY.update(APPLY_APPROVALS)
+_APPLY.update(APPLY_GRANTS)
 _missing = [row.record.__name__ for row in ROWS if row.record not in _APPLY]
 assert not _missing, f"no function applies {_missing}"

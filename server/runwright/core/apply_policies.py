@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from runwright.core import records as r
+from runwright.core.apply_run_approvals import asked_to_approve
 from runwright.core.approvals import ApprovalPhase, CallApproval
 from runwright.core.call_changes import require as _require
 from runwright.core.call_changes import with_call
@@ -24,7 +25,9 @@ from runwright.core.transitions import IllegalTransition
 
 
 def decided(state: RunState, record: r.PolicyDecided) -> RunState:
-    """The run ends, unless it or the call may go on."""
+    """The run ends, unless it or the call may go on, or somebody is asked."""
+    if record.subject is None and (asked := asked_to_approve(state, record)) is not None:
+        return asked
     if record.subject is None or record.decision.verdict is Verdict.INTERRUPT:
         state = _ended_by_policy(state, record)
     if record.subject is None:

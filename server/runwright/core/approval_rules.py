@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from runwright.core.approvals import ApprovalExpiry, ApproverSet
+from runwright.core.grant_rules import GrantsSpec
 from runwright.core.units import Micros
 
 MAX_APPROVALS = 64
@@ -74,6 +75,8 @@ class ApprovalSpec(_Frozen):
     expires: str = "24h"
     on_expiry: Literal["deny", "abort_run"] = "deny"
     four_eyes: Annotated[bool, Field(strict=True)] = False
+    # None: nobody can give any. Left out of the canonical form then.
+    grants: Annotated[GrantsSpec | None, Field(exclude_if=lambda value: value is None)] = None
 
     @field_validator("expires")
     @classmethod

@@ -15,6 +15,7 @@ from runwright.core.approvals import ApprovalVerdict, Decider
 from runwright.core.content import Content, ContentRef
 from runwright.core.context import Context
 from runwright.core.errors import ErrorReason, Failure
+from runwright.core.grants import GrantRequest
 from runwright.core.ids import EffectId
 from runwright.core.outcomes import ExecutorIdentity, FinishReason, ReconcileAnswer, Resolution
 from runwright.core.policy import PolicyFindings, PolicyStage
@@ -286,14 +287,15 @@ class ResultEvaluated(Struct, frozen=True, kw_only=True):
 
 
 class ApprovalDecisionRequested(Struct, frozen=True, kw_only=True):
-    """Somebody decides on a pending approval of a call. `digest` is that of what they have looked at.
+    """Somebody decides on a pending approval, of a call or, without one, of the run as a whole.
 
-    `response` is there for RESPOND. `availability` and `policies` are what was found when the call was about to go on,
-    as for a call that has waited for its executor.
+    `digest` is that of what they have looked at. `response` is there for RESPOND, `grant` for an APPROVE that is to
+    give one. `availability` and `policies` are what was found when the call, or the run, was about to go on, as for a
+    call that has waited for its executor.
     """
 
     at: Micros
-    call_id: EffectId
+    call_id: EffectId | None
     approval_id: str
     digest: str
     verdict: ApprovalVerdict
@@ -304,6 +306,7 @@ class ApprovalDecisionRequested(Struct, frozen=True, kw_only=True):
     note: str = ""
     on_behalf_of: str = ""
     response: ContentRef | None = None
+    grant: GrantRequest | None = None
     availability: Availability = Availability.BUSY
     policies: tuple[PolicyFindings, ...] = ()
     contents: tuple[Content, ...] = ()
@@ -313,7 +316,7 @@ class ApprovalDue(Struct, frozen=True, kw_only=True):
     """The turn of an approver set, or the whole time of an approval, is over."""
 
     at: Micros
-    call_id: EffectId
+    call_id: EffectId | None
     approval_id: str
     contents: tuple[Content, ...] = ()
 

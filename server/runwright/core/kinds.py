@@ -23,6 +23,7 @@ from runwright.core.approval_rows import (
     rows_of_successor,
     rows_of_withdrawal,
 )
+from runwright.core.grant_rows import rows_of_issue, rows_of_use
 from runwright.core.ids import EffectId, model_effect_id, parse_effect_id
 from runwright.core.outcomes import CallPhase, RunPhase
 from runwright.core.side_rows import SideRow
@@ -67,6 +68,9 @@ class EventKind(Enum):
     APPROVAL_WITHDRAWN = 43
     APPROVAL_SUPERSEDED = 44
     APPROVAL_ESCALATED = 45
+    GRANT_ISSUED = 50
+    GRANT_USED = 51
+    GRANT_SUPERSEDED = 52
 
     # A member is only equal to itself; Enum would hash its name, in Python.
     __hash__ = object.__hash__
@@ -165,12 +169,15 @@ ROWS = (
         role=_OUTCOME,
     ),
     Row(_K.EFFECT_RESOLVED, r.EffectResolved, _CALL, _RUNNING, {_C.UNKNOWN: _C.UNKNOWN, **_RECONCILING}),
-    Row(_K.APPROVAL_REQUESTED, r.ApprovalRequested, _CALL, _RUNNING, _UNSENT, side_rows=rows_of_request),
-    Row(_K.APPROVAL_DECIDED, r.ApprovalDecided, _CALL, _RUNNING, _UNSENT, side_rows=rows_of_decision),
-    Row(_K.APPROVAL_EXPIRED, r.ApprovalExpired, _CALL, _RUNNING, _UNSENT, side_rows=rows_of_expiry),
-    Row(_K.APPROVAL_WITHDRAWN, r.ApprovalWithdrawn, _CALL, _TO_CLOSE, _UNSENT, side_rows=rows_of_withdrawal),
-    Row(_K.APPROVAL_SUPERSEDED, r.ApprovalSuperseded, _CALL, _RUNNING, _UNSENT, side_rows=rows_of_successor),
-    Row(_K.APPROVAL_ESCALATED, r.ApprovalEscalated, _CALL, _RUNNING, _UNSENT),
+    Row(_K.APPROVAL_REQUESTED, r.ApprovalRequested, _EFFECT, _RUNNING, _UNSENT, side_rows=rows_of_request),
+    Row(_K.APPROVAL_DECIDED, r.ApprovalDecided, _EFFECT, _RUNNING, _UNSENT, side_rows=rows_of_decision),
+    Row(_K.APPROVAL_EXPIRED, r.ApprovalExpired, _EFFECT, _RUNNING, _UNSENT, side_rows=rows_of_expiry),
+    Row(_K.APPROVAL_WITHDRAWN, r.ApprovalWithdrawn, _EFFECT, _TO_CLOSE, _UNSENT, side_rows=rows_of_withdrawal),
+    Row(_K.APPROVAL_SUPERSEDED, r.ApprovalSuperseded, _EFFECT, _RUNNING, _UNSENT, side_rows=rows_of_successor),
+    Row(_K.APPROVAL_ESCALATED, r.ApprovalEscalated, _EFFECT, _RUNNING, _UNSENT),
+    Row(_K.GRANT_ISSUED, r.GrantIssued, _CALL, _RUNNING, _UNSENT, side_rows=rows_of_issue),
+    Row(_K.GRANT_USED, r.GrantUsed, _CALL, _RUNNING, _UNSENT, side_rows=rows_of_use),
+    Row(_K.GRANT_SUPERSEDED, r.GrantSuperseded, _CALL, _RUNNING, _UNSENT),
     Row(_K.RETRY_SCHEDULED, r.RetryScheduled, _EFFECT, _RUNNING, _AGAIN),
     Row(_K.RUN_CANCEL_REQUESTED, r.RunCancelRequested, _RUN, {_P.RUNNING: _P.CANCELLING}),
     Row(_K.TURN_COMPLETED, r.TurnCompleted, _RUN, _RUNNING),

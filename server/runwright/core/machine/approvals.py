@@ -21,7 +21,7 @@ from runwright.core.approvals import (
 )
 from runwright.core.errors import ErrorReason
 from runwright.core.ids import EffectId
-from runwright.core.machine import calls
+from runwright.core.machine import calls, grants
 from runwright.core.machine.step import Step
 from runwright.core.outcomes import CallPhase, RunPhase
 from runwright.core.policy import PolicyOpinion
@@ -56,18 +56,19 @@ def request(step: Step, call: CallState, opinion: PolicyOpinion) -> None:
             expires_at=spec.expires_at(step.at),
             on_expiry=spec.expiry,
             four_eyes=spec.four_eyes,
+            grants=grants.offered(step.package, asked.name, tool, step.state.session_id),
         )
     )
 
 
-def pending(step: Step, call_id: EffectId, approval_id: str) -> tuple[CallState, CallApproval] | None:
+def pending(step: Step, call_id: EffectId | None, approval_id: str) -> tuple[CallState, CallApproval] | None:
     """The call whose pending approval that is, while the run goes on; None when nothing is to be decided."""
-    call = step.state.call(call_id)
+    call = step.state.call(call_id) if call_id is not None else None
     if call is None or call.phase is not CallPhase.REQUESTED or step.state.phase is not RunPhase.RUNNING:
         return None
     if not call.is_pending or call.approval is None:
         return None
-    is_it = approval_id == approval_effect_id(call_id, call.approval.number)
+    is_it = approval_id == approval_effect_id(call.call_id, call.approval.number)
     return (call, call.approval) if is_it else None
 
 
@@ -103,30 +104,42 @@ def decided(step: Step, input_: i.ApprovalDecisionRequested) -> bool:
         return False
     call = found[0]
     approval = brought_up_to_date(step, *found)
-    if approval is None or input_.digest != approval.digest:
+    if approval is None or not is_acceptable(step, input_, approval):
         return False
-    starter, four_eyes = step.state.principal, approval.four_eyes
-    if why_not_allowed(input_.decider, approval.approvers, starter, four_eyes=four_eyes) is not None:
+    if input_.grant is not None and grants.why_not(step, call, approval, input_.grant) is not None:
         return False
-    step.add(
-        r.ApprovalDecided(
-            at=step.at,
-            call_id=call.call_id,
-            approval_id=input_.approval_id,
-            tool=call.tool,
-            requested_at=approval.requested_at,
-            digest=approval.digest,
-            verdict=input_.verdict,
-            decided_by=input_.decider.name,
-            message=input_.message,
-            note=input_.note,
-            on_behalf_of=input_.on_behalf_of,
-            request_id=input_.request_id,
-            request_digest=input_.request_digest,
-            separation=input_.decider.separation,
-        )
-    )
+    step.add(decision(step, input_, approval, call.tool))
+    if input_.grant is not None:
+        grants.issue(step, call, approval, input_.grant, input_.decider.name)
     return _follows(step, call, approval, input_)
+
+
+def is_acceptable(step: Step, input_: i.ApprovalDecisionRequested, approval: CallApproval) -> bool:
+    """Whether the decision is about what is pending, by somebody who may decide now."""
+    starter, four_eyes = step.state.principal, approval.four_eyes
+    why_not = why_not_allowed(input_.decider, approval.approvers, starter, four_eyes=four_eyes)
+    return input_.digest == approval.digest and why_not is None
+
+
+def decision(step: Step, input_: i.ApprovalDecisionRequested, approval: CallApproval, tool: str) -> r.ApprovalDecided:
+    """What somebody decided, for the record."""
+    return r.ApprovalDecided(
+        at=step.at,
+        call_id=input_.call_id,
+        approval_id=input_.approval_id,
+        tool=tool,
+        requested_at=approval.requested_at,
+        digest=approval.digest,
+        verdict=input_.verdict,
+        decided_by=input_.decider.name,
+        message=input_.message,
+        note=input_.note,
+        on_behalf_of=input_.on_behalf_of,
+        request_id=input_.request_id,
+        request_digest=input_.request_digest,
+        separation=input_.decider.separation,
+        grant_id=grants.grant_id(step.state, input_.approval_id) if input_.grant else "",
+    )
 
 
 def _follows(step: Step, call: CallState, approval: CallApproval, input_: i.ApprovalDecisionRequested) -> bool:
@@ -176,6 +189,9 @@ def supersede_unless(step: Step, call: CallState, name: str, arguments_digest: s
     if approval is None or call.attempt or approval.phase is not ApprovalPhase.APPROVED:
         return
     if approval.covers(name, arguments_digest):
+        return
+    if approval.grant_id:
+        grants.supersede(step, call, approval.grant_id)
         return
     superseded = r.ApprovalSuperseded(
         at=step.at,

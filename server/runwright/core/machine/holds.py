@@ -18,6 +18,7 @@ from runwright.core.ids import EffectId, model_effect_id
 from runwright.core.outcomes import CallPhase, RunPhase, RunStatus, WaitKind
 from runwright.core.policy import PolicyStage
 from runwright.core.policy_walk import PolicyQuestion, PolicyWalk, SettledAnswer
+from runwright.core.run_approvals import approval_words, run_approval_id
 from runwright.core.state import CallState, RunState, may_start_call, needs_repair
 from runwright.core.units import Micros, time_text
 
@@ -101,11 +102,26 @@ def _but(call: CallState) -> str:
 
 def _hold_of_approval(call: CallState, approval: CallApproval) -> Hold:
     effect = await_approval(call, approval)
-    freed_by = f"a decision by {approval.approvers} before {time_text(approval.due)}"
-    if approval.due < approval.expires_at:
-        freed_by += f", then by the next approvers; it expires at {time_text(approval.expires_at)}"
-    name, due = effect.approval_id, approval.expires_at
+    freed_by, name, due = f"a decision by {_approvers(approval)}", effect.approval_id, approval.expires_at
     return Hold(WaitKind.APPROVAL, call.call_id, name, approval.requested_at, due, freed_by, effect)
+
+
+def hold_of_run_approval(state: RunState) -> Hold | None:
+    """What keeps the run as a whole: who is asked to approve its start or its answer."""
+    asked = state.approval
+    if asked is None or not asked.is_pending or state.phase is not RunPhase.RUNNING:
+        return None
+    approval, name = asked.approval, run_approval_id(state.round, asked.approval.number)
+    effect = e.AwaitApproval(None, name, approval.current_set, approval.due, approval.requested_at)
+    freed_by = f"a decision on {approval_words(asked.kind)} by {_approvers(approval)}"
+    return Hold(WaitKind.APPROVAL, name, name, approval.requested_at, approval.expires_at, freed_by, effect)
+
+
+def _approvers(approval: CallApproval) -> str:
+    by = f"{approval.approvers} before {time_text(approval.due)}"
+    if approval.due < approval.expires_at:
+        by += f", then by the next approvers; it expires at {time_text(approval.expires_at)}"
+    return by
 
 
 def open_approval(call: CallState) -> CallApproval | None:
@@ -188,6 +204,8 @@ def holds(state: RunState) -> Iterator[Hold]:
     if state.is_terminal:
         return
     if (hold := hold_of_run(state)) is not None:
+        yield hold
+    if (hold := hold_of_run_approval(state)) is not None:
         yield hold
     if state.phase is RunPhase.RUNNING:
         for _, walk in walks_of(state):

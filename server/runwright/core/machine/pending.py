@@ -14,6 +14,7 @@ from runwright.core.machine.holds import (
     hold_of_call,
     hold_of_reconciling,
     hold_of_run,
+    hold_of_run_approval,
     open_approval,
     walks_of,
 )
@@ -30,6 +31,8 @@ def pending(state: RunState) -> dict[e.EffectKey, e.Effect]:
         wanted.append(e.CallModel(state.round, state.model_attempt, state.route))
     elif (hold := hold_of_run(state)) is not None and hold.effect is not None:
         wanted.append(hold.effect)
+    if (asked := hold_of_run_approval(state)) is not None and asked.effect is not None:
+        wanted.append(asked.effect)
     wanted += _of_walks(state)
     may_start = may_start_call(state)
     for call in state.calls:

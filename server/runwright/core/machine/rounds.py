@@ -7,7 +7,7 @@ from runwright.core import records as r
 from runwright.core.error_kinds import RetryClass
 from runwright.core.errors import ErrorReason, Failure
 from runwright.core.ids import EffectId, idempotency_key, model_effect_id
-from runwright.core.machine import endings, gates, tools
+from runwright.core.machine import endings, gates, policies, tools
 from runwright.core.machine.step import Step
 from runwright.core.outcomes import FinishReason, StopReason
 from runwright.core.retry import LONGEST_WAIT_US, model_wait_us, retry_after_us
@@ -46,6 +46,7 @@ def model_replied(step: Step, input_: i.ModelReplied) -> None:
             output_tokens=input_.output_tokens,
             opaque=input_.opaque if calls else None,  # without calls, this was the last request of the run
             route=step.state.route,
+            is_held=not input_.calls and input_.text is not None and policies.is_still_decided_on(input_.policies),
         )
     )
     match input_.finish:

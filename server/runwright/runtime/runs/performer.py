@@ -63,7 +63,8 @@ class Performer:
         """
         match effect:
             case e.CallModel():
-                self._text = text = self._texts.open(state, effect, position)
+                is_held = self._policies.may_hold_answer(self._package, state.key.namespace)
+                self._text = text = self._texts.open(state, effect, position, is_held=is_held)
                 try:
                     input_ = await self._request_model(state, effect, text)
                     text.end(is_whole=isinstance(input_, i.ModelReplied))
@@ -111,7 +112,7 @@ class Performer:
             reply = await self._ask(state, effect, text, messages)
             adapter = self._package.routes[effect.route].adapter
             checked = await check_reply(self._package, self._ports.schemas, reply, adapter)
-            calls = await policy_findings.of_calls(self._policies, self._package, state, checked.calls, checked.values)
+            calls = await policy_findings.of_calls(self._ports, self._package, state, checked.calls, checked.values)
             answer = None if checked.calls else checked.text
             of_answer = await policy_findings.of_answer(self._policies, self._package, state, answer)
             if not text.begins(reply.text or ""):
@@ -377,7 +378,10 @@ class Performer:
 
     async def looked_at_again(self, state: RunState, input: i.Input) -> i.Input:
         """What is about to be decided on, with what holds by now."""
-        return await looked_at_again(self._ports, self._package, self._conversation, state, input, self._place)
+        hear_run = self._questions.said_of_run
+        return await looked_at_again(
+            self._ports, self._package, self._conversation, state, input, self._place, hear_run
+        )
 
     def _heeds_operator(self, state: RunState) -> bool:
         """True when the operator has rules, or had some when one of the calls was decided on."""

@@ -120,7 +120,7 @@ class Waits:
                     tool.name,
                     tool.arguments_digest,
                     state.package_fingerprint,
-                    call.not_performed_by,
+                    not_by=call.not_performed_by,
                 )
                 wait.patience_us, wait.since = tool.unavailable_timeout_ms * 1000, call.since
                 not_before = bounded(effect.not_before, wait.since, now)

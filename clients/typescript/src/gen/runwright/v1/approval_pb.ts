@@ -8,13 +8,15 @@ import type { Timestamp } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
 import type { ContentRef, InlineContent } from "./content_pb.js";
 import { file_runwright_v1_content } from "./content_pb.js";
+import type { GrantOffer } from "./grant_pb.js";
+import { file_runwright_v1_grant } from "./grant_pb.js";
 import type { Message } from "@bufbuild/protobuf";
 
 /**
  * Describes the file runwright/v1/approval.proto.
  */
 export const file_runwright_v1_approval: GenFile = /*@__PURE__*/
-  fileDesc("ChtydW53cmlnaHQvdjEvYXBwcm92YWwucHJvdG8SDHJ1bndyaWdodC52MSJbCgtBcHByb3ZlclNldBINCgVyb2xlcxgBIAMoCRISCgpwcmluY2lwYWxzGAIgAygJEikKBXVudGlsGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCKeAQoMQXBwcm92YWxSdWxlEgwKBG5hbWUYASABKAkSKwoEc2V0cxgCIAMoCzIdLnJ1bndyaWdodC52MS5BcHByb3ZlclNldFJ1bGUSDwoHZXhwaXJlcxgDIAEoCRIvCglvbl9leHBpcnkYBCABKA4yHC5ydW53cmlnaHQudjEuQXBwcm92YWxFeHBpcnkSEQoJZm91cl9leWVzGAUgASgIIkIKD0FwcHJvdmVyU2V0UnVsZRINCgVyb2xlcxgBIAMoCRISCgpwcmluY2lwYWxzGAIgAygJEgwKBHR1cm4YAyABKAkimQcKCEFwcHJvdmFsEhMKC2FwcHJvdmFsX2lkGAEgASgJEigKBGtpbmQYAiABKA4yGi5ydW53cmlnaHQudjEuQXBwcm92YWxLaW5kEioKBXN0YXRlGAMgASgOMhsucnVud3JpZ2h0LnYxLkFwcHJvdmFsU3RhdGUSDgoGcnVuX2lkGAQgASgJEhAKCGFnZW50X2lkGAUgASgJEhIKCnNlc3Npb25faWQYBiABKAkSEgoKc3RhcnRlZF9ieRgHIAEoCRIbChNwYWNrYWdlX2ZpbmdlcnByaW50GAggASgJEhEKCWVmZmVjdF9pZBgJIAEoCRIMCgR0b29sGAogASgJEhAKCGV4ZWN1dG9yGAsgASgJEgwKBHJpc2sYDCABKAkSKwoJYXJndW1lbnRzGA0gASgLMhgucnVud3JpZ2h0LnYxLkNvbnRlbnRSZWYSNgoRYXJndW1lbnRzX2NvbnRlbnQYDiABKAsyGy5ydW53cmlnaHQudjEuSW5saW5lQ29udGVudBIOCgZkaWdlc3QYDyABKAkSFQoNc2NoZW1hX2RpZ2VzdBgQIAEoCRIQCghhcHByb3ZhbBgRIAEoCRISCgpwb2xpY3lfcmVmGBIgASgJEgwKBHJ1bGUYEyABKAkSDAoEY29kZRgUIAEoCRIPCgdkZWNpZGVyGBUgASgJEg8KB21lc3NhZ2UYFiABKAkSDwoHdGFpbnRlZBgXIAEoCBInCgRzZXRzGBggAygLMhkucnVud3JpZ2h0LnYxLkFwcHJvdmVyU2V0EhMKC2N1cnJlbnRfc2V0GBkgASgNEjAKDHJlcXVlc3RlZF9hdBgaIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLgoKZXhwaXJlc19hdBgbIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLwoJb25fZXhwaXJ5GBwgASgOMhwucnVud3JpZ2h0LnYxLkFwcHJvdmFsRXhwaXJ5EhEKCWZvdXJfZXllcxgdIAEoCBI0CgpzZXBhcmF0aW9uGB4gASgOMiAucnVud3JpZ2h0LnYxLkFwcHJvdmFsU2VwYXJhdGlvbhIwCghkZWNpc2lvbhgfIAEoCzIeLnJ1bndyaWdodC52MS5BcHByb3ZhbERlY2lzaW9uEi0KCWNsb3NlZF9hdBggIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAijwIKEEFwcHJvdmFsRGVjaXNpb24SLgoHdmVyZGljdBgBIAEoDjIdLnJ1bndyaWdodC52MS5BcHByb3ZhbFZlcmRpY3QSEgoKZGVjaWRlZF9ieRgCIAEoCRIoCgR0aW1lGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIOCgZkaWdlc3QYBCABKAkSDwoHbWVzc2FnZRgFIAEoCRIMCgRub3RlGAYgASgJEhQKDG9uX2JlaGFsZl9vZhgHIAEoCRISCgpyZXF1ZXN0X2lkGAggASgJEjQKCnNlcGFyYXRpb24YCSABKA4yIC5ydW53cmlnaHQudjEuQXBwcm92YWxTZXBhcmF0aW9uKkoKDEFwcHJvdmFsS2luZBIdChlBUFBST1ZBTF9LSU5EX1VOU1BFQ0lGSUVEEAASGwoXQVBQUk9WQUxfS0lORF9UT09MX0NBTEwQASqWAgoNQXBwcm92YWxTdGF0ZRIeChpBUFBST1ZBTF9TVEFURV9VTlNQRUNJRklFRBAAEhoKFkFQUFJPVkFMX1NUQVRFX1BFTkRJTkcQARIbChdBUFBST1ZBTF9TVEFURV9BUFBST1ZFRBACEhkKFUFQUFJPVkFMX1NUQVRFX0RFTklFRBADEhoKFkFQUFJPVkFMX1NUQVRFX0VYUElSRUQQBBIcChhBUFBST1ZBTF9TVEFURV9XSVRIRFJBV04QBRIdChlBUFBST1ZBTF9TVEFURV9TVVBFUlNFREVEEAYSHAoYQVBQUk9WQUxfU1RBVEVfUkVTUE9OREVEEAcSGgoWQVBQUk9WQUxfU1RBVEVfQUJPUlRFRBAIKqoBCg9BcHByb3ZhbFZlcmRpY3QSIAocQVBQUk9WQUxfVkVSRElDVF9VTlNQRUNJRklFRBAAEhwKGEFQUFJPVkFMX1ZFUkRJQ1RfQVBQUk9WRRABEhkKFUFQUFJPVkFMX1ZFUkRJQ1RfREVOWRACEhwKGEFQUFJPVkFMX1ZFUkRJQ1RfUkVTUE9ORBADEh4KGkFQUFJPVkFMX1ZFUkRJQ1RfQUJPUlRfUlVOEAQqagoOQXBwcm92YWxFeHBpcnkSHwobQVBQUk9WQUxfRVhQSVJZX1VOU1BFQ0lGSUVEEAASGAoUQVBQUk9WQUxfRVhQSVJZX0RFTlkQARIdChlBUFBST1ZBTF9FWFBJUllfQUJPUlRfUlVOEAIqgQEKEkFwcHJvdmFsU2VwYXJhdGlvbhIjCh9BUFBST1ZBTF9TRVBBUkFUSU9OX1VOU1BFQ0lGSUVEEAASIAocQVBQUk9WQUxfU0VQQVJBVElPTl9FTkZPUkNFRBABEiQKIEFQUFJPVkFMX1NFUEFSQVRJT05fTk9UX0VORk9SQ0VEEAJCawoQZGV2LnJ1bndyaWdodC52MVABWkZnaXRodWIuY29tL3J1bndyaWdodC9ydW53cmlnaHQvY2xpZW50cy9nby9nZW4vcnVud3JpZ2h0L3YxO3J1bndyaWdodHYxqgIMUnVud3JpZ2h0LlYxYgZwcm90bzM", [file_google_protobuf_timestamp, file_runwright_v1_content]);
+  fileDesc("ChtydW53cmlnaHQvdjEvYXBwcm92YWwucHJvdG8SDHJ1bndyaWdodC52MSJbCgtBcHByb3ZlclNldBINCgVyb2xlcxgBIAMoCRISCgpwcmluY2lwYWxzGAIgAygJEikKBXVudGlsGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCLIAQoMQXBwcm92YWxSdWxlEgwKBG5hbWUYASABKAkSKwoEc2V0cxgCIAMoCzIdLnJ1bndyaWdodC52MS5BcHByb3ZlclNldFJ1bGUSDwoHZXhwaXJlcxgDIAEoCRIvCglvbl9leHBpcnkYBCABKA4yHC5ydW53cmlnaHQudjEuQXBwcm92YWxFeHBpcnkSEQoJZm91cl9leWVzGAUgASgIEigKBmdyYW50cxgIIAEoCzIYLnJ1bndyaWdodC52MS5HcmFudE9mZmVyIkIKD0FwcHJvdmVyU2V0UnVsZRINCgVyb2xlcxgBIAMoCRISCgpwcmluY2lwYWxzGAIgAygJEgwKBHR1cm4YAyABKAki/AcKCEFwcHJvdmFsEhMKC2FwcHJvdmFsX2lkGAEgASgJEigKBGtpbmQYAiABKA4yGi5ydW53cmlnaHQudjEuQXBwcm92YWxLaW5kEioKBXN0YXRlGAMgASgOMhsucnVud3JpZ2h0LnYxLkFwcHJvdmFsU3RhdGUSDgoGcnVuX2lkGAQgASgJEhAKCGFnZW50X2lkGAUgASgJEhIKCnNlc3Npb25faWQYBiABKAkSEgoKc3RhcnRlZF9ieRgHIAEoCRIbChNwYWNrYWdlX2ZpbmdlcnByaW50GAggASgJEhEKCWVmZmVjdF9pZBgJIAEoCRIMCgR0b29sGAogASgJEhAKCGV4ZWN1dG9yGAsgASgJEgwKBHJpc2sYDCABKAkSKwoJYXJndW1lbnRzGA0gASgLMhgucnVud3JpZ2h0LnYxLkNvbnRlbnRSZWYSNgoRYXJndW1lbnRzX2NvbnRlbnQYDiABKAsyGy5ydW53cmlnaHQudjEuSW5saW5lQ29udGVudBIOCgZkaWdlc3QYDyABKAkSFQoNc2NoZW1hX2RpZ2VzdBgQIAEoCRIQCghhcHByb3ZhbBgRIAEoCRISCgpwb2xpY3lfcmVmGBIgASgJEgwKBHJ1bGUYEyABKAkSDAoEY29kZRgUIAEoCRIPCgdkZWNpZGVyGBUgASgJEg8KB21lc3NhZ2UYFiABKAkSDwoHdGFpbnRlZBgXIAEoCBInCgRzZXRzGBggAygLMhkucnVud3JpZ2h0LnYxLkFwcHJvdmVyU2V0EhMKC2N1cnJlbnRfc2V0GBkgASgNEjAKDHJlcXVlc3RlZF9hdBgaIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLgoKZXhwaXJlc19hdBgbIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLwoJb25fZXhwaXJ5GBwgASgOMhwucnVud3JpZ2h0LnYxLkFwcHJvdmFsRXhwaXJ5EhEKCWZvdXJfZXllcxgdIAEoCBI0CgpzZXBhcmF0aW9uGB4gASgOMiAucnVud3JpZ2h0LnYxLkFwcHJvdmFsU2VwYXJhdGlvbhIwCghkZWNpc2lvbhgfIAEoCzIeLnJ1bndyaWdodC52MS5BcHByb3ZhbERlY2lzaW9uEi0KCWNsb3NlZF9hdBggIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASNwoQYWxsb3dlZF92ZXJkaWN0cxgqIAMoDjIdLnJ1bndyaWdodC52MS5BcHByb3ZhbFZlcmRpY3QSKAoGZ3JhbnRzGCMgASgLMhgucnVud3JpZ2h0LnYxLkdyYW50T2ZmZXIioQIKEEFwcHJvdmFsRGVjaXNpb24SLgoHdmVyZGljdBgBIAEoDjIdLnJ1bndyaWdodC52MS5BcHByb3ZhbFZlcmRpY3QSEgoKZGVjaWRlZF9ieRgCIAEoCRIoCgR0aW1lGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIOCgZkaWdlc3QYBCABKAkSDwoHbWVzc2FnZRgFIAEoCRIMCgRub3RlGAYgASgJEhQKDG9uX2JlaGFsZl9vZhgHIAEoCRISCgpyZXF1ZXN0X2lkGAggASgJEjQKCnNlcGFyYXRpb24YCSABKA4yIC5ydW53cmlnaHQudjEuQXBwcm92YWxTZXBhcmF0aW9uEhAKCGdyYW50X2lkGAwgASgJKoEBCgxBcHByb3ZhbEtpbmQSHQoZQVBQUk9WQUxfS0lORF9VTlNQRUNJRklFRBAAEhsKF0FQUFJPVkFMX0tJTkRfVE9PTF9DQUxMEAESGwoXQVBQUk9WQUxfS0lORF9SVU5fU1RBUlQQAhIYChRBUFBST1ZBTF9LSU5EX09VVFBVVBADKpYCCg1BcHByb3ZhbFN0YXRlEh4KGkFQUFJPVkFMX1NUQVRFX1VOU1BFQ0lGSUVEEAASGgoWQVBQUk9WQUxfU1RBVEVfUEVORElORxABEhsKF0FQUFJPVkFMX1NUQVRFX0FQUFJPVkVEEAISGQoVQVBQUk9WQUxfU1RBVEVfREVOSUVEEAMSGgoWQVBQUk9WQUxfU1RBVEVfRVhQSVJFRBAEEhwKGEFQUFJPVkFMX1NUQVRFX1dJVEhEUkFXThAFEh0KGUFQUFJPVkFMX1NUQVRFX1NVUEVSU0VERUQQBhIcChhBUFBST1ZBTF9TVEFURV9SRVNQT05ERUQQBxIaChZBUFBST1ZBTF9TVEFURV9BQk9SVEVEEAgqqgEKD0FwcHJvdmFsVmVyZGljdBIgChxBUFBST1ZBTF9WRVJESUNUX1VOU1BFQ0lGSUVEEAASHAoYQVBQUk9WQUxfVkVSRElDVF9BUFBST1ZFEAESGQoVQVBQUk9WQUxfVkVSRElDVF9ERU5ZEAISHAoYQVBQUk9WQUxfVkVSRElDVF9SRVNQT05EEAMSHgoaQVBQUk9WQUxfVkVSRElDVF9BQk9SVF9SVU4QBCpqCg5BcHByb3ZhbEV4cGlyeRIfChtBUFBST1ZBTF9FWFBJUllfVU5TUEVDSUZJRUQQABIYChRBUFBST1ZBTF9FWFBJUllfREVOWRABEh0KGUFQUFJPVkFMX0VYUElSWV9BQk9SVF9SVU4QAiqBAQoSQXBwcm92YWxTZXBhcmF0aW9uEiMKH0FQUFJPVkFMX1NFUEFSQVRJT05fVU5TUEVDSUZJRUQQABIgChxBUFBST1ZBTF9TRVBBUkFUSU9OX0VORk9SQ0VEEAESJAogQVBQUk9WQUxfU0VQQVJBVElPTl9OT1RfRU5GT1JDRUQQAkJrChBkZXYucnVud3JpZ2h0LnYxUAFaRmdpdGh1Yi5jb20vcnVud3JpZ2h0L3J1bndyaWdodC9jbGllbnRzL2dvL2dlbi9ydW53cmlnaHQvdjE7cnVud3JpZ2h0djGqAgxSdW53cmlnaHQuVjFiBnByb3RvMw", [file_google_protobuf_timestamp, file_runwright_v1_content, file_runwright_v1_grant]);
 
 /**
  * Who may decide, for how long.
@@ -91,6 +93,13 @@ export type ApprovalRule = Message<"runwright.v1.ApprovalRule"> & {
    * @generated from field: bool four_eyes = 5;
    */
   fourEyes: boolean;
+
+  /**
+   * Which grants whoever approves may give; absent: none.
+   *
+   * @generated from field: runwright.v1.GrantOffer grants = 8;
+   */
+  grants?: GrantOffer | undefined;
 };
 
 /**
@@ -199,14 +208,14 @@ export type Approval = Message<"runwright.v1.Approval"> & {
   packageFingerprint: string;
 
   /**
-   * The call.
+   * The call; empty where the start or the answer of a run is to be approved.
    *
    * @generated from field: string effect_id = 9;
    */
   effectId: string;
 
   /**
-   * Its tool.
+   * Its tool; empty as `effect_id` is.
    *
    * @generated from field: string tool = 10;
    */
@@ -227,23 +236,25 @@ export type Approval = Message<"runwright.v1.Approval"> & {
   risk: string;
 
   /**
-   * The arguments, by reference.
+   * What is looked at, by reference: the arguments of a call; the request of a run,
+   * as in RunStarted; or its answer.
    *
    * @generated from field: runwright.v1.ContentRef arguments = 13;
    */
   arguments?: ContentRef | undefined;
 
   /**
-   * The arguments; in the full view alone, and left out beyond 64 KiB.
+   * The same, itself: when GetApproval is asked for it, and left out beyond 64 KiB.
    *
    * @generated from field: runwright.v1.InlineContent arguments_content = 14;
    */
   argumentsContent?: InlineContent | undefined;
 
   /**
-   * What is approved: a digest over the package's fingerprint, the tool, the
-   * digest of its argument schema, the executor's name and the arguments. A
-   * decision names it.
+   * What is approved. Of a call: a digest over the package's fingerprint, the tool,
+   * the digest of its argument schema, the executor's name and the arguments. Of
+   * a start: over the fingerprint, the request and the budget. Of an answer: over
+   * the fingerprint and the answer. A decision names it.
    *
    * @generated from field: string digest = 15;
    */
@@ -370,6 +381,20 @@ export type Approval = Message<"runwright.v1.Approval"> & {
    * @generated from field: google.protobuf.Timestamp closed_at = 32;
    */
   closedAt?: Timestamp | undefined;
+
+  /**
+   * What may be decided on it.
+   *
+   * @generated from field: repeated runwright.v1.ApprovalVerdict allowed_verdicts = 42;
+   */
+  allowedVerdicts: ApprovalVerdict[];
+
+  /**
+   * Which grants whoever approves may give with it; absent: none.
+   *
+   * @generated from field: runwright.v1.GrantOffer grants = 35;
+   */
+  grants?: GrantOffer | undefined;
 };
 
 /**
@@ -447,6 +472,13 @@ export type ApprovalDecision = Message<"runwright.v1.ApprovalDecision"> & {
    * @generated from field: runwright.v1.ApprovalSeparation separation = 9;
    */
   separation: ApprovalSeparation;
+
+  /**
+   * The grant that was given with it; empty without one.
+   *
+   * @generated from field: string grant_id = 12;
+   */
+  grantId: string;
 };
 
 /**
@@ -475,6 +507,21 @@ export enum ApprovalKind {
    * @generated from enum value: APPROVAL_KIND_TOOL_CALL = 1;
    */
   TOOL_CALL = 1,
+
+  /**
+   * The start of a run: its request, as it was made. The model is asked once it is
+   * approved.
+   *
+   * @generated from enum value: APPROVAL_KIND_RUN_START = 2;
+   */
+  RUN_START = 2,
+
+  /**
+   * The answer of a run. It is published once it is approved.
+   *
+   * @generated from enum value: APPROVAL_KIND_OUTPUT = 3;
+   */
+  OUTPUT = 3,
 }
 
 /**
@@ -504,14 +551,15 @@ export enum ApprovalState {
   PENDING = 1,
 
   /**
-   * It was approved: the call may be made, with the arguments it was asked for.
+   * It was approved: exactly what was asked for may be done.
    *
    * @generated from enum value: APPROVAL_STATE_APPROVED = 2;
    */
   APPROVED = 2,
 
   /**
-   * It was denied: the model is told.
+   * It was denied: of a call the model is told; of a start or an answer the run
+   * has failed.
    *
    * @generated from enum value: APPROVAL_STATE_DENIED = 3;
    */
@@ -573,28 +621,31 @@ export enum ApprovalVerdict {
   UNSPECIFIED = 0,
 
   /**
-   * The call is made, with the arguments it was asked for.
+   * The call is made, with the arguments it was asked for; the run starts; the
+   * answer is published.
    *
    * @generated from enum value: APPROVAL_VERDICT_APPROVE = 1;
    */
   APPROVE = 1,
 
   /**
-   * The call is not made, and the model is told so.
+   * The call is not made, and the model is told so. A run whose start or answer is
+   * denied fails (APPROVAL_DENIED).
    *
    * @generated from enum value: APPROVAL_VERDICT_DENY = 2;
    */
   DENY = 2,
 
   /**
-   * The call is not made; the text of the decision is its result.
+   * The call is not made; the text of the decision is its result. Of a start or an
+   * answer nobody responds.
    *
    * @generated from enum value: APPROVAL_VERDICT_RESPOND = 3;
    */
   RESPOND = 3,
 
   /**
-   * The call is not made, and the run ends.
+   * Nothing of it is done, and the run ends.
    *
    * @generated from enum value: APPROVAL_VERDICT_ABORT_RUN = 4;
    */
@@ -621,7 +672,8 @@ export enum ApprovalExpiry {
   UNSPECIFIED = 0,
 
   /**
-   * It is not made, and the model is told that nobody decided.
+   * It is not made, and the model is told that nobody decided. A run whose start
+   * or answer nobody decides on ends.
    *
    * @generated from enum value: APPROVAL_EXPIRY_DENY = 1;
    */
