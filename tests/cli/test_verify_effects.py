@@ -46,7 +46,8 @@ def verified(tmp_path: Path, lines: list[str], monkeypatch: pytest.MonkeyPatch) 
     file = tmp_path / "run.jsonl"
     file.write_text("".join(line + "\n" for line in lines))
     monkeypatch.syspath_prepend(str(EXAMPLES))
-    code: int = runpy.run_path(str(EXAMPLES / "verify_effects.py"))["main"](file)
+    program = runpy.run_path(str(EXAMPLES / "verify_effects.py"))
+    code: int = program["main"](file, program["judge"])
     return code
 
 
@@ -282,4 +283,4 @@ def test_it_is_a_hundred_lines_and_has_no_code_of_the_server() -> None:
     imported = [line.split()[1] for line in text.splitlines() if line.startswith(("import ", "from "))]
 
     assert len(text.splitlines()) <= 100
-    assert set(imported) <= {*sys.stdlib_module_names, "verify_export"}
+    assert set(imported) <= {*sys.stdlib_module_names, "verify_export", "verify_permits"}
