@@ -1,4 +1,4 @@
-"""Metrics of approvals: how many are asked for, what became of them, and how long that took."""
+"""Metrics of approvals: how many are asked for, what became of them, how long that took, and where grants answered."""
 
 from __future__ import annotations
 
@@ -34,6 +34,8 @@ class ApprovalMetrics:
         self._superseded = Counter(
             "runwright_approvals_superseded", "Approvals that were given and not used.", registry=registry
         )
+        self._issued = Counter("runwright_grants_issued", "Grants that were given with an approval.", registry=registry)
+        self._used = Counter("runwright_grants_used", "Calls for which a grant answered.", registry=registry)
         for state in ApprovalState:
             if state not in _NO_OUTCOME:
                 self._closed.labels(state.name.lower())
@@ -44,6 +46,8 @@ class ApprovalMetrics:
             r.ApprovalWithdrawn: lambda withdrawn: self._observe(withdrawn, ApprovalState.WITHDRAWN),
             r.ApprovalEscalated: lambda _: self._escalated.inc(),
             r.ApprovalSuperseded: lambda _: self._superseded.inc(),
+            r.GrantIssued: lambda _: self._issued.inc(),
+            r.GrantUsed: lambda _: self._used.inc(),
         }
 
     def count(self, record: Record) -> None:
