@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 DIR ?= .
-ASK ?= What is in here, and what should I read first?
+ASK ?=
 
 # What the tests use where it can be had; each test that cannot run without says so.
 TOOLS := .cache/bin/.stamp $(if $(shell command -v npm),node_modules/.stamp)

@@ -37,7 +37,7 @@ MOST = Goal("P10", "decision → executor has the call, over the same hops, p99"
 async def measure(directory: Path) -> Sequence[Figure]:
     """Two servers of the same packages, one of which gets the runs; it is stopped in good order and started again."""
     ready = package("ready", [{"text": "Done."}])
-    empty, full = (install(directory, _asking(), ready, name=name) for name in ("empty", "full"))
+    empty, full = (install(directory, ask_package(), ready, name=name) for name in ("empty", "full"))
     async with executing() as executor:
         async with served(directory, empty, executor.address) as (server, to):
             cold = server.started
@@ -59,7 +59,7 @@ async def measure(directory: Path) -> Sequence[Figure]:
             restart, spent = server.started, used(server)
             again = await resident(server)
             approvals = await _all_pending(to, full)
-            lists = await _lists(to, full)
+            lists = await first_pages(to, full)
             way = await _ways(
                 executor, unary(to, APPROVALS + "DecideApproval", full), unary(raw, RAW + "Relay"), approvals
             )
@@ -72,7 +72,7 @@ async def measure(directory: Path) -> Sequence[Figure]:
     ]
 
 
-def _asking() -> Spec:
+def ask_package() -> Spec:
     """Every call waits for somebody, as long as it takes."""
     spec = package("asking", [asks("send"), {"text": "Found {results}."}], tool("send", "write"))
     del spec["policy"]
@@ -103,7 +103,7 @@ async def _pending(to: grpc.aio.Channel, installed: Installation) -> list[approv
             return found
 
 
-async def _lists(to: grpc.aio.Channel, installed: Installation) -> list[float]:
+async def first_pages(to: grpc.aio.Channel, installed: Installation) -> list[float]:
     """Milliseconds of each first page."""
     requested = pb.ListApprovalsRequest(page_size=PAGE).SerializeToString()
     listed = unary(to, APPROVALS + "ListApprovals", installed)

@@ -46,7 +46,7 @@ class Run:
             shown = {"tool": body.text(3), "executor": body.text(4), "arguments": body.inner(6).text(1)}
             whole = {**shown, "schema": body.text(8), "package": event.text(13)}
             is_it = shown == call.get("is") and body.text(7) == digest("runwright-approval-v1", whole)
-            found = [(not is_it, f"{name} is not about the call as it was requested")]
+            found = [(body.number(2) == 1 and not is_it, f"{name} is not about the call as it was requested")]
         elif field == DECIDED:
             asked, ended = self.asks.get(name, ("", NOTHING))[1], self.over.get(name)
             found = [*against(event, asked, body), (ended, ended)]

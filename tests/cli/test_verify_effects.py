@@ -244,6 +244,18 @@ async def test_a_forged_export_is_found_out_by_what_nobody_allowed(
     assert (code, said in (out := capsys.readouterr().out)) == (1, True), out
 
 
+async def test_messages_whose_bytes_are_no_text_are_read_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A reference is longer than a text of its length may be: some of its bytes stand for no character."""
+
+    def large(events: Events) -> None:
+        events[1].turn_started.input[0].size = 0xAF << 14
+
+    assert verified(tmp_path, forged(await export(), large), monkeypatch) == 0
+    assert "approved by ann" in capsys.readouterr().out
+
+
 async def test_an_export_that_is_not_whole_is_not_judged(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -9,14 +9,16 @@ import pty
 import struct
 import sys
 import termios
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import pyte
 
 from tests.e2e.server_process import ROOT
 
 SECONDS = 30.0
+RUNWRIGHT = (sys.executable, "-m", "runwright")
 _OURS = ("RUNWRIGHT_", "COLUMNS", "LINES")
 
 
@@ -92,9 +94,14 @@ class Terminal:
 
 @asynccontextmanager
 async def in_terminal(
-    *words: str, environment: Mapping[str, str] | None = None, columns: int = 100, rows: int = 40
+    *words: str,
+    program: Sequence[str] = RUNWRIGHT,
+    environment: Mapping[str, str] | None = None,
+    where: Path = ROOT,
+    columns: int = 100,
+    rows: int = 40,
 ) -> AsyncIterator[Terminal]:
-    """Runs `runwright` with these words in a terminal of that size."""
+    """Runs a program, `runwright` unless another is given, with these words in a terminal of that size."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
     usual = {name: value for name, value in os.environ.items() if not name.startswith(_OURS)}
@@ -102,8 +109,9 @@ async def in_terminal(
     opened = ["sh", "-c", 'exec "$@" <"$0" >"$0" 2>&1', os.ttyname(theirs)]
     process = await asyncio.create_subprocess_exec(
         *opened,
-        *(sys.executable, "-m", "runwright", *words),
-        cwd=ROOT,
+        *program,
+        *words,
+        cwd=where,
         env={**usual, "TERM": "xterm-256color", **(environment or {})},
         start_new_session=True,
     )

@@ -14,7 +14,8 @@ from runwright.core.approvals import ApprovalState, ApprovalVerdict
 from runwright.core.errors import AgentError, ErrorReason
 from runwright.core.ids import DEFAULT_NAMESPACE
 from runwright.core.kinds import EventKind
-from runwright.core.outcomes import RunStatus, StopReason, WaitKind
+from runwright.core.outcomes import ResultRelease, RunStatus, StopReason, WaitKind
+from runwright.core.package import RuntimePackage
 from runwright.core.policy_chain import OperatorRules
 from runwright.core.policy_rules import PolicySpec
 from runwright.core.principal import Role
@@ -108,6 +109,46 @@ async def test_a_response_is_the_result_of_the_call(bench: b.Bench) -> None:
     ended = await stood_still(runtime)
     assert (ended.status, ended.text) == (RunStatus.COMPLETED, "told I sent it myself")
     assert (sent.calls, standing.state) == ([], ApprovalState.RESPONDED)
+
+
+SCREENING = {"stage": "post_tool", "when": 'result.text.contains("secret")', "then": "deny", "code": "secret"}
+
+
+@pytest.mark.parametrize("is_operators", [False, True])
+async def test_a_response_goes_through_rules_over_results(bench: b.Bench, is_operators: bool) -> None:
+    """As a result does: it is on record, and the model is told that it is withheld."""
+    package = asking()
+    if not is_operators:
+        policies = [*package.model_dump(mode="json", by_alias=True)["policies"], {"rules": [SCREENING]}]
+        package = RuntimePackage.model_validate(
+            {**package.model_dump(mode="json", by_alias=True), "policies": policies}
+        )
+    runtime, sent = await waiting(separated(bench), package)
+    if is_operators:
+        rules = OperatorRules((PolicySpec.model_validate({"rules": [SCREENING]}),), "sha256:rules-3")
+        runtime.ports.policies.replace_operator_rules({DEFAULT_NAMESPACE: rules})
+
+    await decide(runtime, RESPOND, message="a secret answer")
+
+    ended = await stood_still(runtime)
+    assert ended.status is RunStatus.COMPLETED
+    assert "(secret)" in (ended.text or "")
+    assert "a secret answer" not in (ended.text or "")
+    assert "was made" not in (ended.text or "")
+    [released] = await records_of(bench.journal, r.ToolResultReleased)
+    [completed] = await records_of(bench.journal, r.ToolCompleted)
+    assert (released.release, completed.awaits_release, completed.attempt) == (ResultRelease.WITHHELD, True, 0)
+    assert sent.calls == []
+
+
+async def test_a_response_that_rules_over_results_do_not_object_to_is_released(bench: b.Bench) -> None:
+    runtime, _ = await waiting(separated(bench))
+    rules = OperatorRules((PolicySpec.model_validate({"rules": [SCREENING]}),), "sha256:rules-3")
+    runtime.ports.policies.replace_operator_rules({DEFAULT_NAMESPACE: rules})
+
+    await decide(runtime, RESPOND, message="I sent it myself")
+
+    assert (await stood_still(runtime)).text == "told I sent it myself"
 
 
 async def test_whoever_is_asked_may_end_the_run(bench: b.Bench) -> None:

@@ -77,9 +77,10 @@ class SideRowState(Generic[Owner]):
     def settle(self, namespace: Namespace, rows: Sequence[SideRow]) -> None:
         """Lets go of what the rows have deleted, for a store that has nothing but this."""
         for row in rows:
-            is_deleting = isinstance(row, DeleteEntry | DeleteWhenSpent)
-            if is_deleting and self.changes.entries.get((namespace, row.index, row.key)) is None:
-                self.changes.entries.pop((namespace, row.index, row.key), None)
+            if isinstance(row, DeleteEntry | DeleteWhenSpent):
+                name = (namespace, row.index, row.key)
+                if self.changes.entries.get(name) is None:
+                    self.changes.entries.pop(name, None)
 
     def forget(self, owner: Owner) -> None:
         """Removes what belongs to a run, for such a store."""

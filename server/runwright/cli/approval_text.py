@@ -15,7 +15,7 @@ WHAT = {
     approval_pb2.APPROVAL_KIND_RUN_START: "the start of the run",
     approval_pb2.APPROVAL_KIND_OUTPUT: "the answer of the run",
 }
-_SHOWN = {approval_pb2.APPROVAL_KIND_RUN_START: "request", approval_pb2.APPROVAL_KIND_OUTPUT: "answer"}
+SHOWN = {approval_pb2.APPROVAL_KIND_RUN_START: "request", approval_pb2.APPROVAL_KIND_OUTPUT: "answer"}
 _NOT_ENFORCED = "this server has no keys: everybody may decide, also whoever asks and whoever performs"
 
 
@@ -38,7 +38,7 @@ def approval_lines(approval: approval_pb2.Approval) -> list[str]:
     """Everything that a decision rests on, one fact a line; last what is approved, exactly as it is."""
     lines = _fact_lines(approval)
     if approval.HasField("arguments_content"):
-        lines += [_SHOWN.get(approval.kind, "arguments"), _arguments(approval)]
+        lines += [SHOWN.get(approval.kind, "arguments"), _arguments(approval)]
     return lines
 
 

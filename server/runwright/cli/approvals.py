@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -15,11 +14,11 @@ from runwright import files
 from runwright._gen.runwright.v1 import approval_pb2
 from runwright._gen.runwright.v1 import approval_service_pb2 as pb
 from runwright.cli import sanitize
+from runwright.cli.approval_feed import approval_updates
+from runwright.cli.approval_table import table
 from runwright.cli.approval_text import approval_lines, ls_line
 from runwright.cli.client import Client
 from runwright.cli.decisions import named, outcome_line
-from runwright.cli.errors import Problem
-from runwright.cli.follow import delay
 from runwright.cli.grant_options import (
     GrantAnyOption,
     GrantForOption,
@@ -46,7 +45,7 @@ app = typer.Typer(
     name="approvals",
     no_args_is_help=True,
     rich_markup_mode=None,
-    help="What waits for somebody to decide: ls, show, approve, deny, respond, abort, watch.",
+    help="What waits for somebody to decide: ls, show, approve, deny, respond, abort, watch, inbox.",
 )
 
 ApprovalArgument = Annotated[str, typer.Argument(metavar="APPROVAL", help="Its id, such as first/a1.1.1.")]
@@ -110,8 +109,7 @@ def ls(
             for approval in listed.approvals:
                 print(sanitize.line(approval.approval_id))
         case ListFormat.TABLE:
-            for approval in listed.approvals:
-                print(ls_line(approval))
+            print("\n".join(table(listed.approvals, time.time())))
             if listed.next_page_token:
                 typer.echo(f"There may be more; ask for them with --limit above {limit}.", err=True)
 
@@ -248,7 +246,7 @@ def watch(
       runwright approvals watch --mine
     """
     try:
-        for update in _updates(Client.of(context), cursor, mine=mine):
+        for update in approval_updates(Client.of(context), cursor, mine=mine, notice=_notice):
             if output is Format.JSON:
                 print_json_line(update)
             elif update.HasField("approval"):
@@ -257,23 +255,30 @@ def watch(
         raise typer.Exit(0) from None
 
 
-def _updates(client: Client, cursor: str, *, mine: bool) -> Iterator[pb.WatchApprovalsResponse]:
-    """Updates without end; after a failure that passes, from the last cursor."""
-    failures, is_connected = 0, False
-    while True:
-        try:
-            for update in client.watch_approvals(pb.WatchApprovalsRequest(after_cursor=cursor, mine=mine)):
-                is_connected, failures, cursor = True, 0, update.cursor
-                yield update
-            return
-        except Problem as problem:
-            if not (is_connected and problem.passing):
-                raise
-            if failures == 0:
-                message = f"connection lost ({problem.reason}); reconnecting from the last cursor"
-                print(message, file=sys.stderr, flush=True)
-        time.sleep(delay(failures))
-        failures += 1
+@app.command("inbox")
+def inbox(
+    context: typer.Context,
+    mine: Annotated[bool, typer.Option("--mine", help="Those of whose approver sets this key is in one.")] = False,
+) -> None:
+    """Shows what is pending on a screen, where it can be decided; ? shows the keys.
+
+    It needs a terminal. What was not wholly on the screen is not approved.
+
+    \b
+    Example:
+      runwright approvals inbox --mine
+    """
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        message = "standard input and standard output must be a terminal. `runwright approvals ls` lists in pipes"
+        raise typer.BadParameter(message)
+    # Not for every command: what draws the screen takes as long to load as all the rest.
+    from runwright.cli.inbox.screen import InboxScreen  # noqa: PLC0415
+
+    InboxScreen(Client.of(context), mine=mine).run()
+
+
+def _notice(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
 
 
 def _decide(

@@ -9,12 +9,14 @@ from typing import NoReturn
 import typer
 
 from runwright._gen.runwright.v1 import approval_pb2, event_pb2, run_pb2
-from runwright.cli.approval_text import approval_event, approvers, question_lines
+from runwright._gen.runwright.v1 import approval_service_pb2 as pb
+from runwright.cli.approval_text import SHOWN, approval_event, approvers, question_lines
 from runwright.cli.client import Client
 from runwright.cli.commands import command
-from runwright.cli.decisions import ABORT_RUN, APPROVE, DENY, PENDING, RESPOND, decision_on, outcome_line
+from runwright.cli.decisions import ABORT_RUN, APPROVE, DENY, PENDING, RESPOND, decision_on, is_allowed, outcome_line
 from runwright.cli.errors import ExitCode, Problem
 from runwright.cli.escapes import escaped, json_lines
+from runwright.cli.grant_words import HOW, parse_grant
 from runwright.cli.line_terminal import LineTerminal
 from runwright.cli.run_feed import Item, RunFeed
 from runwright.cli.view import View
@@ -24,13 +26,19 @@ from runwright.wire.snapshots import inline_bytes
 _CLOSING = ("approval_decided", "approval_expired", "approval_withdrawn", "approval_superseded")
 _PROMPT = "approve (a), deny (d), respond (r), skip (s), end the run (x), help (?): "
 _HELP = """\
-  a  the call is made, with exactly these arguments
-  d  the call is not made; the model is told so, with what you say
+  a  what is shown is done, exactly so
+  d  it is not done; the model is told so, with what you say
   r  the call is not made; what you say is its result
+  g  it is done, and with the grant that you give such calls need nobody from now on
   s  not now: it goes on waiting, for you or somebody else
-  x  the call is not made, and the run ends as failed
+  x  it is not done, and the run ends as failed
   v  shows it again, with all of its arguments
 Ctrl-C leaves; the run goes on waiting."""
+_WORDS = ("approve", "deny", "respond", "grant", "skip", "view")
+_KEYS = {"x": "x", **{word[0]: word[0] for word in _WORDS}, **{word: word[0] for word in _WORDS}}
+_VERDICTS = {"a": APPROVE, "d": DENY, "r": RESPOND, "g": APPROVE, "x": ABORT_RUN}
+_TEXTS = {"d": "what the model is told (Enter: nothing): ", "r": "the result of the call (Enter: none, ask again): "}
+_TEXTS["g"] = f"{HOW} (Enter: run): "
 _MOST_LINES, _MOST_CHARACTERS = 40, 4000  # of arguments at first sight
 
 
@@ -134,36 +142,39 @@ class _Asking:
             self._put_off(approval_id, f"error: {problem}\n{approval_id} was not decided here")
 
     def _answer(self, question: _Question) -> None:
-        shown, said = question.shown, ""
+        """Reads until there is a decision, and makes it; or puts the question off."""
+        shown = question.shown
         while True:
-            match self._typed(shown.approval_id, _PROMPT).strip().lower():
-                case "a" | "approve" if question.is_whole:
-                    verdict = APPROVE
-                case "a" | "approve":
-                    question.refuse_unseen()
-                    continue
-                case "d" | "deny":
-                    verdict, said = DENY, self._typed(shown.approval_id, "what the model is told (Enter: nothing): ")
-                case "r" | "respond":
-                    said = self._typed(shown.approval_id, "the result of the call (Enter: none, ask again): ")
-                    if not said:
-                        continue
-                    verdict = RESPOND
-                case "x":
-                    verdict = ABORT_RUN
-                case "s" | "skip":
+            match key := _KEYS.get(self._typed(shown.approval_id, _PROMPT).strip().lower(), ""):
+                case "s":
                     self._put_off(shown.approval_id, f"{shown.approval_id} goes on waiting")
                     return
-                case "v" | "view":
+                case "v":
                     question.show(all_of_it=True)
-                    continue
+                case "a" | "g" if not question.is_whole:
+                    question.refuse_unseen()
+                case "g" if not shown.HasField("grants"):
+                    self._terminal.say("no grant is offered here")
+                case "a" | "d" | "r" | "g" | "x" if is_allowed(shown, _VERDICTS[key]):
+                    if (decision := self._decision(shown, key)) is not None:
+                        self._terminal.say(outcome_line(self._client.decide(decision)))
+                        self._forget(shown.approval_id)
+                        return
+                case "r":
+                    self._terminal.say("only calls of tools are responded to")
                 case _:
                     self._terminal.say(_HELP)
-                    continue
-            response = self._client.decide(decision_on(shown, verdict, said))
-            self._terminal.say(outcome_line(response))
-            self._forget(shown.approval_id)
-            return
+
+    def _decision(self, shown: approval_pb2.Approval, key: str) -> pb.DecisionRequest | None:
+        """The decision that a key stands for, with what is typed for it; None for none."""
+        text = self._typed(shown.approval_id, _TEXTS[key]) if key in _TEXTS else ""
+        if key != "g":
+            return None if key == "r" and not text else decision_on(shown, _VERDICTS[key], text)
+        grant = parse_grant(text, shown.grants)
+        if isinstance(grant, str):
+            self._terminal.say(escaped(grant))
+            return None
+        return decision_on(shown, APPROVE, grant=grant)
 
     def _typed(self, approval_id: str, prompt: str) -> str:
         """A line that somebody types. Raises _Closed when the question is answered elsewhere before."""
@@ -215,7 +226,8 @@ class _Question:
     def show(self, *, all_of_it: bool = False) -> None:
         """Writes what a decision rests on, the arguments last; long ones not whole unless that is asked for."""
         say, content = self._terminal.say, self.shown.arguments_content
-        say("\n" + "\n".join(question_lines(self.shown, self._clock())) + "\narguments")
+        say("\n" + "\n".join(question_lines(self.shown, self._clock())))
+        say(SHOWN.get(self.shown.kind, "arguments"))
         if content.omitted:
             say(f"  ({content.ref.size} bytes, too many to show here)")
             return

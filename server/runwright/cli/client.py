@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TypeVar
 
 import grpc
@@ -110,6 +110,10 @@ class Client:
     def decide(self, decision: approval_pb.DecisionRequest) -> approval_pb.DecideApprovalResponse:
         """Decides on an approval."""
         return self._call(self._approvals.DecideApproval, approval_pb.DecideApprovalRequest(decision=decision))
+
+    def decide_batch(self, decisions: Sequence[approval_pb.DecisionRequest]) -> approval_pb.BatchDecideResponse:
+        """Decides on several, each for itself."""
+        return self._call(self._approvals.BatchDecide, approval_pb.BatchDecideRequest(decisions=decisions))
 
     def watch_approvals(
         self, request: approval_pb.WatchApprovalsRequest

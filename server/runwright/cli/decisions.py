@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hashlib import sha256
 
-from runwright._gen.runwright.v1 import approval_pb2
+from runwright._gen.runwright.v1 import approval_pb2, grant_pb2
 from runwright._gen.runwright.v1 import approval_service_pb2 as pb
 from runwright.cli import names
 from runwright.cli.escapes import escaped
@@ -17,12 +17,22 @@ PENDING = approval_pb2.APPROVAL_STATE_PENDING
 
 
 def decision_on(
-    shown: approval_pb2.Approval, verdict: approval_pb2.ApprovalVerdict.ValueType, message: str = ""
+    shown: approval_pb2.Approval,
+    verdict: approval_pb2.ApprovalVerdict.ValueType,
+    message: str = "",
+    grant: grant_pb2.GrantRequest | None = None,
 ) -> pb.DecisionRequest:
     """A decision on exactly what was shown. `message` is what the model is told, or the result of the call."""
     return named(
-        pb.DecisionRequest(approval_id=shown.approval_id, digest=shown.digest, verdict=verdict, message=message)
+        pb.DecisionRequest(
+            approval_id=shown.approval_id, digest=shown.digest, verdict=verdict, message=message, grant=grant
+        )
     )
+
+
+def is_allowed(shown: approval_pb2.Approval, verdict: approval_pb2.ApprovalVerdict.ValueType) -> bool:
+    """Whether this may be decided on it; the server has the last word."""
+    return not shown.allowed_verdicts or verdict in shown.allowed_verdicts
 
 
 def named(decision: pb.DecisionRequest) -> pb.DecisionRequest:

@@ -215,6 +215,6 @@ def lookup_key(of: Grant | GrantableCall, scope: GrantScope, matcher: GrantMatch
         GrantScope.NAMESPACE: [],
     }
     arguments = of.arguments_digest if matcher is GrantMatcher.EXACT_ARGUMENTS else ""
-    what = [of.package_fingerprint, of.tool, of.executor, of.schema_digest, of.approval, arguments]
-    form: list[JsonValue] = [scope.value, whose[scope], *what]
+    what: list[JsonValue] = [of.package_fingerprint, of.tool, of.executor, of.schema_digest, of.approval, arguments]
+    form: dict[str, JsonValue] = {"scope": scope.name, "whose": whose[scope], "what": what}
     return digest(canonical_plain_json(form)).rpartition(":")[2]

@@ -309,6 +309,7 @@ class ApprovalDecisionRequested(Struct, frozen=True, kw_only=True):
     grant: GrantRequest | None = None
     availability: Availability = Availability.BUSY
     policies: tuple[PolicyFindings, ...] = ()
+    is_gated: bool = False  # policies of the operator are heard of results: of a response, too
     contents: tuple[Content, ...] = ()
 
 

@@ -110,6 +110,7 @@ class Approvals:
                 note=request.note,
                 on_behalf_of=request.on_behalf_of,
                 response=response.ref if response else None,
+                is_gated=self._ports.policies.are_heard_of_results(who.namespace),
                 grant=request.grant,
                 contents=(response,) if response else (),
             )

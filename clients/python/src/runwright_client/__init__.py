@@ -20,6 +20,12 @@ from ._gen.runwright.v1 import (
     EventKind,
     EventView,
     Gap,
+    Grant,
+    GrantMatcher,
+    GrantRequest,
+    GrantScope,
+    GrantState,
+    GrantStatus,
     InputData,
     InputPart,
     OnBusy,
@@ -38,6 +44,7 @@ from .client import Cancelled, Client, Resolved, Resumed, Started, UnknownEffect
 from .connection import Keepalive, Tls
 from .errors import RunwrightError
 from .fingerprints import package_canonical, package_fingerprint, schema_digest
+from .grants import Revoked
 from .policies import (
     PolicyDecision,
     PolicyQuestion,
@@ -82,6 +89,12 @@ __all__ = [
     "EventKind",
     "EventView",
     "Gap",
+    "Grant",
+    "GrantMatcher",
+    "GrantRequest",
+    "GrantScope",
+    "GrantState",
+    "GrantStatus",
     "InputData",
     "InputPart",
     "Keepalive",
@@ -99,6 +112,7 @@ __all__ = [
     "Resolution",
     "Resolved",
     "Resumed",
+    "Revoked",
     "RunFilter",
     "RunSnapshot",
     "RunStatus",

@@ -94,9 +94,10 @@ def brought_up_to_date(step: Step, call: CallState, approval: CallApproval) -> C
     return step.call(call.call_id).approval
 
 
-def decided(step: Step, input_: i.ApprovalDecisionRequested) -> bool:
+def decided(step: Step, input_: i.ApprovalDecisionRequested, *, is_gated: bool) -> bool:
     """Records who decided what. True when the call may go on through its gate.
 
+    `is_gated`: a response awaits its release, like any other result.
     Nothing is recorded of a decision on anything else than what is pending, and of one by somebody who may not decide.
     """
     found = pending(step, input_.call_id, input_.approval_id)
@@ -111,7 +112,7 @@ def decided(step: Step, input_: i.ApprovalDecisionRequested) -> bool:
     step.add(decision(step, input_, approval, call.tool))
     if input_.grant is not None:
         grants.issue(step, call, approval, input_.grant, input_.decider.name)
-    return _follows(step, call, approval, input_)
+    return _follows(step, call, approval, input_, is_gated=is_gated)
 
 
 def is_acceptable(step: Step, input_: i.ApprovalDecisionRequested, approval: CallApproval) -> bool:
@@ -142,7 +143,9 @@ def decision(step: Step, input_: i.ApprovalDecisionRequested, approval: CallAppr
     )
 
 
-def _follows(step: Step, call: CallState, approval: CallApproval, input_: i.ApprovalDecisionRequested) -> bool:
+def _follows(
+    step: Step, call: CallState, approval: CallApproval, input_: i.ApprovalDecisionRequested, *, is_gated: bool
+) -> bool:
     match input_.verdict:
         case ApprovalVerdict.APPROVE:
             return True
@@ -155,7 +158,7 @@ def _follows(step: Step, call: CallState, approval: CallApproval, input_: i.Appr
             step.add(denied)
         case ApprovalVerdict.RESPOND:
             assert input_.response is not None, "checked when it was asked for"
-            calls.complete(step, call, input_.response)
+            calls.complete(step, call, input_.response, is_gated=is_gated)
         case ApprovalVerdict.ABORT_RUN:
             pass  # the record says why the run is to end, and it is ended like by a policy
         case _:

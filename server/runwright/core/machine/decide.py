@@ -101,7 +101,7 @@ def _of_approval(step: Step, input_: i.ApprovalDecisionRequested | i.ApprovalDue
         _of_run_approval(step, input_)
     elif isinstance(input_, i.ApprovalDue):
         approvals.is_due(step, input_)
-    elif approvals.decided(step, input_):
+    elif approvals.decided(step, input_, is_gated=policies.are_heard_of_results(step, input_.is_gated)):
         gates.walk(step, input_.call_id, i.Findings(availability=input_.availability, policies=input_.policies))
 
 

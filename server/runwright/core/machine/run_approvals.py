@@ -105,7 +105,7 @@ def decided(step: Step, input_: i.ApprovalDecisionRequested) -> PolicyStage | No
     """
     found = pending(step, input_.approval_id)
     asked = brought_up_to_date(step, found) if found is not None else None
-    if asked is None or input_.verdict not in allowed_verdicts(asked.kind):
+    if asked is None or input_.verdict not in allowed_verdicts(asked.kind) or input_.grant is not None:
         return None
     if not approvals.is_acceptable(step, input_, asked.approval):
         return None

@@ -29,15 +29,12 @@ async def looked_at_again(
     state: RunState,
     input: i.Input,
     place: TakePlace,
-    hear_run: HearRun,
 ) -> i.Input:
     """What is about to be decided on; a call that may be sent with what the operator's rules say now.
 
     Nothing is found out where they are those on record for the call. A decision on an approval carries a place for a
     call that it lets go on.
     """
-    if isinstance(input, i.ApprovalDecisionRequested) and input.call_id is None:
-        return await _of_run_decided_now(ports, state, input, hear_run)
     if isinstance(input, i.ApprovalDecisionRequested):
         return await _decided_now(ports, package, conversation, state, input, place)
     call = state.call(input.call_id) if isinstance(input, i.ExecutorAwaited) and input.has_place else None
@@ -76,10 +73,13 @@ async def _decided_now(
     return replace(asked, at=ports.clock.now(), availability=availability, policies=policies)
 
 
-async def _of_run_decided_now(
+async def run_looked_at_again(
     ports: Ports, state: RunState, asked: i.ApprovalDecisionRequested, hear_run: HearRun
 ) -> i.ApprovalDecisionRequested:
-    """With what is said at the stages that follow; at its own only where the operator's rules are others now."""
+    """A decision on the run as a whole, with what is said at the stages that follow.
+
+    At its own stage only where the operator's rules are others now.
+    """
     approval, policies = state.approval, tuple[PolicyFindings, ...]()
     if asked.verdict is ApprovalVerdict.APPROVE and approval is not None and approval.is_pending:
         is_heard = ports.policies.operator_rules(state.key.namespace).digest == approval.operator_digest

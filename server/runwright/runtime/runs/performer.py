@@ -26,7 +26,7 @@ from runwright.runtime.policies import Result
 from runwright.runtime.ports import Ports
 from runwright.runtime.runs import policy_findings
 from runwright.runtime.runs.live_text import LiveText, LiveTexts
-from runwright.runtime.runs.looking_again import looked_at_again
+from runwright.runtime.runs.looking_again import looked_at_again, run_looked_at_again
 from runwright.runtime.runs.places import CallPlaces
 from runwright.runtime.runs.policy_questions import PolicyQuestions
 from runwright.runtime.runs.tool_contents import too_large, tool_content
@@ -378,10 +378,9 @@ class Performer:
 
     async def looked_at_again(self, state: RunState, input: i.Input) -> i.Input:
         """What is about to be decided on, with what holds by now."""
-        hear_run = self._questions.said_of_run
-        return await looked_at_again(
-            self._ports, self._package, self._conversation, state, input, self._place, hear_run
-        )
+        if isinstance(input, i.ApprovalDecisionRequested) and input.call_id is None:
+            return await run_looked_at_again(self._ports, state, input, self._questions.said_of_run)
+        return await looked_at_again(self._ports, self._package, self._conversation, state, input, self._place)
 
     def _heeds_operator(self, state: RunState) -> bool:
         """True when the operator has rules, or had some when one of the calls was decided on."""

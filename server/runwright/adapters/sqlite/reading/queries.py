@@ -51,6 +51,8 @@ def read(db: apsw.Connection, run: RunKey, after: int, limit: int) -> list[Store
 
 def event(db: apsw.Connection, run: RunKey, seq: int) -> StoredEvent | None:
     """One event of a run, by its number."""
+    if seq < 1:
+        return None
     with db:
         run_no, _, _ = place(db, run, 0)
         events, fault = checked_events.whole_part(db, run, run_no, seq - 1, 1)
