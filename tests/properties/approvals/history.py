@@ -15,7 +15,7 @@ from tests.properties.approvals.faulty_journal import Fault
 from tests.properties.approvals.idle_loop import IdleLoop
 from tests.properties.approvals.lists import look
 from tests.properties.approvals.people_steps import PeopleSteps
-from tests.properties.approvals.read_run import Moment
+from tests.properties.approvals.read_run import Moment, Stored
 from tests.properties.approvals.world import MILLISECOND, SECOND, World
 from tests.properties.approvals.world_steps import WorldSteps
 
@@ -139,12 +139,13 @@ class History:
 
     async def _read(self, moment: Moment) -> None:
         world, reading = self.world, self.world.reading
+        events: list[Stored] = []
         for number in range(1, world.runs + 1):
-            run = f"run-{number}"
-            known = reading.runs.get(run)
-            events = await world.server.events(run, known.position if known else 0)
-            reading.take(moment, run, events)
-            world.counts.update(stored.body for stored in events)
+            known = reading.runs.get(f"run-{number}")
+            events += await world.server.events(f"run-{number}", known.position if known else 0)
+        for stored in sorted(events, key=lambda stored: stored.position):
+            reading.take(moment, stored)
+            world.counts[stored.body] += 1
         for who, name, answer in self._people.revoked:
             self._answers.judge_revocation(moment, who, name, answer)
         reading.end_step(moment, is_faulty=self._is_faulty or world.had_faults)

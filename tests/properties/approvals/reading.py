@@ -80,27 +80,26 @@ class Reading:
         """All that was ever asked for, by full ids."""
         return {f"{run.id}/{each.id}": (run, each) for run in self.runs.values() for each in run.asked.values()}
 
-    def take(self, moment: Moment, run_id: str, events: Sequence[Stored]) -> None:
-        """Takes in what was written of a run in one step."""
-        for stored in events:
-            event, body = stored.event, stored.body
-            if body == "run_started":
-                package = self._packages[event.package_fingerprint]
-                self.runs[run_id] = ReadRun(run_id, event.principal, event.session_id, event.agent_id, package)
-            run = self.runs[run_id]
-            assert not run.ended_by, f"{run_id} has ended, and goes on with {body}"
-            assert micros(event.time) >= run.time, f"{run_id}: time goes back on record"
-            run.position = stored.position
-            self._follows(run, stored)
-            if (read := self._readers.get(body)) is not None:
-                read(moment, run, stored, getattr(event, body))
-            run.time = micros(event.time)
-        if (known := self.runs.get(run_id)) is not None:
-            left = [each.id for each in known.asked.values() if each.ends_with]
-            assert not left, f"{run_id}: nothing followed from the end of {left}"
+    def take(self, moment: Moment, stored: Stored) -> None:
+        """Takes in one more event, in the order of the journal."""
+        event, body = stored.event, stored.body
+        if body == "run_started":
+            package = self._packages[event.package_fingerprint]
+            run = ReadRun(event.run_id, event.principal, event.session_id, event.agent_id, package)
+            self.runs[event.run_id] = run
+        run = self.runs[event.run_id]
+        assert not run.ended_by, f"{run.id} has ended, and goes on with {body}"
+        assert micros(event.time) >= run.time, f"{run.id}: time goes back on record"
+        run.position = stored.position
+        self._follows(run, stored)
+        if (read := self._readers.get(body)) is not None:
+            read(moment, run, stored, getattr(event, body))
+        run.time = micros(event.time)
 
     def end_step(self, moment: Moment, *, is_faulty: bool) -> None:
-        """Nobody was asked where a grant answers."""
+        """What an approval came to was followed by what that means; and nobody was asked where a grant answers."""
+        left = [name for name, (_, each) in self.everything().items() if each.ends_with]
+        assert not left, f"nothing followed from the end of {left}"
         asked_now, self._asked_now = self._asked_now, []
         for run, asked in asked_now if not is_faulty else ():
             answering = list(self.grants.answering(moment, run, run.calls[asked.call]))
