@@ -72,6 +72,7 @@ class History:
         await self._finish()
         for run in self.world.reading.runs:
             await self._hold_to_export(run)
+        await self.world.server.crash()
         await self.world.server.close()
 
     async def _step(self, kind: str, act: Act) -> None:

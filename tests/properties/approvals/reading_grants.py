@@ -48,6 +48,7 @@ class Given:
     four_eyes: bool
     issued_in: int
     used: int = 0
+    used_in: int = 0  # the last time
     revoked_in: int = 0
     may_be_revoked: bool = False  # whoever wanted it back has not heard whether it is
 
@@ -110,7 +111,7 @@ class GrantReader:
         assert at < micros(given.grant.until), f"{name} is used {at - micros(given.grant.until)} us too late"
         why_not = list(self._why_not(moment, given, run, call))
         assert not why_not, f"{name} answers for {run.id}/{stored.event.effect_id}, and {why_not[0]}"
-        given.used += 1
+        given.used, given.used_in = given.used + 1, moment.number
         assert given.used <= given.grant.uses, f"{name} was used {given.used} times, of {given.grant.uses}"
         assert body.arguments_digest == call.arguments_digest
         assert not call.grant and not call.closed_by
@@ -123,9 +124,13 @@ class GrantReader:
         call.grant = ""
 
     def answering(self, moment: Moment, run: ReadRun, call: ReadCall) -> Iterator[str]:
-        """Those that answer for a call during the whole of a step: nobody may be asked about it."""
+        """Those that answer for a call during the whole of a step: nobody may be asked about it.
+
+        Where several calls are after the uses of one, some of them ask although a use is left in the end.
+        """
         for name, given in self.given.items():
-            is_there = given.issued_in < moment.number and given.is_open(max(moment.last, run.time))
+            is_quiet = given.issued_in < moment.number and given.used_in < moment.number
+            is_there = is_quiet and given.is_open(max(moment.last, run.time))
             if is_there and not given.may_be_revoked and not list(self._why_not(moment, given, run, call)):
                 yield name
 

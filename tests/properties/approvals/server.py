@@ -194,12 +194,12 @@ class Server:
         for task in left:
             task.cancel()
         await asyncio.gather(*left, return_exceptions=True)
-        if self._directory is not None:
-            await self.close()
+        if self._directory is not None and self._stored is not None:
+            await self._stored.close()
 
     async def close(self) -> None:
-        """Lets go of the file."""
-        if self._stored is not None:
+        """Lets go of the journal, in a life that is over."""
+        if self._directory is None and self._stored is not None:
             await self._stored.close()
 
     def ask(self, who: str, service: str, method: str, request: Message) -> Answer:
