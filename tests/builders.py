@@ -19,6 +19,7 @@ from runwright.adapters.providers.scripted import ScriptedProvider
 from runwright.core.images import Image
 from runwright.core.package import RuntimePackage
 from runwright.core.request import RunRequest
+from runwright.ports.approval_dispatchers import ApprovalDispatchers
 from runwright.ports.approvers import Approvers
 from runwright.ports.audit import Audit
 from runwright.ports.clock import Clock
@@ -146,6 +147,7 @@ class Bench:
     recovery: RecoveryLog | None = None
     approvers: Approvers | None = None
     remote_policies: RemotePolicies | None = None
+    dispatchers: ApprovalDispatchers | None = None
     package_store: PackageStore = field(default_factory=MemoryPackages)
     package_reader: PackageReader = field(default_factory=package_reader)
     providers: Mapping[str, Provider] = field(default_factory=lambda: {"scripted": ScriptedProvider()})
@@ -170,6 +172,7 @@ class Bench:
             recovery=self.recovery,
             approvers=self.approvers,
             remote_policies=self.remote_policies,
+            dispatchers=self.dispatchers,
             package_store=self.package_store,
             package_reader=self.package_reader,
             providers=self.providers,

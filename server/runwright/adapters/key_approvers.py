@@ -36,6 +36,12 @@ class KeyApprovers:
             for who in self._known.principals()
         )
 
+    def principal(self, namespace: Namespace, name: str, credential: str) -> Principal | None:
+        """See the port."""
+        wanted = (namespace, name, credential)
+        known = self._known.principals()
+        return next((who for who in known if (who.namespace, who.name, who.credential) == wanted), None)
+
     def may_perform(self, who: Principal, executor: str) -> bool:
         """Whoever the name belongs to; of a name that belongs to nobody, whoever may register executors at all."""
         owners = self._names.principals(who.namespace, executor)

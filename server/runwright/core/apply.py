@@ -10,7 +10,7 @@ from typing import Any, TypeAlias, TypeVar
 
 from runwright.core import apply_policies as policies
 from runwright.core import records as r
-from runwright.core.apply_approvals import APPLY_APPROVALS
+from runwright.core.apply_dispatches import APPLY_APPROVALS_AND_DISPATCHES
 from runwright.core.call_changes import call_of as _call
 from runwright.core.call_changes import require as _require
 from runwright.core.call_changes import with_call
@@ -389,6 +389,6 @@ def _has_open_call(state: RunState) -> bool:
     return any(call.phase.is_open or call.phase is CallPhase.UNKNOWN or call.awaits_release for call in state.calls)
 
 
-_APPLY.update(APPLY_APPROVALS)
+_APPLY.update(APPLY_APPROVALS_AND_DISPATCHES)
 _missing = [row.record.__name__ for row in ROWS if row.record not in _APPLY]
 assert not _missing, f"no function applies {_missing}"

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from msgspec import Struct
+
+from runwright.core.approval_dispatches import ApprovalNotice, DispatchResult
 from runwright.core.approvals import (
     ApprovalExpiry,
     ApprovalKind,
@@ -38,6 +41,7 @@ class ApprovalRequested(Record, frozen=True):
     expires_at: Micros
     on_expiry: ApprovalExpiry
     four_eyes: bool
+    dispatchers: tuple[str, ...] = ()
 
 
 class ApprovalDecided(Record, frozen=True):
@@ -95,3 +99,43 @@ class ApprovalEscalated(Record, frozen=True):
     tool: str
     requested_at: Micros
     current_set: int
+
+
+class ApprovalDispatchStarted(Record, frozen=True):
+    """Intent: a dispatcher is about to be told how an approval stands."""
+
+    effect_id: EffectId
+    attempt: int
+    approval_id: str
+    dispatcher: str
+    notice: ApprovalNotice
+    revision: int
+
+
+class DispatchedDecision(Struct, frozen=True):
+    """What a dispatcher has answered that it decides."""
+
+    verdict: ApprovalVerdict
+    on_behalf_of: str = ""
+
+
+class ApprovalDispatched(Record, frozen=True):
+    """Result of an attempt at telling a dispatcher. What it decided, if that counts, stands right behind it.
+
+    `decision` is there when it decided, `refusal` says why that does not count. `retry_at`: None when it is not tried
+    again by itself.
+    """
+
+    effect_id: EffectId
+    attempt: int
+    approval_id: str
+    dispatcher: str
+    notice: ApprovalNotice
+    revision: int
+    result: DispatchResult
+    retry_at: Micros | None
+    principal: str
+    callback_id: str
+    reference: str
+    decision: DispatchedDecision | None
+    refusal: str

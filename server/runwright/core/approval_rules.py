@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from runwright.core.approval_dispatches import MAX_DISPATCHERS
 from runwright.core.approvals import ApprovalExpiry, ApproverSet
 from runwright.core.units import Micros
 
@@ -66,7 +67,7 @@ class ApproverSetSpec(_Frozen):
 
 
 class ApprovalSpec(_Frozen):
-    """One way to ask. `four_eyes`: whoever started the run must not decide."""
+    """One way to ask. `four_eyes`: whoever started the run must not decide. `dispatchers` are told of it, by name."""
 
     sets: Annotated[tuple[ApproverSetSpec, ...], Field(min_length=1, max_length=MAX_SETS)] = (
         ApproverSetSpec(roles=("approver",)),
@@ -74,6 +75,17 @@ class ApprovalSpec(_Frozen):
     expires: str = "24h"
     on_expiry: Literal["deny", "abort_run"] = "deny"
     four_eyes: Annotated[bool, Field(strict=True)] = False
+    dispatchers: Annotated[
+        tuple[Annotated[str, Field(pattern=NAME)], ...],
+        Field(max_length=MAX_DISPATCHERS, exclude_if=lambda value: not value),
+    ] = ()
+
+    @field_validator("dispatchers")
+    @classmethod
+    def _dispatchers_differ(cls, dispatchers: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(dispatchers)) < len(dispatchers):
+            raise ValueError("each dispatcher once")
+        return dispatchers
 
     @field_validator("expires")
     @classmethod

@@ -11,6 +11,8 @@ from typing import TypeAlias
 
 from msgspec import Struct
 
+from runwright.core.approval_dispatches import DispatchResult
+from runwright.core.approval_records import DispatchedDecision
 from runwright.core.approvals import ApprovalVerdict, Decider
 from runwright.core.content import Content, ContentRef
 from runwright.core.context import Context
@@ -318,6 +320,34 @@ class ApprovalDue(Struct, frozen=True, kw_only=True):
     contents: tuple[Content, ...] = ()
 
 
+class ApprovalDispatchReported(Struct, frozen=True, kw_only=True):
+    """What came of an attempt at telling a dispatcher, of the registration `callback_id` by `principal`.
+
+    `decision` is what it decided, if that can be used so far; `decided` what it said, and `refusal` why that cannot be.
+    """
+
+    at: Micros
+    effect_id: EffectId
+    attempt: int
+    result: DispatchResult
+    principal: str = ""
+    callback_id: str = ""
+    reference: str = ""
+    decided: DispatchedDecision | None = None
+    refusal: str = ""
+    decision: ApprovalDecisionRequested | None = None
+    contents: tuple[Content, ...] = ()
+
+
+class DispatcherAwaited(Struct, frozen=True, kw_only=True):
+    """A dispatcher can be told, and it is time to; `attempt` is the last one."""
+
+    at: Micros
+    effect_id: EffectId
+    attempt: int
+    contents: tuple[Content, ...] = ()
+
+
 class CancelRequested(Struct, frozen=True, kw_only=True):
     """Somebody asks the run to end."""
 
@@ -381,6 +411,8 @@ Input: TypeAlias = (
     | ResolutionRequested
     | ApprovalDecisionRequested
     | ApprovalDue
+    | ApprovalDispatchReported
+    | DispatcherAwaited
     | CancelRequested
     | CancelDeadlinePassed
     | Recovered

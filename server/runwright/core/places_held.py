@@ -21,6 +21,8 @@ def places_held(input_: i.Input) -> list[EffectId]:
             | i.ApprovalDecisionRequested(availability=i.Availability.HELD)
         ):
             return [input_.call_id]
+        case i.ApprovalDispatchReported(decision=i.ApprovalDecisionRequested() as decision):
+            return places_held(decision)
         case i.Recovered():
             return list(input_.places)
         case i.ConditionFailed():

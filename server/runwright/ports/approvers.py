@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from runwright.core.approvals import ApprovalSeparation, ApproverSet
-from runwright.core.ids import Namespace
-from runwright.core.principal import Principal
+from runwright.core.ids import LOCAL_PRINCIPAL, Namespace
+from runwright.core.principal import Principal, Role
 
 
 class Approvers(Protocol):
@@ -23,6 +23,9 @@ class Approvers(Protocol):
     def may_perform(self, who: Principal, executor: str) -> bool:
         """True when a principal may serve an executor of that name in its namespace now."""
 
+    def principal(self, namespace: Namespace, name: str, credential: str) -> Principal | None:
+        """Whoever has that name and that key or certificate, with the roles of now; None when it holds no more."""
+
 
 class NoSeparation:
     """Nothing is known of anybody: everybody is `local`."""
@@ -36,3 +39,7 @@ class NoSeparation:
     def may_perform(self, who: Principal, executor: str) -> bool:
         """Nobody knows."""
         return False
+
+    def principal(self, namespace: Namespace, name: str, credential: str) -> Principal | None:
+        """Everybody is `local`."""
+        return Principal(LOCAL_PRINCIPAL, namespace, frozenset(Role))

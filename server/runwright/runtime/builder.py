@@ -8,6 +8,7 @@ from msgspec import Struct, field
 
 from runwright.core.errors import AgentError, ErrorReason
 from runwright.core.package import RuntimePackage
+from runwright.ports.approval_dispatchers import ApprovalDispatchers, NoDispatchers
 from runwright.ports.approvers import Approvers, NoSeparation
 from runwright.ports.audit import Audit, NoAudit
 from runwright.ports.clock import Clock
@@ -51,6 +52,7 @@ class AgentRuntimeBuilder(Struct, kw_only=True):
     package_store: PackageStore | None = None
     package_reader: PackageReader | None = None
     remote_policies: RemotePolicies | None = None
+    dispatchers: ApprovalDispatchers | None = None
     providers: Mapping[str, Provider] = field(default_factory=dict)
     packages: Sequence[RuntimePackage] = ()
     default_package_id: str | None = None
@@ -97,6 +99,7 @@ class AgentRuntimeBuilder(Struct, kw_only=True):
             approvers=self.approvers or NoSeparation(),
             policies=Policies(self.conditions or NoConditions()),
             remote_policies=self.remote_policies or NoRemotePolicies(),
+            dispatchers=self.dispatchers or NoDispatchers(),
             package_store=self.package_store,
             package_reader=self.package_reader,
         )

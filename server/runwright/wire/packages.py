@@ -153,6 +153,7 @@ def _approval(name: str, spec: ApprovalSpec) -> approval_pb2.ApprovalRule:
         expires=spec.expires,
         on_expiry=approval_pb2.ApprovalExpiry.ValueType(spec.expiry.value),
         four_eyes=spec.four_eyes,
+        dispatchers=spec.dispatchers,
     )
 
 
@@ -166,6 +167,7 @@ def _to_approval(message: approval_pb2.ApprovalRule) -> ApprovalSpec:
         "expires": message.expires,
         "on_expiry": expiries[message.on_expiry],
         "four_eyes": message.four_eyes,
+        "dispatchers": list(message.dispatchers),
     }
     return ApprovalSpec.model_validate(fields)
 

@@ -27,6 +27,7 @@ VERSION = 2
 ADDED: frozenset[str] = frozenset(
     {
         *("principal_roles", "tainted", "policy_failure", "walk", "cached_answers", "input"),
+        "dispatches",
         *("calls.policy", "calls.policy.outcome", "calls.policy.walk", "calls.reconciling", "calls.approval"),
     }
 )

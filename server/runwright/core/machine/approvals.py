@@ -56,6 +56,7 @@ def request(step: Step, call: CallState, opinion: PolicyOpinion) -> None:
             expires_at=spec.expires_at(step.at),
             on_expiry=spec.expiry,
             four_eyes=spec.four_eyes,
+            dispatchers=spec.dispatchers,
         )
     )
 
@@ -91,6 +92,19 @@ def brought_up_to_date(step: Step, call: CallState, approval: CallApproval) -> C
         )
         step.add(escalated)
     return step.call(call.call_id).approval
+
+
+def why_refused(step: Step, input_: i.ApprovalDecisionRequested) -> str:
+    """Why a decision does not count now, in a word; empty when it does. Time may still turn it into an expiry."""
+    found = pending(step, input_.call_id, input_.approval_id)
+    if found is None or step.at >= found[1].expires_at:
+        return "closed"
+    approval = found[1]
+    if input_.digest != approval.digest:
+        return "digest"
+    turn = approval.sets[current_set(approval.sets, step.at)]
+    why = why_not_allowed(input_.decider, turn, step.state.principal, four_eyes=approval.four_eyes)
+    return why.value if why is not None else ""
 
 
 def decided(step: Step, input_: i.ApprovalDecisionRequested) -> bool:

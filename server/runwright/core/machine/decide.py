@@ -7,7 +7,17 @@ from typing import assert_never
 from runwright.core import inputs as i
 from runwright.core import records as r
 from runwright.core.ids import EffectId
-from runwright.core.machine import approvals, endings, gates, questions, reconciling, repairs, rounds, tools
+from runwright.core.machine import (
+    approvals,
+    dispatching,
+    endings,
+    gates,
+    questions,
+    reconciling,
+    repairs,
+    rounds,
+    tools,
+)
 from runwright.core.machine.step import Step
 from runwright.core.outcomes import OPEN_PHASES, RunPhase
 from runwright.core.package import RuntimePackage
@@ -62,7 +72,7 @@ def advance(package: RuntimePackage, state: RunState, input_: i.Input) -> tuple[
             tools.result_evaluated(step, input_)
         case i.ResolutionRequested():
             repairs.resolve(step, input_)
-        case i.ApprovalDecisionRequested() | i.ApprovalDue():
+        case i.ApprovalDecisionRequested() | i.ApprovalDue() | i.ApprovalDispatchReported() | i.DispatcherAwaited():
             _of_approval(step, input_)
         case i.CancelRequested():
             endings.cancel_requested(step, input_)
@@ -77,10 +87,27 @@ def advance(package: RuntimePackage, state: RunState, input_: i.Input) -> tuple[
     return step.records, step.state
 
 
-def _of_approval(step: Step, input_: i.ApprovalDecisionRequested | i.ApprovalDue) -> None:
-    if isinstance(input_, i.ApprovalDue):
-        approvals.is_due(step, input_)
-    elif approvals.decided(step, input_):
+def _of_approval(
+    step: Step,
+    input_: i.ApprovalDecisionRequested | i.ApprovalDue | i.ApprovalDispatchReported | i.DispatcherAwaited,
+) -> None:
+    match input_:
+        case i.ApprovalDue():
+            approvals.is_due(step, input_)
+        case i.ApprovalDecisionRequested():
+            _decided(step, input_)
+        case i.DispatcherAwaited():
+            dispatching.awaited(step, input_)
+        case i.ApprovalDispatchReported():
+            if (decision := dispatching.reported(step, input_)) is not None:
+                _decided(step, decision)
+            rounds.publish_if_held(step)
+        case _:
+            assert_never(input_)
+
+
+def _decided(step: Step, input_: i.ApprovalDecisionRequested) -> None:
+    if approvals.decided(step, input_):
         gates.walk(step, input_.call_id, i.Findings(availability=input_.availability, policies=input_.policies))
 
 
@@ -130,6 +157,7 @@ def _recover(step: Step) -> None:
     rounds.recover(step)
     tools.recover(step)
     questions.recover(step)
+    dispatching.recover(step)
 
 
 def _settle(step: Step) -> None:
@@ -139,6 +167,7 @@ def _settle(step: Step) -> None:
     every call has its result, and each result that awaits its release has it, the next round or the end follows. While
     the outcome of a call is unknown nothing new begins.
     """
+    dispatching.begin(step)
     state = step.state
     if state.phase is RunPhase.CANCELLING:
         endings.finish(step)
@@ -150,6 +179,8 @@ def _settle(step: Step) -> None:
         return
     if state.walk is not None and state.walk.stage is not None:
         return  # held while a policy is asked about it
+    if rounds.awaits_publishing(step):
+        return  # held while a dispatcher is told
     tools.start_with_places(step)
     if step.calls(*OPEN_PHASES) or any(call.awaits_release for call in step.state.calls):
         return

@@ -35,6 +35,9 @@ async def looked_at_again(
     """
     if isinstance(input, i.ApprovalDecisionRequested):
         return await _decided_now(ports, package, conversation, state, input, place)
+    if isinstance(input, i.ApprovalDispatchReported) and input.decision is not None:
+        decided = await _decided_now(ports, package, conversation, state, input.decision, place)
+        return replace(input, at=decided.at, decision=decided)
     call = state.call(input.call_id) if isinstance(input, i.ExecutorAwaited) and input.has_place else None
     if call is None or not isinstance(input, i.ExecutorAwaited) or call.arguments is None:
         return input

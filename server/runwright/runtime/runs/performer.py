@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Sequence
-from typing import TypeVar, assert_never
+from collections.abc import Callable, Sequence
+from typing import assert_never
 
 from msgspec.structs import replace
 
@@ -25,13 +25,14 @@ from runwright.runtime.conversations.model_reply import check_reply, counted, is
 from runwright.runtime.policies import Result
 from runwright.runtime.ports import Ports
 from runwright.runtime.runs import policy_findings
+from runwright.runtime.runs.approval_notifications import ApprovalNotifications
+from runwright.runtime.runs.guarded import guarded
 from runwright.runtime.runs.live_text import LiveText, LiveTexts
 from runwright.runtime.runs.looking_again import looked_at_again
 from runwright.runtime.runs.places import CallPlaces
 from runwright.runtime.runs.policy_questions import PolicyQuestions
 from runwright.runtime.runs.tool_contents import too_large, tool_content
 
-T = TypeVar("T")
 _UNKNOWN = {
     ToolOutcomeKind.LOST: ErrorReason.EXECUTOR_LOST,
     ToolOutcomeKind.TIMED_OUT: ErrorReason.TOOL_TIMED_OUT,
@@ -50,6 +51,7 @@ class Performer:
         self._texts = texts
         self._policies = ports.policies
         self._questions = PolicyQuestions(ports, package, conversation)
+        self._notifications = ApprovalNotifications(ports, conversation)
         self._text: LiveText | None = None  # of the model that answers now
         self.missing_provider = ""  # the adapter that the run has to ask and this server does not have
 
@@ -74,13 +76,15 @@ class Performer:
             case e.CallTool():
                 return await self._call_tool(state, effect, may_begin)
             case e.AskPolicy():
-                return await _guarded(self._questions.ask(state, effect))
+                return await guarded(self._questions.ask(state, effect))
             case e.HearPolicies():
                 return await self._questions.hear(state, effect)
             case e.ReconcileTool():
                 return await self._reconcile(state, effect)
             case e.EvaluateResult():
                 return await self._evaluate_result(state, effect)
+            case e.DispatchApproval():
+                return await self._notifications.tell(state, effect)
             case _:
                 assert_never(effect)
 
@@ -239,7 +243,7 @@ class Performer:
             ),
         )
         try:
-            return await _guarded(provider.complete(request, text.add))
+            return await guarded(provider.complete(request, text.add))
         except AgentError:
             raise
         except Exception as error:  # noqa: BLE001 - an adapter's own failure must end this run only
@@ -257,7 +261,7 @@ class Performer:
         try:
             arguments = await self._conversation.data(effect.arguments)
             invocation = self._invocation(state, effect, arguments, may_begin)
-            outcome = await _guarded(self._ports.tools.execute(place, invocation))
+            outcome = await guarded(self._ports.tools.execute(place, invocation))
         finally:
             place.release()
         settled = self._settled(effect, outcome, may_begin)
@@ -290,7 +294,7 @@ class Performer:
         try:
             arguments = await self._conversation.data(effect.arguments)
             invocation = self._invocation(state, effect, arguments, lambda: True)
-            outcome = await _guarded(self._ports.tools.reconcile(place, invocation, effect.ask))
+            outcome = await guarded(self._ports.tools.reconcile(place, invocation, effect.ask))
         finally:
             place.release()
         content, failure = None, None
@@ -383,14 +387,3 @@ class Performer:
         """True when the operator has rules, or had some when one of the calls was decided on."""
         now = self._policies.operator_rules(state.key.namespace).digest
         return bool(now) or any(call.policy and call.policy.operator_digest for call in state.calls)
-
-
-async def _guarded(call: Coroutine[object, object, T]) -> T:
-    """Awaits an adapter. One that cancels itself fails; only the driver may cancel an effect."""
-    try:
-        return await call
-    except asyncio.CancelledError:
-        task = asyncio.current_task()
-        if task is not None and task.cancelling():
-            raise
-        raise RuntimeError("the adapter cancelled itself") from None

@@ -315,6 +315,241 @@ func (ApprovalSeparation) EnumDescriptor() ([]byte, []int) {
 	return file_runwright_v1_approval_proto_rawDescGZIP(), []int{4}
 }
 
+// What a dispatcher is told of an approval.
+type ApprovalNotice int32
+
+const (
+	// Never sent.
+	ApprovalNotice_APPROVAL_NOTICE_UNSPECIFIED ApprovalNotice = 0
+	// It is asked for.
+	ApprovalNotice_APPROVAL_NOTICE_DISPATCH ApprovalNotice = 1
+	// Something about it has changed: whose turn it is, or it was decided.
+	ApprovalNotice_APPROVAL_NOTICE_UPDATE ApprovalNotice = 2
+	// There is nothing to decide any more: it expired, was withdrawn or superseded.
+	ApprovalNotice_APPROVAL_NOTICE_WITHDRAW ApprovalNotice = 3
+)
+
+// Enum value maps for ApprovalNotice.
+var (
+	ApprovalNotice_name = map[int32]string{
+		0: "APPROVAL_NOTICE_UNSPECIFIED",
+		1: "APPROVAL_NOTICE_DISPATCH",
+		2: "APPROVAL_NOTICE_UPDATE",
+		3: "APPROVAL_NOTICE_WITHDRAW",
+	}
+	ApprovalNotice_value = map[string]int32{
+		"APPROVAL_NOTICE_UNSPECIFIED": 0,
+		"APPROVAL_NOTICE_DISPATCH":    1,
+		"APPROVAL_NOTICE_UPDATE":      2,
+		"APPROVAL_NOTICE_WITHDRAW":    3,
+	}
+)
+
+func (x ApprovalNotice) Enum() *ApprovalNotice {
+	p := new(ApprovalNotice)
+	*p = x
+	return p
+}
+
+func (x ApprovalNotice) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (ApprovalNotice) Descriptor() protoreflect.EnumDescriptor {
+	return file_runwright_v1_approval_proto_enumTypes[5].Descriptor()
+}
+
+func (ApprovalNotice) Type() protoreflect.EnumType {
+	return &file_runwright_v1_approval_proto_enumTypes[5]
+}
+
+func (x ApprovalNotice) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use ApprovalNotice.Descriptor instead.
+func (ApprovalNotice) EnumDescriptor() ([]byte, []int) {
+	return file_runwright_v1_approval_proto_rawDescGZIP(), []int{5}
+}
+
+// What came of an attempt at telling a dispatcher.
+type ApprovalDispatchResult int32
+
+const (
+	// Never sent.
+	ApprovalDispatchResult_APPROVAL_DISPATCH_RESULT_UNSPECIFIED ApprovalDispatchResult = 0
+	// It said that it has it.
+	ApprovalDispatchResult_APPROVAL_DISPATCH_RESULT_ACKNOWLEDGED ApprovalDispatchResult = 1
+	// No dispatcher of the name got it.
+	ApprovalDispatchResult_APPROVAL_DISPATCH_RESULT_NOT_SENT ApprovalDispatchResult = 2
+	// One got it, perhaps, and did not answer, or answered with an error.
+	ApprovalDispatchResult_APPROVAL_DISPATCH_RESULT_LOST ApprovalDispatchResult = 3
+	// One got it, perhaps, and did not answer in time.
+	ApprovalDispatchResult_APPROVAL_DISPATCH_RESULT_TIMED_OUT ApprovalDispatchResult = 4
+	// One answered what cannot be read.
+	ApprovalDispatchResult_APPROVAL_DISPATCH_RESULT_UNREADABLE ApprovalDispatchResult = 5
+	// The run or the server ended before an answer came.
+	ApprovalDispatchResult_APPROVAL_DISPATCH_RESULT_ABANDONED ApprovalDispatchResult = 6
+)
+
+// Enum value maps for ApprovalDispatchResult.
+var (
+	ApprovalDispatchResult_name = map[int32]string{
+		0: "APPROVAL_DISPATCH_RESULT_UNSPECIFIED",
+		1: "APPROVAL_DISPATCH_RESULT_ACKNOWLEDGED",
+		2: "APPROVAL_DISPATCH_RESULT_NOT_SENT",
+		3: "APPROVAL_DISPATCH_RESULT_LOST",
+		4: "APPROVAL_DISPATCH_RESULT_TIMED_OUT",
+		5: "APPROVAL_DISPATCH_RESULT_UNREADABLE",
+		6: "APPROVAL_DISPATCH_RESULT_ABANDONED",
+	}
+	ApprovalDispatchResult_value = map[string]int32{
+		"APPROVAL_DISPATCH_RESULT_UNSPECIFIED":  0,
+		"APPROVAL_DISPATCH_RESULT_ACKNOWLEDGED": 1,
+		"APPROVAL_DISPATCH_RESULT_NOT_SENT":     2,
+		"APPROVAL_DISPATCH_RESULT_LOST":         3,
+		"APPROVAL_DISPATCH_RESULT_TIMED_OUT":    4,
+		"APPROVAL_DISPATCH_RESULT_UNREADABLE":   5,
+		"APPROVAL_DISPATCH_RESULT_ABANDONED":    6,
+	}
+)
+
+func (x ApprovalDispatchResult) Enum() *ApprovalDispatchResult {
+	p := new(ApprovalDispatchResult)
+	*p = x
+	return p
+}
+
+func (x ApprovalDispatchResult) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (ApprovalDispatchResult) Descriptor() protoreflect.EnumDescriptor {
+	return file_runwright_v1_approval_proto_enumTypes[6].Descriptor()
+}
+
+func (ApprovalDispatchResult) Type() protoreflect.EnumType {
+	return &file_runwright_v1_approval_proto_enumTypes[6]
+}
+
+func (x ApprovalDispatchResult) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use ApprovalDispatchResult.Descriptor instead.
+func (ApprovalDispatchResult) EnumDescriptor() ([]byte, []int) {
+	return file_runwright_v1_approval_proto_rawDescGZIP(), []int{6}
+}
+
+// How far a dispatcher has been told of an approval.
+type ApprovalDispatch struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The dispatcher, by the name it is registered under.
+	Dispatcher string `protobuf:"bytes,1,opt,name=dispatcher,proto3" json:"dispatcher,omitempty"`
+	// What it was told last, or is being told.
+	Notice ApprovalNotice `protobuf:"varint,2,opt,name=notice,proto3,enum=runwright.v1.ApprovalNotice" json:"notice,omitempty"`
+	// How many attempts there were.
+	Attempt uint32 `protobuf:"varint,3,opt,name=attempt,proto3" json:"attempt,omitempty"`
+	// What came of the last one; unspecified while it is under way.
+	Result ApprovalDispatchResult `protobuf:"varint,4,opt,name=result,proto3,enum=runwright.v1.ApprovalDispatchResult" json:"result,omitempty"`
+	// When that became known, or when the attempt began.
+	Time *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=time,proto3" json:"time,omitempty"`
+	// When it may be tried again; absent when it is not.
+	RetryAt *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=retry_at,json=retryAt,proto3" json:"retry_at,omitempty"`
+	// The principal that registered whoever got it; empty when nobody did.
+	Principal string `protobuf:"bytes,7,opt,name=principal,proto3" json:"principal,omitempty"`
+	// Why what the dispatcher decided does not count, see ApprovalDispatched.
+	Refusal       string `protobuf:"bytes,8,opt,name=refusal,proto3" json:"refusal,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ApprovalDispatch) Reset() {
+	*x = ApprovalDispatch{}
+	mi := &file_runwright_v1_approval_proto_msgTypes[0]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ApprovalDispatch) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ApprovalDispatch) ProtoMessage() {}
+
+func (x *ApprovalDispatch) ProtoReflect() protoreflect.Message {
+	mi := &file_runwright_v1_approval_proto_msgTypes[0]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ApprovalDispatch.ProtoReflect.Descriptor instead.
+func (*ApprovalDispatch) Descriptor() ([]byte, []int) {
+	return file_runwright_v1_approval_proto_rawDescGZIP(), []int{0}
+}
+
+func (x *ApprovalDispatch) GetDispatcher() string {
+	if x != nil {
+		return x.Dispatcher
+	}
+	return ""
+}
+
+func (x *ApprovalDispatch) GetNotice() ApprovalNotice {
+	if x != nil {
+		return x.Notice
+	}
+	return ApprovalNotice_APPROVAL_NOTICE_UNSPECIFIED
+}
+
+func (x *ApprovalDispatch) GetAttempt() uint32 {
+	if x != nil {
+		return x.Attempt
+	}
+	return 0
+}
+
+func (x *ApprovalDispatch) GetResult() ApprovalDispatchResult {
+	if x != nil {
+		return x.Result
+	}
+	return ApprovalDispatchResult_APPROVAL_DISPATCH_RESULT_UNSPECIFIED
+}
+
+func (x *ApprovalDispatch) GetTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Time
+	}
+	return nil
+}
+
+func (x *ApprovalDispatch) GetRetryAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.RetryAt
+	}
+	return nil
+}
+
+func (x *ApprovalDispatch) GetPrincipal() string {
+	if x != nil {
+		return x.Principal
+	}
+	return ""
+}
+
+func (x *ApprovalDispatch) GetRefusal() string {
+	if x != nil {
+		return x.Refusal
+	}
+	return ""
+}
+
 // Who may decide, for how long.
 type ApproverSet struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -330,7 +565,7 @@ type ApproverSet struct {
 
 func (x *ApproverSet) Reset() {
 	*x = ApproverSet{}
-	mi := &file_runwright_v1_approval_proto_msgTypes[0]
+	mi := &file_runwright_v1_approval_proto_msgTypes[1]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -342,7 +577,7 @@ func (x *ApproverSet) String() string {
 func (*ApproverSet) ProtoMessage() {}
 
 func (x *ApproverSet) ProtoReflect() protoreflect.Message {
-	mi := &file_runwright_v1_approval_proto_msgTypes[0]
+	mi := &file_runwright_v1_approval_proto_msgTypes[1]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -355,7 +590,7 @@ func (x *ApproverSet) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApproverSet.ProtoReflect.Descriptor instead.
 func (*ApproverSet) Descriptor() ([]byte, []int) {
-	return file_runwright_v1_approval_proto_rawDescGZIP(), []int{0}
+	return file_runwright_v1_approval_proto_rawDescGZIP(), []int{1}
 }
 
 func (x *ApproverSet) GetRoles() []string {
@@ -391,14 +626,16 @@ type ApprovalRule struct {
 	// What becomes of the call then.
 	OnExpiry ApprovalExpiry `protobuf:"varint,4,opt,name=on_expiry,json=onExpiry,proto3,enum=runwright.v1.ApprovalExpiry" json:"on_expiry,omitempty"`
 	// True when whoever started the run must not decide.
-	FourEyes      bool `protobuf:"varint,5,opt,name=four_eyes,json=fourEyes,proto3" json:"four_eyes,omitempty"`
+	FourEyes bool `protobuf:"varint,5,opt,name=four_eyes,json=fourEyes,proto3" json:"four_eyes,omitempty"`
+	// The dispatchers that are told of it, by name.
+	Dispatchers   []string `protobuf:"bytes,10,rep,name=dispatchers,proto3" json:"dispatchers,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ApprovalRule) Reset() {
 	*x = ApprovalRule{}
-	mi := &file_runwright_v1_approval_proto_msgTypes[1]
+	mi := &file_runwright_v1_approval_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -410,7 +647,7 @@ func (x *ApprovalRule) String() string {
 func (*ApprovalRule) ProtoMessage() {}
 
 func (x *ApprovalRule) ProtoReflect() protoreflect.Message {
-	mi := &file_runwright_v1_approval_proto_msgTypes[1]
+	mi := &file_runwright_v1_approval_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -423,7 +660,7 @@ func (x *ApprovalRule) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApprovalRule.ProtoReflect.Descriptor instead.
 func (*ApprovalRule) Descriptor() ([]byte, []int) {
-	return file_runwright_v1_approval_proto_rawDescGZIP(), []int{1}
+	return file_runwright_v1_approval_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *ApprovalRule) GetName() string {
@@ -461,6 +698,13 @@ func (x *ApprovalRule) GetFourEyes() bool {
 	return false
 }
 
+func (x *ApprovalRule) GetDispatchers() []string {
+	if x != nil {
+		return x.Dispatchers
+	}
+	return nil
+}
+
 // One set of approvers as a package has it.
 type ApproverSetRule struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -477,7 +721,7 @@ type ApproverSetRule struct {
 
 func (x *ApproverSetRule) Reset() {
 	*x = ApproverSetRule{}
-	mi := &file_runwright_v1_approval_proto_msgTypes[2]
+	mi := &file_runwright_v1_approval_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -489,7 +733,7 @@ func (x *ApproverSetRule) String() string {
 func (*ApproverSetRule) ProtoMessage() {}
 
 func (x *ApproverSetRule) ProtoReflect() protoreflect.Message {
-	mi := &file_runwright_v1_approval_proto_msgTypes[2]
+	mi := &file_runwright_v1_approval_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -502,7 +746,7 @@ func (x *ApproverSetRule) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApproverSetRule.ProtoReflect.Descriptor instead.
 func (*ApproverSetRule) Descriptor() ([]byte, []int) {
-	return file_runwright_v1_approval_proto_rawDescGZIP(), []int{2}
+	return file_runwright_v1_approval_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *ApproverSetRule) GetRoles() []string {
@@ -597,14 +841,16 @@ type Approval struct {
 	Decision *ApprovalDecision `protobuf:"bytes,31,opt,name=decision,proto3" json:"decision,omitempty"`
 	// When it was decided, expired, was withdrawn or superseded; absent while it is
 	// pending.
-	ClosedAt      *timestamppb.Timestamp `protobuf:"bytes,32,opt,name=closed_at,json=closedAt,proto3" json:"closed_at,omitempty"`
+	ClosedAt *timestamppb.Timestamp `protobuf:"bytes,32,opt,name=closed_at,json=closedAt,proto3" json:"closed_at,omitempty"`
+	// The dispatchers that are told, and how far each has been; of GetApproval alone.
+	Dispatches    []*ApprovalDispatch `protobuf:"bytes,33,rep,name=dispatches,proto3" json:"dispatches,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Approval) Reset() {
 	*x = Approval{}
-	mi := &file_runwright_v1_approval_proto_msgTypes[3]
+	mi := &file_runwright_v1_approval_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -616,7 +862,7 @@ func (x *Approval) String() string {
 func (*Approval) ProtoMessage() {}
 
 func (x *Approval) ProtoReflect() protoreflect.Message {
-	mi := &file_runwright_v1_approval_proto_msgTypes[3]
+	mi := &file_runwright_v1_approval_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -629,7 +875,7 @@ func (x *Approval) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Approval.ProtoReflect.Descriptor instead.
 func (*Approval) Descriptor() ([]byte, []int) {
-	return file_runwright_v1_approval_proto_rawDescGZIP(), []int{3}
+	return file_runwright_v1_approval_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *Approval) GetApprovalId() string {
@@ -856,6 +1102,13 @@ func (x *Approval) GetClosedAt() *timestamppb.Timestamp {
 	return nil
 }
 
+func (x *Approval) GetDispatches() []*ApprovalDispatch {
+	if x != nil {
+		return x.Dispatches
+	}
+	return nil
+}
+
 // A decision, as it is on record.
 type ApprovalDecision struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -883,7 +1136,7 @@ type ApprovalDecision struct {
 
 func (x *ApprovalDecision) Reset() {
 	*x = ApprovalDecision{}
-	mi := &file_runwright_v1_approval_proto_msgTypes[4]
+	mi := &file_runwright_v1_approval_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -895,7 +1148,7 @@ func (x *ApprovalDecision) String() string {
 func (*ApprovalDecision) ProtoMessage() {}
 
 func (x *ApprovalDecision) ProtoReflect() protoreflect.Message {
-	mi := &file_runwright_v1_approval_proto_msgTypes[4]
+	mi := &file_runwright_v1_approval_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -908,7 +1161,7 @@ func (x *ApprovalDecision) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApprovalDecision.ProtoReflect.Descriptor instead.
 func (*ApprovalDecision) Descriptor() ([]byte, []int) {
-	return file_runwright_v1_approval_proto_rawDescGZIP(), []int{4}
+	return file_runwright_v1_approval_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *ApprovalDecision) GetVerdict() ApprovalVerdict {
@@ -978,25 +1231,39 @@ var File_runwright_v1_approval_proto protoreflect.FileDescriptor
 
 const file_runwright_v1_approval_proto_rawDesc = "" +
 	"\n" +
-	"\x1brunwright/v1/approval.proto\x12\frunwright.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1arunwright/v1/content.proto\"u\n" +
+	"\x1brunwright/v1/approval.proto\x12\frunwright.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1arunwright/v1/content.proto\"\xdf\x02\n" +
+	"\x10ApprovalDispatch\x12\x1e\n" +
+	"\n" +
+	"dispatcher\x18\x01 \x01(\tR\n" +
+	"dispatcher\x124\n" +
+	"\x06notice\x18\x02 \x01(\x0e2\x1c.runwright.v1.ApprovalNoticeR\x06notice\x12\x18\n" +
+	"\aattempt\x18\x03 \x01(\rR\aattempt\x12<\n" +
+	"\x06result\x18\x04 \x01(\x0e2$.runwright.v1.ApprovalDispatchResultR\x06result\x12.\n" +
+	"\x04time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x125\n" +
+	"\bretry_at\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\aretryAt\x12\x1c\n" +
+	"\tprincipal\x18\a \x01(\tR\tprincipal\x12\x18\n" +
+	"\arefusal\x18\b \x01(\tR\arefusal\"u\n" +
 	"\vApproverSet\x12\x14\n" +
 	"\x05roles\x18\x01 \x03(\tR\x05roles\x12\x1e\n" +
 	"\n" +
 	"principals\x18\x02 \x03(\tR\n" +
 	"principals\x120\n" +
-	"\x05until\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x05until\"\xc7\x01\n" +
+	"\x05until\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x05until\"\xe9\x01\n" +
 	"\fApprovalRule\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x121\n" +
 	"\x04sets\x18\x02 \x03(\v2\x1d.runwright.v1.ApproverSetRuleR\x04sets\x12\x18\n" +
 	"\aexpires\x18\x03 \x01(\tR\aexpires\x129\n" +
 	"\ton_expiry\x18\x04 \x01(\x0e2\x1c.runwright.v1.ApprovalExpiryR\bonExpiry\x12\x1b\n" +
-	"\tfour_eyes\x18\x05 \x01(\bR\bfourEyes\"[\n" +
+	"\tfour_eyes\x18\x05 \x01(\bR\bfourEyes\x12 \n" +
+	"\vdispatchers\x18\n" +
+	" \x03(\tR\vdispatchers\"[\n" +
 	"\x0fApproverSetRule\x12\x14\n" +
 	"\x05roles\x18\x01 \x03(\tR\x05roles\x12\x1e\n" +
 	"\n" +
 	"principals\x18\x02 \x03(\tR\n" +
 	"principals\x12\x12\n" +
-	"\x04turn\x18\x03 \x01(\tR\x04turn\"\xd9\t\n" +
+	"\x04turn\x18\x03 \x01(\tR\x04turn\"\x99\n" +
+	"\n" +
 	"\bApproval\x12\x1f\n" +
 	"\vapproval_id\x18\x01 \x01(\tR\n" +
 	"approvalId\x12.\n" +
@@ -1038,7 +1305,10 @@ const file_runwright_v1_approval_proto_rawDesc = "" +
 	"separation\x18\x1e \x01(\x0e2 .runwright.v1.ApprovalSeparationR\n" +
 	"separation\x12:\n" +
 	"\bdecision\x18\x1f \x01(\v2\x1e.runwright.v1.ApprovalDecisionR\bdecision\x127\n" +
-	"\tclosed_at\x18  \x01(\v2\x1a.google.protobuf.TimestampR\bclosedAt\"\xe3\x02\n" +
+	"\tclosed_at\x18  \x01(\v2\x1a.google.protobuf.TimestampR\bclosedAt\x12>\n" +
+	"\n" +
+	"dispatches\x18! \x03(\v2\x1e.runwright.v1.ApprovalDispatchR\n" +
+	"dispatches\"\xe3\x02\n" +
 	"\x10ApprovalDecision\x127\n" +
 	"\averdict\x18\x01 \x01(\x0e2\x1d.runwright.v1.ApprovalVerdictR\averdict\x12\x1d\n" +
 	"\n" +
@@ -1080,7 +1350,20 @@ const file_runwright_v1_approval_proto_rawDesc = "" +
 	"\x12ApprovalSeparation\x12#\n" +
 	"\x1fAPPROVAL_SEPARATION_UNSPECIFIED\x10\x00\x12 \n" +
 	"\x1cAPPROVAL_SEPARATION_ENFORCED\x10\x01\x12$\n" +
-	" APPROVAL_SEPARATION_NOT_ENFORCED\x10\x02Bk\n" +
+	" APPROVAL_SEPARATION_NOT_ENFORCED\x10\x02*\x89\x01\n" +
+	"\x0eApprovalNotice\x12\x1f\n" +
+	"\x1bAPPROVAL_NOTICE_UNSPECIFIED\x10\x00\x12\x1c\n" +
+	"\x18APPROVAL_NOTICE_DISPATCH\x10\x01\x12\x1a\n" +
+	"\x16APPROVAL_NOTICE_UPDATE\x10\x02\x12\x1c\n" +
+	"\x18APPROVAL_NOTICE_WITHDRAW\x10\x03*\xb0\x02\n" +
+	"\x16ApprovalDispatchResult\x12(\n" +
+	"$APPROVAL_DISPATCH_RESULT_UNSPECIFIED\x10\x00\x12)\n" +
+	"%APPROVAL_DISPATCH_RESULT_ACKNOWLEDGED\x10\x01\x12%\n" +
+	"!APPROVAL_DISPATCH_RESULT_NOT_SENT\x10\x02\x12!\n" +
+	"\x1dAPPROVAL_DISPATCH_RESULT_LOST\x10\x03\x12&\n" +
+	"\"APPROVAL_DISPATCH_RESULT_TIMED_OUT\x10\x04\x12'\n" +
+	"#APPROVAL_DISPATCH_RESULT_UNREADABLE\x10\x05\x12&\n" +
+	"\"APPROVAL_DISPATCH_RESULT_ABANDONED\x10\x06Bk\n" +
 	"\x10dev.runwright.v1P\x01ZFgithub.com/runwright/runwright/clients/go/gen/runwright/v1;runwrightv1\xaa\x02\fRunwright.V1b\x06proto3"
 
 var (
@@ -1095,46 +1378,54 @@ func file_runwright_v1_approval_proto_rawDescGZIP() []byte {
 	return file_runwright_v1_approval_proto_rawDescData
 }
 
-var file_runwright_v1_approval_proto_enumTypes = make([]protoimpl.EnumInfo, 5)
-var file_runwright_v1_approval_proto_msgTypes = make([]protoimpl.MessageInfo, 5)
+var file_runwright_v1_approval_proto_enumTypes = make([]protoimpl.EnumInfo, 7)
+var file_runwright_v1_approval_proto_msgTypes = make([]protoimpl.MessageInfo, 6)
 var file_runwright_v1_approval_proto_goTypes = []any{
 	(ApprovalKind)(0),             // 0: runwright.v1.ApprovalKind
 	(ApprovalState)(0),            // 1: runwright.v1.ApprovalState
 	(ApprovalVerdict)(0),          // 2: runwright.v1.ApprovalVerdict
 	(ApprovalExpiry)(0),           // 3: runwright.v1.ApprovalExpiry
 	(ApprovalSeparation)(0),       // 4: runwright.v1.ApprovalSeparation
-	(*ApproverSet)(nil),           // 5: runwright.v1.ApproverSet
-	(*ApprovalRule)(nil),          // 6: runwright.v1.ApprovalRule
-	(*ApproverSetRule)(nil),       // 7: runwright.v1.ApproverSetRule
-	(*Approval)(nil),              // 8: runwright.v1.Approval
-	(*ApprovalDecision)(nil),      // 9: runwright.v1.ApprovalDecision
-	(*timestamppb.Timestamp)(nil), // 10: google.protobuf.Timestamp
-	(*ContentRef)(nil),            // 11: runwright.v1.ContentRef
-	(*InlineContent)(nil),         // 12: runwright.v1.InlineContent
+	(ApprovalNotice)(0),           // 5: runwright.v1.ApprovalNotice
+	(ApprovalDispatchResult)(0),   // 6: runwright.v1.ApprovalDispatchResult
+	(*ApprovalDispatch)(nil),      // 7: runwright.v1.ApprovalDispatch
+	(*ApproverSet)(nil),           // 8: runwright.v1.ApproverSet
+	(*ApprovalRule)(nil),          // 9: runwright.v1.ApprovalRule
+	(*ApproverSetRule)(nil),       // 10: runwright.v1.ApproverSetRule
+	(*Approval)(nil),              // 11: runwright.v1.Approval
+	(*ApprovalDecision)(nil),      // 12: runwright.v1.ApprovalDecision
+	(*timestamppb.Timestamp)(nil), // 13: google.protobuf.Timestamp
+	(*ContentRef)(nil),            // 14: runwright.v1.ContentRef
+	(*InlineContent)(nil),         // 15: runwright.v1.InlineContent
 }
 var file_runwright_v1_approval_proto_depIdxs = []int32{
-	10, // 0: runwright.v1.ApproverSet.until:type_name -> google.protobuf.Timestamp
-	7,  // 1: runwright.v1.ApprovalRule.sets:type_name -> runwright.v1.ApproverSetRule
-	3,  // 2: runwright.v1.ApprovalRule.on_expiry:type_name -> runwright.v1.ApprovalExpiry
-	0,  // 3: runwright.v1.Approval.kind:type_name -> runwright.v1.ApprovalKind
-	1,  // 4: runwright.v1.Approval.state:type_name -> runwright.v1.ApprovalState
-	11, // 5: runwright.v1.Approval.arguments:type_name -> runwright.v1.ContentRef
-	12, // 6: runwright.v1.Approval.arguments_content:type_name -> runwright.v1.InlineContent
-	5,  // 7: runwright.v1.Approval.sets:type_name -> runwright.v1.ApproverSet
-	10, // 8: runwright.v1.Approval.requested_at:type_name -> google.protobuf.Timestamp
-	10, // 9: runwright.v1.Approval.expires_at:type_name -> google.protobuf.Timestamp
-	3,  // 10: runwright.v1.Approval.on_expiry:type_name -> runwright.v1.ApprovalExpiry
-	4,  // 11: runwright.v1.Approval.separation:type_name -> runwright.v1.ApprovalSeparation
-	9,  // 12: runwright.v1.Approval.decision:type_name -> runwright.v1.ApprovalDecision
-	10, // 13: runwright.v1.Approval.closed_at:type_name -> google.protobuf.Timestamp
-	2,  // 14: runwright.v1.ApprovalDecision.verdict:type_name -> runwright.v1.ApprovalVerdict
-	10, // 15: runwright.v1.ApprovalDecision.time:type_name -> google.protobuf.Timestamp
-	4,  // 16: runwright.v1.ApprovalDecision.separation:type_name -> runwright.v1.ApprovalSeparation
-	17, // [17:17] is the sub-list for method output_type
-	17, // [17:17] is the sub-list for method input_type
-	17, // [17:17] is the sub-list for extension type_name
-	17, // [17:17] is the sub-list for extension extendee
-	0,  // [0:17] is the sub-list for field type_name
+	5,  // 0: runwright.v1.ApprovalDispatch.notice:type_name -> runwright.v1.ApprovalNotice
+	6,  // 1: runwright.v1.ApprovalDispatch.result:type_name -> runwright.v1.ApprovalDispatchResult
+	13, // 2: runwright.v1.ApprovalDispatch.time:type_name -> google.protobuf.Timestamp
+	13, // 3: runwright.v1.ApprovalDispatch.retry_at:type_name -> google.protobuf.Timestamp
+	13, // 4: runwright.v1.ApproverSet.until:type_name -> google.protobuf.Timestamp
+	10, // 5: runwright.v1.ApprovalRule.sets:type_name -> runwright.v1.ApproverSetRule
+	3,  // 6: runwright.v1.ApprovalRule.on_expiry:type_name -> runwright.v1.ApprovalExpiry
+	0,  // 7: runwright.v1.Approval.kind:type_name -> runwright.v1.ApprovalKind
+	1,  // 8: runwright.v1.Approval.state:type_name -> runwright.v1.ApprovalState
+	14, // 9: runwright.v1.Approval.arguments:type_name -> runwright.v1.ContentRef
+	15, // 10: runwright.v1.Approval.arguments_content:type_name -> runwright.v1.InlineContent
+	8,  // 11: runwright.v1.Approval.sets:type_name -> runwright.v1.ApproverSet
+	13, // 12: runwright.v1.Approval.requested_at:type_name -> google.protobuf.Timestamp
+	13, // 13: runwright.v1.Approval.expires_at:type_name -> google.protobuf.Timestamp
+	3,  // 14: runwright.v1.Approval.on_expiry:type_name -> runwright.v1.ApprovalExpiry
+	4,  // 15: runwright.v1.Approval.separation:type_name -> runwright.v1.ApprovalSeparation
+	12, // 16: runwright.v1.Approval.decision:type_name -> runwright.v1.ApprovalDecision
+	13, // 17: runwright.v1.Approval.closed_at:type_name -> google.protobuf.Timestamp
+	7,  // 18: runwright.v1.Approval.dispatches:type_name -> runwright.v1.ApprovalDispatch
+	2,  // 19: runwright.v1.ApprovalDecision.verdict:type_name -> runwright.v1.ApprovalVerdict
+	13, // 20: runwright.v1.ApprovalDecision.time:type_name -> google.protobuf.Timestamp
+	4,  // 21: runwright.v1.ApprovalDecision.separation:type_name -> runwright.v1.ApprovalSeparation
+	22, // [22:22] is the sub-list for method output_type
+	22, // [22:22] is the sub-list for method input_type
+	22, // [22:22] is the sub-list for extension type_name
+	22, // [22:22] is the sub-list for extension extendee
+	0,  // [0:22] is the sub-list for field type_name
 }
 
 func init() { file_runwright_v1_approval_proto_init() }
@@ -1148,8 +1439,8 @@ func file_runwright_v1_approval_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_runwright_v1_approval_proto_rawDesc), len(file_runwright_v1_approval_proto_rawDesc)),
-			NumEnums:      5,
-			NumMessages:   5,
+			NumEnums:      7,
+			NumMessages:   6,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -102,6 +102,10 @@ const (
 	EventKind_EVENT_KIND_APPROVAL_SUPERSEDED EventKind = 44
 	// The time of an approver set is over: it is the turn of the next one.
 	EventKind_EVENT_KIND_APPROVAL_ESCALATED EventKind = 45
+	// Intent: a dispatcher is about to be told of an approval.
+	EventKind_EVENT_KIND_APPROVAL_DISPATCH_STARTED EventKind = 46
+	// Result: a dispatcher has been told of an approval, or could not be.
+	EventKind_EVENT_KIND_APPROVAL_DISPATCHED EventKind = 47
 )
 
 // Enum value maps for EventKind.
@@ -144,45 +148,49 @@ var (
 		43: "EVENT_KIND_APPROVAL_WITHDRAWN",
 		44: "EVENT_KIND_APPROVAL_SUPERSEDED",
 		45: "EVENT_KIND_APPROVAL_ESCALATED",
+		46: "EVENT_KIND_APPROVAL_DISPATCH_STARTED",
+		47: "EVENT_KIND_APPROVAL_DISPATCHED",
 	}
 	EventKind_value = map[string]int32{
-		"EVENT_KIND_UNSPECIFIED":             0,
-		"EVENT_KIND_RUN_STARTED":             1,
-		"EVENT_KIND_TURN_STARTED":            2,
-		"EVENT_KIND_MODEL_ATTEMPT_STARTED":   3,
-		"EVENT_KIND_MODEL_MESSAGE_COMPLETED": 4,
-		"EVENT_KIND_MODEL_ATTEMPT_FAILED":    5,
-		"EVENT_KIND_TOOL_REQUESTED":          6,
-		"EVENT_KIND_POLICY_DECIDED":          7,
-		"EVENT_KIND_TOOL_STARTED":            8,
-		"EVENT_KIND_TOOL_COMPLETED":          9,
-		"EVENT_KIND_TOOL_FAILED":             10,
-		"EVENT_KIND_TOOL_DENIED":             11,
-		"EVENT_KIND_TOOL_CANCELLED":          12,
-		"EVENT_KIND_TOOL_RECOVERY_REQUIRED":  13,
-		"EVENT_KIND_RUN_CANCEL_REQUESTED":    14,
-		"EVENT_KIND_TURN_COMPLETED":          15,
-		"EVENT_KIND_TURN_FAILED":             16,
-		"EVENT_KIND_RUN_COMPLETED":           17,
-		"EVENT_KIND_RUN_FAILED":              18,
-		"EVENT_KIND_RUN_CANCELLED":           19,
-		"EVENT_KIND_RETRY_SCHEDULED":         20,
-		"EVENT_KIND_CONTEXT_ASSEMBLED":       21,
-		"EVENT_KIND_MODEL_STREAM_DELTA":      22,
-		"EVENT_KIND_EFFECT_RESOLVED":         30,
-		"EVENT_KIND_RECONCILE_STARTED":       31,
-		"EVENT_KIND_RECONCILE_ENDED":         32,
-		"EVENT_KIND_POLICY_ASKED":            33,
-		"EVENT_KIND_POLICY_ANSWERED":         34,
-		"EVENT_KIND_POLICY_RESUMED":          35,
-		"EVENT_KIND_SUBJECT_REPLACED":        36,
-		"EVENT_KIND_TOOL_RESULT_RELEASED":    37,
-		"EVENT_KIND_APPROVAL_REQUESTED":      40,
-		"EVENT_KIND_APPROVAL_DECIDED":        41,
-		"EVENT_KIND_APPROVAL_EXPIRED":        42,
-		"EVENT_KIND_APPROVAL_WITHDRAWN":      43,
-		"EVENT_KIND_APPROVAL_SUPERSEDED":     44,
-		"EVENT_KIND_APPROVAL_ESCALATED":      45,
+		"EVENT_KIND_UNSPECIFIED":               0,
+		"EVENT_KIND_RUN_STARTED":               1,
+		"EVENT_KIND_TURN_STARTED":              2,
+		"EVENT_KIND_MODEL_ATTEMPT_STARTED":     3,
+		"EVENT_KIND_MODEL_MESSAGE_COMPLETED":   4,
+		"EVENT_KIND_MODEL_ATTEMPT_FAILED":      5,
+		"EVENT_KIND_TOOL_REQUESTED":            6,
+		"EVENT_KIND_POLICY_DECIDED":            7,
+		"EVENT_KIND_TOOL_STARTED":              8,
+		"EVENT_KIND_TOOL_COMPLETED":            9,
+		"EVENT_KIND_TOOL_FAILED":               10,
+		"EVENT_KIND_TOOL_DENIED":               11,
+		"EVENT_KIND_TOOL_CANCELLED":            12,
+		"EVENT_KIND_TOOL_RECOVERY_REQUIRED":    13,
+		"EVENT_KIND_RUN_CANCEL_REQUESTED":      14,
+		"EVENT_KIND_TURN_COMPLETED":            15,
+		"EVENT_KIND_TURN_FAILED":               16,
+		"EVENT_KIND_RUN_COMPLETED":             17,
+		"EVENT_KIND_RUN_FAILED":                18,
+		"EVENT_KIND_RUN_CANCELLED":             19,
+		"EVENT_KIND_RETRY_SCHEDULED":           20,
+		"EVENT_KIND_CONTEXT_ASSEMBLED":         21,
+		"EVENT_KIND_MODEL_STREAM_DELTA":        22,
+		"EVENT_KIND_EFFECT_RESOLVED":           30,
+		"EVENT_KIND_RECONCILE_STARTED":         31,
+		"EVENT_KIND_RECONCILE_ENDED":           32,
+		"EVENT_KIND_POLICY_ASKED":              33,
+		"EVENT_KIND_POLICY_ANSWERED":           34,
+		"EVENT_KIND_POLICY_RESUMED":            35,
+		"EVENT_KIND_SUBJECT_REPLACED":          36,
+		"EVENT_KIND_TOOL_RESULT_RELEASED":      37,
+		"EVENT_KIND_APPROVAL_REQUESTED":        40,
+		"EVENT_KIND_APPROVAL_DECIDED":          41,
+		"EVENT_KIND_APPROVAL_EXPIRED":          42,
+		"EVENT_KIND_APPROVAL_WITHDRAWN":        43,
+		"EVENT_KIND_APPROVAL_SUPERSEDED":       44,
+		"EVENT_KIND_APPROVAL_ESCALATED":        45,
+		"EVENT_KIND_APPROVAL_DISPATCH_STARTED": 46,
+		"EVENT_KIND_APPROVAL_DISPATCHED":       47,
 	}
 )
 
@@ -500,7 +508,7 @@ type Event struct {
 	Round uint32 `protobuf:"varint,10,opt,name=round,proto3" json:"round,omitempty"`
 	// The effect concerned: `m{round}`, `c{round}.{index}`, or of a question to a
 	// remote policy `p{round}.{index}.{n}` about a call and `p{round}.{n}` about the
-	// run. Empty: none.
+	// run; of telling a dispatcher `n{round}.{index}.{approval}.{n}`. Empty: none.
 	EffectId string `protobuf:"bytes,11,opt,name=effect_id,json=effectId,proto3" json:"effect_id,omitempty"`
 	// The attempt of that effect, counted from 1; 0: not attempted.
 	Attempt uint32 `protobuf:"varint,12,opt,name=attempt,proto3" json:"attempt,omitempty"`
@@ -551,6 +559,8 @@ type Event struct {
 	//	*Event_ApprovalWithdrawn
 	//	*Event_ApprovalSuperseded
 	//	*Event_ApprovalEscalated
+	//	*Event_ApprovalDispatchStarted
+	//	*Event_ApprovalDispatched
 	Body          isEvent_Body `protobuf_oneof:"body"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1022,6 +1032,24 @@ func (x *Event) GetApprovalEscalated() *ApprovalEscalated {
 	return nil
 }
 
+func (x *Event) GetApprovalDispatchStarted() *ApprovalDispatchStarted {
+	if x != nil {
+		if x, ok := x.Body.(*Event_ApprovalDispatchStarted); ok {
+			return x.ApprovalDispatchStarted
+		}
+	}
+	return nil
+}
+
+func (x *Event) GetApprovalDispatched() *ApprovalDispatched {
+	if x != nil {
+		if x, ok := x.Body.(*Event_ApprovalDispatched); ok {
+			return x.ApprovalDispatched
+		}
+	}
+	return nil
+}
+
 type isEvent_Body interface {
 	isEvent_Body()
 }
@@ -1206,6 +1234,16 @@ type Event_ApprovalEscalated struct {
 	ApprovalEscalated *ApprovalEscalated `protobuf:"bytes,65,opt,name=approval_escalated,json=approvalEscalated,proto3,oneof"`
 }
 
+type Event_ApprovalDispatchStarted struct {
+	// Of EVENT_KIND_APPROVAL_DISPATCH_STARTED.
+	ApprovalDispatchStarted *ApprovalDispatchStarted `protobuf:"bytes,66,opt,name=approval_dispatch_started,json=approvalDispatchStarted,proto3,oneof"`
+}
+
+type Event_ApprovalDispatched struct {
+	// Of EVENT_KIND_APPROVAL_DISPATCHED.
+	ApprovalDispatched *ApprovalDispatched `protobuf:"bytes,67,opt,name=approval_dispatched,json=approvalDispatched,proto3,oneof"`
+}
+
 func (*Event_RunStarted) isEvent_Body() {}
 
 func (*Event_TurnStarted) isEvent_Body() {}
@@ -1277,6 +1315,10 @@ func (*Event_ApprovalWithdrawn) isEvent_Body() {}
 func (*Event_ApprovalSuperseded) isEvent_Body() {}
 
 func (*Event_ApprovalEscalated) isEvent_Body() {}
+
+func (*Event_ApprovalDispatchStarted) isEvent_Body() {}
+
+func (*Event_ApprovalDispatched) isEvent_Body() {}
 
 // The run is on disk, with everything it was started with.
 type RunStarted struct {
@@ -4375,7 +4417,9 @@ type ApprovalRequested struct {
 	// What becomes of the call then.
 	OnExpiry ApprovalExpiry `protobuf:"varint,18,opt,name=on_expiry,json=onExpiry,proto3,enum=runwright.v1.ApprovalExpiry" json:"on_expiry,omitempty"`
 	// True when whoever started the run must not decide.
-	FourEyes      bool `protobuf:"varint,19,opt,name=four_eyes,json=fourEyes,proto3" json:"four_eyes,omitempty"`
+	FourEyes bool `protobuf:"varint,19,opt,name=four_eyes,json=fourEyes,proto3" json:"four_eyes,omitempty"`
+	// The dispatchers that are told, by name.
+	Dispatchers   []string `protobuf:"bytes,20,rep,name=dispatchers,proto3" json:"dispatchers,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -4541,6 +4585,13 @@ func (x *ApprovalRequested) GetFourEyes() bool {
 		return x.FourEyes
 	}
 	return false
+}
+
+func (x *ApprovalRequested) GetDispatchers() []string {
+	if x != nil {
+		return x.Dispatchers
+	}
+	return nil
 }
 
 // Somebody decided. What follows from it stands right behind it.
@@ -4972,11 +5023,223 @@ func (x *ApprovalEscalated) GetCurrentSet() uint32 {
 	return 0
 }
 
+// Intent: a dispatcher is about to be told how an approval stands. `effect_id` and
+// `attempt` of the event name the attempt.
+type ApprovalDispatchStarted struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The approval's id inside the run.
+	ApprovalId string `protobuf:"bytes,1,opt,name=approval_id,json=approvalId,proto3" json:"approval_id,omitempty"`
+	// The dispatcher, by the name it is registered under.
+	Dispatcher string `protobuf:"bytes,2,opt,name=dispatcher,proto3" json:"dispatcher,omitempty"`
+	// What it is told.
+	Notice ApprovalNotice `protobuf:"varint,3,opt,name=notice,proto3,enum=runwright.v1.ApprovalNotice" json:"notice,omitempty"`
+	// Which state of the approval, counted from 1: each change is one more.
+	Revision      uint32 `protobuf:"varint,4,opt,name=revision,proto3" json:"revision,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ApprovalDispatchStarted) Reset() {
+	*x = ApprovalDispatchStarted{}
+	mi := &file_runwright_v1_event_proto_msgTypes[44]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ApprovalDispatchStarted) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ApprovalDispatchStarted) ProtoMessage() {}
+
+func (x *ApprovalDispatchStarted) ProtoReflect() protoreflect.Message {
+	mi := &file_runwright_v1_event_proto_msgTypes[44]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ApprovalDispatchStarted.ProtoReflect.Descriptor instead.
+func (*ApprovalDispatchStarted) Descriptor() ([]byte, []int) {
+	return file_runwright_v1_event_proto_rawDescGZIP(), []int{44}
+}
+
+func (x *ApprovalDispatchStarted) GetApprovalId() string {
+	if x != nil {
+		return x.ApprovalId
+	}
+	return ""
+}
+
+func (x *ApprovalDispatchStarted) GetDispatcher() string {
+	if x != nil {
+		return x.Dispatcher
+	}
+	return ""
+}
+
+func (x *ApprovalDispatchStarted) GetNotice() ApprovalNotice {
+	if x != nil {
+		return x.Notice
+	}
+	return ApprovalNotice_APPROVAL_NOTICE_UNSPECIFIED
+}
+
+func (x *ApprovalDispatchStarted) GetRevision() uint32 {
+	if x != nil {
+		return x.Revision
+	}
+	return 0
+}
+
+// Result of an attempt at telling a dispatcher. What it decided, if that counts,
+// stands right behind it as ApprovalDecided.
+type ApprovalDispatched struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The approval's id inside the run.
+	ApprovalId string `protobuf:"bytes,1,opt,name=approval_id,json=approvalId,proto3" json:"approval_id,omitempty"`
+	// The dispatcher, by the name it is registered under.
+	Dispatcher string `protobuf:"bytes,2,opt,name=dispatcher,proto3" json:"dispatcher,omitempty"`
+	// What it was told.
+	Notice ApprovalNotice `protobuf:"varint,3,opt,name=notice,proto3,enum=runwright.v1.ApprovalNotice" json:"notice,omitempty"`
+	// Which state of the approval it was told.
+	Revision uint32 `protobuf:"varint,4,opt,name=revision,proto3" json:"revision,omitempty"`
+	// What came of the attempt.
+	Result ApprovalDispatchResult `protobuf:"varint,5,opt,name=result,proto3,enum=runwright.v1.ApprovalDispatchResult" json:"result,omitempty"`
+	// When it may be tried again; absent when it is not.
+	RetryAt *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=retry_at,json=retryAt,proto3" json:"retry_at,omitempty"`
+	// The principal that registered whoever got it; empty when nobody did.
+	Principal string `protobuf:"bytes,7,opt,name=principal,proto3" json:"principal,omitempty"`
+	// The registration that got it; empty when none did.
+	CallbackId string `protobuf:"bytes,8,opt,name=callback_id,json=callbackId,proto3" json:"callback_id,omitempty"`
+	// What the dispatcher calls its message by; it is handed back with later calls.
+	Reference string `protobuf:"bytes,9,opt,name=reference,proto3" json:"reference,omitempty"`
+	// What the dispatcher decided; unspecified when it did not.
+	Verdict ApprovalVerdict `protobuf:"varint,10,opt,name=verdict,proto3,enum=runwright.v1.ApprovalVerdict" json:"verdict,omitempty"`
+	// Why that does not count: `role`, `approver_set`, `executor`, `four_eyes`,
+	// `dispatcher`, `digest`, `closed` or `invalid`. Empty when it counts.
+	Refusal       string `protobuf:"bytes,11,opt,name=refusal,proto3" json:"refusal,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ApprovalDispatched) Reset() {
+	*x = ApprovalDispatched{}
+	mi := &file_runwright_v1_event_proto_msgTypes[45]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ApprovalDispatched) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ApprovalDispatched) ProtoMessage() {}
+
+func (x *ApprovalDispatched) ProtoReflect() protoreflect.Message {
+	mi := &file_runwright_v1_event_proto_msgTypes[45]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ApprovalDispatched.ProtoReflect.Descriptor instead.
+func (*ApprovalDispatched) Descriptor() ([]byte, []int) {
+	return file_runwright_v1_event_proto_rawDescGZIP(), []int{45}
+}
+
+func (x *ApprovalDispatched) GetApprovalId() string {
+	if x != nil {
+		return x.ApprovalId
+	}
+	return ""
+}
+
+func (x *ApprovalDispatched) GetDispatcher() string {
+	if x != nil {
+		return x.Dispatcher
+	}
+	return ""
+}
+
+func (x *ApprovalDispatched) GetNotice() ApprovalNotice {
+	if x != nil {
+		return x.Notice
+	}
+	return ApprovalNotice_APPROVAL_NOTICE_UNSPECIFIED
+}
+
+func (x *ApprovalDispatched) GetRevision() uint32 {
+	if x != nil {
+		return x.Revision
+	}
+	return 0
+}
+
+func (x *ApprovalDispatched) GetResult() ApprovalDispatchResult {
+	if x != nil {
+		return x.Result
+	}
+	return ApprovalDispatchResult_APPROVAL_DISPATCH_RESULT_UNSPECIFIED
+}
+
+func (x *ApprovalDispatched) GetRetryAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.RetryAt
+	}
+	return nil
+}
+
+func (x *ApprovalDispatched) GetPrincipal() string {
+	if x != nil {
+		return x.Principal
+	}
+	return ""
+}
+
+func (x *ApprovalDispatched) GetCallbackId() string {
+	if x != nil {
+		return x.CallbackId
+	}
+	return ""
+}
+
+func (x *ApprovalDispatched) GetReference() string {
+	if x != nil {
+		return x.Reference
+	}
+	return ""
+}
+
+func (x *ApprovalDispatched) GetVerdict() ApprovalVerdict {
+	if x != nil {
+		return x.Verdict
+	}
+	return ApprovalVerdict_APPROVAL_VERDICT_UNSPECIFIED
+}
+
+func (x *ApprovalDispatched) GetRefusal() string {
+	if x != nil {
+		return x.Refusal
+	}
+	return ""
+}
+
 var File_runwright_v1_event_proto protoreflect.FileDescriptor
 
 const file_runwright_v1_event_proto_rawDesc = "" +
 	"\n" +
-	"\x18runwright/v1/event.proto\x12\frunwright.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1brunwright/v1/approval.proto\x1a\x1arunwright/v1/content.proto\x1a\x18runwright/v1/error.proto\x1a\x1arunwright/v1/package.proto\x1a\x19runwright/v1/policy.proto\x1a\x16runwright/v1/run.proto\"\xcf\x18\n" +
+	"\x18runwright/v1/event.proto\x12\frunwright.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1brunwright/v1/approval.proto\x1a\x1arunwright/v1/content.proto\x1a\x18runwright/v1/error.proto\x1a\x1arunwright/v1/package.proto\x1a\x19runwright/v1/policy.proto\x1a\x16runwright/v1/run.proto\"\x89\x1a\n" +
 	"\x05Event\x12\x10\n" +
 	"\x03seq\x18\x01 \x01(\x04R\x03seq\x12\x19\n" +
 	"\bevent_id\x18\x02 \x01(\tR\aeventId\x12+\n" +
@@ -5035,7 +5298,9 @@ const file_runwright_v1_event_proto_rawDesc = "" +
 	"\x10approval_expired\x18> \x01(\v2\x1d.runwright.v1.ApprovalExpiredH\x00R\x0fapprovalExpired\x12P\n" +
 	"\x12approval_withdrawn\x18? \x01(\v2\x1f.runwright.v1.ApprovalWithdrawnH\x00R\x11approvalWithdrawn\x12S\n" +
 	"\x13approval_superseded\x18@ \x01(\v2 .runwright.v1.ApprovalSupersededH\x00R\x12approvalSuperseded\x12P\n" +
-	"\x12approval_escalated\x18A \x01(\v2\x1f.runwright.v1.ApprovalEscalatedH\x00R\x11approvalEscalatedB\x06\n" +
+	"\x12approval_escalated\x18A \x01(\v2\x1f.runwright.v1.ApprovalEscalatedH\x00R\x11approvalEscalated\x12c\n" +
+	"\x19approval_dispatch_started\x18B \x01(\v2%.runwright.v1.ApprovalDispatchStartedH\x00R\x17approvalDispatchStarted\x12S\n" +
+	"\x13approval_dispatched\x18C \x01(\v2 .runwright.v1.ApprovalDispatchedH\x00R\x12approvalDispatchedB\x06\n" +
 	"\x04body\"\xf9\x03\n" +
 	"\n" +
 	"RunStarted\x12\x1c\n" +
@@ -5291,7 +5556,7 @@ const file_runwright_v1_event_proto_rawDesc = "" +
 	"\fsub_sequence\x18\t \x01(\rR\vsubSequence\x12\x19\n" +
 	"\bends_run\x18\n" +
 	" \x01(\bR\aendsRunB\x06\n" +
-	"\x04item\"\x90\x05\n" +
+	"\x04item\"\xb2\x05\n" +
 	"\x11ApprovalRequested\x12\x1f\n" +
 	"\vapproval_id\x18\x01 \x01(\tR\n" +
 	"approvalId\x12.\n" +
@@ -5315,7 +5580,8 @@ const file_runwright_v1_event_proto_rawDesc = "" +
 	"\n" +
 	"expires_at\x18\x11 \x01(\v2\x1a.google.protobuf.TimestampR\texpiresAt\x129\n" +
 	"\ton_expiry\x18\x12 \x01(\x0e2\x1c.runwright.v1.ApprovalExpiryR\bonExpiry\x12\x1b\n" +
-	"\tfour_eyes\x18\x13 \x01(\bR\bfourEyes\"\xcd\x03\n" +
+	"\tfour_eyes\x18\x13 \x01(\bR\bfourEyes\x12 \n" +
+	"\vdispatchers\x18\x14 \x03(\tR\vdispatchers\"\xcd\x03\n" +
 	"\x0fApprovalDecided\x12\x1f\n" +
 	"\vapproval_id\x18\x01 \x01(\tR\n" +
 	"approvalId\x12\x12\n" +
@@ -5360,7 +5626,33 @@ const file_runwright_v1_event_proto_rawDesc = "" +
 	"\x04tool\x18\x02 \x01(\tR\x04tool\x12=\n" +
 	"\frequested_at\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\vrequestedAt\x12\x1f\n" +
 	"\vcurrent_set\x18\x04 \x01(\rR\n" +
-	"currentSet*\xba\t\n" +
+	"currentSet\"\xac\x01\n" +
+	"\x17ApprovalDispatchStarted\x12\x1f\n" +
+	"\vapproval_id\x18\x01 \x01(\tR\n" +
+	"approvalId\x12\x1e\n" +
+	"\n" +
+	"dispatcher\x18\x02 \x01(\tR\n" +
+	"dispatcher\x124\n" +
+	"\x06notice\x18\x03 \x01(\x0e2\x1c.runwright.v1.ApprovalNoticeR\x06notice\x12\x1a\n" +
+	"\brevision\x18\x04 \x01(\rR\brevision\"\xcc\x03\n" +
+	"\x12ApprovalDispatched\x12\x1f\n" +
+	"\vapproval_id\x18\x01 \x01(\tR\n" +
+	"approvalId\x12\x1e\n" +
+	"\n" +
+	"dispatcher\x18\x02 \x01(\tR\n" +
+	"dispatcher\x124\n" +
+	"\x06notice\x18\x03 \x01(\x0e2\x1c.runwright.v1.ApprovalNoticeR\x06notice\x12\x1a\n" +
+	"\brevision\x18\x04 \x01(\rR\brevision\x12<\n" +
+	"\x06result\x18\x05 \x01(\x0e2$.runwright.v1.ApprovalDispatchResultR\x06result\x125\n" +
+	"\bretry_at\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\aretryAt\x12\x1c\n" +
+	"\tprincipal\x18\a \x01(\tR\tprincipal\x12\x1f\n" +
+	"\vcallback_id\x18\b \x01(\tR\n" +
+	"callbackId\x12\x1c\n" +
+	"\treference\x18\t \x01(\tR\treference\x127\n" +
+	"\averdict\x18\n" +
+	" \x01(\x0e2\x1d.runwright.v1.ApprovalVerdictR\averdict\x12\x18\n" +
+	"\arefusal\x18\v \x01(\tR\arefusal*\x88\n" +
+	"\n" +
 	"\tEventKind\x12\x1a\n" +
 	"\x16EVENT_KIND_UNSPECIFIED\x10\x00\x12\x1a\n" +
 	"\x16EVENT_KIND_RUN_STARTED\x10\x01\x12\x1b\n" +
@@ -5399,7 +5691,9 @@ const file_runwright_v1_event_proto_rawDesc = "" +
 	"\x1bEVENT_KIND_APPROVAL_EXPIRED\x10*\x12!\n" +
 	"\x1dEVENT_KIND_APPROVAL_WITHDRAWN\x10+\x12\"\n" +
 	"\x1eEVENT_KIND_APPROVAL_SUPERSEDED\x10,\x12!\n" +
-	"\x1dEVENT_KIND_APPROVAL_ESCALATED\x10-*\x9f\x01\n" +
+	"\x1dEVENT_KIND_APPROVAL_ESCALATED\x10-\x12(\n" +
+	"$EVENT_KIND_APPROVAL_DISPATCH_STARTED\x10.\x12\"\n" +
+	"\x1eEVENT_KIND_APPROVAL_DISPATCHED\x10/*\x9f\x01\n" +
 	"\fFinishReason\x12\x1d\n" +
 	"\x19FINISH_REASON_UNSPECIFIED\x10\x00\x12\x16\n" +
 	"\x12FINISH_REASON_STOP\x10\x01\x12\x1c\n" +
@@ -5443,81 +5737,85 @@ func file_runwright_v1_event_proto_rawDescGZIP() []byte {
 }
 
 var file_runwright_v1_event_proto_enumTypes = make([]protoimpl.EnumInfo, 5)
-var file_runwright_v1_event_proto_msgTypes = make([]protoimpl.MessageInfo, 45)
+var file_runwright_v1_event_proto_msgTypes = make([]protoimpl.MessageInfo, 47)
 var file_runwright_v1_event_proto_goTypes = []any{
-	(EventKind)(0),                // 0: runwright.v1.EventKind
-	(FinishReason)(0),             // 1: runwright.v1.FinishReason
-	(ResultRelease)(0),            // 2: runwright.v1.ResultRelease
-	(ContextOmission)(0),          // 3: runwright.v1.ContextOmission
-	(ReconcileAnswer)(0),          // 4: runwright.v1.ReconcileAnswer
-	(*Event)(nil),                 // 5: runwright.v1.Event
-	(*RunStarted)(nil),            // 6: runwright.v1.RunStarted
-	(*TurnStarted)(nil),           // 7: runwright.v1.TurnStarted
-	(*ModelAttemptStarted)(nil),   // 8: runwright.v1.ModelAttemptStarted
-	(*ModelMessageCompleted)(nil), // 9: runwright.v1.ModelMessageCompleted
-	(*ModelAttemptFailed)(nil),    // 10: runwright.v1.ModelAttemptFailed
-	(*ToolRequested)(nil),         // 11: runwright.v1.ToolRequested
-	(*PolicyDecided)(nil),         // 12: runwright.v1.PolicyDecided
-	(*ToolStarted)(nil),           // 13: runwright.v1.ToolStarted
-	(*ToolCompleted)(nil),         // 14: runwright.v1.ToolCompleted
-	(*ToolFailed)(nil),            // 15: runwright.v1.ToolFailed
-	(*ToolResultReleased)(nil),    // 16: runwright.v1.ToolResultReleased
-	(*ToolDenied)(nil),            // 17: runwright.v1.ToolDenied
-	(*ToolCancelled)(nil),         // 18: runwright.v1.ToolCancelled
-	(*ToolRecoveryRequired)(nil),  // 19: runwright.v1.ToolRecoveryRequired
-	(*RunCancelRequested)(nil),    // 20: runwright.v1.RunCancelRequested
-	(*TurnCompleted)(nil),         // 21: runwright.v1.TurnCompleted
-	(*TurnFailed)(nil),            // 22: runwright.v1.TurnFailed
-	(*RunCompleted)(nil),          // 23: runwright.v1.RunCompleted
-	(*RunFailed)(nil),             // 24: runwright.v1.RunFailed
-	(*RunCancelled)(nil),          // 25: runwright.v1.RunCancelled
-	(*RetryScheduled)(nil),        // 26: runwright.v1.RetryScheduled
-	(*ContextAssembled)(nil),      // 27: runwright.v1.ContextAssembled
-	(*SessionTurn)(nil),           // 28: runwright.v1.SessionTurn
-	(*OmittedRun)(nil),            // 29: runwright.v1.OmittedRun
-	(*EffectResolved)(nil),        // 30: runwright.v1.EffectResolved
-	(*PolicyAsked)(nil),           // 31: runwright.v1.PolicyAsked
-	(*RemotePolicy)(nil),          // 32: runwright.v1.RemotePolicy
-	(*PolicyAnswered)(nil),        // 33: runwright.v1.PolicyAnswered
-	(*PolicyAnswer)(nil),          // 34: runwright.v1.PolicyAnswer
-	(*PolicyResumed)(nil),         // 35: runwright.v1.PolicyResumed
-	(*SubjectReplaced)(nil),       // 36: runwright.v1.SubjectReplaced
-	(*ReconcileStarted)(nil),      // 37: runwright.v1.ReconcileStarted
-	(*ReconcileEnded)(nil),        // 38: runwright.v1.ReconcileEnded
-	(*ModelStreamDelta)(nil),      // 39: runwright.v1.ModelStreamDelta
-	(*Bookmark)(nil),              // 40: runwright.v1.Bookmark
-	(*Gap)(nil),                   // 41: runwright.v1.Gap
-	(*EventFrame)(nil),            // 42: runwright.v1.EventFrame
-	(*ApprovalRequested)(nil),     // 43: runwright.v1.ApprovalRequested
-	(*ApprovalDecided)(nil),       // 44: runwright.v1.ApprovalDecided
-	(*ApprovalExpired)(nil),       // 45: runwright.v1.ApprovalExpired
-	(*ApprovalWithdrawn)(nil),     // 46: runwright.v1.ApprovalWithdrawn
-	(*ApprovalSuperseded)(nil),    // 47: runwright.v1.ApprovalSuperseded
-	(*ApprovalEscalated)(nil),     // 48: runwright.v1.ApprovalEscalated
-	nil,                           // 49: runwright.v1.RunStarted.LabelsEntry
-	(*timestamppb.Timestamp)(nil), // 50: google.protobuf.Timestamp
-	(*ContentRef)(nil),            // 51: runwright.v1.ContentRef
-	(*Budget)(nil),                // 52: runwright.v1.Budget
-	(*AgentError)(nil),            // 53: runwright.v1.AgentError
-	(PolicyStage)(0),              // 54: runwright.v1.PolicyStage
-	(PolicyVerdict)(0),            // 55: runwright.v1.PolicyVerdict
-	(*PolicyOpinion)(nil),         // 56: runwright.v1.PolicyOpinion
-	(EffectClass)(0),              // 57: runwright.v1.EffectClass
-	(*ExecutorIdentity)(nil),      // 58: runwright.v1.ExecutorIdentity
-	(ErrorReason)(0),              // 59: runwright.v1.ErrorReason
-	(StopReason)(0),               // 60: runwright.v1.StopReason
-	(*Usage)(nil),                 // 61: runwright.v1.Usage
-	(Resolution)(0),               // 62: runwright.v1.Resolution
-	(*InlineContent)(nil),         // 63: runwright.v1.InlineContent
-	(ApprovalKind)(0),             // 64: runwright.v1.ApprovalKind
-	(*ApproverSet)(nil),           // 65: runwright.v1.ApproverSet
-	(ApprovalExpiry)(0),           // 66: runwright.v1.ApprovalExpiry
-	(ApprovalVerdict)(0),          // 67: runwright.v1.ApprovalVerdict
-	(ApprovalSeparation)(0),       // 68: runwright.v1.ApprovalSeparation
+	(EventKind)(0),                  // 0: runwright.v1.EventKind
+	(FinishReason)(0),               // 1: runwright.v1.FinishReason
+	(ResultRelease)(0),              // 2: runwright.v1.ResultRelease
+	(ContextOmission)(0),            // 3: runwright.v1.ContextOmission
+	(ReconcileAnswer)(0),            // 4: runwright.v1.ReconcileAnswer
+	(*Event)(nil),                   // 5: runwright.v1.Event
+	(*RunStarted)(nil),              // 6: runwright.v1.RunStarted
+	(*TurnStarted)(nil),             // 7: runwright.v1.TurnStarted
+	(*ModelAttemptStarted)(nil),     // 8: runwright.v1.ModelAttemptStarted
+	(*ModelMessageCompleted)(nil),   // 9: runwright.v1.ModelMessageCompleted
+	(*ModelAttemptFailed)(nil),      // 10: runwright.v1.ModelAttemptFailed
+	(*ToolRequested)(nil),           // 11: runwright.v1.ToolRequested
+	(*PolicyDecided)(nil),           // 12: runwright.v1.PolicyDecided
+	(*ToolStarted)(nil),             // 13: runwright.v1.ToolStarted
+	(*ToolCompleted)(nil),           // 14: runwright.v1.ToolCompleted
+	(*ToolFailed)(nil),              // 15: runwright.v1.ToolFailed
+	(*ToolResultReleased)(nil),      // 16: runwright.v1.ToolResultReleased
+	(*ToolDenied)(nil),              // 17: runwright.v1.ToolDenied
+	(*ToolCancelled)(nil),           // 18: runwright.v1.ToolCancelled
+	(*ToolRecoveryRequired)(nil),    // 19: runwright.v1.ToolRecoveryRequired
+	(*RunCancelRequested)(nil),      // 20: runwright.v1.RunCancelRequested
+	(*TurnCompleted)(nil),           // 21: runwright.v1.TurnCompleted
+	(*TurnFailed)(nil),              // 22: runwright.v1.TurnFailed
+	(*RunCompleted)(nil),            // 23: runwright.v1.RunCompleted
+	(*RunFailed)(nil),               // 24: runwright.v1.RunFailed
+	(*RunCancelled)(nil),            // 25: runwright.v1.RunCancelled
+	(*RetryScheduled)(nil),          // 26: runwright.v1.RetryScheduled
+	(*ContextAssembled)(nil),        // 27: runwright.v1.ContextAssembled
+	(*SessionTurn)(nil),             // 28: runwright.v1.SessionTurn
+	(*OmittedRun)(nil),              // 29: runwright.v1.OmittedRun
+	(*EffectResolved)(nil),          // 30: runwright.v1.EffectResolved
+	(*PolicyAsked)(nil),             // 31: runwright.v1.PolicyAsked
+	(*RemotePolicy)(nil),            // 32: runwright.v1.RemotePolicy
+	(*PolicyAnswered)(nil),          // 33: runwright.v1.PolicyAnswered
+	(*PolicyAnswer)(nil),            // 34: runwright.v1.PolicyAnswer
+	(*PolicyResumed)(nil),           // 35: runwright.v1.PolicyResumed
+	(*SubjectReplaced)(nil),         // 36: runwright.v1.SubjectReplaced
+	(*ReconcileStarted)(nil),        // 37: runwright.v1.ReconcileStarted
+	(*ReconcileEnded)(nil),          // 38: runwright.v1.ReconcileEnded
+	(*ModelStreamDelta)(nil),        // 39: runwright.v1.ModelStreamDelta
+	(*Bookmark)(nil),                // 40: runwright.v1.Bookmark
+	(*Gap)(nil),                     // 41: runwright.v1.Gap
+	(*EventFrame)(nil),              // 42: runwright.v1.EventFrame
+	(*ApprovalRequested)(nil),       // 43: runwright.v1.ApprovalRequested
+	(*ApprovalDecided)(nil),         // 44: runwright.v1.ApprovalDecided
+	(*ApprovalExpired)(nil),         // 45: runwright.v1.ApprovalExpired
+	(*ApprovalWithdrawn)(nil),       // 46: runwright.v1.ApprovalWithdrawn
+	(*ApprovalSuperseded)(nil),      // 47: runwright.v1.ApprovalSuperseded
+	(*ApprovalEscalated)(nil),       // 48: runwright.v1.ApprovalEscalated
+	(*ApprovalDispatchStarted)(nil), // 49: runwright.v1.ApprovalDispatchStarted
+	(*ApprovalDispatched)(nil),      // 50: runwright.v1.ApprovalDispatched
+	nil,                             // 51: runwright.v1.RunStarted.LabelsEntry
+	(*timestamppb.Timestamp)(nil),   // 52: google.protobuf.Timestamp
+	(*ContentRef)(nil),              // 53: runwright.v1.ContentRef
+	(*Budget)(nil),                  // 54: runwright.v1.Budget
+	(*AgentError)(nil),              // 55: runwright.v1.AgentError
+	(PolicyStage)(0),                // 56: runwright.v1.PolicyStage
+	(PolicyVerdict)(0),              // 57: runwright.v1.PolicyVerdict
+	(*PolicyOpinion)(nil),           // 58: runwright.v1.PolicyOpinion
+	(EffectClass)(0),                // 59: runwright.v1.EffectClass
+	(*ExecutorIdentity)(nil),        // 60: runwright.v1.ExecutorIdentity
+	(ErrorReason)(0),                // 61: runwright.v1.ErrorReason
+	(StopReason)(0),                 // 62: runwright.v1.StopReason
+	(*Usage)(nil),                   // 63: runwright.v1.Usage
+	(Resolution)(0),                 // 64: runwright.v1.Resolution
+	(*InlineContent)(nil),           // 65: runwright.v1.InlineContent
+	(ApprovalKind)(0),               // 66: runwright.v1.ApprovalKind
+	(*ApproverSet)(nil),             // 67: runwright.v1.ApproverSet
+	(ApprovalExpiry)(0),             // 68: runwright.v1.ApprovalExpiry
+	(ApprovalVerdict)(0),            // 69: runwright.v1.ApprovalVerdict
+	(ApprovalSeparation)(0),         // 70: runwright.v1.ApprovalSeparation
+	(ApprovalNotice)(0),             // 71: runwright.v1.ApprovalNotice
+	(ApprovalDispatchResult)(0),     // 72: runwright.v1.ApprovalDispatchResult
 }
 var file_runwright_v1_event_proto_depIdxs = []int32{
 	0,   // 0: runwright.v1.Event.kind:type_name -> runwright.v1.EventKind
-	50,  // 1: runwright.v1.Event.time:type_name -> google.protobuf.Timestamp
+	52,  // 1: runwright.v1.Event.time:type_name -> google.protobuf.Timestamp
 	6,   // 2: runwright.v1.Event.run_started:type_name -> runwright.v1.RunStarted
 	7,   // 3: runwright.v1.Event.turn_started:type_name -> runwright.v1.TurnStarted
 	8,   // 4: runwright.v1.Event.model_attempt_started:type_name -> runwright.v1.ModelAttemptStarted
@@ -5554,93 +5852,100 @@ var file_runwright_v1_event_proto_depIdxs = []int32{
 	46,  // 35: runwright.v1.Event.approval_withdrawn:type_name -> runwright.v1.ApprovalWithdrawn
 	47,  // 36: runwright.v1.Event.approval_superseded:type_name -> runwright.v1.ApprovalSuperseded
 	48,  // 37: runwright.v1.Event.approval_escalated:type_name -> runwright.v1.ApprovalEscalated
-	51,  // 38: runwright.v1.RunStarted.request:type_name -> runwright.v1.ContentRef
-	51,  // 39: runwright.v1.RunStarted.package:type_name -> runwright.v1.ContentRef
-	52,  // 40: runwright.v1.RunStarted.budget:type_name -> runwright.v1.Budget
-	49,  // 41: runwright.v1.RunStarted.labels:type_name -> runwright.v1.RunStarted.LabelsEntry
-	51,  // 42: runwright.v1.TurnStarted.input:type_name -> runwright.v1.ContentRef
-	51,  // 43: runwright.v1.ModelMessageCompleted.text:type_name -> runwright.v1.ContentRef
-	1,   // 44: runwright.v1.ModelMessageCompleted.finish_reason:type_name -> runwright.v1.FinishReason
-	51,  // 45: runwright.v1.ModelMessageCompleted.opaque:type_name -> runwright.v1.ContentRef
-	53,  // 46: runwright.v1.ModelAttemptFailed.error:type_name -> runwright.v1.AgentError
-	51,  // 47: runwright.v1.ToolRequested.arguments:type_name -> runwright.v1.ContentRef
-	54,  // 48: runwright.v1.PolicyDecided.stage:type_name -> runwright.v1.PolicyStage
-	55,  // 49: runwright.v1.PolicyDecided.verdict:type_name -> runwright.v1.PolicyVerdict
-	56,  // 50: runwright.v1.PolicyDecided.shadow:type_name -> runwright.v1.PolicyOpinion
-	57,  // 51: runwright.v1.ToolStarted.effect:type_name -> runwright.v1.EffectClass
-	50,  // 52: runwright.v1.ToolStarted.deadline:type_name -> google.protobuf.Timestamp
-	51,  // 53: runwright.v1.ToolCompleted.result:type_name -> runwright.v1.ContentRef
-	58,  // 54: runwright.v1.ToolCompleted.executor_identity:type_name -> runwright.v1.ExecutorIdentity
-	59,  // 55: runwright.v1.ToolFailed.reason:type_name -> runwright.v1.ErrorReason
-	51,  // 56: runwright.v1.ToolFailed.message:type_name -> runwright.v1.ContentRef
-	58,  // 57: runwright.v1.ToolFailed.executor_identity:type_name -> runwright.v1.ExecutorIdentity
-	2,   // 58: runwright.v1.ToolResultReleased.release:type_name -> runwright.v1.ResultRelease
-	51,  // 59: runwright.v1.ToolResultReleased.replacement:type_name -> runwright.v1.ContentRef
-	59,  // 60: runwright.v1.ToolRecoveryRequired.reason:type_name -> runwright.v1.ErrorReason
-	58,  // 61: runwright.v1.ToolRecoveryRequired.executor_identity:type_name -> runwright.v1.ExecutorIdentity
-	50,  // 62: runwright.v1.RunCancelRequested.deadline:type_name -> google.protobuf.Timestamp
-	53,  // 63: runwright.v1.TurnFailed.error:type_name -> runwright.v1.AgentError
-	60,  // 64: runwright.v1.RunCompleted.stop_reason:type_name -> runwright.v1.StopReason
-	51,  // 65: runwright.v1.RunCompleted.result:type_name -> runwright.v1.ContentRef
-	61,  // 66: runwright.v1.RunCompleted.usage:type_name -> runwright.v1.Usage
-	51,  // 67: runwright.v1.RunCompleted.input:type_name -> runwright.v1.ContentRef
-	60,  // 68: runwright.v1.RunFailed.stop_reason:type_name -> runwright.v1.StopReason
-	53,  // 69: runwright.v1.RunFailed.error:type_name -> runwright.v1.AgentError
-	61,  // 70: runwright.v1.RunFailed.usage:type_name -> runwright.v1.Usage
-	53,  // 71: runwright.v1.RunCancelled.error:type_name -> runwright.v1.AgentError
-	61,  // 72: runwright.v1.RunCancelled.usage:type_name -> runwright.v1.Usage
-	59,  // 73: runwright.v1.RetryScheduled.reason:type_name -> runwright.v1.ErrorReason
-	50,  // 74: runwright.v1.RetryScheduled.not_before:type_name -> google.protobuf.Timestamp
-	50,  // 75: runwright.v1.RetryScheduled.give_up_at:type_name -> google.protobuf.Timestamp
-	58,  // 76: runwright.v1.RetryScheduled.executor_identity:type_name -> runwright.v1.ExecutorIdentity
-	28,  // 77: runwright.v1.ContextAssembled.included:type_name -> runwright.v1.SessionTurn
-	29,  // 78: runwright.v1.ContextAssembled.omitted:type_name -> runwright.v1.OmittedRun
-	51,  // 79: runwright.v1.SessionTurn.input:type_name -> runwright.v1.ContentRef
-	51,  // 80: runwright.v1.SessionTurn.answer:type_name -> runwright.v1.ContentRef
-	3,   // 81: runwright.v1.OmittedRun.why:type_name -> runwright.v1.ContextOmission
-	62,  // 82: runwright.v1.EffectResolved.resolution:type_name -> runwright.v1.Resolution
-	32,  // 83: runwright.v1.PolicyAsked.remote:type_name -> runwright.v1.RemotePolicy
-	54,  // 84: runwright.v1.PolicyAsked.stage:type_name -> runwright.v1.PolicyStage
-	50,  // 85: runwright.v1.PolicyAsked.deadline:type_name -> google.protobuf.Timestamp
-	32,  // 86: runwright.v1.PolicyAnswered.remote:type_name -> runwright.v1.RemotePolicy
-	34,  // 87: runwright.v1.PolicyAnswered.answer:type_name -> runwright.v1.PolicyAnswer
-	53,  // 88: runwright.v1.PolicyAnswered.error:type_name -> runwright.v1.AgentError
-	55,  // 89: runwright.v1.PolicyAnswer.verdict:type_name -> runwright.v1.PolicyVerdict
-	51,  // 90: runwright.v1.PolicyAnswer.replacement:type_name -> runwright.v1.ContentRef
-	52,  // 91: runwright.v1.PolicyAnswer.budget:type_name -> runwright.v1.Budget
-	50,  // 92: runwright.v1.PolicyAnswer.defer_until:type_name -> google.protobuf.Timestamp
-	54,  // 93: runwright.v1.SubjectReplaced.stage:type_name -> runwright.v1.PolicyStage
-	51,  // 94: runwright.v1.SubjectReplaced.replacement:type_name -> runwright.v1.ContentRef
-	52,  // 95: runwright.v1.SubjectReplaced.budget:type_name -> runwright.v1.Budget
-	50,  // 96: runwright.v1.ReconcileStarted.deadline:type_name -> google.protobuf.Timestamp
-	4,   // 97: runwright.v1.ReconcileEnded.answer:type_name -> runwright.v1.ReconcileAnswer
-	59,  // 98: runwright.v1.ReconcileEnded.reason:type_name -> runwright.v1.ErrorReason
-	50,  // 99: runwright.v1.ReconcileEnded.next_ask_at:type_name -> google.protobuf.Timestamp
-	50,  // 100: runwright.v1.ReconcileEnded.give_up_at:type_name -> google.protobuf.Timestamp
-	58,  // 101: runwright.v1.ReconcileEnded.executor_identity:type_name -> runwright.v1.ExecutorIdentity
-	5,   // 102: runwright.v1.EventFrame.event:type_name -> runwright.v1.Event
-	40,  // 103: runwright.v1.EventFrame.bookmark:type_name -> runwright.v1.Bookmark
-	41,  // 104: runwright.v1.EventFrame.gap:type_name -> runwright.v1.Gap
-	63,  // 105: runwright.v1.EventFrame.contents:type_name -> runwright.v1.InlineContent
-	64,  // 106: runwright.v1.ApprovalRequested.kind:type_name -> runwright.v1.ApprovalKind
-	51,  // 107: runwright.v1.ApprovalRequested.arguments:type_name -> runwright.v1.ContentRef
-	65,  // 108: runwright.v1.ApprovalRequested.sets:type_name -> runwright.v1.ApproverSet
-	50,  // 109: runwright.v1.ApprovalRequested.expires_at:type_name -> google.protobuf.Timestamp
-	66,  // 110: runwright.v1.ApprovalRequested.on_expiry:type_name -> runwright.v1.ApprovalExpiry
-	50,  // 111: runwright.v1.ApprovalDecided.requested_at:type_name -> google.protobuf.Timestamp
-	67,  // 112: runwright.v1.ApprovalDecided.verdict:type_name -> runwright.v1.ApprovalVerdict
-	68,  // 113: runwright.v1.ApprovalDecided.separation:type_name -> runwright.v1.ApprovalSeparation
-	50,  // 114: runwright.v1.ApprovalExpired.requested_at:type_name -> google.protobuf.Timestamp
-	50,  // 115: runwright.v1.ApprovalExpired.expires_at:type_name -> google.protobuf.Timestamp
-	66,  // 116: runwright.v1.ApprovalExpired.on_expiry:type_name -> runwright.v1.ApprovalExpiry
-	50,  // 117: runwright.v1.ApprovalWithdrawn.requested_at:type_name -> google.protobuf.Timestamp
-	50,  // 118: runwright.v1.ApprovalSuperseded.requested_at:type_name -> google.protobuf.Timestamp
-	50,  // 119: runwright.v1.ApprovalEscalated.requested_at:type_name -> google.protobuf.Timestamp
-	120, // [120:120] is the sub-list for method output_type
-	120, // [120:120] is the sub-list for method input_type
-	120, // [120:120] is the sub-list for extension type_name
-	120, // [120:120] is the sub-list for extension extendee
-	0,   // [0:120] is the sub-list for field type_name
+	49,  // 38: runwright.v1.Event.approval_dispatch_started:type_name -> runwright.v1.ApprovalDispatchStarted
+	50,  // 39: runwright.v1.Event.approval_dispatched:type_name -> runwright.v1.ApprovalDispatched
+	53,  // 40: runwright.v1.RunStarted.request:type_name -> runwright.v1.ContentRef
+	53,  // 41: runwright.v1.RunStarted.package:type_name -> runwright.v1.ContentRef
+	54,  // 42: runwright.v1.RunStarted.budget:type_name -> runwright.v1.Budget
+	51,  // 43: runwright.v1.RunStarted.labels:type_name -> runwright.v1.RunStarted.LabelsEntry
+	53,  // 44: runwright.v1.TurnStarted.input:type_name -> runwright.v1.ContentRef
+	53,  // 45: runwright.v1.ModelMessageCompleted.text:type_name -> runwright.v1.ContentRef
+	1,   // 46: runwright.v1.ModelMessageCompleted.finish_reason:type_name -> runwright.v1.FinishReason
+	53,  // 47: runwright.v1.ModelMessageCompleted.opaque:type_name -> runwright.v1.ContentRef
+	55,  // 48: runwright.v1.ModelAttemptFailed.error:type_name -> runwright.v1.AgentError
+	53,  // 49: runwright.v1.ToolRequested.arguments:type_name -> runwright.v1.ContentRef
+	56,  // 50: runwright.v1.PolicyDecided.stage:type_name -> runwright.v1.PolicyStage
+	57,  // 51: runwright.v1.PolicyDecided.verdict:type_name -> runwright.v1.PolicyVerdict
+	58,  // 52: runwright.v1.PolicyDecided.shadow:type_name -> runwright.v1.PolicyOpinion
+	59,  // 53: runwright.v1.ToolStarted.effect:type_name -> runwright.v1.EffectClass
+	52,  // 54: runwright.v1.ToolStarted.deadline:type_name -> google.protobuf.Timestamp
+	53,  // 55: runwright.v1.ToolCompleted.result:type_name -> runwright.v1.ContentRef
+	60,  // 56: runwright.v1.ToolCompleted.executor_identity:type_name -> runwright.v1.ExecutorIdentity
+	61,  // 57: runwright.v1.ToolFailed.reason:type_name -> runwright.v1.ErrorReason
+	53,  // 58: runwright.v1.ToolFailed.message:type_name -> runwright.v1.ContentRef
+	60,  // 59: runwright.v1.ToolFailed.executor_identity:type_name -> runwright.v1.ExecutorIdentity
+	2,   // 60: runwright.v1.ToolResultReleased.release:type_name -> runwright.v1.ResultRelease
+	53,  // 61: runwright.v1.ToolResultReleased.replacement:type_name -> runwright.v1.ContentRef
+	61,  // 62: runwright.v1.ToolRecoveryRequired.reason:type_name -> runwright.v1.ErrorReason
+	60,  // 63: runwright.v1.ToolRecoveryRequired.executor_identity:type_name -> runwright.v1.ExecutorIdentity
+	52,  // 64: runwright.v1.RunCancelRequested.deadline:type_name -> google.protobuf.Timestamp
+	55,  // 65: runwright.v1.TurnFailed.error:type_name -> runwright.v1.AgentError
+	62,  // 66: runwright.v1.RunCompleted.stop_reason:type_name -> runwright.v1.StopReason
+	53,  // 67: runwright.v1.RunCompleted.result:type_name -> runwright.v1.ContentRef
+	63,  // 68: runwright.v1.RunCompleted.usage:type_name -> runwright.v1.Usage
+	53,  // 69: runwright.v1.RunCompleted.input:type_name -> runwright.v1.ContentRef
+	62,  // 70: runwright.v1.RunFailed.stop_reason:type_name -> runwright.v1.StopReason
+	55,  // 71: runwright.v1.RunFailed.error:type_name -> runwright.v1.AgentError
+	63,  // 72: runwright.v1.RunFailed.usage:type_name -> runwright.v1.Usage
+	55,  // 73: runwright.v1.RunCancelled.error:type_name -> runwright.v1.AgentError
+	63,  // 74: runwright.v1.RunCancelled.usage:type_name -> runwright.v1.Usage
+	61,  // 75: runwright.v1.RetryScheduled.reason:type_name -> runwright.v1.ErrorReason
+	52,  // 76: runwright.v1.RetryScheduled.not_before:type_name -> google.protobuf.Timestamp
+	52,  // 77: runwright.v1.RetryScheduled.give_up_at:type_name -> google.protobuf.Timestamp
+	60,  // 78: runwright.v1.RetryScheduled.executor_identity:type_name -> runwright.v1.ExecutorIdentity
+	28,  // 79: runwright.v1.ContextAssembled.included:type_name -> runwright.v1.SessionTurn
+	29,  // 80: runwright.v1.ContextAssembled.omitted:type_name -> runwright.v1.OmittedRun
+	53,  // 81: runwright.v1.SessionTurn.input:type_name -> runwright.v1.ContentRef
+	53,  // 82: runwright.v1.SessionTurn.answer:type_name -> runwright.v1.ContentRef
+	3,   // 83: runwright.v1.OmittedRun.why:type_name -> runwright.v1.ContextOmission
+	64,  // 84: runwright.v1.EffectResolved.resolution:type_name -> runwright.v1.Resolution
+	32,  // 85: runwright.v1.PolicyAsked.remote:type_name -> runwright.v1.RemotePolicy
+	56,  // 86: runwright.v1.PolicyAsked.stage:type_name -> runwright.v1.PolicyStage
+	52,  // 87: runwright.v1.PolicyAsked.deadline:type_name -> google.protobuf.Timestamp
+	32,  // 88: runwright.v1.PolicyAnswered.remote:type_name -> runwright.v1.RemotePolicy
+	34,  // 89: runwright.v1.PolicyAnswered.answer:type_name -> runwright.v1.PolicyAnswer
+	55,  // 90: runwright.v1.PolicyAnswered.error:type_name -> runwright.v1.AgentError
+	57,  // 91: runwright.v1.PolicyAnswer.verdict:type_name -> runwright.v1.PolicyVerdict
+	53,  // 92: runwright.v1.PolicyAnswer.replacement:type_name -> runwright.v1.ContentRef
+	54,  // 93: runwright.v1.PolicyAnswer.budget:type_name -> runwright.v1.Budget
+	52,  // 94: runwright.v1.PolicyAnswer.defer_until:type_name -> google.protobuf.Timestamp
+	56,  // 95: runwright.v1.SubjectReplaced.stage:type_name -> runwright.v1.PolicyStage
+	53,  // 96: runwright.v1.SubjectReplaced.replacement:type_name -> runwright.v1.ContentRef
+	54,  // 97: runwright.v1.SubjectReplaced.budget:type_name -> runwright.v1.Budget
+	52,  // 98: runwright.v1.ReconcileStarted.deadline:type_name -> google.protobuf.Timestamp
+	4,   // 99: runwright.v1.ReconcileEnded.answer:type_name -> runwright.v1.ReconcileAnswer
+	61,  // 100: runwright.v1.ReconcileEnded.reason:type_name -> runwright.v1.ErrorReason
+	52,  // 101: runwright.v1.ReconcileEnded.next_ask_at:type_name -> google.protobuf.Timestamp
+	52,  // 102: runwright.v1.ReconcileEnded.give_up_at:type_name -> google.protobuf.Timestamp
+	60,  // 103: runwright.v1.ReconcileEnded.executor_identity:type_name -> runwright.v1.ExecutorIdentity
+	5,   // 104: runwright.v1.EventFrame.event:type_name -> runwright.v1.Event
+	40,  // 105: runwright.v1.EventFrame.bookmark:type_name -> runwright.v1.Bookmark
+	41,  // 106: runwright.v1.EventFrame.gap:type_name -> runwright.v1.Gap
+	65,  // 107: runwright.v1.EventFrame.contents:type_name -> runwright.v1.InlineContent
+	66,  // 108: runwright.v1.ApprovalRequested.kind:type_name -> runwright.v1.ApprovalKind
+	53,  // 109: runwright.v1.ApprovalRequested.arguments:type_name -> runwright.v1.ContentRef
+	67,  // 110: runwright.v1.ApprovalRequested.sets:type_name -> runwright.v1.ApproverSet
+	52,  // 111: runwright.v1.ApprovalRequested.expires_at:type_name -> google.protobuf.Timestamp
+	68,  // 112: runwright.v1.ApprovalRequested.on_expiry:type_name -> runwright.v1.ApprovalExpiry
+	52,  // 113: runwright.v1.ApprovalDecided.requested_at:type_name -> google.protobuf.Timestamp
+	69,  // 114: runwright.v1.ApprovalDecided.verdict:type_name -> runwright.v1.ApprovalVerdict
+	70,  // 115: runwright.v1.ApprovalDecided.separation:type_name -> runwright.v1.ApprovalSeparation
+	52,  // 116: runwright.v1.ApprovalExpired.requested_at:type_name -> google.protobuf.Timestamp
+	52,  // 117: runwright.v1.ApprovalExpired.expires_at:type_name -> google.protobuf.Timestamp
+	68,  // 118: runwright.v1.ApprovalExpired.on_expiry:type_name -> runwright.v1.ApprovalExpiry
+	52,  // 119: runwright.v1.ApprovalWithdrawn.requested_at:type_name -> google.protobuf.Timestamp
+	52,  // 120: runwright.v1.ApprovalSuperseded.requested_at:type_name -> google.protobuf.Timestamp
+	52,  // 121: runwright.v1.ApprovalEscalated.requested_at:type_name -> google.protobuf.Timestamp
+	71,  // 122: runwright.v1.ApprovalDispatchStarted.notice:type_name -> runwright.v1.ApprovalNotice
+	71,  // 123: runwright.v1.ApprovalDispatched.notice:type_name -> runwright.v1.ApprovalNotice
+	72,  // 124: runwright.v1.ApprovalDispatched.result:type_name -> runwright.v1.ApprovalDispatchResult
+	52,  // 125: runwright.v1.ApprovalDispatched.retry_at:type_name -> google.protobuf.Timestamp
+	69,  // 126: runwright.v1.ApprovalDispatched.verdict:type_name -> runwright.v1.ApprovalVerdict
+	127, // [127:127] is the sub-list for method output_type
+	127, // [127:127] is the sub-list for method input_type
+	127, // [127:127] is the sub-list for extension type_name
+	127, // [127:127] is the sub-list for extension extendee
+	0,   // [0:127] is the sub-list for field type_name
 }
 
 func init() { file_runwright_v1_event_proto_init() }
@@ -5691,6 +5996,8 @@ func file_runwright_v1_event_proto_init() {
 		(*Event_ApprovalWithdrawn)(nil),
 		(*Event_ApprovalSuperseded)(nil),
 		(*Event_ApprovalEscalated)(nil),
+		(*Event_ApprovalDispatchStarted)(nil),
+		(*Event_ApprovalDispatched)(nil),
 	}
 	file_runwright_v1_event_proto_msgTypes[37].OneofWrappers = []any{
 		(*EventFrame_Event)(nil),
@@ -5703,7 +6010,7 @@ func file_runwright_v1_event_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_runwright_v1_event_proto_rawDesc), len(file_runwright_v1_event_proto_rawDesc)),
 			NumEnums:      5,
-			NumMessages:   45,
+			NumMessages:   47,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -14,7 +14,77 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file runwright/v1/approval.proto.
  */
 export const file_runwright_v1_approval: GenFile = /*@__PURE__*/
-  fileDesc("ChtydW53cmlnaHQvdjEvYXBwcm92YWwucHJvdG8SDHJ1bndyaWdodC52MSJbCgtBcHByb3ZlclNldBINCgVyb2xlcxgBIAMoCRISCgpwcmluY2lwYWxzGAIgAygJEikKBXVudGlsGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCKeAQoMQXBwcm92YWxSdWxlEgwKBG5hbWUYASABKAkSKwoEc2V0cxgCIAMoCzIdLnJ1bndyaWdodC52MS5BcHByb3ZlclNldFJ1bGUSDwoHZXhwaXJlcxgDIAEoCRIvCglvbl9leHBpcnkYBCABKA4yHC5ydW53cmlnaHQudjEuQXBwcm92YWxFeHBpcnkSEQoJZm91cl9leWVzGAUgASgIIkIKD0FwcHJvdmVyU2V0UnVsZRINCgVyb2xlcxgBIAMoCRISCgpwcmluY2lwYWxzGAIgAygJEgwKBHR1cm4YAyABKAkimQcKCEFwcHJvdmFsEhMKC2FwcHJvdmFsX2lkGAEgASgJEigKBGtpbmQYAiABKA4yGi5ydW53cmlnaHQudjEuQXBwcm92YWxLaW5kEioKBXN0YXRlGAMgASgOMhsucnVud3JpZ2h0LnYxLkFwcHJvdmFsU3RhdGUSDgoGcnVuX2lkGAQgASgJEhAKCGFnZW50X2lkGAUgASgJEhIKCnNlc3Npb25faWQYBiABKAkSEgoKc3RhcnRlZF9ieRgHIAEoCRIbChNwYWNrYWdlX2ZpbmdlcnByaW50GAggASgJEhEKCWVmZmVjdF9pZBgJIAEoCRIMCgR0b29sGAogASgJEhAKCGV4ZWN1dG9yGAsgASgJEgwKBHJpc2sYDCABKAkSKwoJYXJndW1lbnRzGA0gASgLMhgucnVud3JpZ2h0LnYxLkNvbnRlbnRSZWYSNgoRYXJndW1lbnRzX2NvbnRlbnQYDiABKAsyGy5ydW53cmlnaHQudjEuSW5saW5lQ29udGVudBIOCgZkaWdlc3QYDyABKAkSFQoNc2NoZW1hX2RpZ2VzdBgQIAEoCRIQCghhcHByb3ZhbBgRIAEoCRISCgpwb2xpY3lfcmVmGBIgASgJEgwKBHJ1bGUYEyABKAkSDAoEY29kZRgUIAEoCRIPCgdkZWNpZGVyGBUgASgJEg8KB21lc3NhZ2UYFiABKAkSDwoHdGFpbnRlZBgXIAEoCBInCgRzZXRzGBggAygLMhkucnVud3JpZ2h0LnYxLkFwcHJvdmVyU2V0EhMKC2N1cnJlbnRfc2V0GBkgASgNEjAKDHJlcXVlc3RlZF9hdBgaIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLgoKZXhwaXJlc19hdBgbIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLwoJb25fZXhwaXJ5GBwgASgOMhwucnVud3JpZ2h0LnYxLkFwcHJvdmFsRXhwaXJ5EhEKCWZvdXJfZXllcxgdIAEoCBI0CgpzZXBhcmF0aW9uGB4gASgOMiAucnVud3JpZ2h0LnYxLkFwcHJvdmFsU2VwYXJhdGlvbhIwCghkZWNpc2lvbhgfIAEoCzIeLnJ1bndyaWdodC52MS5BcHByb3ZhbERlY2lzaW9uEi0KCWNsb3NlZF9hdBggIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAijwIKEEFwcHJvdmFsRGVjaXNpb24SLgoHdmVyZGljdBgBIAEoDjIdLnJ1bndyaWdodC52MS5BcHByb3ZhbFZlcmRpY3QSEgoKZGVjaWRlZF9ieRgCIAEoCRIoCgR0aW1lGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIOCgZkaWdlc3QYBCABKAkSDwoHbWVzc2FnZRgFIAEoCRIMCgRub3RlGAYgASgJEhQKDG9uX2JlaGFsZl9vZhgHIAEoCRISCgpyZXF1ZXN0X2lkGAggASgJEjQKCnNlcGFyYXRpb24YCSABKA4yIC5ydW53cmlnaHQudjEuQXBwcm92YWxTZXBhcmF0aW9uKkoKDEFwcHJvdmFsS2luZBIdChlBUFBST1ZBTF9LSU5EX1VOU1BFQ0lGSUVEEAASGwoXQVBQUk9WQUxfS0lORF9UT09MX0NBTEwQASqWAgoNQXBwcm92YWxTdGF0ZRIeChpBUFBST1ZBTF9TVEFURV9VTlNQRUNJRklFRBAAEhoKFkFQUFJPVkFMX1NUQVRFX1BFTkRJTkcQARIbChdBUFBST1ZBTF9TVEFURV9BUFBST1ZFRBACEhkKFUFQUFJPVkFMX1NUQVRFX0RFTklFRBADEhoKFkFQUFJPVkFMX1NUQVRFX0VYUElSRUQQBBIcChhBUFBST1ZBTF9TVEFURV9XSVRIRFJBV04QBRIdChlBUFBST1ZBTF9TVEFURV9TVVBFUlNFREVEEAYSHAoYQVBQUk9WQUxfU1RBVEVfUkVTUE9OREVEEAcSGgoWQVBQUk9WQUxfU1RBVEVfQUJPUlRFRBAIKqoBCg9BcHByb3ZhbFZlcmRpY3QSIAocQVBQUk9WQUxfVkVSRElDVF9VTlNQRUNJRklFRBAAEhwKGEFQUFJPVkFMX1ZFUkRJQ1RfQVBQUk9WRRABEhkKFUFQUFJPVkFMX1ZFUkRJQ1RfREVOWRACEhwKGEFQUFJPVkFMX1ZFUkRJQ1RfUkVTUE9ORBADEh4KGkFQUFJPVkFMX1ZFUkRJQ1RfQUJPUlRfUlVOEAQqagoOQXBwcm92YWxFeHBpcnkSHwobQVBQUk9WQUxfRVhQSVJZX1VOU1BFQ0lGSUVEEAASGAoUQVBQUk9WQUxfRVhQSVJZX0RFTlkQARIdChlBUFBST1ZBTF9FWFBJUllfQUJPUlRfUlVOEAIqgQEKEkFwcHJvdmFsU2VwYXJhdGlvbhIjCh9BUFBST1ZBTF9TRVBBUkFUSU9OX1VOU1BFQ0lGSUVEEAASIAocQVBQUk9WQUxfU0VQQVJBVElPTl9FTkZPUkNFRBABEiQKIEFQUFJPVkFMX1NFUEFSQVRJT05fTk9UX0VORk9SQ0VEEAJCawoQZGV2LnJ1bndyaWdodC52MVABWkZnaXRodWIuY29tL3J1bndyaWdodC9ydW53cmlnaHQvY2xpZW50cy9nby9nZW4vcnVud3JpZ2h0L3YxO3J1bndyaWdodHYxqgIMUnVud3JpZ2h0LlYxYgZwcm90bzM", [file_google_protobuf_timestamp, file_runwright_v1_content]);
+  fileDesc("ChtydW53cmlnaHQvdjEvYXBwcm92YWwucHJvdG8SDHJ1bndyaWdodC52MSKXAgoQQXBwcm92YWxEaXNwYXRjaBISCgpkaXNwYXRjaGVyGAEgASgJEiwKBm5vdGljZRgCIAEoDjIcLnJ1bndyaWdodC52MS5BcHByb3ZhbE5vdGljZRIPCgdhdHRlbXB0GAMgASgNEjQKBnJlc3VsdBgEIAEoDjIkLnJ1bndyaWdodC52MS5BcHByb3ZhbERpc3BhdGNoUmVzdWx0EigKBHRpbWUYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEiwKCHJldHJ5X2F0GAYgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIRCglwcmluY2lwYWwYByABKAkSDwoHcmVmdXNhbBgIIAEoCSJbCgtBcHByb3ZlclNldBINCgVyb2xlcxgBIAMoCRISCgpwcmluY2lwYWxzGAIgAygJEikKBXVudGlsGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCKzAQoMQXBwcm92YWxSdWxlEgwKBG5hbWUYASABKAkSKwoEc2V0cxgCIAMoCzIdLnJ1bndyaWdodC52MS5BcHByb3ZlclNldFJ1bGUSDwoHZXhwaXJlcxgDIAEoCRIvCglvbl9leHBpcnkYBCABKA4yHC5ydW53cmlnaHQudjEuQXBwcm92YWxFeHBpcnkSEQoJZm91cl9leWVzGAUgASgIEhMKC2Rpc3BhdGNoZXJzGAogAygJIkIKD0FwcHJvdmVyU2V0UnVsZRINCgVyb2xlcxgBIAMoCRISCgpwcmluY2lwYWxzGAIgAygJEgwKBHR1cm4YAyABKAkizQcKCEFwcHJvdmFsEhMKC2FwcHJvdmFsX2lkGAEgASgJEigKBGtpbmQYAiABKA4yGi5ydW53cmlnaHQudjEuQXBwcm92YWxLaW5kEioKBXN0YXRlGAMgASgOMhsucnVud3JpZ2h0LnYxLkFwcHJvdmFsU3RhdGUSDgoGcnVuX2lkGAQgASgJEhAKCGFnZW50X2lkGAUgASgJEhIKCnNlc3Npb25faWQYBiABKAkSEgoKc3RhcnRlZF9ieRgHIAEoCRIbChNwYWNrYWdlX2ZpbmdlcnByaW50GAggASgJEhEKCWVmZmVjdF9pZBgJIAEoCRIMCgR0b29sGAogASgJEhAKCGV4ZWN1dG9yGAsgASgJEgwKBHJpc2sYDCABKAkSKwoJYXJndW1lbnRzGA0gASgLMhgucnVud3JpZ2h0LnYxLkNvbnRlbnRSZWYSNgoRYXJndW1lbnRzX2NvbnRlbnQYDiABKAsyGy5ydW53cmlnaHQudjEuSW5saW5lQ29udGVudBIOCgZkaWdlc3QYDyABKAkSFQoNc2NoZW1hX2RpZ2VzdBgQIAEoCRIQCghhcHByb3ZhbBgRIAEoCRISCgpwb2xpY3lfcmVmGBIgASgJEgwKBHJ1bGUYEyABKAkSDAoEY29kZRgUIAEoCRIPCgdkZWNpZGVyGBUgASgJEg8KB21lc3NhZ2UYFiABKAkSDwoHdGFpbnRlZBgXIAEoCBInCgRzZXRzGBggAygLMhkucnVud3JpZ2h0LnYxLkFwcHJvdmVyU2V0EhMKC2N1cnJlbnRfc2V0GBkgASgNEjAKDHJlcXVlc3RlZF9hdBgaIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLgoKZXhwaXJlc19hdBgbIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLwoJb25fZXhwaXJ5GBwgASgOMhwucnVud3JpZ2h0LnYxLkFwcHJvdmFsRXhwaXJ5EhEKCWZvdXJfZXllcxgdIAEoCBI0CgpzZXBhcmF0aW9uGB4gASgOMiAucnVud3JpZ2h0LnYxLkFwcHJvdmFsU2VwYXJhdGlvbhIwCghkZWNpc2lvbhgfIAEoCzIeLnJ1bndyaWdodC52MS5BcHByb3ZhbERlY2lzaW9uEi0KCWNsb3NlZF9hdBggIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASMgoKZGlzcGF0Y2hlcxghIAMoCzIeLnJ1bndyaWdodC52MS5BcHByb3ZhbERpc3BhdGNoIo8CChBBcHByb3ZhbERlY2lzaW9uEi4KB3ZlcmRpY3QYASABKA4yHS5ydW53cmlnaHQudjEuQXBwcm92YWxWZXJkaWN0EhIKCmRlY2lkZWRfYnkYAiABKAkSKAoEdGltZRgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDgoGZGlnZXN0GAQgASgJEg8KB21lc3NhZ2UYBSABKAkSDAoEbm90ZRgGIAEoCRIUCgxvbl9iZWhhbGZfb2YYByABKAkSEgoKcmVxdWVzdF9pZBgIIAEoCRI0CgpzZXBhcmF0aW9uGAkgASgOMiAucnVud3JpZ2h0LnYxLkFwcHJvdmFsU2VwYXJhdGlvbipKCgxBcHByb3ZhbEtpbmQSHQoZQVBQUk9WQUxfS0lORF9VTlNQRUNJRklFRBAAEhsKF0FQUFJPVkFMX0tJTkRfVE9PTF9DQUxMEAEqlgIKDUFwcHJvdmFsU3RhdGUSHgoaQVBQUk9WQUxfU1RBVEVfVU5TUEVDSUZJRUQQABIaChZBUFBST1ZBTF9TVEFURV9QRU5ESU5HEAESGwoXQVBQUk9WQUxfU1RBVEVfQVBQUk9WRUQQAhIZChVBUFBST1ZBTF9TVEFURV9ERU5JRUQQAxIaChZBUFBST1ZBTF9TVEFURV9FWFBJUkVEEAQSHAoYQVBQUk9WQUxfU1RBVEVfV0lUSERSQVdOEAUSHQoZQVBQUk9WQUxfU1RBVEVfU1VQRVJTRURFRBAGEhwKGEFQUFJPVkFMX1NUQVRFX1JFU1BPTkRFRBAHEhoKFkFQUFJPVkFMX1NUQVRFX0FCT1JURUQQCCqqAQoPQXBwcm92YWxWZXJkaWN0EiAKHEFQUFJPVkFMX1ZFUkRJQ1RfVU5TUEVDSUZJRUQQABIcChhBUFBST1ZBTF9WRVJESUNUX0FQUFJPVkUQARIZChVBUFBST1ZBTF9WRVJESUNUX0RFTlkQAhIcChhBUFBST1ZBTF9WRVJESUNUX1JFU1BPTkQQAxIeChpBUFBST1ZBTF9WRVJESUNUX0FCT1JUX1JVThAEKmoKDkFwcHJvdmFsRXhwaXJ5Eh8KG0FQUFJPVkFMX0VYUElSWV9VTlNQRUNJRklFRBAAEhgKFEFQUFJPVkFMX0VYUElSWV9ERU5ZEAESHQoZQVBQUk9WQUxfRVhQSVJZX0FCT1JUX1JVThACKoEBChJBcHByb3ZhbFNlcGFyYXRpb24SIwofQVBQUk9WQUxfU0VQQVJBVElPTl9VTlNQRUNJRklFRBAAEiAKHEFQUFJPVkFMX1NFUEFSQVRJT05fRU5GT1JDRUQQARIkCiBBUFBST1ZBTF9TRVBBUkFUSU9OX05PVF9FTkZPUkNFRBACKokBCg5BcHByb3ZhbE5vdGljZRIfChtBUFBST1ZBTF9OT1RJQ0VfVU5TUEVDSUZJRUQQABIcChhBUFBST1ZBTF9OT1RJQ0VfRElTUEFUQ0gQARIaChZBUFBST1ZBTF9OT1RJQ0VfVVBEQVRFEAISHAoYQVBQUk9WQUxfTk9USUNFX1dJVEhEUkFXEAMqsAIKFkFwcHJvdmFsRGlzcGF0Y2hSZXN1bHQSKAokQVBQUk9WQUxfRElTUEFUQ0hfUkVTVUxUX1VOU1BFQ0lGSUVEEAASKQolQVBQUk9WQUxfRElTUEFUQ0hfUkVTVUxUX0FDS05PV0xFREdFRBABEiUKIUFQUFJPVkFMX0RJU1BBVENIX1JFU1VMVF9OT1RfU0VOVBACEiEKHUFQUFJPVkFMX0RJU1BBVENIX1JFU1VMVF9MT1NUEAMSJgoiQVBQUk9WQUxfRElTUEFUQ0hfUkVTVUxUX1RJTUVEX09VVBAEEicKI0FQUFJPVkFMX0RJU1BBVENIX1JFU1VMVF9VTlJFQURBQkxFEAUSJgoiQVBQUk9WQUxfRElTUEFUQ0hfUkVTVUxUX0FCQU5ET05FRBAGQmsKEGRldi5ydW53cmlnaHQudjFQAVpGZ2l0aHViLmNvbS9ydW53cmlnaHQvcnVud3JpZ2h0L2NsaWVudHMvZ28vZ2VuL3J1bndyaWdodC92MTtydW53cmlnaHR2MaoCDFJ1bndyaWdodC5WMWIGcHJvdG8z", [file_google_protobuf_timestamp, file_runwright_v1_content]);
+
+/**
+ * How far a dispatcher has been told of an approval.
+ *
+ * @generated from message runwright.v1.ApprovalDispatch
+ */
+export type ApprovalDispatch = Message<"runwright.v1.ApprovalDispatch"> & {
+  /**
+   * The dispatcher, by the name it is registered under.
+   *
+   * @generated from field: string dispatcher = 1;
+   */
+  dispatcher: string;
+
+  /**
+   * What it was told last, or is being told.
+   *
+   * @generated from field: runwright.v1.ApprovalNotice notice = 2;
+   */
+  notice: ApprovalNotice;
+
+  /**
+   * How many attempts there were.
+   *
+   * @generated from field: uint32 attempt = 3;
+   */
+  attempt: number;
+
+  /**
+   * What came of the last one; unspecified while it is under way.
+   *
+   * @generated from field: runwright.v1.ApprovalDispatchResult result = 4;
+   */
+  result: ApprovalDispatchResult;
+
+  /**
+   * When that became known, or when the attempt began.
+   *
+   * @generated from field: google.protobuf.Timestamp time = 5;
+   */
+  time?: Timestamp | undefined;
+
+  /**
+   * When it may be tried again; absent when it is not.
+   *
+   * @generated from field: google.protobuf.Timestamp retry_at = 6;
+   */
+  retryAt?: Timestamp | undefined;
+
+  /**
+   * The principal that registered whoever got it; empty when nobody did.
+   *
+   * @generated from field: string principal = 7;
+   */
+  principal: string;
+
+  /**
+   * Why what the dispatcher decided does not count, see ApprovalDispatched.
+   *
+   * @generated from field: string refusal = 8;
+   */
+  refusal: string;
+};
+
+/**
+ * Describes the message runwright.v1.ApprovalDispatch.
+ * Use `create(ApprovalDispatchSchema)` to create a new message.
+ */
+export const ApprovalDispatchSchema: GenMessage<ApprovalDispatch> = /*@__PURE__*/
+  messageDesc(file_runwright_v1_approval, 0);
 
 /**
  * Who may decide, for how long.
@@ -49,7 +119,7 @@ export type ApproverSet = Message<"runwright.v1.ApproverSet"> & {
  * Use `create(ApproverSetSchema)` to create a new message.
  */
 export const ApproverSetSchema: GenMessage<ApproverSet> = /*@__PURE__*/
-  messageDesc(file_runwright_v1_approval, 0);
+  messageDesc(file_runwright_v1_approval, 1);
 
 /**
  * One of a package's `approvals`: how an approval of that name is asked for.
@@ -91,6 +161,13 @@ export type ApprovalRule = Message<"runwright.v1.ApprovalRule"> & {
    * @generated from field: bool four_eyes = 5;
    */
   fourEyes: boolean;
+
+  /**
+   * The dispatchers that are told of it, by name.
+   *
+   * @generated from field: repeated string dispatchers = 10;
+   */
+  dispatchers: string[];
 };
 
 /**
@@ -98,7 +175,7 @@ export type ApprovalRule = Message<"runwright.v1.ApprovalRule"> & {
  * Use `create(ApprovalRuleSchema)` to create a new message.
  */
 export const ApprovalRuleSchema: GenMessage<ApprovalRule> = /*@__PURE__*/
-  messageDesc(file_runwright_v1_approval, 1);
+  messageDesc(file_runwright_v1_approval, 2);
 
 /**
  * One set of approvers as a package has it.
@@ -134,7 +211,7 @@ export type ApproverSetRule = Message<"runwright.v1.ApproverSetRule"> & {
  * Use `create(ApproverSetRuleSchema)` to create a new message.
  */
 export const ApproverSetRuleSchema: GenMessage<ApproverSetRule> = /*@__PURE__*/
-  messageDesc(file_runwright_v1_approval, 2);
+  messageDesc(file_runwright_v1_approval, 3);
 
 /**
  * Something that waits, or waited, for somebody to decide.
@@ -370,6 +447,13 @@ export type Approval = Message<"runwright.v1.Approval"> & {
    * @generated from field: google.protobuf.Timestamp closed_at = 32;
    */
   closedAt?: Timestamp | undefined;
+
+  /**
+   * The dispatchers that are told, and how far each has been; of GetApproval alone.
+   *
+   * @generated from field: repeated runwright.v1.ApprovalDispatch dispatches = 33;
+   */
+  dispatches: ApprovalDispatch[];
 };
 
 /**
@@ -377,7 +461,7 @@ export type Approval = Message<"runwright.v1.Approval"> & {
  * Use `create(ApprovalSchema)` to create a new message.
  */
 export const ApprovalSchema: GenMessage<Approval> = /*@__PURE__*/
-  messageDesc(file_runwright_v1_approval, 3);
+  messageDesc(file_runwright_v1_approval, 4);
 
 /**
  * A decision, as it is on record.
@@ -454,7 +538,7 @@ export type ApprovalDecision = Message<"runwright.v1.ApprovalDecision"> & {
  * Use `create(ApprovalDecisionSchema)` to create a new message.
  */
 export const ApprovalDecisionSchema: GenMessage<ApprovalDecision> = /*@__PURE__*/
-  messageDesc(file_runwright_v1_approval, 4);
+  messageDesc(file_runwright_v1_approval, 5);
 
 /**
  * What somebody is asked to approve.
@@ -674,4 +758,107 @@ export enum ApprovalSeparation {
  */
 export const ApprovalSeparationSchema: GenEnum<ApprovalSeparation> = /*@__PURE__*/
   enumDesc(file_runwright_v1_approval, 4);
+
+/**
+ * What a dispatcher is told of an approval.
+ *
+ * @generated from enum runwright.v1.ApprovalNotice
+ */
+export enum ApprovalNotice {
+  /**
+   * Never sent.
+   *
+   * @generated from enum value: APPROVAL_NOTICE_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * It is asked for.
+   *
+   * @generated from enum value: APPROVAL_NOTICE_DISPATCH = 1;
+   */
+  DISPATCH = 1,
+
+  /**
+   * Something about it has changed: whose turn it is, or it was decided.
+   *
+   * @generated from enum value: APPROVAL_NOTICE_UPDATE = 2;
+   */
+  UPDATE = 2,
+
+  /**
+   * There is nothing to decide any more: it expired, was withdrawn or superseded.
+   *
+   * @generated from enum value: APPROVAL_NOTICE_WITHDRAW = 3;
+   */
+  WITHDRAW = 3,
+}
+
+/**
+ * Describes the enum runwright.v1.ApprovalNotice.
+ */
+export const ApprovalNoticeSchema: GenEnum<ApprovalNotice> = /*@__PURE__*/
+  enumDesc(file_runwright_v1_approval, 5);
+
+/**
+ * What came of an attempt at telling a dispatcher.
+ *
+ * @generated from enum runwright.v1.ApprovalDispatchResult
+ */
+export enum ApprovalDispatchResult {
+  /**
+   * Never sent.
+   *
+   * @generated from enum value: APPROVAL_DISPATCH_RESULT_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * It said that it has it.
+   *
+   * @generated from enum value: APPROVAL_DISPATCH_RESULT_ACKNOWLEDGED = 1;
+   */
+  ACKNOWLEDGED = 1,
+
+  /**
+   * No dispatcher of the name got it.
+   *
+   * @generated from enum value: APPROVAL_DISPATCH_RESULT_NOT_SENT = 2;
+   */
+  NOT_SENT = 2,
+
+  /**
+   * One got it, perhaps, and did not answer, or answered with an error.
+   *
+   * @generated from enum value: APPROVAL_DISPATCH_RESULT_LOST = 3;
+   */
+  LOST = 3,
+
+  /**
+   * One got it, perhaps, and did not answer in time.
+   *
+   * @generated from enum value: APPROVAL_DISPATCH_RESULT_TIMED_OUT = 4;
+   */
+  TIMED_OUT = 4,
+
+  /**
+   * One answered what cannot be read.
+   *
+   * @generated from enum value: APPROVAL_DISPATCH_RESULT_UNREADABLE = 5;
+   */
+  UNREADABLE = 5,
+
+  /**
+   * The run or the server ended before an answer came.
+   *
+   * @generated from enum value: APPROVAL_DISPATCH_RESULT_ABANDONED = 6;
+   */
+  ABANDONED = 6,
+}
+
+/**
+ * Describes the enum runwright.v1.ApprovalDispatchResult.
+ */
+export const ApprovalDispatchResultSchema: GenEnum<ApprovalDispatchResult> = /*@__PURE__*/
+  enumDesc(file_runwright_v1_approval, 6);
 
