@@ -499,8 +499,7 @@ _READERS: dict[str, Callable[[Scenario, int, re.Match[str]], i.Input]] = {
     r"(?P<who>[a-z]+)(?P<performs>, who may perform it,)? (?P<how>approves|denies|responds to|ends the run over)"
     r'(?P<other> something else than)? (?P<approval>a[\d.]+)(?: "(?P<words>.*?)")?(?P<place> with a place)?'
     r"(?: while policies ask for (?P<asks>\w+))?": _decide,
-    _NOTICE
-    + r" is (?P<result>acknowledged|not sent|lost|timed out|unreadable)"
+    _NOTICE + r" is (?P<result>acknowledged|not sent|lost|timed out|unreadable)"
     r"(?: and (?P<who>[a-z]+) (?P<how>approves|denies))?(?P<place> with a place)?": _reported,
     r"dispatcher of " + _NOTICE + " is there": _dispatcher_is_there,
     r"time of (?P<approval>a[\d.]+) is over": _approval_due,

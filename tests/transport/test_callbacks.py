@@ -182,7 +182,8 @@ async def test_roles(serve: Serve, tmp_path: Path, role: Role) -> None:
     assert allowed == changes | ({"list"} if lists else set())
 
 
-@pytest.mark.parametrize(("role", "kind"), 
+@pytest.mark.parametrize(
+    ("role", "kind"),
     [
         ("executor", pb.CALLBACK_KIND_POLICY),
         ("policy", 0),

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from runwright._gen.runwright.v1 import approval_pb2, event_pb2
 from runwright.cli import names, sanitize
+from runwright.cli.dispatch_text import dispatch_words
 from runwright.cli.outcome import shown
 from runwright.wire.snapshots import inline_bytes
 
@@ -59,6 +60,8 @@ def _facts(approval: approval_pb2.Approval) -> Iterator[tuple[str, str]]:
         yield "approvers", f"{approvers(each)} until {names.clock(each.until)}{turn}"
     then = "the run ends" if approval.on_expiry == approval_pb2.APPROVAL_EXPIRY_ABORT_RUN else "the model is told"
     yield "expires", f"{names.clock(approval.expires_at)}; then {then}"
+    for dispatch in approval.dispatches:
+        yield "dispatcher", dispatch_words(dispatch)
     if approval.four_eyes:
         yield "four eyes", f"not {approval.started_by}, who started the run"
     if approval.separation == approval_pb2.APPROVAL_SEPARATION_NOT_ENFORCED:

@@ -64,15 +64,15 @@ def _dispatched(state: RunState, record: r.ApprovalDispatched) -> RunState:
             not_before=record.retry_at or 0,
             since=record.at,
         )
-        if record.retry_at is None:  # given up, until there is something else to tell
-            after = after.__replace__(told=record.revision)
+        if record.retry_at is None:
+            after = after.__replace__(given_up=record.revision)
     return _with(state, before, after)
 
 
 def _with(state: RunState, before: Dispatch, after: Dispatch) -> RunState:
     """One dispatch is another now; one that is closed is gone when it is told, or nobody can know of it."""
-    is_settled = after.closing is not None and not after.is_open
-    is_over = is_settled and (after.told >= after.revision or not after.may_know)
+    is_closed = after.closing is not None and not after.is_open
+    is_over = is_closed and (after.is_settled or not after.may_know)
     left = (after if each is before else each for each in state.dispatches if not (each is before and is_over))
     return state.__replace__(dispatches=tuple(left))
 

@@ -50,7 +50,8 @@ class Dispatch(Struct, frozen=True):
 
     `is_open`: the latest attempt is under way, at telling `notice` as of `sent`; else another one may wait for
     `not_before` and a dispatcher of the name, since `since`. `may_know`: an attempt has, or may have, reached one.
-    `closing` is what is told at the end; None while the approval is pending.
+    `closing` is what is told at the end; None while the approval is pending. `given_up` is the last revision that nobody
+    could be told: there is no other attempt at it.
     """
 
     effect_id: EffectId
@@ -58,6 +59,7 @@ class Dispatch(Struct, frozen=True):
     dispatcher: str
     revision: int = 1
     told: int = 0
+    given_up: int = 0
     closing: ApprovalNotice | None = None
     attempt: int = 0
     is_open: bool = False
@@ -77,7 +79,12 @@ class Dispatch(Struct, frozen=True):
     @property
     def is_wanted(self) -> bool:
         """True when an attempt is to begin now."""
-        return not self.is_open and not self.waits and self.revision > self.told
+        return not self.is_open and not self.waits and not self.is_settled
+
+    @property
+    def is_settled(self) -> bool:
+        """True when there is nothing to tell, or nobody could be told."""
+        return self.revision <= max(self.told, self.given_up)
 
     @property
     def next_notice(self) -> ApprovalNotice:

@@ -126,5 +126,5 @@ BUILT_IN = ApprovalSpec()
 
 
 def approval_spec(approvals: Mapping[str, ApprovalSpec], name: str) -> ApprovalSpec:
-    """The one of that name; the built-in one for none."""
-    return approvals[name] if name else BUILT_IN
+    """The one of that name; for none the one that an approval policy says, else the built-in one."""
+    return approvals[name] if name else approvals.get(name, BUILT_IN)

@@ -157,9 +157,7 @@ class RunState(Struct, frozen=True, kw_only=True):
     walk: PolicyWalk | None = None  # of the run itself; None: no remote policy was asked about it
     cached_answers: tuple[CachedAnswer, ...] = ()  # of remote policies that may be cached, the newest last
     input: tuple[ContentRef, ...] = ()  # what the user said, where a policy has replaced it
-    dispatches: tuple[
-        Dispatch, ...
-    ] = ()  # of approvals that dispatchers are, or may have to be, told of
+    dispatches: tuple[Dispatch, ...] = ()  # of approvals that dispatchers are, or may have to be, told of
 
     @property
     def is_terminal(self) -> bool:

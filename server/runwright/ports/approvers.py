@@ -18,7 +18,10 @@ class Approvers(Protocol):
         """Whether it can tell them at all."""
 
     def is_somebody(self, namespace: Namespace, sets: Sequence[ApproverSet], *, but: str = "") -> bool:
-        """True when somebody, other than the principal `but`, could decide at the turn of one of the sets."""
+        """True when somebody could decide at the turn of one of the sets.
+
+        With `but`, for four eyes: other than that principal, and no dispatcher.
+        """
 
     def may_perform(self, who: Principal, executor: str) -> bool:
         """True when a principal may serve an executor of that name in its namespace now."""

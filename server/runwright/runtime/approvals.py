@@ -7,6 +7,8 @@ import asyncio
 from msgspec import DecodeError
 
 from runwright.core import inputs as i
+from runwright.core.approval_dispatch_rows import DISPATCH, DispatchStanding, dispatch_prefix, read_dispatch
+from runwright.core.approval_dispatches import MAX_DISPATCHERS
 from runwright.core.approval_failures import already_closed, approver_not_allowed, digest_mismatch, no_approval
 from runwright.core.approval_requests import ApprovalName, DecisionRequest, StandingApproval
 from runwright.core.approval_rows import (
@@ -68,6 +70,20 @@ class Approvals:
         found = await self._ports.journal.content(namespace, [digest], run=RunId(asked.run_id), required=True)
         return found[digest]
 
+    async def dispatches(self, namespace: Namespace, asked: RequestedApproval) -> list[DispatchStanding]:
+        """How far each of its dispatchers has been told, by name. Raises JOURNAL_CORRUPT."""
+        prefix = dispatch_prefix(asked.id)
+        found = await self._ports.journal.entries(namespace, DISPATCH, prefix=prefix, limit=MAX_DISPATCHERS)
+        standing = []
+        for entry in found:
+            if isinstance(entry, AgentError):
+                raise entry
+            try:
+                standing.append(read_dispatch(entry.value))
+            except DecodeError:
+                raise _unreadable(asked.id) from None
+        return standing
+
     async def decide(self, who: Principal, request: DecisionRequest) -> tuple[StandingApproval, bool]:
         """Decides on an approval; on return the decision is durable. False: this very request had decided before.
 
@@ -113,7 +129,8 @@ class Approvals:
 
     def _decider(self, who: Principal, asked: RequestedApproval) -> Decider:
         may_perform = self._ports.approvers.may_perform(who, asked.executor)
-        return Decider(who.name, roles_of(who), may_perform, self._ports.approvers.separation)
+        is_dispatcher = Role.DISPATCHER in who.roles
+        return Decider(who.name, roles_of(who), may_perform, self._ports.approvers.separation, is_dispatcher)
 
     def may_decide(self, who: Principal, asked: RequestedApproval) -> bool:
         """True when a principal may decide now."""
