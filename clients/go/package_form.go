@@ -15,6 +15,10 @@ const packageForm = `{
    }
   },
   "ApprovalSpec": {
+   "dispatchers": {
+    "default": [],
+    "younger": true
+   },
    "expires": {
     "default": "24h"
    },

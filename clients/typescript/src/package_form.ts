@@ -13,6 +13,10 @@ export const FORM = `{
    }
   },
   "ApprovalSpec": {
+   "dispatchers": {
+    "default": [],
+    "younger": true
+   },
    "expires": {
     "default": "24h"
    },

@@ -13,6 +13,10 @@ FORM = r"""{
    }
   },
   "ApprovalSpec": {
+   "dispatchers": {
+    "default": [],
+    "younger": true
+   },
    "expires": {
     "default": "24h"
    },

@@ -5119,8 +5119,8 @@ type ApprovalDispatched struct {
 	CallbackId string `protobuf:"bytes,8,opt,name=callback_id,json=callbackId,proto3" json:"callback_id,omitempty"`
 	// What the dispatcher calls its message by; it is handed back with later calls.
 	Reference string `protobuf:"bytes,9,opt,name=reference,proto3" json:"reference,omitempty"`
-	// What the dispatcher decided; unspecified when it did not.
-	Verdict ApprovalVerdict `protobuf:"varint,10,opt,name=verdict,proto3,enum=runwright.v1.ApprovalVerdict" json:"verdict,omitempty"`
+	// What the dispatcher decided; absent when it did not, or cannot be understood.
+	Decision *DispatchedDecision `protobuf:"bytes,10,opt,name=decision,proto3" json:"decision,omitempty"`
 	// Why that does not count: `role`, `approver_set`, `executor`, `four_eyes`,
 	// `dispatcher`, `digest`, `closed` or `invalid`. Empty when it counts.
 	Refusal       string `protobuf:"bytes,11,opt,name=refusal,proto3" json:"refusal,omitempty"`
@@ -5221,16 +5221,71 @@ func (x *ApprovalDispatched) GetReference() string {
 	return ""
 }
 
-func (x *ApprovalDispatched) GetVerdict() ApprovalVerdict {
+func (x *ApprovalDispatched) GetDecision() *DispatchedDecision {
+	if x != nil {
+		return x.Decision
+	}
+	return nil
+}
+
+func (x *ApprovalDispatched) GetRefusal() string {
+	if x != nil {
+		return x.Refusal
+	}
+	return ""
+}
+
+// What a dispatcher has answered that it decides.
+type DispatchedDecision struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What.
+	Verdict ApprovalVerdict `protobuf:"varint,1,opt,name=verdict,proto3,enum=runwright.v1.ApprovalVerdict" json:"verdict,omitempty"`
+	// On whose behalf, as it says: a note, no authority.
+	OnBehalfOf    string `protobuf:"bytes,2,opt,name=on_behalf_of,json=onBehalfOf,proto3" json:"on_behalf_of,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DispatchedDecision) Reset() {
+	*x = DispatchedDecision{}
+	mi := &file_runwright_v1_event_proto_msgTypes[46]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DispatchedDecision) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DispatchedDecision) ProtoMessage() {}
+
+func (x *DispatchedDecision) ProtoReflect() protoreflect.Message {
+	mi := &file_runwright_v1_event_proto_msgTypes[46]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DispatchedDecision.ProtoReflect.Descriptor instead.
+func (*DispatchedDecision) Descriptor() ([]byte, []int) {
+	return file_runwright_v1_event_proto_rawDescGZIP(), []int{46}
+}
+
+func (x *DispatchedDecision) GetVerdict() ApprovalVerdict {
 	if x != nil {
 		return x.Verdict
 	}
 	return ApprovalVerdict_APPROVAL_VERDICT_UNSPECIFIED
 }
 
-func (x *ApprovalDispatched) GetRefusal() string {
+func (x *DispatchedDecision) GetOnBehalfOf() string {
 	if x != nil {
-		return x.Refusal
+		return x.OnBehalfOf
 	}
 	return ""
 }
@@ -5634,7 +5689,7 @@ const file_runwright_v1_event_proto_rawDesc = "" +
 	"dispatcher\x18\x02 \x01(\tR\n" +
 	"dispatcher\x124\n" +
 	"\x06notice\x18\x03 \x01(\x0e2\x1c.runwright.v1.ApprovalNoticeR\x06notice\x12\x1a\n" +
-	"\brevision\x18\x04 \x01(\rR\brevision\"\xcc\x03\n" +
+	"\brevision\x18\x04 \x01(\rR\brevision\"\xd1\x03\n" +
 	"\x12ApprovalDispatched\x12\x1f\n" +
 	"\vapproval_id\x18\x01 \x01(\tR\n" +
 	"approvalId\x12\x1e\n" +
@@ -5648,10 +5703,14 @@ const file_runwright_v1_event_proto_rawDesc = "" +
 	"\tprincipal\x18\a \x01(\tR\tprincipal\x12\x1f\n" +
 	"\vcallback_id\x18\b \x01(\tR\n" +
 	"callbackId\x12\x1c\n" +
-	"\treference\x18\t \x01(\tR\treference\x127\n" +
-	"\averdict\x18\n" +
-	" \x01(\x0e2\x1d.runwright.v1.ApprovalVerdictR\averdict\x12\x18\n" +
-	"\arefusal\x18\v \x01(\tR\arefusal*\x88\n" +
+	"\treference\x18\t \x01(\tR\treference\x12<\n" +
+	"\bdecision\x18\n" +
+	" \x01(\v2 .runwright.v1.DispatchedDecisionR\bdecision\x12\x18\n" +
+	"\arefusal\x18\v \x01(\tR\arefusal\"o\n" +
+	"\x12DispatchedDecision\x127\n" +
+	"\averdict\x18\x01 \x01(\x0e2\x1d.runwright.v1.ApprovalVerdictR\averdict\x12 \n" +
+	"\fon_behalf_of\x18\x02 \x01(\tR\n" +
+	"onBehalfOf*\x88\n" +
 	"\n" +
 	"\tEventKind\x12\x1a\n" +
 	"\x16EVENT_KIND_UNSPECIFIED\x10\x00\x12\x1a\n" +
@@ -5737,7 +5796,7 @@ func file_runwright_v1_event_proto_rawDescGZIP() []byte {
 }
 
 var file_runwright_v1_event_proto_enumTypes = make([]protoimpl.EnumInfo, 5)
-var file_runwright_v1_event_proto_msgTypes = make([]protoimpl.MessageInfo, 47)
+var file_runwright_v1_event_proto_msgTypes = make([]protoimpl.MessageInfo, 48)
 var file_runwright_v1_event_proto_goTypes = []any{
 	(EventKind)(0),                  // 0: runwright.v1.EventKind
 	(FinishReason)(0),               // 1: runwright.v1.FinishReason
@@ -5790,32 +5849,33 @@ var file_runwright_v1_event_proto_goTypes = []any{
 	(*ApprovalEscalated)(nil),       // 48: runwright.v1.ApprovalEscalated
 	(*ApprovalDispatchStarted)(nil), // 49: runwright.v1.ApprovalDispatchStarted
 	(*ApprovalDispatched)(nil),      // 50: runwright.v1.ApprovalDispatched
-	nil,                             // 51: runwright.v1.RunStarted.LabelsEntry
-	(*timestamppb.Timestamp)(nil),   // 52: google.protobuf.Timestamp
-	(*ContentRef)(nil),              // 53: runwright.v1.ContentRef
-	(*Budget)(nil),                  // 54: runwright.v1.Budget
-	(*AgentError)(nil),              // 55: runwright.v1.AgentError
-	(PolicyStage)(0),                // 56: runwright.v1.PolicyStage
-	(PolicyVerdict)(0),              // 57: runwright.v1.PolicyVerdict
-	(*PolicyOpinion)(nil),           // 58: runwright.v1.PolicyOpinion
-	(EffectClass)(0),                // 59: runwright.v1.EffectClass
-	(*ExecutorIdentity)(nil),        // 60: runwright.v1.ExecutorIdentity
-	(ErrorReason)(0),                // 61: runwright.v1.ErrorReason
-	(StopReason)(0),                 // 62: runwright.v1.StopReason
-	(*Usage)(nil),                   // 63: runwright.v1.Usage
-	(Resolution)(0),                 // 64: runwright.v1.Resolution
-	(*InlineContent)(nil),           // 65: runwright.v1.InlineContent
-	(ApprovalKind)(0),               // 66: runwright.v1.ApprovalKind
-	(*ApproverSet)(nil),             // 67: runwright.v1.ApproverSet
-	(ApprovalExpiry)(0),             // 68: runwright.v1.ApprovalExpiry
-	(ApprovalVerdict)(0),            // 69: runwright.v1.ApprovalVerdict
-	(ApprovalSeparation)(0),         // 70: runwright.v1.ApprovalSeparation
-	(ApprovalNotice)(0),             // 71: runwright.v1.ApprovalNotice
-	(ApprovalDispatchResult)(0),     // 72: runwright.v1.ApprovalDispatchResult
+	(*DispatchedDecision)(nil),      // 51: runwright.v1.DispatchedDecision
+	nil,                             // 52: runwright.v1.RunStarted.LabelsEntry
+	(*timestamppb.Timestamp)(nil),   // 53: google.protobuf.Timestamp
+	(*ContentRef)(nil),              // 54: runwright.v1.ContentRef
+	(*Budget)(nil),                  // 55: runwright.v1.Budget
+	(*AgentError)(nil),              // 56: runwright.v1.AgentError
+	(PolicyStage)(0),                // 57: runwright.v1.PolicyStage
+	(PolicyVerdict)(0),              // 58: runwright.v1.PolicyVerdict
+	(*PolicyOpinion)(nil),           // 59: runwright.v1.PolicyOpinion
+	(EffectClass)(0),                // 60: runwright.v1.EffectClass
+	(*ExecutorIdentity)(nil),        // 61: runwright.v1.ExecutorIdentity
+	(ErrorReason)(0),                // 62: runwright.v1.ErrorReason
+	(StopReason)(0),                 // 63: runwright.v1.StopReason
+	(*Usage)(nil),                   // 64: runwright.v1.Usage
+	(Resolution)(0),                 // 65: runwright.v1.Resolution
+	(*InlineContent)(nil),           // 66: runwright.v1.InlineContent
+	(ApprovalKind)(0),               // 67: runwright.v1.ApprovalKind
+	(*ApproverSet)(nil),             // 68: runwright.v1.ApproverSet
+	(ApprovalExpiry)(0),             // 69: runwright.v1.ApprovalExpiry
+	(ApprovalVerdict)(0),            // 70: runwright.v1.ApprovalVerdict
+	(ApprovalSeparation)(0),         // 71: runwright.v1.ApprovalSeparation
+	(ApprovalNotice)(0),             // 72: runwright.v1.ApprovalNotice
+	(ApprovalDispatchResult)(0),     // 73: runwright.v1.ApprovalDispatchResult
 }
 var file_runwright_v1_event_proto_depIdxs = []int32{
 	0,   // 0: runwright.v1.Event.kind:type_name -> runwright.v1.EventKind
-	52,  // 1: runwright.v1.Event.time:type_name -> google.protobuf.Timestamp
+	53,  // 1: runwright.v1.Event.time:type_name -> google.protobuf.Timestamp
 	6,   // 2: runwright.v1.Event.run_started:type_name -> runwright.v1.RunStarted
 	7,   // 3: runwright.v1.Event.turn_started:type_name -> runwright.v1.TurnStarted
 	8,   // 4: runwright.v1.Event.model_attempt_started:type_name -> runwright.v1.ModelAttemptStarted
@@ -5854,98 +5914,99 @@ var file_runwright_v1_event_proto_depIdxs = []int32{
 	48,  // 37: runwright.v1.Event.approval_escalated:type_name -> runwright.v1.ApprovalEscalated
 	49,  // 38: runwright.v1.Event.approval_dispatch_started:type_name -> runwright.v1.ApprovalDispatchStarted
 	50,  // 39: runwright.v1.Event.approval_dispatched:type_name -> runwright.v1.ApprovalDispatched
-	53,  // 40: runwright.v1.RunStarted.request:type_name -> runwright.v1.ContentRef
-	53,  // 41: runwright.v1.RunStarted.package:type_name -> runwright.v1.ContentRef
-	54,  // 42: runwright.v1.RunStarted.budget:type_name -> runwright.v1.Budget
-	51,  // 43: runwright.v1.RunStarted.labels:type_name -> runwright.v1.RunStarted.LabelsEntry
-	53,  // 44: runwright.v1.TurnStarted.input:type_name -> runwright.v1.ContentRef
-	53,  // 45: runwright.v1.ModelMessageCompleted.text:type_name -> runwright.v1.ContentRef
+	54,  // 40: runwright.v1.RunStarted.request:type_name -> runwright.v1.ContentRef
+	54,  // 41: runwright.v1.RunStarted.package:type_name -> runwright.v1.ContentRef
+	55,  // 42: runwright.v1.RunStarted.budget:type_name -> runwright.v1.Budget
+	52,  // 43: runwright.v1.RunStarted.labels:type_name -> runwright.v1.RunStarted.LabelsEntry
+	54,  // 44: runwright.v1.TurnStarted.input:type_name -> runwright.v1.ContentRef
+	54,  // 45: runwright.v1.ModelMessageCompleted.text:type_name -> runwright.v1.ContentRef
 	1,   // 46: runwright.v1.ModelMessageCompleted.finish_reason:type_name -> runwright.v1.FinishReason
-	53,  // 47: runwright.v1.ModelMessageCompleted.opaque:type_name -> runwright.v1.ContentRef
-	55,  // 48: runwright.v1.ModelAttemptFailed.error:type_name -> runwright.v1.AgentError
-	53,  // 49: runwright.v1.ToolRequested.arguments:type_name -> runwright.v1.ContentRef
-	56,  // 50: runwright.v1.PolicyDecided.stage:type_name -> runwright.v1.PolicyStage
-	57,  // 51: runwright.v1.PolicyDecided.verdict:type_name -> runwright.v1.PolicyVerdict
-	58,  // 52: runwright.v1.PolicyDecided.shadow:type_name -> runwright.v1.PolicyOpinion
-	59,  // 53: runwright.v1.ToolStarted.effect:type_name -> runwright.v1.EffectClass
-	52,  // 54: runwright.v1.ToolStarted.deadline:type_name -> google.protobuf.Timestamp
-	53,  // 55: runwright.v1.ToolCompleted.result:type_name -> runwright.v1.ContentRef
-	60,  // 56: runwright.v1.ToolCompleted.executor_identity:type_name -> runwright.v1.ExecutorIdentity
-	61,  // 57: runwright.v1.ToolFailed.reason:type_name -> runwright.v1.ErrorReason
-	53,  // 58: runwright.v1.ToolFailed.message:type_name -> runwright.v1.ContentRef
-	60,  // 59: runwright.v1.ToolFailed.executor_identity:type_name -> runwright.v1.ExecutorIdentity
+	54,  // 47: runwright.v1.ModelMessageCompleted.opaque:type_name -> runwright.v1.ContentRef
+	56,  // 48: runwright.v1.ModelAttemptFailed.error:type_name -> runwright.v1.AgentError
+	54,  // 49: runwright.v1.ToolRequested.arguments:type_name -> runwright.v1.ContentRef
+	57,  // 50: runwright.v1.PolicyDecided.stage:type_name -> runwright.v1.PolicyStage
+	58,  // 51: runwright.v1.PolicyDecided.verdict:type_name -> runwright.v1.PolicyVerdict
+	59,  // 52: runwright.v1.PolicyDecided.shadow:type_name -> runwright.v1.PolicyOpinion
+	60,  // 53: runwright.v1.ToolStarted.effect:type_name -> runwright.v1.EffectClass
+	53,  // 54: runwright.v1.ToolStarted.deadline:type_name -> google.protobuf.Timestamp
+	54,  // 55: runwright.v1.ToolCompleted.result:type_name -> runwright.v1.ContentRef
+	61,  // 56: runwright.v1.ToolCompleted.executor_identity:type_name -> runwright.v1.ExecutorIdentity
+	62,  // 57: runwright.v1.ToolFailed.reason:type_name -> runwright.v1.ErrorReason
+	54,  // 58: runwright.v1.ToolFailed.message:type_name -> runwright.v1.ContentRef
+	61,  // 59: runwright.v1.ToolFailed.executor_identity:type_name -> runwright.v1.ExecutorIdentity
 	2,   // 60: runwright.v1.ToolResultReleased.release:type_name -> runwright.v1.ResultRelease
-	53,  // 61: runwright.v1.ToolResultReleased.replacement:type_name -> runwright.v1.ContentRef
-	61,  // 62: runwright.v1.ToolRecoveryRequired.reason:type_name -> runwright.v1.ErrorReason
-	60,  // 63: runwright.v1.ToolRecoveryRequired.executor_identity:type_name -> runwright.v1.ExecutorIdentity
-	52,  // 64: runwright.v1.RunCancelRequested.deadline:type_name -> google.protobuf.Timestamp
-	55,  // 65: runwright.v1.TurnFailed.error:type_name -> runwright.v1.AgentError
-	62,  // 66: runwright.v1.RunCompleted.stop_reason:type_name -> runwright.v1.StopReason
-	53,  // 67: runwright.v1.RunCompleted.result:type_name -> runwright.v1.ContentRef
-	63,  // 68: runwright.v1.RunCompleted.usage:type_name -> runwright.v1.Usage
-	53,  // 69: runwright.v1.RunCompleted.input:type_name -> runwright.v1.ContentRef
-	62,  // 70: runwright.v1.RunFailed.stop_reason:type_name -> runwright.v1.StopReason
-	55,  // 71: runwright.v1.RunFailed.error:type_name -> runwright.v1.AgentError
-	63,  // 72: runwright.v1.RunFailed.usage:type_name -> runwright.v1.Usage
-	55,  // 73: runwright.v1.RunCancelled.error:type_name -> runwright.v1.AgentError
-	63,  // 74: runwright.v1.RunCancelled.usage:type_name -> runwright.v1.Usage
-	61,  // 75: runwright.v1.RetryScheduled.reason:type_name -> runwright.v1.ErrorReason
-	52,  // 76: runwright.v1.RetryScheduled.not_before:type_name -> google.protobuf.Timestamp
-	52,  // 77: runwright.v1.RetryScheduled.give_up_at:type_name -> google.protobuf.Timestamp
-	60,  // 78: runwright.v1.RetryScheduled.executor_identity:type_name -> runwright.v1.ExecutorIdentity
+	54,  // 61: runwright.v1.ToolResultReleased.replacement:type_name -> runwright.v1.ContentRef
+	62,  // 62: runwright.v1.ToolRecoveryRequired.reason:type_name -> runwright.v1.ErrorReason
+	61,  // 63: runwright.v1.ToolRecoveryRequired.executor_identity:type_name -> runwright.v1.ExecutorIdentity
+	53,  // 64: runwright.v1.RunCancelRequested.deadline:type_name -> google.protobuf.Timestamp
+	56,  // 65: runwright.v1.TurnFailed.error:type_name -> runwright.v1.AgentError
+	63,  // 66: runwright.v1.RunCompleted.stop_reason:type_name -> runwright.v1.StopReason
+	54,  // 67: runwright.v1.RunCompleted.result:type_name -> runwright.v1.ContentRef
+	64,  // 68: runwright.v1.RunCompleted.usage:type_name -> runwright.v1.Usage
+	54,  // 69: runwright.v1.RunCompleted.input:type_name -> runwright.v1.ContentRef
+	63,  // 70: runwright.v1.RunFailed.stop_reason:type_name -> runwright.v1.StopReason
+	56,  // 71: runwright.v1.RunFailed.error:type_name -> runwright.v1.AgentError
+	64,  // 72: runwright.v1.RunFailed.usage:type_name -> runwright.v1.Usage
+	56,  // 73: runwright.v1.RunCancelled.error:type_name -> runwright.v1.AgentError
+	64,  // 74: runwright.v1.RunCancelled.usage:type_name -> runwright.v1.Usage
+	62,  // 75: runwright.v1.RetryScheduled.reason:type_name -> runwright.v1.ErrorReason
+	53,  // 76: runwright.v1.RetryScheduled.not_before:type_name -> google.protobuf.Timestamp
+	53,  // 77: runwright.v1.RetryScheduled.give_up_at:type_name -> google.protobuf.Timestamp
+	61,  // 78: runwright.v1.RetryScheduled.executor_identity:type_name -> runwright.v1.ExecutorIdentity
 	28,  // 79: runwright.v1.ContextAssembled.included:type_name -> runwright.v1.SessionTurn
 	29,  // 80: runwright.v1.ContextAssembled.omitted:type_name -> runwright.v1.OmittedRun
-	53,  // 81: runwright.v1.SessionTurn.input:type_name -> runwright.v1.ContentRef
-	53,  // 82: runwright.v1.SessionTurn.answer:type_name -> runwright.v1.ContentRef
+	54,  // 81: runwright.v1.SessionTurn.input:type_name -> runwright.v1.ContentRef
+	54,  // 82: runwright.v1.SessionTurn.answer:type_name -> runwright.v1.ContentRef
 	3,   // 83: runwright.v1.OmittedRun.why:type_name -> runwright.v1.ContextOmission
-	64,  // 84: runwright.v1.EffectResolved.resolution:type_name -> runwright.v1.Resolution
+	65,  // 84: runwright.v1.EffectResolved.resolution:type_name -> runwright.v1.Resolution
 	32,  // 85: runwright.v1.PolicyAsked.remote:type_name -> runwright.v1.RemotePolicy
-	56,  // 86: runwright.v1.PolicyAsked.stage:type_name -> runwright.v1.PolicyStage
-	52,  // 87: runwright.v1.PolicyAsked.deadline:type_name -> google.protobuf.Timestamp
+	57,  // 86: runwright.v1.PolicyAsked.stage:type_name -> runwright.v1.PolicyStage
+	53,  // 87: runwright.v1.PolicyAsked.deadline:type_name -> google.protobuf.Timestamp
 	32,  // 88: runwright.v1.PolicyAnswered.remote:type_name -> runwright.v1.RemotePolicy
 	34,  // 89: runwright.v1.PolicyAnswered.answer:type_name -> runwright.v1.PolicyAnswer
-	55,  // 90: runwright.v1.PolicyAnswered.error:type_name -> runwright.v1.AgentError
-	57,  // 91: runwright.v1.PolicyAnswer.verdict:type_name -> runwright.v1.PolicyVerdict
-	53,  // 92: runwright.v1.PolicyAnswer.replacement:type_name -> runwright.v1.ContentRef
-	54,  // 93: runwright.v1.PolicyAnswer.budget:type_name -> runwright.v1.Budget
-	52,  // 94: runwright.v1.PolicyAnswer.defer_until:type_name -> google.protobuf.Timestamp
-	56,  // 95: runwright.v1.SubjectReplaced.stage:type_name -> runwright.v1.PolicyStage
-	53,  // 96: runwright.v1.SubjectReplaced.replacement:type_name -> runwright.v1.ContentRef
-	54,  // 97: runwright.v1.SubjectReplaced.budget:type_name -> runwright.v1.Budget
-	52,  // 98: runwright.v1.ReconcileStarted.deadline:type_name -> google.protobuf.Timestamp
+	56,  // 90: runwright.v1.PolicyAnswered.error:type_name -> runwright.v1.AgentError
+	58,  // 91: runwright.v1.PolicyAnswer.verdict:type_name -> runwright.v1.PolicyVerdict
+	54,  // 92: runwright.v1.PolicyAnswer.replacement:type_name -> runwright.v1.ContentRef
+	55,  // 93: runwright.v1.PolicyAnswer.budget:type_name -> runwright.v1.Budget
+	53,  // 94: runwright.v1.PolicyAnswer.defer_until:type_name -> google.protobuf.Timestamp
+	57,  // 95: runwright.v1.SubjectReplaced.stage:type_name -> runwright.v1.PolicyStage
+	54,  // 96: runwright.v1.SubjectReplaced.replacement:type_name -> runwright.v1.ContentRef
+	55,  // 97: runwright.v1.SubjectReplaced.budget:type_name -> runwright.v1.Budget
+	53,  // 98: runwright.v1.ReconcileStarted.deadline:type_name -> google.protobuf.Timestamp
 	4,   // 99: runwright.v1.ReconcileEnded.answer:type_name -> runwright.v1.ReconcileAnswer
-	61,  // 100: runwright.v1.ReconcileEnded.reason:type_name -> runwright.v1.ErrorReason
-	52,  // 101: runwright.v1.ReconcileEnded.next_ask_at:type_name -> google.protobuf.Timestamp
-	52,  // 102: runwright.v1.ReconcileEnded.give_up_at:type_name -> google.protobuf.Timestamp
-	60,  // 103: runwright.v1.ReconcileEnded.executor_identity:type_name -> runwright.v1.ExecutorIdentity
+	62,  // 100: runwright.v1.ReconcileEnded.reason:type_name -> runwright.v1.ErrorReason
+	53,  // 101: runwright.v1.ReconcileEnded.next_ask_at:type_name -> google.protobuf.Timestamp
+	53,  // 102: runwright.v1.ReconcileEnded.give_up_at:type_name -> google.protobuf.Timestamp
+	61,  // 103: runwright.v1.ReconcileEnded.executor_identity:type_name -> runwright.v1.ExecutorIdentity
 	5,   // 104: runwright.v1.EventFrame.event:type_name -> runwright.v1.Event
 	40,  // 105: runwright.v1.EventFrame.bookmark:type_name -> runwright.v1.Bookmark
 	41,  // 106: runwright.v1.EventFrame.gap:type_name -> runwright.v1.Gap
-	65,  // 107: runwright.v1.EventFrame.contents:type_name -> runwright.v1.InlineContent
-	66,  // 108: runwright.v1.ApprovalRequested.kind:type_name -> runwright.v1.ApprovalKind
-	53,  // 109: runwright.v1.ApprovalRequested.arguments:type_name -> runwright.v1.ContentRef
-	67,  // 110: runwright.v1.ApprovalRequested.sets:type_name -> runwright.v1.ApproverSet
-	52,  // 111: runwright.v1.ApprovalRequested.expires_at:type_name -> google.protobuf.Timestamp
-	68,  // 112: runwright.v1.ApprovalRequested.on_expiry:type_name -> runwright.v1.ApprovalExpiry
-	52,  // 113: runwright.v1.ApprovalDecided.requested_at:type_name -> google.protobuf.Timestamp
-	69,  // 114: runwright.v1.ApprovalDecided.verdict:type_name -> runwright.v1.ApprovalVerdict
-	70,  // 115: runwright.v1.ApprovalDecided.separation:type_name -> runwright.v1.ApprovalSeparation
-	52,  // 116: runwright.v1.ApprovalExpired.requested_at:type_name -> google.protobuf.Timestamp
-	52,  // 117: runwright.v1.ApprovalExpired.expires_at:type_name -> google.protobuf.Timestamp
-	68,  // 118: runwright.v1.ApprovalExpired.on_expiry:type_name -> runwright.v1.ApprovalExpiry
-	52,  // 119: runwright.v1.ApprovalWithdrawn.requested_at:type_name -> google.protobuf.Timestamp
-	52,  // 120: runwright.v1.ApprovalSuperseded.requested_at:type_name -> google.protobuf.Timestamp
-	52,  // 121: runwright.v1.ApprovalEscalated.requested_at:type_name -> google.protobuf.Timestamp
-	71,  // 122: runwright.v1.ApprovalDispatchStarted.notice:type_name -> runwright.v1.ApprovalNotice
-	71,  // 123: runwright.v1.ApprovalDispatched.notice:type_name -> runwright.v1.ApprovalNotice
-	72,  // 124: runwright.v1.ApprovalDispatched.result:type_name -> runwright.v1.ApprovalDispatchResult
-	52,  // 125: runwright.v1.ApprovalDispatched.retry_at:type_name -> google.protobuf.Timestamp
-	69,  // 126: runwright.v1.ApprovalDispatched.verdict:type_name -> runwright.v1.ApprovalVerdict
-	127, // [127:127] is the sub-list for method output_type
-	127, // [127:127] is the sub-list for method input_type
-	127, // [127:127] is the sub-list for extension type_name
-	127, // [127:127] is the sub-list for extension extendee
-	0,   // [0:127] is the sub-list for field type_name
+	66,  // 107: runwright.v1.EventFrame.contents:type_name -> runwright.v1.InlineContent
+	67,  // 108: runwright.v1.ApprovalRequested.kind:type_name -> runwright.v1.ApprovalKind
+	54,  // 109: runwright.v1.ApprovalRequested.arguments:type_name -> runwright.v1.ContentRef
+	68,  // 110: runwright.v1.ApprovalRequested.sets:type_name -> runwright.v1.ApproverSet
+	53,  // 111: runwright.v1.ApprovalRequested.expires_at:type_name -> google.protobuf.Timestamp
+	69,  // 112: runwright.v1.ApprovalRequested.on_expiry:type_name -> runwright.v1.ApprovalExpiry
+	53,  // 113: runwright.v1.ApprovalDecided.requested_at:type_name -> google.protobuf.Timestamp
+	70,  // 114: runwright.v1.ApprovalDecided.verdict:type_name -> runwright.v1.ApprovalVerdict
+	71,  // 115: runwright.v1.ApprovalDecided.separation:type_name -> runwright.v1.ApprovalSeparation
+	53,  // 116: runwright.v1.ApprovalExpired.requested_at:type_name -> google.protobuf.Timestamp
+	53,  // 117: runwright.v1.ApprovalExpired.expires_at:type_name -> google.protobuf.Timestamp
+	69,  // 118: runwright.v1.ApprovalExpired.on_expiry:type_name -> runwright.v1.ApprovalExpiry
+	53,  // 119: runwright.v1.ApprovalWithdrawn.requested_at:type_name -> google.protobuf.Timestamp
+	53,  // 120: runwright.v1.ApprovalSuperseded.requested_at:type_name -> google.protobuf.Timestamp
+	53,  // 121: runwright.v1.ApprovalEscalated.requested_at:type_name -> google.protobuf.Timestamp
+	72,  // 122: runwright.v1.ApprovalDispatchStarted.notice:type_name -> runwright.v1.ApprovalNotice
+	72,  // 123: runwright.v1.ApprovalDispatched.notice:type_name -> runwright.v1.ApprovalNotice
+	73,  // 124: runwright.v1.ApprovalDispatched.result:type_name -> runwright.v1.ApprovalDispatchResult
+	53,  // 125: runwright.v1.ApprovalDispatched.retry_at:type_name -> google.protobuf.Timestamp
+	51,  // 126: runwright.v1.ApprovalDispatched.decision:type_name -> runwright.v1.DispatchedDecision
+	70,  // 127: runwright.v1.DispatchedDecision.verdict:type_name -> runwright.v1.ApprovalVerdict
+	128, // [128:128] is the sub-list for method output_type
+	128, // [128:128] is the sub-list for method input_type
+	128, // [128:128] is the sub-list for extension type_name
+	128, // [128:128] is the sub-list for extension extendee
+	0,   // [0:128] is the sub-list for field type_name
 }
 
 func init() { file_runwright_v1_event_proto_init() }
@@ -6010,7 +6071,7 @@ func file_runwright_v1_event_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_runwright_v1_event_proto_rawDesc), len(file_runwright_v1_event_proto_rawDesc)),
 			NumEnums:      5,
-			NumMessages:   47,
+			NumMessages:   48,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -46,6 +46,7 @@ __all__ = (
     "DecideApprovalResponse",
     "DecisionRequest",
     "DecisionResult",
+    "DispatchedDecision",
     "EffectClass",
     "EffectResolution",
     "EffectResolved",
@@ -3208,11 +3209,11 @@ class ApprovalDispatched(betterproto2.Message):
     What the dispatcher calls its message by; it is handed back with later calls.
     """
 
-    verdict: "ApprovalVerdict" = betterproto2.field(
-        10, betterproto2.TYPE_ENUM, default_factory=lambda: ApprovalVerdict(0)
+    decision: "DispatchedDecision | None" = betterproto2.field(
+        10, betterproto2.TYPE_MESSAGE, optional=True
     )
     """
-    What the dispatcher decided; unspecified when it did not.
+    What the dispatcher decided; absent when it did not, or cannot be understood.
     """
 
     refusal: "str" = betterproto2.field(11, betterproto2.TYPE_STRING)
@@ -4053,6 +4054,30 @@ class DecisionResult(betterproto2.Message):
 
 
 default_message_pool.register_message("runwright.v1", "DecisionResult", DecisionResult)
+
+
+@dataclass(eq=False, repr=False)
+class DispatchedDecision(betterproto2.Message):
+    """
+    What a dispatcher has answered that it decides.
+    """
+
+    verdict: "ApprovalVerdict" = betterproto2.field(
+        1, betterproto2.TYPE_ENUM, default_factory=lambda: ApprovalVerdict(0)
+    )
+    """
+    What.
+    """
+
+    on_behalf_of: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    """
+    On whose behalf, as it says: a note, no authority.
+    """
+
+
+default_message_pool.register_message(
+    "runwright.v1", "DispatchedDecision", DispatchedDecision
+)
 
 
 @dataclass(eq=False, repr=False)
