@@ -101,6 +101,7 @@ def _of_approval(
         case i.ApprovalDispatchReported():
             if (decision := dispatching.reported(step, input_)) is not None:
                 _decided(step, decision)
+            dispatching.begin(step)
             rounds.publish_if_held(step)
         case _:
             assert_never(input_)

@@ -17,8 +17,8 @@ from runwright.core.units import Micros
 
 
 def begin(step: Step) -> None:
-    """Intents for what is to be told now; they ride with what there is to tell."""
-    for each in step.state.dispatches:
+    """Intents for what is to be told now; they ride with what there is to tell. A run that has ended tells nobody."""
+    for each in () if step.state.is_terminal else step.state.dispatches:
         if each.is_wanted:
             _start(step, each)
 
