@@ -376,7 +376,11 @@ const operations: Record<string, (args: Args) => JsonValue | Promise<JsonValue>>
       told.push({ method, told: json(ApprovalNotificationSchema, what) } as Args);
       return dispatched((says as Record<string, Args> | undefined)?.[method] ?? {}, told, method);
     };
-    const made = new DispatcherServer({ dispatch: tell("dispatch"), update: tell("update"), withdraw: tell("withdraw") });
+    const made = new DispatcherServer({
+      dispatch: tell("dispatch"),
+      update: tell("update"),
+      withdraw: tell("withdraw"),
+    });
     dispatchers.set(text(name), { server: made, told });
     await made.serveFor(connected(), { dispatcher: text(dispatcher), callbackId: text(callbackId) });
     return { address: made.address };

@@ -181,7 +181,9 @@ export class ToolServer implements AsyncDisposable {
     const lease = new Lease(client, spec, { credential: this.#options.credential, ...options }, this.#onError);
     await lease.begin();
     this.#leases.push(lease);
-    const what = this.#callback ? `${this.#callback.word} ${executor}` : `executor ${executor}: ${spec.tools.join(", ")}`;
+    const what = this.#callback
+      ? `${this.#callback.word} ${executor}`
+      : `executor ${executor}: ${spec.tools.join(", ")}`;
     this.#onNote(`registered with ${client.address} as ${what}; called at ${spec.address}`);
     return lease;
   }
