@@ -183,7 +183,7 @@ let client: Client | undefined;
 const streams = new Map<string, Stream>();
 const tools = new Map<string, Tools>();
 const policies = new Map<string, PolicyServer>();
-const dispatchers = new Map<string, { server: DispatcherServer; told: Args[] }>();
+const dispatchers = new Map<string, { server: DispatcherServer; told: Call[] }>();
 const served: Tools[] = []; // also those whose name was given away
 
 const operations: Record<string, (args: Args) => JsonValue | Promise<JsonValue>> = {
@@ -371,9 +371,9 @@ const operations: Record<string, (args: Args) => JsonValue | Promise<JsonValue>>
     return { address: made.address };
   },
   async serve_dispatcher({ name, dispatcher, callback_id: callbackId, says }) {
-    const told: Args[] = [];
+    const told: Call[] = [];
     const tell = (method: string) => (what: ApprovalNotification) => {
-      told.push({ method, told: json(ApprovalNotificationSchema, what) } as Args);
+      told.push({ method, told: json(ApprovalNotificationSchema, what) });
       return dispatched((says as Record<string, Args> | undefined)?.[method] ?? {}, told, method);
     };
     const made = new DispatcherServer({
@@ -389,8 +389,8 @@ const operations: Record<string, (args: Args) => JsonValue | Promise<JsonValue>>
     await named(dispatchers, args).server.close(1_000);
     return {};
   },
-  async told(args) {
-    return [...named(dispatchers, args).told] as JsonValue;
+  told(args) {
+    return Promise.resolve([...named(dispatchers, args).told]);
   },
   async stop_policy(args) {
     await named(policies, args).close(1_000);
@@ -494,7 +494,7 @@ function decision({ call, effectId }: PolicyQuestion, answers: Record<string, Ar
 }
 
 /** What a dispatcher of a case answers. */
-function dispatched(says: Args, told: Args[], method: string): Dispatched {
+function dispatched(says: Args, told: Call[], method: string): Dispatched {
   if (says["fails_first"] === true && told.filter((each) => each["method"] === method).length === 1) {
     throw new Error("as the case has it");
   }

@@ -12,9 +12,10 @@ const README = readFileSync(join(HERE, "README.md"), "utf8");
 
 function asking(): object {
   const script: Step[] = [{ calls: [{ tool: "send", arguments: { to: "ann" } }] }, { text: "{results}" }];
-  const { policy: _, ...spec } = scripted("one", script, [{ name: "send", effect: "write" }]) as { policy: string };
-  const policies = [{ rules: [{ then: "ask", approval: "writes" }] }];
-  return { ...spec, policies, approvals: { writes: { expires: "1h", dispatchers: ["chat"] } } };
+  const spec = scripted("one", script, [{ name: "send", effect: "write" }]);
+  const policies = [{ builtin: "read-only" }, { rules: [{ then: "ask", approval: "writes" }] }];
+  const approvals = { writes: { expires: "1h", dispatchers: ["chat"] } };
+  return { ...spec, policy: "builtin:read-only", policies, approvals };
 }
 
 test("the dispatcher of the README is told of an approval and of its end", async (t) => {
@@ -23,9 +24,9 @@ test("the dispatcher of the README is told of an approval and of its end", async
   const path = folder(t);
   mkdirSync(join(path, "node_modules/@runwright"), { recursive: true });
   symlinkSync(HERE, join(path, "node_modules/@runwright/client"));
-  const program = /```js\n(.*?)```/s.exec(README)?.[1] ?? assert.fail("no program");
+  const program = /```js\n(import \{ Client, DispatcherServer.*?)```/s.exec(README)?.[1] ?? assert.fail("no program");
   writeFileSync(join(path, "told.mjs"), program.replace("127.0.0.1:7760", server.address));
-  const process_ = spawn(process.execPath, ["told.mjs"], { cwd: path, stdio: ["ignore", "pipe", "ignore"] });
+  const process_ = spawn(process.execPath, ["told.mjs"], { cwd: path, stdio: ["ignore", "pipe", "inherit"] });
   t.after(() => process_.kill());
   const lines = createInterface({ input: process_.stdout })[Symbol.asyncIterator]();
 
