@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 DIR ?= .
-ASK ?= What is in here, and what should I read first?
+ASK ?=
 
 # What the tests use where it can be had; each test that cannot run without says so.
 TOOLS := .cache/bin/.stamp $(if $(shell command -v npm),node_modules/.stamp)
@@ -33,6 +33,7 @@ gen: .venv/.dev-stamp node_modules/.stamp ## generate the code of the protos, fo
 	$(BIN)/python scripts/state_diagrams.py
 	$(BIN)/python scripts/configuration_reference.py
 	$(BIN)/python scripts/package_form.py
+	$(BIN)/python scripts/dashboard.py
 	@scripts/clients.sh gen
 
 gen-check: .venv/.dev-stamp node_modules/.stamp ## fail when the committed generated code is stale

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -18,10 +19,11 @@ _ANSWER = pb.ExecuteToolResponse(result=pb.ToolResult(data=b'{"found": "a lamp, 
 
 
 class Executor(ToolExecutorServiceServicer):
-    """Answers at once; calls of the tool `hold` once `held` is set."""
+    """Answers at once; calls of the tool `hold` once `held` is set. `arrived`: when the call of a run came in."""
 
     def __init__(self) -> None:
         self.held = asyncio.Event()
+        self.arrived: dict[str, asyncio.Future[float]] = {}  # of the runs that are looked for, by `perf_counter`
         self.port = 0
 
     @property
@@ -31,6 +33,8 @@ class Executor(ToolExecutorServiceServicer):
 
     async def ExecuteTool(self, request: pb.ExecuteToolRequest, context: Any) -> pb.ExecuteToolResponse:
         """One call."""
+        if (looked_for := self.arrived.pop(request.run_id, None)) is not None:
+            looked_for.set_result(time.perf_counter())
         if request.tool == "hold":
             await self.held.wait()
         return _ANSWER

@@ -1,4 +1,4 @@
-"""Packages: how long the event loop stands while the largest and worst texts of packages are put, and one is run."""
+"""Packages: how long the event loop stands while the worst of them are put and run, and dear conditions evaluated."""
 
 from __future__ import annotations
 
@@ -10,11 +10,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from runwright.adapters.cel_conditions import CelConditions
 from runwright.adapters.json_schema import JsonSchemaChecker
 from runwright.adapters.package_reader import DocumentReader
 from runwright.adapters.sqlite import SqliteJournal
 from runwright.core.errors import AgentError
 from runwright.core.principal import LOCAL
+from runwright.ports.conditions import ConditionQuestion
 from runwright.runtime.package_registry import PackageTag
 from runwright.runtime.packages import Selector
 
@@ -27,6 +29,8 @@ CEILING = "none: the bounds are milliseconds"
 ROUNDS = 3
 EVERY_SECONDS = 0.001
 LONGEST = Goal("H2", "the loop stood longest beside packages that are put", "ms", 50, 25)
+EVALUATED = Goal("H3", "the loop stood longest beside conditions that take too long", "ms", 50, 25)
+AT_ONCE = 8
 _SCRIPT = ({"text": "hi"},)
 
 
@@ -59,6 +63,17 @@ TEXTS: Mapping[str, Callable[[], str]] = {
     "49,000 empty tools": lambda: json.dumps({"tools": [{}] * 49_000}),
     "one text of 1 MB": lambda: json.dumps({"id": "y" * 1_000_000}),
     "a condition of 64 KiB": lambda: json.dumps({"policies": [{"rules": [{"when": "1+" * 32_767 + "1"}]}]}),
+}
+
+_ARGUMENTS: dict[str, Any] = {"text": "w" * 4000, "many": list(range(1000)), "deep": [[[1] * 10] * 10] * 100}
+# What a package may have, and what takes long: most of them have to be stopped.
+CONDITIONS = {
+    "10^6 turns": "args.many.exists(x, args.many.exists(y, x + y < 0))",
+    "10^6 lists": "args.many.map(x, args.many).map(y, args.many).size() < 0",
+    "10^6 texts": "args.many.all(x, args.many.all(y, (args.text + args.text).size() > 0))",
+    "a large pattern": 'args.text.matches("((w{50}){50}){40}")',
+    "a pattern a turn": 'args.many.all(x, args.text.matches("(w+w+)+$"))',
+    "the same in 1 KiB": " || ".join(["args.many.exists(x, args.many.exists(y, x + y < 0))"] * 18),
 }
 
 
@@ -114,4 +129,23 @@ async def measure(directory: Path) -> Sequence[Figure]:
         await journal.close()
     for name, longest in worst.items():
         say(f"  {name}: {longest:.1f} ms")
-    return [Figure(LONGEST, [max(worst.values())], f"{len(texts)} texts, {ROUNDS} times each")]
+    return [Figure(LONGEST, [max(worst.values())], f"{len(texts)} texts, {ROUNDS} times each"), await _conditions()]
+
+
+async def _conditions() -> Figure:
+    """With the evaluator of a server: each is evaluated in time, or has failed."""
+    evaluator, loop, worst = CelConditions(), _Loop(), 0.0
+    try:
+        for name, condition in CONDITIONS.items():
+            assert evaluator.problem(condition, ("args",)) is None, f"{name} would be refused before"
+            question = ConditionQuestion((condition,), {"args": _ARGUMENTS}, len(json.dumps(_ARGUMENTS)))
+            loop.stood()
+            found = await asyncio.gather(*[evaluator.evaluate([question]) for _ in range(AT_ONCE)])
+            stood = loop.stood()
+            outcomes = ", ".join(sorted({each[0][0].name for each in found}))
+            say(f"  {name}: {stood:.1f} ms; {outcomes}")
+            worst = max(worst, stood)
+    finally:
+        loop.close()
+        await evaluator.close()
+    return Figure(EVALUATED, [worst], f"{len(CONDITIONS)} conditions, {AT_ONCE} times at once")

@@ -87,6 +87,6 @@ def install(directory: Path, *packages: Mapping[str, Any], name: str = "data") -
         files.append(file)
     key_id, key, digest = new_key()
     keys = directory / f"{name}.keys.json"
-    roles = frozenset({Role.CALLER, Role.OBSERVER})
+    roles = frozenset({Role.CALLER, Role.OBSERVER, Role.APPROVER})
     write_keys(keys, KeysFile(keys=(KeyEntry(id=key_id, name="bench", roles=roles, sha256=digest),)))
     return Installation(directory, directory / name, tuple(files), keys, key)

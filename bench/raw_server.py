@@ -23,14 +23,26 @@ WRITTEN = struct.Struct(">Q")
 
 
 class Raw:
-    """Echo, a fan that waits for Go, and a paced stream."""
+    """Echo, a relay to a server behind it, a fan that waits for Go, and a paced stream."""
 
     def __init__(self) -> None:
         self._go = asyncio.Event()
+        self._behind: dict[bytes, Any] = {}
 
     async def echo(self, request: bytes, context: Any) -> bytes:
         """Gives back what it got."""
         return request
+
+    async def relay(self, request: bytes, context: Any) -> bytes:
+        """Hands on what stands behind the first two lines: the address and the method of a server behind this one."""
+        address, path, message = request.split(b"\n", 2)
+        call = self._behind.get(address)
+        if call is None:
+            made = grpc.aio.insecure_channel(address.decode())
+            await made.channel_ready()
+            call = self._behind[address] = made.unary_unary(path.decode())
+        await call(message)
+        return b""
 
     async def fan(self, request: bytes, context: Any) -> None:
         """One empty message at once, then the wanted ones after Go, serialised once for everybody."""
@@ -61,6 +73,7 @@ def raw_server() -> grpc.aio.Server:
     server = grpc.aio.server(options=OPTIONS)
     handlers: dict[str, Any] = {
         "Echo": grpc.unary_unary_rpc_method_handler(raw.echo),
+        "Relay": grpc.unary_unary_rpc_method_handler(raw.relay),
         "Fan": grpc.unary_stream_rpc_method_handler(raw.fan),
         "Go": grpc.unary_unary_rpc_method_handler(raw.go),
         "Hop": grpc.unary_stream_rpc_method_handler(raw.hop),

@@ -22,6 +22,7 @@ STARTS, RUNS, WORKERS = 160, 64, 32
 POINTS = Goal("P1", "StartRun ÷ echo, points lost by ten PRE_TOOL rules", "points", 3, 1)
 RATE = Goal("P2", "tool-calling runs, ten PRE_TOOL rules ÷ none", "%", 97, 99, more_is_better=True)
 CPU = Goal("P2", "server's CPU a run, ten PRE_TOOL rules ÷ none", "%", 105, 103)
+SAME = Goal("P2", "the same package under another name ÷ itself: what this cannot tell apart", "%")
 AT_START = Goal("P1", "StartRun ÷ echo, ten RUN_START rules", "%")
 _CONDITIONS = (
     'tool.effect == "process"',
@@ -63,7 +64,7 @@ async def measure(directory: Path) -> Sequence[Figure]:
     called = package("one-call", [asks("look"), {"text": "Found {results}."}], tool("look"))
     packages = [
         *(patient, _governed(patient, "pre_tool", _CONDITIONS), _governed(patient, "run_start", _OF_STARTS)),
-        *(called, _governed(called, "pre_tool", _CONDITIONS)),
+        *(called, {**called, "id": "one-call-again"}, _governed(called, "pre_tool", _CONDITIONS)),
     ]
     installed = install(directory, *packages)
     async with executing() as executor:
@@ -90,11 +91,10 @@ async def measure(directory: Path) -> Sequence[Figure]:
                 return RUNS / seconds
 
             sides: dict[str, Callable[[], Awaitable[float]]] = {"echo": lambda: _starts(echo, requested)}
-            for name in ("patient", "patient-pre_tool", "patient-run_start"):
-                sides[name] = partial(starts, name)
-            for name in ("one-call", "one-call-pre_tool"):
-                sides[name] = partial(runs, name)
-            found = await interleaved("rules", sides, ROUNDS, warm_up=WARM_UP)
+            sides |= {name: partial(starts, name) for name in ("patient", "patient-pre_tool", "patient-run_start")}
+            found = await interleaved("starts", sides, ROUNDS, warm_up=WARM_UP)
+            of_runs = {name: partial(runs, name) for name in ("one-call", "one-call-again", "one-call-pre_tool")}
+            found |= await interleaved("runs", of_runs, ROUNDS, warm_up=WARM_UP)
     without, with_rules, at_start = (
         percent(ratios(found[name], found["echo"])) for name in ("patient", "patient-pre_tool", "patient-run_start")
     )
@@ -106,6 +106,7 @@ async def measure(directory: Path) -> Sequence[Figure]:
         Figure(POINTS, lost, f"{median(with_rules):.1f} of {median(without):.1f} %"),
         Figure(RATE, percent(ratios(found["one-call-pre_tool"], found["one-call"])), rates),
         Figure(CPU, cpu, spends),
+        Figure(SAME, percent(ratios(found["one-call-again"], found["one-call"])), "runs/s"),
         Figure(AT_START, at_start, f"without rules {median(without):.1f} %"),
     ]
 

@@ -38,23 +38,57 @@ def opened(line):
     return kind, fields, raw, count
 
 
-def varint(data, at):
-    """The number at a place of protobuf bytes, and where it ends."""
-    end = next(end for end in range(at, len(data)) if data[end] < 128) + 1
-    return sum((byte & 127) << 7 * index for index, byte in enumerate(data[at:end])), end
+class Message(dict):
+    """The fields of protobuf bytes by number: all values of each, numbers and bytes as they are."""
+
+    def __init__(self, data):
+        at = 0
+        while at < len(data):
+            tag, at = self._varint(data, at)
+            size, at = ({1: 8, 5: 4}[tag & 7], at) if tag & 1 else self._varint(data, at)
+            value, at = (data[at : at + size], at + size) if tag & 7 else (size, at)
+            self.setdefault(tag >> 3, []).append(value)
+
+    def text(self, field):
+        """The last text of a field; empty where it has none."""
+        value = self.get(field, [b""])[-1]
+        return value.decode(errors="surrogateescape") if isinstance(value, bytes) else ""
+
+    def number(self, field):
+        """The last number of a field; 0 where it has none."""
+        value = self.get(field, [0])[-1]
+        return value if isinstance(value, int) else 0
+
+    def inner(self, field):
+        """The last message of a field; one without fields where it has none."""
+        value = self.get(field, [b""])[-1]
+        return Message(value if isinstance(value, bytes) else b"")
+
+    def time(self, field):
+        """The seconds and nanoseconds of a time."""
+        return self.inner(field).number(1), self.inner(field).number(2)
+
+    @staticmethod
+    def _varint(data, at):
+        end = next(end for end in range(at, len(data)) if data[end] < 128) + 1
+        return sum((byte & 127) << 7 * index for index, byte in enumerate(data[at:end])), end
 
 
 def digests(data, known):
     """The digest of every content that protobuf bytes refer to."""
-    at = 0
-    while at < len(data):
-        tag, at = varint(data, at)
-        size, at = ({1: 8, 5: 4}[tag & 7], at) if tag & 1 else varint(data, at)
-        inner, at = (data[at : at + size], at + size) if tag & 7 else (b"", at)
-        if known.get(tag >> 3, ()) is None:
-            yield re.match(rb"\n\x47(sha256:[0-9a-f]{64})", inner)[1].decode()  # field 1 of a reference
-        elif tag >> 3 in known:
-            yield from digests(inner, known[tag >> 3])
+    for field, values in Message(data).items():
+        for value in values if field in known else ():
+            if known[field] is None:
+                yield re.match(rb"\n\x47(sha256:[0-9a-f]{64})", value)[1].decode()  # field 1 of a reference
+            else:
+                yield from digests(value, known[field])
+
+
+def is_held(event):
+    """True for an event about an answer that was not published when it was written: exports leave the answer out."""
+    says, asked, replaced = event.inner(23).number(8), event.inner(60).number(2), event.inner(56).number(1)
+    is_about_answer = 54 in event and re.match(r"p[1-9][0-9]*\.[0-9]+$", event.text(11))
+    return says == 1 or asked == 3 or replaced == 6 or bool(is_about_answer)
 
 
 def check(lines):
@@ -76,7 +110,8 @@ def check(lines):
                 position, previous = count("position"), hashlib.sha256(previous + raw("data")).digest()
                 if raw("hash") != previous:
                     yield f"event {events} was changed"
-                mentioned.update(digests(raw("data"), REFERENCES))
+                if not is_held(Message(raw("data"))):
+                    mentioned.update(digests(raw("data"), REFERENCES))
             else:
                 digest, parts = fields["digest"], found.setdefault(fields["digest"], bytearray())
                 if kind == "header" or digest in complete or count("offset") != len(parts):
@@ -93,10 +128,34 @@ def check(lines):
             yield f"content {digest!r} is missing, was changed or is not mentioned by any event"
 
 
+def digest(tag, form):
+    """The digest of a value in RFC 8785 form under a tag. Bytes are in that form already."""
+    plain = json.dumps(form, sort_keys=True, separators=(",", ":"), ensure_ascii=False) if type(form) is dict else ""
+    return f"sha256:{tag}:{hashlib.sha256(tag.encode() + bytes(1) + (plain.encode() or form)).hexdigest()}"
+
+
+def fingerprint(package):
+    """The fingerprint of a package as it is stored: with its sidecars, which are no part of it."""
+    form = json.loads(package)
+    return digest(form["format"], form if form.pop("sidecars", None) else package)
+
+
+def read(path):
+    """What is wrong with an export, and of one that is whole its events and contents. Raises what UNREADABLE has."""
+    with Path(path).open("rb") as file:
+        if faults := list(check(file)):
+            return faults, [], {}
+        file.seek(0)
+        lines = [opened(line) for line in file]
+    contents = {}
+    for _, fields, raw, _ in lines:
+        contents[fields.get("digest")] = contents.get(fields.get("digest"), b"") + raw("data")
+    return [], [Message(raw("data")) for kind, _, raw, _ in lines if kind == "event"], contents
+
+
 def main(path):
     try:
-        with Path(path).open("rb") as file:
-            faults = list(check(file))
+        faults, _, _ = read(path)
     except (OSError, *UNREADABLE):
         print("not an export")
         return 2

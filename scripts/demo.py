@@ -1,6 +1,8 @@
 """One agent run with real processes: a tool executor and a server are started, a run is watched, both are ended.
 
-`python scripts/demo.py [--dir DIR] [--ask TEXT] [--crash]`. The journal stays in
+`python scripts/demo.py [--dir DIR] [--ask TEXT] [--crash]`. When the agent wants
+to write its report, somebody has to approve: you, if this is a terminal; else
+`demo_approval.py` does it with a second key. The journal stays in
 `.runwright/demo`, so the run can be looked at again with the commands that are
 printed at the end. With `--crash` the model takes its time, so that somebody can
 kill the server meanwhile, as often as they like: it is started again each time.
@@ -9,7 +11,6 @@ kill the server meanwhile, as often as they like: it is started again each time.
 from __future__ import annotations
 
 import argparse
-import os
 import queue
 import re
 import secrets
@@ -25,20 +26,20 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
+from demo_approval import Keys, approving
+from demo_programs import ROOT, DemoFailed, environment, interpreter, program, say, shown
+
 TOOLS = ROOT / "examples" / "workspace" / "workspace_tools.py"
 PACKAGE = ROOT / "examples" / "workspace" / "package.yaml"
+REPORTER = ROOT / "examples" / "workspace" / "reporter.yaml"
 ASK = "What is in here, and what should I read first?"
+ASK_FOR_A_REPORT = f"{ASK} Write a report."
 # Where the printed commands serve; the demo itself takes free ports.
 SERVER, EXECUTOR = "127.0.0.1:7760", "127.0.0.1:7761"
 READY_SECONDS = 30.0
 STOP_SECONDS = 20.0
 INTERRUPTED = 130
 STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-
-
-class DemoFailed(Exception):
-    """The demo cannot go on; the text says why."""
 
 
 class Child:
@@ -142,13 +143,13 @@ def parse() -> argparse.Namespace:
     """The command line. Empty words, as `make` may pass them, stand for the defaults."""
     parser = argparse.ArgumentParser(description="Runs the demo agent over a directory.")
     parser.add_argument("--dir", default="", help="directory the agent looks at (default: this checkout)")
-    parser.add_argument("--ask", default="", help=f"what to ask (default: {ASK})")
+    parser.add_argument("--ask", default="", help=f"what to ask (default: {ASK_FOR_A_REPORT})")
     parser.add_argument("--data", default="", help="data directory (default: .runwright/demo of this checkout)")
     parser.add_argument("--crash", action="store_true", help="a slow run, and a server that may be killed meanwhile")
     parser.add_argument("--words", type=int, default=3, help="how many words a second make it slow (default: 3)")
     options = parser.parse_args()
     options.dir = Path(options.dir or ROOT).resolve()
-    options.ask = options.ask.strip() or ASK
+    options.ask = options.ask.strip() or (ASK if options.crash else ASK_FOR_A_REPORT)
     options.data = Path(options.data or ROOT / ".runwright" / "demo").resolve()
     if not options.dir.is_dir():
         parser.error(f"{options.dir} is not a directory")
@@ -162,12 +163,13 @@ def perform(options: argparse.Namespace, run_id: str, children: list[Child]) -> 
     say(f"1. tool executor over {options.dir}")
     with unstoppable():
         children.append(Child("executor", [str(TOOLS), str(options.dir), "127.0.0.1:0"], Path(f"{log}-executor.log")))
+    keys = Keys(Path(f"{log}-keys.json"))
     children[0].ready()
     tools = children[0].address
     say(f"   pid {children[0].process.pid}, {tools}\n2. server with its journal in {shown(options.data)}")
-    package = slow_package(log, options.words) if options.crash else PACKAGE
+    package = slow_package(log, options.words) if options.crash else REPORTER
     serve = ["--data", str(options.data), "--listen", "127.0.0.1:0", "--package", str(package), "--grace", "5"]
-    serve += ["--executor", f"workspace={tools}"]
+    serve += ["--executor", f"workspace={tools}", "--keys", str(keys.file)]
     with unstoppable():
         children.append(Child("server", ["-m", "runwright", "serve", *serve], Path(f"{log}-server.log")))
     children[1].ready()
@@ -178,7 +180,12 @@ def perform(options: argparse.Namespace, run_id: str, children: list[Child]) -> 
         pid_file.write_text(f"{children[1].process.pid}\n")
         kill = f"kill -9 $(cat {shlex.quote(shown(pid_file))})"
         say(f"Now kill the server, in another terminal, as often as you like:\n\n  {kill}\n")
-    return follow(["--server", server, "run", "--id", run_id, "--", options.ask], children, revived=pid_file)
+    with approving(keys, server, run_id) as approval:
+        words = ["--server", server, "run", *approval.words, "--id", run_id, "--", options.ask]
+        code = follow(words, children, key=keys.yours, revived=pid_file)
+    if written := approval.what_was_written(options.dir / "runwright-report.md"):
+        say(f"\n{written}")
+    return code
 
 
 def slow_package(log: Path, words: int) -> Path:
@@ -191,7 +198,7 @@ def slow_package(log: Path, words: int) -> Path:
     return slow
 
 
-def follow(words: list[str], children: list[Child], *, revived: Path | None) -> int:
+def follow(words: list[str], children: list[Child], *, key: str, revived: Path | None) -> int:
     """Runs the command line client until it ends; gives up when a process that it needs ends before.
 
     A server that was killed is started again if there is a file for its new pid, `revived`.
@@ -200,7 +207,8 @@ def follow(words: list[str], children: list[Child], *, revived: Path | None) -> 
     killed = 0
     try:
         with unstoppable():
-            client = subprocess.Popen([sys.executable, "-m", "runwright", *words], env=environment())
+            environ = {**environment(), "RUNWRIGHT_KEY": key}
+            client = subprocess.Popen([sys.executable, "-m", "runwright", *words], env=environ)
         while True:
             try:
                 code = client.wait(timeout=0.5)
@@ -266,7 +274,7 @@ def look_again(options: argparse.Namespace, run_id: str) -> str:
     grpcurl = shutil.which("grpcurl") or ROOT / ".cache" / "bin" / "grpcurl"
     grpcurl = "grpcurl" if shutil.which("grpcurl") or not Path(grpcurl).exists() else shown(Path(grpcurl))
     log = options.data.parent / options.data.name
-    package = Path(f"{log}-slow.yaml") if options.crash else PACKAGE
+    package = Path(f"{log}-slow.yaml") if options.crash else REPORTER
     serve = ["serve", "--data", shown(options.data), "--package", shown(package), "--listen", SERVER]
     subject = f'{{"run_id": "{run_id}"}}'
     lines = [
@@ -280,35 +288,6 @@ def look_again(options: argparse.Namespace, run_id: str) -> str:
         shlex.join([*runwright, "run", options.ask]),
     ]
     return "\n".join(line if line.endswith(":\n") else f"  {line}" for line in lines)
-
-
-def program() -> list[str]:
-    """How to call the command line: the installed script beside this Python, or the module of this checkout."""
-    script = Path(sys.executable).with_name("runwright")
-    return [shown(script)] if script.exists() else [*interpreter(), "-m", "runwright"]
-
-
-def interpreter() -> list[str]:
-    """How to call Python so that it finds the server's package."""
-    if Path(sys.executable).with_name("runwright").exists():
-        return [shown(Path(sys.executable))]
-    return ["env", f"PYTHONPATH={shown(ROOT / 'server')}", shown(Path(sys.executable))]
-
-
-def environment() -> dict[str, str]:
-    """Our environment, in which this checkout's package comes first."""
-    path = os.pathsep.join(part for part in (str(ROOT / "server"), os.environ.get("PYTHONPATH", "")) if part)
-    return {**os.environ, "PYTHONPATH": path}
-
-
-def shown(path: Path) -> str:
-    """A path as a person would type it here."""
-    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
-
-
-def say(text: str) -> None:
-    """Prints at once, since the processes print beside us."""
-    print(text, flush=True)
 
 
 if __name__ == "__main__":

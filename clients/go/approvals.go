@@ -96,6 +96,7 @@ func named(decision *ApprovalDecision) *ApprovalDecision {
 	return &runwrightv1.DecisionRequest{
 		ApprovalId: decision.GetApprovalId(), Digest: decision.GetDigest(), Verdict: decision.GetVerdict(),
 		Message: decision.GetMessage(), Note: decision.GetNote(), OnBehalfOf: decision.GetOnBehalfOf(), RequestId: requestID,
+		Grant: decision.GetGrant(),
 	}
 }
 

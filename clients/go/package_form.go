@@ -25,6 +25,11 @@ const packageForm = `{
    "four_eyes": {
     "default": false
    },
+   "grants": {
+    "default": null,
+    "part": "GrantsSpec",
+    "younger": true
+   },
    "on_expiry": {
     "default": "deny"
    },
@@ -74,6 +79,21 @@ const packageForm = `{
    "session_turns": {
     "default": 20,
     "whole": true
+   }
+  },
+  "GrantsSpec": {
+   "matchers": {
+    "default": [
+     "exact_arguments"
+    ]
+   },
+   "max_time": {},
+   "max_uses": {
+    "whole": true
+   },
+   "scopes": {},
+   "tainted": {
+    "default": false
    }
   },
   "PolicyRule": {
@@ -208,6 +228,10 @@ const packageForm = `{
    },
    "effect": {},
    "executor": {},
+   "grantable": {
+    "default": true,
+    "younger": true
+   },
    "idempotent": {
     "default_is": {
      "equals": "read",

@@ -1,4 +1,7 @@
-"""A tool executor: four tools that only read one directory. `workspace_tools.py DIR [HOST:PORT]` serves them."""
+"""A tool executor: four tools that read one directory, and one that writes a file of one name into it.
+
+`workspace_tools.py DIR [HOST:PORT]` serves them.
+"""
 
 import json
 import os
@@ -34,6 +37,14 @@ class Workspace(pb_grpc.ToolExecutorServiceServicer):
     def tool_count_lines(self, extension):
         counts = {name: len(self.lines(path)) for name, path in self.files().items() if name.endswith(extension)}
         return {"files": len(counts), "lines": sum(counts.values()), "longest": max(counts, key=counts.get, default="")}
+
+    def tool_write_report(self, text):  # beside the old one first: nobody sees a half-written report
+        data, draft, report = text.encode(), Path(".runwright-report.md"), Path("runwright-report.md")
+        draft.unlink(missing_ok=True)
+        with draft.open("xb") as file:
+            file.write(data)
+        draft.replace(report)
+        return {"path": str(report), "bytes": len(data)}
 
     def files(self):  # nothing else can be read: nothing outside the directory, no link, nothing hidden
         found = []

@@ -16,6 +16,7 @@ from runwright._gen.runwright.v1.approval_service_pb2_grpc import (
     add_ApprovalServiceServicer_to_server,
 )
 from runwright._gen.runwright.v1.runtime_service_pb2_grpc import add_RuntimeServiceServicer_to_server
+from runwright.cli.approval_table import table
 from runwright.cli.main import main
 
 from tests.cli.fake_runtime import FakeRuntime, fail
@@ -27,7 +28,7 @@ DIGEST = f"sha256:runwright-approval-v1:{'0' * 64}"
 SHOWN = f"""\
 approval   {ID}
 state      PENDING
-call       c1.1 send[31m, executor mailer, risk high
+call       c1.1 send\\u001b[31m, executor mailer, risk high
 run        {RUN} of agent clerk, started by cal
 asked by   policies.1.rules.0 (writes, package), approval writes
 says       It cannot be undone.
@@ -39,7 +40,7 @@ expires    2023-11-15 06:13:20Z; then the model is told
 separation NOT ENFORCED: this server has no keys: everybody may decide, also whoever asks and whoever performs
 digest     {DIGEST}
 arguments
-{{"to":"bob[2J"}}
+{{"to":"bob\\u001b[2J"}}
 """
 
 
@@ -149,9 +150,25 @@ def test_what_is_pending_is_listed_with_who_decides_until_when(program: Program)
         _, names, _ = program("--server", server, "approvals", "ls", "--state", "denied", "-o", "name")
 
     assert (code, names) == (0, f"{ID}\n")
-    assert out == (f"{ID} PENDING: send[31m c1.1, risk high, agent clerk; role approver until 2023-11-14 23:13:20Z\n")
+    heading, row = out.splitlines()
+    assert heading.split() == ["APPROVAL", "STATE", "AGE", "LEFT", "TURN", "WHAT", "RISK", "AGENT"]
+    assert row.startswith(f"{ID}  PENDING  ")
+    assert row.endswith("  over  role approver  send\\u001b[31m  high  clerk")
     assert (approvals.wanted[0].mine, approvals.wanted[0].tool) == (True, "send")
     assert list(approvals.wanted[2].states) == [approval_pb2.APPROVAL_STATE_DENIED]
+
+
+def test_a_table_says_how_old_it_is_how_long_is_left_and_whose_turn_it_is_or_was() -> None:
+    now, second, closed = 1_700_000_000.0 + 61, an_approval(), an_approval()
+    second.current_set = 1
+    closed.state = approval_pb2.APPROVAL_STATE_DENIED
+    closed.decision.decided_by = "ann"
+
+    _, *rows = table([an_approval(), second, closed], now)
+
+    assert rows[0].split()[1:6] == ["PENDING", "1m01s", "7h58m", "role", "approver"]
+    assert rows[1].split()[1:5] == ["PENDING", "1m01s", "7h58m", "ann"]
+    assert rows[2].split()[1:6] == ["DENIED", "1m01s", "-", "by", "ann"]
 
 
 def test_everything_that_a_decision_rests_on_is_shown_and_harms_no_terminal(program: Program) -> None:
@@ -209,7 +226,7 @@ def test_what_is_not_there_is_said_with_what_to_do(program: Program) -> None:
 
 
 def test_whoever_watches_goes_on_from_the_last_cursor(program: Program, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("runwright.cli.approvals.time.sleep", lambda _: None)
+    monkeypatch.setattr("runwright.cli.approval_feed.time.sleep", lambda _: None)
     approvals = FakeApprovals()
     with serving(approvals) as server:
         _, out, err = program("--server", server, "approvals", "watch")

@@ -27,7 +27,7 @@ from runwright.core.resolution import ResolutionRequest, ResolvedResult
 from runwright.ports.remote_policies import PolicyReply, PolicyReplyKind, PolicyRequest, PolicyWait
 from runwright.ports.tools import ReconcileOutcome, ToolOutcome, ToolOutcomeKind
 from runwright.testing import FunctionTools
-from runwright.wire.references import event_refs
+from runwright.wire.references import exported_refs
 from typer import Exit
 
 from tests import builders as b
@@ -68,7 +68,7 @@ async def lines_of(bench: b.Bench, run_id: str) -> Lines:
     for e in events:
         exported = pb.ExportedEvent(data=e.data, position=e.position, previous_hash=e.previous_hash, hash=e.hash)
         elements.append(pb.ExportRunResponse(event=exported))
-    wanted = list(dict.fromkeys(ref.digest for e in events for ref in event_refs(e.data)))
+    wanted = list(dict.fromkeys(ref.digest for e in events for ref in exported_refs(e.data)))
     stored = await bench.journal.content(run.namespace, wanted)
     for digest in wanted:
         data = stored[digest]

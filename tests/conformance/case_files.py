@@ -20,6 +20,7 @@ OPS = {
     *("resolve_effect", "unknown_effects", "serve_policy", "stop_policy", "resume"),
     *("serve_dispatcher", "stop_dispatcher", "told"),
     *("list_approvals", "get_approval", "decide_approval", "batch_decide", "watch_approvals"),
+    *("list_grants", "revoke_grant"),
     *("subscribe", "read", "cursor", "unsubscribe", "serve_tools", "calls", "release", "stop_tools"),
     *("put_package", "get_package", "list_packages", "tag_package", "tag_history"),
     *("validate_package", "resolve_package", "package_fingerprint"),

@@ -19,6 +19,7 @@ from runwright.core.approvals import (
 from runwright.core.content import JSON, OPAQUE, Content, ContentRef
 from runwright.core.context import Context, Omission, OmittedRun, SessionTurn
 from runwright.core.errors import ErrorReason, Failure
+from runwright.core.grants import Grant, GrantMatcher, GrantOffer, GrantScope
 from runwright.core.ids import DEFAULT_NAMESPACE, EffectId, RunId, RunKey
 from runwright.core.kinds import EventKind, kind_of
 from runwright.core.machine import decide
@@ -332,6 +333,7 @@ def _model_examples() -> list[r.Record]:
             output_tokens=7,
             opaque=Content.of(b"signed", OPAQUE).ref,
             route=1,
+            is_held=True,
         ),
         r.ModelAttemptFailed(at=now, round=1, attempt=1, error=_failure()),
     ]
@@ -374,6 +376,7 @@ def _call_examples() -> list[r.Record]:
     lost_reason, unreachable = ErrorReason.EXECUTOR_LOST, ErrorReason.EXECUTOR_UNAVAILABLE
     allow, sent = Decision(Verdict.ALLOW, "tool.declared"), {"arguments_digest": arguments.digest}
     approved = {"approval_id": "a1.1.1", "approved_by": "ann", "approval_digest": "sha256:runwright-approval-v1:00"}
+    approved["grant_id"] = "run-1/g1.1.1"
     sent_as = {**where, **sent, **approved}
     by = {"executor_identity": ExecutorIdentity("tools-1", "host", "127.0.0.1:7761")}
     return [
@@ -496,6 +499,7 @@ def _approval_examples() -> list[r.Record]:
             expires_at=at(99),
             on_expiry=ApprovalExpiry.ABORT_RUN,
             four_eyes=True,
+            grants=GrantOffer((GrantScope.RUN, GrantScope.NAMESPACE), (GrantMatcher.ANY,), 7, "8h", tainted=True),
             dispatchers=("chat", "tickets"),
             **which,
         ),
@@ -510,6 +514,7 @@ def _approval_examples() -> list[r.Record]:
             request_id="decision-1",
             request_digest=json_text("{}").digest,
             separation=ApprovalSeparation.NOT_ENFORCED,
+            grant_id="run-1/g1.1.1",
             **which,
             **since,
         ),
@@ -531,4 +536,54 @@ def _approval_examples() -> list[r.Record]:
             refusal="approver_set",
             **told,
         ),
+        *_grant_examples(),
+    ]
+
+
+def example_grant(**fields: Any) -> Grant:
+    """A grant that is given with an approval."""
+    said: dict[str, Any] = {
+        "grant_id": "run-1/g1.1.1",
+        "scope": GrantScope.SESSION,
+        "run_id": "run-1",
+        "session_id": "s-1",
+        "agent_id": "helper",
+        "principal": "cal",
+        "package_fingerprint": "sha256:runwright-package-v0:00",
+        "tool": "lookup",
+        "executor": "tools",
+        "schema_digest": json_text("{}").digest,
+        "approval": "writes",
+        "matcher": GrantMatcher.CONSTRAINTS,
+        "arguments_digest": json_text("{}").digest,
+        "condition": 'args.to == "ann"',
+        "uses": 7,
+        "until": at(99),
+        "tainted": True,
+        "issuer": "ann",
+        "approval_id": "run-1/a1.1.1",
+        "issued_at": at(1),
+        "issued_seq": 9,
+    }
+    return Grant(**{**said, **fields})
+
+
+def _grant_examples() -> list[r.Record]:
+    now, grant = at(1.000001), example_grant()
+    return [
+        r.GrantIssued(at=now, call_id=FIRST_CALL, approval_id="a1.1.1", grant=grant),
+        r.GrantUsed(
+            at=now,
+            call_id=FIRST_CALL,
+            tool="lookup",
+            grant=grant,
+            issued_hash=bytes(range(32)),
+            digest="sha256:runwright-approval-v1:00",
+            arguments_digest=json_text("{}").digest,
+            policy_ref="policies.1",
+            rule="policies.1.rules.0",
+            code="risky",
+            separation=ApprovalSeparation.NOT_ENFORCED,
+        ),
+        r.GrantSuperseded(at=now, call_id=FIRST_CALL, tool="lookup", grant_id=grant.grant_id),
     ]

@@ -6,7 +6,7 @@ import pytest
 from msgspec import structs
 from runwright.core import records as r
 from runwright.core.approval_dispatches import NOTICE_EFFECT
-from runwright.core.ids import CALL_EFFECT, MODEL_EFFECT, POLICY_EFFECT, parse_effect_id
+from runwright.core.ids import CALL_EFFECT, MODEL_EFFECT, POLICY_EFFECT, EffectId, parse_effect_id
 from runwright.core.kinds import (
     INTENTS,
     KINDS,
@@ -48,10 +48,10 @@ def test_the_builders_know_an_example_of_every_kind() -> None:
 
 @every_row
 def test_a_record_has_the_fields_by_which_its_family_says_what_it_is_about(row: Row) -> None:
-    fields = {field.name for field in structs.fields(row.record)}
+    fields = {field.name: field.type for field in structs.fields(row.record)}
 
     assert (effect_field(row.record) is not None) == (row.family in (Family.CALL, Family.NOTICE, Family.EFFECT))
-    assert ("call_id" in fields) == (row.family is Family.CALL)
+    assert (fields.get("call_id") is EffectId) == (row.family is Family.CALL)
     assert ("round" in fields) == (row.family is Family.MODEL)
     assert ("attempt" in fields) <= (row.family is not Family.RUN)
 

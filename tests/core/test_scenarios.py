@@ -40,8 +40,8 @@ SCENARIOS = sorted((Path(__file__).parent / "scenarios").glob("*.txt"))
 _TIMES = {"deadline", "not_before", "give_up_at", "next_ask_at", "due", "since", "expires_at", "until", "retry_at"}
 _WHEN_SET = _TIMES | {"principal_roles", "tainted", "untrusted", "message", "rule", "operator_digest", "shadow"}
 _WHEN_SET |= {"approval", "approval_id", "approved_by", "note", "on_behalf_of", "risk"}
-_WHEN_SET |= {"current_set", "four_eyes", "dispatchers", "retry_at", "reference", "refusal", "callback_id"}
-_WHEN_SET |= {"awaits_release", "policy_ref", "code", "unknown_effects", "input"}
+_WHEN_SET |= {"current_set", "four_eyes", "dispatchers", "retry_at", "reference", "refusal", "callback_id", "grant_id"}
+_WHEN_SET |= {"awaits_release", "policy_ref", "code", "unknown_effects", "input", "is_held"}
 # Constant in a run, or nothing to a reader of a transcript; test_machine.py holds them.
 _IDS = {
     "trace_parent",

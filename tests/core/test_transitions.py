@@ -18,7 +18,7 @@ from runwright.core.state import RunState
 from runwright.core.transitions import CALL_TRANSITIONS, RUN_TRANSITIONS, IllegalTransition
 
 from tests.core import builders as b
-from tests.core import policy_builders
+from tests.core import grant_builders, policy_builders
 from tests.core.test_scenarios import SCENARIOS, Scenario
 
 RunPair: TypeAlias = tuple[RunPhase, EventKind]
@@ -57,6 +57,7 @@ def _histories() -> Iterator[list[r.Record]]:
     yield from _incidents()
     yield from _of_older_versions()
     yield from policy_builders.histories()
+    yield from grant_builders.histories()
 
 
 def _taken(histories: Sequence[list[r.Record]]) -> tuple[dict[RunPair, RunPhase], dict[CallPair, CallPhase]]:

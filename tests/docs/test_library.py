@@ -44,7 +44,9 @@ def test_a_function_of_the_program_is_asked_and_approves(tmp_path: Path) -> None
     (_, text), (_, approved) = MARKED.findall(PAGE)
     program, folder = tmp_path / "program.py", tmp_path / "folder"
     conditions = "from runwright.adapters.cel_conditions import CelConditions\n"
-    changed = text.replace("        packages=[PACKAGE],\n", "        packages=[PACKAGE], conditions=CelConditions(), **APPROVED,\n")
+    changed = text.replace(
+        "        packages=[PACKAGE],\n", "        packages=[PACKAGE], conditions=CelConditions(), **APPROVED,\n"
+    )
     assert changed != text
     program.write_text(changed.replace("def build(", f"{conditions}{approved}\n\ndef build(", 1))
     folder.mkdir()

@@ -9,7 +9,7 @@ import pytest
 
 from tests.e2e.server_process import ROOT
 
-SCRIPTS = ("configuration_reference", "error_reference", "state_diagrams")
+SCRIPTS = ("configuration_reference", "dashboard", "error_reference", "state_diagrams")
 
 
 @pytest.mark.parametrize("script", SCRIPTS)

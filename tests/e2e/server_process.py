@@ -76,12 +76,12 @@ class Server:
             *self.options,
         ]
 
-    async def start(self) -> None:
+    async def start(self, listen: str = "127.0.0.1:0") -> None:
         """Starts a life; returns once it says that it serves."""
         assert not self.is_running
         with self.log.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
-                sys.executable, *self.arguments(), stdout=asyncio.subprocess.PIPE, stderr=log, cwd=ROOT
+                sys.executable, *self.arguments(listen), stdout=asyncio.subprocess.PIPE, stderr=log, cwd=ROOT
             )
         assert self._process.stdout is not None
         async with asyncio.timeout(START_SECONDS):

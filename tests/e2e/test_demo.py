@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shlex
@@ -14,6 +15,8 @@ from pathlib import Path
 
 import psutil
 import pytest
+
+from tests.e2e.terminal import in_terminal
 
 ROOT = Path(__file__).parents[2]
 DEMO = [sys.executable, str(ROOT / "scripts" / "demo.py")]
@@ -138,6 +141,39 @@ def test_the_printed_commands_work_when_pasted(tmp_path: Path, garden: Path) -> 
                 "RUN_STATUS_COMPLETED"
                 in pasted(grpcurl.replace("127.0.0.1:7760", environment["RUNWRIGHT_SERVER"]), environment).stdout
             )
+
+
+def test_the_demo_ends_with_an_approval_and_what_was_approved_is_written(tmp_path: Path, garden: Path) -> None:
+    ended = demo(tmp_path, garden, "")
+
+    report = (garden / "runwright-report.md").read_text()
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert json.dumps({"text": report}, ensure_ascii=False, separators=(",", ":")) in ended.stdout, "it was shown"
+    assert re.search(r"runwright --server \S+ approvals approve demo-\S+/a\d\.1\.1 --digest sha256:", ended.stdout)
+    size = len(report.encode())
+    assert f"What second approved is what was written: runwright-report.md, {size} bytes" in ended.stdout
+    assert "approved by second" in ended.stderr
+    assert report.startswith("# Report\n\nYou asked: ")
+    assert "README.md has 2 lines" in report
+    assert not left_behind(tmp_path)
+
+
+async def test_on_a_terminal_the_demo_asks_and_without_an_approval_nothing_is_written(
+    tmp_path: Path, garden: Path
+) -> None:
+    words = ("--dir", str(garden), "--data", str(tmp_path / "data"))
+    environment = {"CI": ""}
+    async with in_terminal(*words, program=DEMO, environment=environment, columns=200) as terminal:
+        await terminal.until("write_report, executor workspace", "started by you", "approve (a), deny (d)")
+        assert not (garden / "runwright-report.md").exists()
+        terminal.type("d\n")
+        await terminal.until("what the model is told")
+        terminal.type("Keep it to yourself.\n")
+        assert await terminal.ended() == 0
+        await terminal.until("write_report did not work", "Keep it to yourself.", "ended: server (code 0)")
+
+    assert not (garden / "runwright-report.md").exists()
+    assert not left_behind(tmp_path)
 
 
 def test_a_server_that_cannot_start_is_a_clear_message_and_leaves_nothing_behind(tmp_path: Path, garden: Path) -> None:

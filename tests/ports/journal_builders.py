@@ -128,7 +128,7 @@ def one_of_each() -> list[r.Record]:
 
 def _approval_records() -> list[r.Record]:
     """Those of the core's examples, which leave no field at its default."""
-    kinds = [kind for kind in EventKind if kind.name.startswith("APPROVAL_")]
+    kinds = [kind for kind in EventKind if kind.name.startswith(("APPROVAL_", "GRANT_"))]
     return [replace(examples()[kind], at=AT) for kind in kinds]
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from msgspec import structs
-from runwright._gen.runwright.v1 import approval_pb2
+from runwright._gen.runwright.v1 import approval_pb2, grant_pb2
 from runwright._gen.runwright.v1 import event_pb2 as pb
 from runwright.adapters.sqlite import SqliteJournal
 from runwright.adapters.sqlite.inspecting import inspection, verification
@@ -90,10 +90,12 @@ APPROVALS = frozenset(
             if reason.name.startswith("APPROV")
             for prefix in ("", "ERROR_REASON_")
         ),
-        *(f"STOP_REASON_APPROVAL_{name}" for name in ("ABORTED", "EXPIRED")),
+        *(f"STOP_REASON_APPROVAL_{name}" for name in ("ABORTED", "EXPIRED", "DENIED")),
         *("AGENT_ERROR_KIND_APPROVAL_FAILURE", "APPROVAL_REFUSED", "CallState.approval"),
         *("EVENT_KIND_APPROVAL_DISPATCH_STARTED", "RunState.dispatches", "DispatchedDecision"),
         *(f"{prefix}APPROVAL_DISPATCHER" for prefix in ("", "CALLBACK_KIND_")),
+        # … of a start and of an answer, which is held until then.
+        *("RunState.approval", "ModelMessageCompleted.is_held", "runwright.v1.ModelMessageCompleted.is_held"),
         *(
             f"{prefix}{name}"
             for prefix in ("", "runwright.v1.")
@@ -105,6 +107,29 @@ APPROVALS = frozenset(
                 "PolicyOpinion.approval",
             )
         ),
+    }
+)
+# What came with grants.
+GRANTS = frozenset(
+    {
+        *(row.kind.name for row in ROWS if row.kind.name.startswith("GRANT_")),
+        *(f"EVENT_KIND_{row.kind.name}" for row in ROWS if row.kind.name.startswith("GRANT_")),
+        *(row.record.__name__ for row in ROWS if row.kind.name.startswith("GRANT_")),
+        *(
+            field
+            for name, event in pb.Event.DESCRIPTOR.fields_by_name.items()
+            if name.startswith("grant_")
+            for field in (event.full_name, *fields_of(event.message_type, {}))
+        ),
+        *(field.full_name for field in grant_pb2.GrantOffer.DESCRIPTOR.fields),
+        *(value.name for enum in grant_pb2.DESCRIPTOR.enum_types_by_name.values() for value in enum.values),
+        *(
+            f"{prefix}{reason.name}"
+            for reason in ErrorReason
+            if reason.name.startswith("GRANT_")
+            for prefix in ("", "ERROR_REASON_")
+        ),
+        *("GRANT_REVOKED", "GRANT_REVOCATION_REFUSED", "ToolStarted.grant_id", "runwright.v1.ToolStarted.grant_id"),
     }
 )
 # What came with policies that are asked over the network.
@@ -169,6 +194,7 @@ LATER: Mapping[str, frozenset[str]] = {
             *("STOP_REASON_EFFECT_UNKNOWN", *(f"ERROR_REASON_{name}" for name in REPAIR_REASONS), *REPAIR_REASONS),
             *POLICIES,
             *APPROVALS,
+            *GRANTS,
             *REMOTE_POLICIES,
             *RECONCILING,
         }

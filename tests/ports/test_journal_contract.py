@@ -151,6 +151,15 @@ async def test_a_run_is_read_in_pages_by_position(journal: AnyJournal) -> None:
     assert await journal.read(RUN, after=99, limit=10) == []
 
 
+async def test_one_event_of_a_run_is_found_by_its_number(journal: AnyJournal) -> None:
+    stored = await put(journal, RUN, turn(), turn(), turn(), after=0)
+    await put(journal, OTHER, turn(), after=0)
+
+    assert [await journal.event(RUN, seq) for seq in (1, 2, 3)] == stored
+    assert [await journal.event(RUN, seq) for seq in (0, 4)] == [None, None]
+    assert await journal.event(key("run-3"), 1) is None
+
+
 async def test_a_run_is_loaded_with_its_state_and_its_last_position_at_once(journal: AnyJournal) -> None:
     for after in range(3):
         await put(journal, RUN, turn(AT + after), after=after)

@@ -14,6 +14,7 @@ from runwright.core.records import TurnStarted
 from runwright.core.side_rows import (
     Condition,
     DeleteEntry,
+    DeleteWhenSpent,
     EntryIs,
     FailedCondition,
     NoEntry,
@@ -165,6 +166,48 @@ async def test_rows_of_one_append_are_worked_off_in_their_order(journal: AnyJour
     assert isinstance(outcome, Appended)
     assert await entries(journal) == [entry(ONE, "a", b"2")]
     assert await journal.counter(ONE.namespace, "uses") == 0
+
+
+async def test_an_entry_is_deleted_with_the_last_use_of_its_counter_and_not_before(journal: AnyJournal) -> None:
+    goes = DeleteWhenSpent("waiting", "a", "uses")
+    await append(journal, ONE, PutEntry("waiting", "a", b"1"), SetCounter("uses", 2))
+
+    await append(journal, TWO, Spend("uses"), goes)
+    assert await entries(journal) == [entry(ONE, "a", b"1")]
+    await append(journal, TWO, Spend("uses"), goes, after=1)
+
+    assert await entries(journal) == []
+    await append(journal, TWO, goes, after=2)
+    await append(journal, TWO, PutEntry("waiting", "b"), DeleteWhenSpent("waiting", "b", "no counter"), after=3)
+    assert await entries(journal) == []
+
+
+async def test_rows_are_changed_beside_a_run_all_or_none_also_after_its_end(journal: AnyJournal) -> None:
+    await put_ended(journal, ONE)
+    await append(journal, TWO, PutEntry("waiting", "a", b"1", AT), SetCounter("uses", 1))
+
+    stands = await journal.change_beside(ONE, [EntryIs("waiting", "a"), PutEntry("waiting", "b"), Spend("uses")])
+    refused = await journal.change_beside(ONE, [DeleteEntry("waiting", "b"), EntryIs("waiting", "a", at=AT)])
+
+    assert (stands, refused) == (None, FailedCondition(EntryIs("waiting", "a", at=AT), 1))
+    assert await entries(journal) == [entry(TWO, "a", b"1", AT), entry(ONE, "b")]
+    assert await journal.counter(ONE.namespace, "uses") == 0
+    assert await append(journal, TWO, Spend("uses"), after=1) == FailedCondition(Spend("uses"), 0)
+    with pytest.raises(AgentError) as unknown:
+        await journal.change_beside(key("three"), [PutEntry("waiting", "c")])
+    assert unknown.value.reason is ErrorReason.RUN_NOT_FOUND
+
+
+async def test_nothing_is_changed_beside_a_run_that_was_removed(journal: AnyJournal) -> None:
+    await put_ended(journal, ONE)
+    await append(journal, TWO)
+    await journal.remove(ONE, now=AT)
+
+    with pytest.raises(AgentError) as gone:
+        await journal.change_beside(ONE, [PutEntry("waiting", "c")])
+
+    assert gone.value.reason is ErrorReason.RUN_NOT_FOUND
+    assert await entries(journal) == []
 
 
 async def test_one_that_fails_among_appends_of_one_moment_fails_alone(journal: AnyJournal) -> None:

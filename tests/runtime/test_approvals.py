@@ -14,11 +14,13 @@ from runwright.core.approvals import ApprovalState, ApprovalVerdict
 from runwright.core.errors import AgentError, ErrorReason
 from runwright.core.ids import DEFAULT_NAMESPACE
 from runwright.core.kinds import EventKind
-from runwright.core.outcomes import RunStatus, StopReason, WaitKind
+from runwright.core.outcomes import ResultRelease, RunStatus, StopReason, WaitKind
+from runwright.core.package import RuntimePackage
 from runwright.core.policy_chain import OperatorRules
 from runwright.core.policy_rules import PolicySpec
 from runwright.core.principal import Role
-from runwright.ports.tools import Place, PlaceRequest, ToolOutcome, ToolOutcomeKind
+from runwright.ports.tools import Granted, Place, PlaceRequest, PlaceWait, ToolOutcome, ToolOutcomeKind
+from runwright.testing import FunctionTools
 
 from tests import builders as b
 from tests.runtime.approving import (
@@ -29,6 +31,7 @@ from tests.runtime.approving import (
     HOST,
     ID,
     WRITES,
+    Sent,
     asking,
     decide,
     person,
@@ -106,6 +109,46 @@ async def test_a_response_is_the_result_of_the_call(bench: b.Bench) -> None:
     ended = await stood_still(runtime)
     assert (ended.status, ended.text) == (RunStatus.COMPLETED, "told I sent it myself")
     assert (sent.calls, standing.state) == ([], ApprovalState.RESPONDED)
+
+
+SCREENING = {"stage": "post_tool", "when": 'result.text.contains("secret")', "then": "deny", "code": "secret"}
+
+
+@pytest.mark.parametrize("is_operators", [False, True])
+async def test_a_response_goes_through_rules_over_results(bench: b.Bench, is_operators: bool) -> None:
+    """As a result does: it is on record, and the model is told that it is withheld."""
+    package = asking()
+    if not is_operators:
+        policies = [*package.model_dump(mode="json", by_alias=True)["policies"], {"rules": [SCREENING]}]
+        package = RuntimePackage.model_validate(
+            {**package.model_dump(mode="json", by_alias=True), "policies": policies}
+        )
+    runtime, sent = await waiting(separated(bench), package)
+    if is_operators:
+        rules = OperatorRules((PolicySpec.model_validate({"rules": [SCREENING]}),), "sha256:rules-3")
+        runtime.ports.policies.replace_operator_rules({DEFAULT_NAMESPACE: rules})
+
+    await decide(runtime, RESPOND, message="a secret answer")
+
+    ended = await stood_still(runtime)
+    assert ended.status is RunStatus.COMPLETED
+    assert "(secret)" in (ended.text or "")
+    assert "a secret answer" not in (ended.text or "")
+    assert "was made" not in (ended.text or "")
+    [released] = await records_of(bench.journal, r.ToolResultReleased)
+    [completed] = await records_of(bench.journal, r.ToolCompleted)
+    assert (released.release, completed.awaits_release, completed.attempt) == (ResultRelease.WITHHELD, True, 0)
+    assert sent.calls == []
+
+
+async def test_a_response_that_rules_over_results_do_not_object_to_is_released(bench: b.Bench) -> None:
+    runtime, _ = await waiting(separated(bench))
+    rules = OperatorRules((PolicySpec.model_validate({"rules": [SCREENING]}),), "sha256:rules-3")
+    runtime.ports.policies.replace_operator_rules({DEFAULT_NAMESPACE: rules})
+
+    await decide(runtime, RESPOND, message="I sent it myself")
+
+    assert (await stood_still(runtime)).text == "told I sent it myself"
 
 
 async def test_whoever_is_asked_may_end_the_run(bench: b.Bench) -> None:
@@ -328,6 +371,29 @@ async def test_no_place_is_asked_for_at_whoever_approved(bench: b.Bench) -> None
     assert set(Noted.asked) == {"bob"}
 
 
+async def test_no_place_is_waited_for_at_whoever_approved(bench: b.Bench) -> None:
+    class Waited(FunctionTools):
+        wanted: ClassVar[list[PlaceRequest]] = []
+
+        def wait_for_place(self, wanted: PlaceRequest, granted: Granted) -> PlaceWait:
+            self.wanted.append(wanted)
+            return super().wait_for_place(wanted, granted)
+
+    bench, sent = separated(bench), Sent()
+    bench.packages, bench.tools = (asking(),), Waited({"send": sent}, unreachable={"tools"})
+    runtime = bench.runtime()
+    await runtime.start_run(b.request())
+    await reached(runtime, EventKind.APPROVAL_REQUESTED)
+
+    await decide(runtime)
+    await eventually(lambda: bool(Waited.wanted))
+    bench.function_tools.reach("tools")
+    await stood_still(runtime)
+
+    assert {(wanted.first, wanted.not_by) for wanted in Waited.wanted} == {("", "bob")}
+    assert sent.calls == [{"to": "bob"}]
+
+
 async def test_a_restart_changes_no_deadline_and_no_question(bench: b.Bench) -> None:
     async with abandoned():
         runtime, _ = await waiting(separated(bench), asking(approval=HAND_OVER))
@@ -347,6 +413,21 @@ async def test_a_restart_changes_no_deadline_and_no_question(bench: b.Bench) -> 
     assert (await stood_still(after_restart)).status is RunStatus.COMPLETED
     assert [kind.name for kind in await kinds(bench.journal)].count("APPROVAL_REQUESTED") == 1
     assert [kind.name for kind in await kinds(bench.journal)].count("APPROVAL_ESCALATED") == 1
+
+
+async def test_no_turn_comes_back_with_a_clock_that_is_set_back(bench: b.Bench) -> None:
+    runtime, sent = await waiting(separated(bench), asking(approval=HAND_OVER))
+    bench.manual_clock.advance(11 * MINUTE)
+    await quiet()
+    bench.manual_clock.advance(-5 * MINUTE)
+
+    not_any_more = await refused(runtime)
+    await decide(runtime, who=ANN)
+
+    assert (not_any_more.reason, not_any_more.metadata["rule"]) == (ErrorReason.APPROVER_NOT_ALLOWED, "approver_set")
+    assert "the turn of ann" in not_any_more.message
+    assert (await stood_still(runtime)).status is RunStatus.COMPLETED
+    assert sent.calls == [{"to": "bob"}]
 
 
 async def test_what_waits_for_somebody_has_no_driver(bench: b.Bench) -> None:

@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 
 from runwright.core.ids import DEFAULT_NAMESPACE
+from runwright.core.kinds import EventKind
 from runwright.core.selection import Scope, ScopeKind, Selection
 from runwright.testing import FunctionTools
 
 from tests import builders as b
+from tests.runtime.approving import ANN, HAND_OVER, WRITES, asking, decide, separated, waiting
 from tests.runtime.parts import HeldTool
-from tests.runtime.watching import eventually, stood_still
+from tests.runtime.watching import abandoned, eventually, reached, stood_still
 
+HOUR, MINUTE = 3600 * b.SECOND, 60 * b.SECOND
 ALL = Selection(Scope(DEFAULT_NAMESPACE, ScopeKind.ALL))
 
 
@@ -79,3 +82,36 @@ async def test_a_fault_of_a_run_in_a_trace_is_logged_with_its_trace() -> None:
         (line.fields["run_id"], line.fields["trace_id"]) for line in bench.log.lines if line.event == "provider raised"
     ]
     assert message == [("run-1", trace_id), ("run-2", "")]
+
+
+async def test_pending_approvals_are_counted_by_age_until_nobody_can_decide(bench: b.Bench) -> None:
+    runtime, _ = await waiting(separated(bench), asking(approval={**HAND_OVER, "expires": "2d"}))
+    bench.manual_clock.advance(2 * HOUR)
+    await runtime.start_run(b.request("run-2"))
+    await reached(runtime, EventKind.APPROVAL_REQUESTED, "run-2")
+    await reached(runtime, EventKind.APPROVAL_ESCALATED)
+    await eventually(lambda: sum(runtime.report().pending_approvals.values()) == 2)
+    both = runtime.report()
+    await decide(runtime, who=ANN)
+    await stood_still(runtime)
+    one = runtime.report()
+    await runtime.cancel_run("run-2")
+    await stood_still(runtime, "run-2")
+    none = runtime.report()
+
+    assert both.pending_approvals == {"5m": 1, "1h": 0, "8h": 1, "1d": 0, "longer": 0}
+    assert 2 * HOUR <= both.oldest_approval_us < 2 * HOUR + MINUTE
+    assert one.pending_approvals == {"5m": 1, "1h": 0, "8h": 0, "1d": 0, "longer": 0}
+    assert (sum(none.pending_approvals.values()), none.oldest_approval_us) == (0, 0)
+
+
+async def test_pending_approvals_are_counted_after_a_restart_with_their_age(bench: b.Bench) -> None:
+    async with abandoned():
+        await waiting(separated(bench), asking(approval={**WRITES, "expires": "5d"}))
+    bench.manual_clock.advance(48 * HOUR)
+
+    runtime = bench.runtime()
+    await runtime.recover()
+
+    assert runtime.report().pending_approvals["longer"] == 1
+    assert runtime.report().oldest_approval_us >= 48 * HOUR

@@ -12,7 +12,7 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
 from grpc_health.v1 import health_pb2
 from runwright._gen.runwright.callback.v1 import callback_registry_service_pb2 as callback_pb
-from runwright._gen.runwright.v1 import approval_pb2, package_pb2, run_pb2
+from runwright._gen.runwright.v1 import approval_pb2, grant_pb2, package_pb2, run_pb2
 from runwright._gen.runwright.v1 import approval_service_pb2 as approval_pb
 from runwright._gen.runwright.v1 import package_service_pb2 as package_pb
 from runwright._gen.runwright.v1 import runtime_service_pb2 as pb
@@ -91,6 +91,10 @@ GOOD: Mapping[str, Message] = {
     APPROVALS + "WatchApprovals": approval_pb.WatchApprovalsRequest(mine=True),
     APPROVALS + "DecideApproval": approval_pb.DecideApprovalRequest(decision=DECISION),
     APPROVALS + "BatchDecide": approval_pb.BatchDecideRequest(decisions=[DECISION, DECISION]),
+    APPROVALS + "ListGrants": approval_pb.ListGrantsRequest(
+        page_size=5, states=[grant_pb2.GRANT_STATE_REVOKED], agent_id="helper", tool="write", issuer="ann"
+    ),
+    APPROVALS + "RevokeGrant": approval_pb.RevokeGrantRequest(grant_id="run-1/g1.1.1", note="enough"),
     REGISTRY + "RegisterCallback": registration("one", tools=["look"], credential="x", lease=5),
     REGISTRY + "UnregisterCallback": callback_pb.UnregisterCallbackRequest(callback_id="one"),
     REGISTRY + "ListCallbacks": callback_pb.ListCallbacksRequest(page_size=5, executor="tools"),

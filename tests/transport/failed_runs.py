@@ -15,9 +15,10 @@ from runwright.testing import FunctionTools
 from tests import builders as b
 from tests.adapters.models.asking import provider_at
 from tests.adapters.models.fake_vendor import Answer, fake_vendor
+from tests.runtime.approving import of_the_run
 from tests.runtime.parts import HeldTool
 from tests.runtime.watching import quiet
-from tests.transport.pending_approvals import ABORT, asking_bench, waiting
+from tests.transport.pending_approvals import ABORT, DENY, asking_bench, waiting
 from tests.transport.pending_approvals import decide as decide_approval
 from tests.transport.policy_hosts import NoAnswer
 from tests.transport.refused_calls import Stage
@@ -118,6 +119,14 @@ async def approval_aborted(stage: Stage) -> Ending:
     served = await stage.serve(asking_bench())
     await waiting(served)
     await decide_approval(served, verdict=ABORT)
+    error = (await served.stub.Wait(pb.WaitRequest(run_id="run-1"), timeout=CALL_SECONDS)).run.error
+    return Ending(error.reason, dict(error.metadata))
+
+
+async def approval_denied(stage: Stage) -> Ending:
+    served = await stage.serve(b.Bench(packages=(of_the_run("run_start"),)))
+    await waiting(served)
+    await decide_approval(served, verdict=DENY, approval_id="run-1/a0.1")
     error = (await served.stub.Wait(pb.WaitRequest(run_id="run-1"), timeout=CALL_SECONDS)).run.error
     return Ending(error.reason, dict(error.metadata))
 

@@ -43,6 +43,8 @@ TABLE = {
     f"{APPROVALS}/WatchApprovals": {"approver", "observer", "admin"},
     f"{APPROVALS}/DecideApproval": {"approver", "admin"},
     f"{APPROVALS}/BatchDecide": {"approver", "admin"},
+    f"{APPROVALS}/ListGrants": {"approver", "observer", "admin"},
+    f"{APPROVALS}/RevokeGrant": {"approver", "admin"},
     "/runwright.callback.v1.CallbackRegistryService/RegisterCallback": {"executor", "policy", "admin"},
     "/runwright.callback.v1.CallbackRegistryService/UnregisterCallback": {"executor", "policy", "admin"},
     "/runwright.callback.v1.CallbackRegistryService/ListCallbacks": EVERYBODY - {"approver", "author"},

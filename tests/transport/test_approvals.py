@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from pathlib import Path
 
 import grpc
@@ -11,10 +12,15 @@ from runwright._gen.runwright.v1 import approval_service_pb2 as approval_pb
 from runwright._gen.runwright.v1 import runtime_service_pb2 as pb
 from runwright.adapters.keys import KeysFile, read_keys, write_keys
 from runwright.adapters.memory.audit import MemoryAudit
+from runwright.core.kinds import EventKind
 
-from tests.runtime.approving import ID
+from tests.runtime.approving import ID, of_the_run
+from tests.runtime.watching import reached
 from tests.transport.conftest import Serve
+from tests.transport.known import Metadata
 from tests.transport.pending_approvals import (
+    ABORT,
+    APPROVE,
     DENY,
     People,
     asking_bench,
@@ -24,7 +30,9 @@ from tests.transport.pending_approvals import (
     stub,
     waiting,
 )
-from tests.transport.serving import CALL_SECONDS, refused
+from tests.transport.serving import CALL_SECONDS, Served, refused
+
+START, ANSWER = "run-1/a0.1", "run-1/a1.1"
 
 
 async def test_an_approval_shows_everything_that_a_decision_rests_on(serve: Serve, tmp_path: Path) -> None:
@@ -222,3 +230,46 @@ async def test_somebody_else_hears_nothing_of_what_does_not_concern_them(serve: 
     assert not any(response.HasField("approval") for response in heard)
     for call in calls:
         call.cancel()
+
+
+async def test_a_start_and_an_answer_are_approved_and_nothing_of_the_answer_is_read_before(
+    serve: Serve, tmp_path: Path
+) -> None:
+    people = People(tmp_path)
+    bench = asking_bench(people.known)
+    bench.packages = (of_the_run("run_start", "output", answer="the secret plan"),)
+    served = await serve(bench, authenticator=people.known)
+    start = pb.StartRunRequest(run=run_pb2.RunRequest(run_id="run-1", input=[{"text": "What is the plan?"}]))
+
+    started = (await served.stub.StartRun(start, timeout=CALL_SECONDS, metadata=people.caller)).run
+    of_start = await pending(served, people.bob, START)
+    await decide(served, people.bob, approval_id=START)
+    await reached(served.runtime, EventKind.APPROVAL_REQUESTED, times=2)
+    held = await _read(served, people.caller)
+    of_answer = await pending(served, people.bob, ANSWER)
+    await decide(served, people.ann, approval_id=ANSWER, request_id="d-2")
+    published = await _read(served, people.caller)
+
+    assert started.status == run_pb2.RUN_STATUS_WAITING
+    [waits] = started.pending_approvals
+    assert (waits.approval_id, waits.kind) == (START, approval_pb2.APPROVAL_KIND_RUN_START)
+    assert (waits.arguments, waits.digest) == (of_start.arguments, of_start.digest)
+    assert (of_start.kind, of_start.tool) == (approval_pb2.APPROVAL_KIND_RUN_START, "")
+    assert json.loads(of_start.arguments_content.text)["input"] == ["What is the plan?"]
+    assert list(of_start.allowed_verdicts) == [APPROVE, DENY, ABORT]
+    assert of_answer.kind == approval_pb2.APPROVAL_KIND_OUTPUT
+    assert of_answer.arguments_content.text == "the secret plan"
+    # As a content; the package's script has it, too.
+    assert 'text: "the secret plan"' not in held
+    assert 'data: "the secret plan"' not in held
+    assert published.count('text: "the secret plan"') == 2
+    assert published.count('data: "the secret plan"') == 1
+
+
+async def _read(served: Served, key: Metadata) -> str:
+    """All that a reader of the run gets: as it stands, its events in full, and its export."""
+    snapshot = await served.stub.Snapshot(pb.SnapshotRequest(run_id="run-1"), timeout=CALL_SECONDS, metadata=key)
+    request = pb.ListEventsRequest(scope=pb.StreamScope(run_id="run-1"), view=pb.EVENT_VIEW_FULL)
+    frames = await served.stub.ListEvents(request, timeout=CALL_SECONDS, metadata=key)
+    export = served.stub.ExportRun(pb.ExportRunRequest(run_id="run-1"), timeout=CALL_SECONDS, metadata=key)
+    return f"{snapshot} {frames} {[part async for part in export]}"

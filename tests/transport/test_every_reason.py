@@ -15,6 +15,7 @@ from runwright.transport.status import STATUS
 
 from tests.transport import failed_runs as runs
 from tests.transport import refused_calls as calls
+from tests.transport import refused_grants as grants
 from tests.transport.conftest import Serve
 from tests.transport.serving import Refusal
 
@@ -66,6 +67,9 @@ REFUSED_CALLS: dict[ErrorReason, tuple[Scenario, grpc.StatusCode]] = {
     R.APPROVAL_EXPIRED: (calls.approval_expired, Code.FAILED_PRECONDITION),
     R.APPROVAL_WITHDRAWN: (calls.approval_withdrawn, Code.FAILED_PRECONDITION),
     R.APPROVAL_DIGEST_MISMATCH: (calls.approval_digest_mismatch, Code.FAILED_PRECONDITION),
+    R.GRANT_NOT_OFFERED: (grants.grant_not_offered, Code.FAILED_PRECONDITION),
+    R.GRANT_NOT_FOUND: (grants.grant_not_found, Code.NOT_FOUND),
+    R.GRANT_NOT_YOURS: (grants.grant_not_yours, Code.PERMISSION_DENIED),
     R.APPROVER_NOT_ALLOWED: (calls.approver_not_allowed, Code.PERMISSION_DENIED),
     R.APPROVER_MISSING: (calls.approver_missing, Code.FAILED_PRECONDITION),
 }
@@ -83,6 +87,7 @@ FAILED_RUNS: dict[ErrorReason, Scenario] = {
     R.EFFECT_UNKNOWN: runs.effect_unknown,
     R.POLICY_INTERRUPT: runs.policy_interrupt,
     R.APPROVAL_ABORTED: runs.approval_aborted,
+    R.APPROVAL_DENIED: runs.approval_denied,
 }
 FAILED_TOOL_CALLS: dict[ErrorReason, Scenario] = {
     R.EXECUTOR_UNAVAILABLE: runs.executor_unavailable,

@@ -46,6 +46,8 @@ MAY = {
     APPROVALS + "WatchApprovals": "admin approver observer",
     APPROVALS + "DecideApproval": "admin approver",
     APPROVALS + "BatchDecide": "admin approver",
+    APPROVALS + "ListGrants": "admin approver observer",
+    APPROVALS + "RevokeGrant": "admin approver",
     CALLBACKS + "RegisterCallback": "admin executor policy",
     CALLBACKS + "UnregisterCallback": "admin executor policy",
     CALLBACKS + "ListCallbacks": "admin caller executor observer policy repairer",

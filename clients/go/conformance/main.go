@@ -75,6 +75,7 @@ func (p *program) perform(asked request) (result any, err error) {
 		"resolve_effect": p.resolveEffect, "unknown_effects": p.unknownEffects,
 		"list_approvals": p.listApprovals, "get_approval": p.getApproval, "decide_approval": p.decideApproval,
 		"batch_decide": p.batchDecide, "watch_approvals": p.watchApprovals,
+		"list_grants": p.listGrants, "revoke_grant": p.revokeGrant,
 		"put_package": p.putPackage, "get_package": p.getPackage, "list_packages": p.listPackages,
 		"tag_package": p.tagPackage, "tag_history": p.tagHistory, "validate_package": p.validatePackage,
 		"resolve_package": p.resolvePackage, "package_fingerprint": p.packageFingerprint,
@@ -387,6 +388,33 @@ func (p *program) batchDecide(ctx context.Context, args arguments) (any, error) 
 		encoded = append(encoded, encode(result))
 	}
 	return object{"results": encoded}, nil
+}
+
+func (p *program) listGrants(ctx context.Context, args arguments) (any, error) {
+	filter, err := decode(args.raw, &runwright.GrantFilter{})
+	if err != nil {
+		return nil, err
+	}
+	grants := []json.RawMessage{}
+	for grant, err := range p.connected().ListGrants(ctx, filter) {
+		if err != nil {
+			return nil, err
+		}
+		grants = append(grants, encode(grant))
+	}
+	return object{"grants": grants}, nil
+}
+
+func (p *program) revokeGrant(ctx context.Context, args arguments) (any, error) {
+	request, err := decode(args.raw, &runwrightv1.RevokeGrantRequest{})
+	if err != nil {
+		return nil, err
+	}
+	made, err := p.connected().RevokeGrant(ctx, request.GetGrantId(), request.GetNote())
+	if err != nil {
+		return nil, err
+	}
+	return object{"grant": encode(made.GetGrant()), "revoked": made.GetRevoked()}, nil
 }
 
 func (p *program) watchApprovals(ctx context.Context, args arguments) (any, error) {

@@ -23,6 +23,8 @@ from runwright_client import (
     EventFilter,
     EventFrame,
     EventView,
+    GrantRequest,
+    GrantState,
     InputPart,
     Keepalive,
     NotPerformed,
@@ -266,13 +268,25 @@ class Program:
         """Decides on an approval."""
         words = {name: args[name] for name in ("message", "note", "on_behalf_of", "request_id") if name in args}
         verdict = ApprovalVerdict[args["verdict"].removeprefix("APPROVAL_VERDICT_")]
-        made = await self.client.decide_approval(args["approval_id"], args["digest"], verdict, **words)
+        grant = GrantRequest.from_dict(args["grant"]) if "grant" in args else None
+        made = await self.client.decide_approval(args["approval_id"], args["digest"], verdict, grant=grant, **words)
         return {"approval": shown(made.approval), "decided": made.decided}
 
     async def batch_decide(self, args: Args) -> Args:
         """Decides on several approvals."""
         decisions = [DecisionRequest.from_dict(each) for each in args["decisions"]]
         return {"results": [shown(result) for result in await self.client.batch_decide(decisions)]}
+
+    async def list_grants(self, args: Args) -> Args:
+        """All grants that are wanted, over all pages."""
+        states = [GrantState[name.removeprefix("GRANT_STATE_")] for name in args.get("states", ())]
+        words = {name: args[name] for name in ("tool", "agent_id", "run_id", "issuer", "page_size") if name in args}
+        return {"grants": [shown(grant) async for grant in self.client.list_grants(states=states, **words)]}
+
+    async def revoke_grant(self, args: Args) -> Args:
+        """Takes a grant back."""
+        made = await self.client.revoke_grant(args["grant_id"], note=args.get("note", ""))
+        return {"grant": shown(made.grant), "revoked": made.revoked}
 
     async def watch_approvals(self, args: Args) -> Args:
         """Takes so many updates, and leaves."""
@@ -458,7 +472,9 @@ class Program:
                 told.append({"method": method, "told": shown(what)})
                 if says.get("fails_first") and sum(each["method"] == method for each in told) == 1:
                     raise RuntimeError("as the case has it")
-                verdict = ApprovalVerdict[says["verdict"].removeprefix("APPROVAL_VERDICT_")] if "verdict" in says else None
+                verdict = (
+                    ApprovalVerdict[says["verdict"].removeprefix("APPROVAL_VERDICT_")] if "verdict" in says else None
+                )
                 words = {name: says[name] for name in ("reference", "message", "note", "on_behalf_of") if name in says}
                 return Dispatched(verdict=verdict, **words)
 

@@ -16,6 +16,10 @@ import {
   DispatcherServer,
   type EventFrame,
   EventKind,
+  GrantMatcher,
+  type GrantRequest,
+  GrantScope,
+  GrantState,
   notPerformed,
   packageFingerprint,
   type Part,
@@ -44,6 +48,7 @@ import {
   EventFrameSchema,
   GetPackageResponseSchema,
   GetServerInfoResponseSchema,
+  GrantStatusSchema,
   OpenEffectSchema,
   PackageSummarySchema,
   PutPackageResponseSchema,
@@ -164,6 +169,18 @@ class Tools {
     const context = { run_id, turn_id, round, call_id, attempt, idempotency_key, tool, package_fingerprint };
     return { arguments: args, context: { ...context, deadline: deadline?.toISOString() } };
   }
+}
+
+function grantOf(given: JsonValue): GrantRequest {
+  const said = given as Record<string, JsonValue>;
+  return {
+    scope: GrantScope[text(said["scope"]).replace("GRANT_SCOPE_", "") as keyof typeof GrantScope],
+    matcher: GrantMatcher[text(said["matcher"]).replace("GRANT_MATCHER_", "") as keyof typeof GrantMatcher],
+    condition: optional(said["condition"], text),
+    uses: Number(said["uses"]),
+    validFor: text(said["valid_for"]),
+    tainted: said["tainted"] === true,
+  };
 }
 
 function verdictOf(name: JsonValue | undefined): ApprovalVerdict {
@@ -336,8 +353,29 @@ const operations: Record<string, (args: Args) => JsonValue | Promise<JsonValue>>
       note: optional(args["note"], text),
       onBehalfOf: optional(args["on_behalf_of"], text),
       requestId: optional(args["request_id"], text),
+      grant: optional(args["grant"], grantOf),
     });
     return { approval: json(ApprovalSchema, approval), decided };
+  },
+  async list_grants(args) {
+    const grants: JsonValue[] = [];
+    const filter = {
+      states: optional(args["states"], (given) =>
+        (given as string[]).map((name) => GrantState[name.replace("GRANT_STATE_", "") as keyof typeof GrantState]),
+      ),
+      tool: optional(args["tool"], text),
+      agentId: optional(args["agent_id"], text),
+      runId: optional(args["run_id"], text),
+      issuer: optional(args["issuer"], text),
+    };
+    for await (const one of connected().listGrants(filter, { pageSize: optional(args["page_size"], Number) })) {
+      grants.push(json(GrantStatusSchema, one));
+    }
+    return { grants };
+  },
+  async revoke_grant(args) {
+    const { grant, revoked } = await connected().revokeGrant(text(args["grant_id"]), { note: optional(args["note"], text) });
+    return { grant: json(GrantStatusSchema, grant), revoked };
   },
   async batch_decide({ decisions }) {
     const asked = (decisions as Record<string, JsonValue>[]).map((each) => ({

@@ -2,13 +2,12 @@
 
 import { randomUUID } from "node:crypto";
 import type { MessageInitShape } from "@bufbuild/protobuf";
-import { type Client as Stub, createClient } from "@connectrpc/connect";
-import { Caller, present } from "./caller.js";
+import { present } from "./caller.js";
 import type { CallOptions } from "./calls.js";
-import type { Connection } from "./connection.js";
 import { asRunwrightError } from "./diagnosis.js";
 import type { Approval, ApprovalState, ApprovalVerdict } from "./gen/runwright/v1/approval_pb.js";
-import { ApprovalService, type DecisionResult } from "./gen/runwright/v1/approval_service_pb.js";
+import type { ApprovalService, DecisionResult } from "./gen/runwright/v1/approval_service_pb.js";
+import { GrantCalls, type GrantRequest } from "./grants.js";
 import { check } from "./options.js";
 import { Contact, sleep } from "./patience.js";
 import { away } from "./subscription.js";
@@ -37,6 +36,8 @@ export interface ApprovalDecision {
   readonly note?: string;
   /** On whose behalf: a note, no authority. */
   readonly onBehalfOf?: string;
+  /** With an APPROVE: permits such calls from then on, within what `Approval.grants` offers. */
+  readonly grant?: GrantRequest;
   /** Makes two requests the same one. Absent: a new id. */
   readonly requestId?: string;
 }
@@ -56,15 +57,7 @@ export interface ApprovalUpdate {
 }
 
 /** What {@link Client} can do with approvals. They are named by their ids, `RUN/aN.N.N`. */
-export abstract class ApprovalCalls extends Caller {
-  /** The generated client of the service of approvals, as {@link Client.runtime} is of the runtime. */
-  readonly approvals: Stub<typeof ApprovalService>;
-
-  protected constructor(connection: Connection, deadlineMs: number) {
-    super(connection, deadlineMs);
-    this.approvals = createClient(ApprovalService, connection.transport);
-  }
-
+export abstract class ApprovalCalls extends GrantCalls {
   /** Approvals, fetched page by page as they are read: what is pending, the oldest first; else the newest first. */
   async *listApprovals(
     filter: ApprovalFilter = {},
@@ -90,7 +83,7 @@ export abstract class ApprovalCalls extends Caller {
 
   /** Decides, once, on what has the decision's digest. A request that is sent again never decides twice. */
   async decideApproval(decision: ApprovalDecision, options?: CallOptions): Promise<Decided> {
-    check("approvalDecision", decision);
+    checkDecision(decision);
     check("decideApproval", options);
     const request = { decision: named(decision) };
     const answer = await this.call(options, (call) => this.approvals.decideApproval(request, call));
@@ -99,7 +92,7 @@ export abstract class ApprovalCalls extends Caller {
 
   /** Takes up to 100 decisions, each for itself; the results stand in their order. */
   async batchDecide(decisions: readonly ApprovalDecision[], options?: CallOptions): Promise<DecisionResult[]> {
-    for (const decision of decisions) check("approvalDecision", decision);
+    for (const decision of decisions) checkDecision(decision);
     check("batchDecide", options);
     const request = { decisions: decisions.map(named) };
     return (await this.call(options, (call) => this.approvals.batchDecide(request, call))).results;
@@ -140,6 +133,11 @@ export abstract class ApprovalCalls extends Caller {
       operation.done();
     }
   }
+}
+
+function checkDecision(decision: ApprovalDecision): void {
+  check("approvalDecision", decision);
+  if (decision.grant) check("grantRequest", decision.grant);
 }
 
 /** The decision with an id of its request. */

@@ -9,6 +9,7 @@ export * from "./gen/runwright/v1/approval_service_pb.js";
 export * from "./gen/runwright/v1/content_pb.js";
 export * from "./gen/runwright/v1/error_pb.js";
 export * from "./gen/runwright/v1/event_pb.js";
+export * from "./gen/runwright/v1/grant_pb.js";
 export * from "./gen/runwright/v1/package_pb.js";
 export * from "./gen/runwright/v1/package_service_pb.js";
 export * from "./gen/runwright/v1/policy_pb.js";

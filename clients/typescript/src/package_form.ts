@@ -23,6 +23,11 @@ export const FORM = `{
    "four_eyes": {
     "default": false
    },
+   "grants": {
+    "default": null,
+    "part": "GrantsSpec",
+    "younger": true
+   },
    "on_expiry": {
     "default": "deny"
    },
@@ -72,6 +77,21 @@ export const FORM = `{
    "session_turns": {
     "default": 20,
     "whole": true
+   }
+  },
+  "GrantsSpec": {
+   "matchers": {
+    "default": [
+     "exact_arguments"
+    ]
+   },
+   "max_time": {},
+   "max_uses": {
+    "whole": true
+   },
+   "scopes": {},
+   "tainted": {
+    "default": false
    }
   },
   "PolicyRule": {
@@ -206,6 +226,10 @@ export const FORM = `{
    },
    "effect": {},
    "executor": {},
+   "grantable": {
+    "default": true,
+    "younger": true
+   },
    "idempotent": {
     "default_is": {
      "equals": "read",

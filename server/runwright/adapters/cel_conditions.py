@@ -17,6 +17,7 @@ from msgspec import Struct
 from pydantic import JsonValue
 
 from runwright.adapters.condition_cost import MAX_NESTED_MACROS, ConditionCost, cost_of, fields_of
+from runwright.adapters.condition_memory import ConditionMemory, Facts, Parts, parts_of
 from runwright.adapters.condition_variables import visible
 from runwright.adapters.condition_worker import (
     DOES_NOT_HOLD,
@@ -26,9 +27,9 @@ from runwright.adapters.condition_worker import (
     can_load,
     compiled,
     evaluated_of_seen,
-    is_compiled,
     is_loaded,
     load,
+    not_compiled,
     seen_of,
 )
 from runwright.adapters.schema_process import Checked, CheckLimits, SchemaProcess, Verdict
@@ -100,6 +101,7 @@ class CelConditions:
         )
         self._thread = ThreadPoolExecutor(1, "runwright-conditions")
         self._waiting = 0
+        self._memory = ConditionMemory()
         self._loading: asyncio.Future[None] | None = None
 
     def problem(self, condition: str, variables: Sequence[str]) -> str | None:
@@ -108,12 +110,15 @@ class CelConditions:
 
     def evaluate_at_once(self, questions: Sequence[ConditionQuestion]) -> list[tuple[Outcome, ...]] | None:
         """See the port."""
-        seen = _seen_if_cheap(questions)
-        if seen is None:
+        if not is_loaded():
             return None
-        return _outcomes(
-            [evaluated_of_seen(question.conditions, own) for question, own in zip(questions, seen, strict=True)]
-        )
+        units, asked = 0, list[_Asked]()
+        for question in questions:
+            if (own := self._asked_if_cheap(question, INLINE_UNITS - units)) is None:
+                return None
+            units += own.units
+            asked.append(own)
+        return [self._answered(each) for each in asked]
 
     async def evaluate(self, questions: Sequence[ConditionQuestion]) -> list[tuple[Outcome, ...]]:
         """See the port."""
@@ -132,6 +137,32 @@ class CelConditions:
         if self._loading is None:
             self._loading = asyncio.get_running_loop().run_in_executor(self._thread, load)
         await asyncio.shield(self._loading)
+
+    def _asked_if_cheap(self, question: ConditionQuestion, units: int) -> _Asked | None:
+        """What is left to be evaluated; None where that may take more units than these."""
+        left = units - _cost_of_all(question.conditions).to_compile()
+        if left < 0:
+            return None
+        parts, rest = parts_of(question.conditions), None
+        facts = self._memory.facts(parts.of_facts, question.variables) if parts.of_facts else None
+        known = "" if facts is None else self._memory.recall(facts)
+        if facts is not None and known is None:
+            left -= _units(parts.of_facts, facts.seen, question.size, left)
+        if left >= 0 and parts.rest:
+            rest = visible(question.variables, seen_of(parts.rest))
+            left -= _units(parts.rest, rest, question.size, left)
+        return None if left < 0 else _Asked(parts, facts, known, rest, units - left)
+
+    def _answered(self, asked: _Asked) -> tuple[Outcome, ...]:
+        """The outcomes of what is cheap."""
+        letters = asked.known
+        if letters is None and asked.facts is not None:
+            letters = evaluated_of_seen(asked.parts.of_facts, asked.facts.seen)
+            self._memory.remember(asked.facts, letters)
+        letters = letters or ""
+        if asked.rest is not None:
+            letters += evaluated_of_seen(asked.parts.rest, asked.rest)
+        return tuple([_OUTCOMES[letters[place]] for place in asked.parts.order])
 
     def _asked(self, questions: Sequence[ConditionQuestion]) -> Checked:
         seen = [visible(question.variables, seen_of(question.conditions)) for question in questions]
@@ -155,25 +186,22 @@ class CelConditions:
         return ["".join(next(letters) for _ in question.conditions) for question in questions]
 
 
-def _seen_if_cheap(questions: Sequence[ConditionQuestion]) -> list[dict[str, JsonValue]] | None:
-    """What the conditions can see of their variables; None where to evaluate them may take long."""
-    if not is_loaded():
-        return None
-    units, seen = 0, []
-    for question in questions:
-        if question.size > INLINE_BYTES:
-            return None
-        cost = _cost_of_all(question.conditions)
-        units += cost.to_compile()
-        if units > INLINE_UNITS:
-            return None
-        own = visible(question.variables, seen_of(question.conditions))
-        # Only macros go through values; to count these takes longer than the rest.
-        more = cost.units(_count(own) if cost.has_macros else 0, question.size)
-        if more is None or (units := units + more) > INLINE_UNITS:
-            return None
-        seen.append(own)
-    return seen
+class _Asked(Struct, frozen=True):
+    """A question that is cheap: `known` are the letters of its facts, `rest` what its other conditions can see."""
+
+    parts: Parts
+    facts: Facts | None
+    known: str | None
+    rest: dict[str, JsonValue] | None
+    units: int
+
+
+def _units(conditions: tuple[str, ...], seen: dict[str, JsonValue], size: int, left: int) -> int:
+    """How much work it is to evaluate them; more than is `left` where no bound is known, or making ready takes long."""
+    cost = _cost_of_all(conditions)
+    # Only macros go through values; to count these takes longer than the rest.
+    units = cost.units(_count(seen) if cost.has_macros else 0, size) if size <= INLINE_BYTES else None
+    return left + 1 if units is None else units
 
 
 def _outcomes(letters: Sequence[str]) -> list[tuple[Outcome, ...]]:
@@ -203,7 +231,7 @@ class _CostOfAll(Struct, frozen=True):
 
     def to_compile(self) -> int:
         """About how many microseconds it takes to compile those that are not compiled yet."""
-        return _COMPILE_UNITS * sum([cost_of(each).tokens for each in self.conditions if not is_compiled(each)])
+        return _COMPILE_UNITS * sum([cost_of(each).tokens for each in not_compiled(self.conditions)])
 
 
 @lru_cache(maxsize=1024)

@@ -31,6 +31,7 @@ MAX_CONTEXTS = 64  # each may hold an argument of 16 KiB or so
 
 
 _PROGRAMS: dict[str, cel.Program] = {}
+_ALL_COMPILED: set[tuple[str, ...]] = set()  # conditions of which each is among the programs
 
 
 @cache
@@ -64,13 +65,21 @@ def compiled(condition: str) -> cel.Program:
         program = _library().compile(condition)
         if len(_PROGRAMS) >= REMEMBERED:
             _PROGRAMS.clear()
+            _ALL_COMPILED.clear()
         _PROGRAMS[condition] = program
     return program
 
 
-def is_compiled(condition: str) -> bool:
-    """True when evaluating it begins at once."""
-    return condition in _PROGRAMS
+def not_compiled(conditions: tuple[str, ...]) -> list[str]:
+    """Those that have to be compiled before they are evaluated."""
+    if conditions in _ALL_COMPILED:
+        return []
+    found = [condition for condition in conditions if condition not in _PROGRAMS]
+    if not found:
+        if len(_ALL_COMPILED) >= REMEMBERED:
+            _ALL_COMPILED.clear()
+        _ALL_COMPILED.add(conditions)
+    return found
 
 
 def evaluated(conditions: Sequence[str], variables: Mapping[str, JsonValue]) -> str:

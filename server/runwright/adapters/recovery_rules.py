@@ -13,7 +13,7 @@ from runwright.core.quarantine import Stage, Suspect, counted
 def begun(known: Mapping[RunKey, Suspect], open_runs: Sequence[RunKey], now: int) -> list[Suspect]:
     """The open runs as a start finds them, `known` being what the last one left."""
     left = {each.run: each for each in counted([known[run] for run in open_runs if run in known], now)}
-    return [_begins(left.get(run) or Suspect(run)) for run in open_runs]
+    return [_begins(left[run]) if run in left else Suspect(run, Stage.IN_HAND) for run in open_runs]
 
 
 def passed(before: Suspect) -> Suspect:

@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from runwright.core.ids import Namespace
 from runwright.core.side_rows import (
     DeleteEntry,
+    DeleteWhenSpent,
     EntryIs,
     FailedCondition,
     NoEntry,
@@ -76,8 +77,10 @@ class SideRowState(Generic[Owner]):
     def settle(self, namespace: Namespace, rows: Sequence[SideRow]) -> None:
         """Lets go of what the rows have deleted, for a store that has nothing but this."""
         for row in rows:
-            if isinstance(row, DeleteEntry) and self.changes.entries.get((namespace, row.index, row.key)) is None:
-                self.changes.entries.pop((namespace, row.index, row.key), None)
+            if isinstance(row, DeleteEntry | DeleteWhenSpent):
+                name = (namespace, row.index, row.key)
+                if self.changes.entries.get(name) is None:
+                    self.changes.entries.pop(name, None)
 
     def forget(self, owner: Owner) -> None:
         """Removes what belongs to a run, for such a store."""
@@ -93,6 +96,10 @@ class SideRowState(Generic[Owner]):
                 self.changes.entries[namespace, row.index, row.key] = new
             case DeleteEntry():
                 self.changes.entries[namespace, row.index, row.key] = None
+            case DeleteWhenSpent():
+                counter = self._counter_now((namespace, row.counter))
+                if counter is None or not counter.left:
+                    self.changes.entries[namespace, row.index, row.key] = None
             case SetCounter():
                 self.changes.counters[namespace, row.counter] = CounterRow(owner, row.left)
             case Spend():

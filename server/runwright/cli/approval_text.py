@@ -7,15 +7,22 @@ from collections.abc import Iterator
 from runwright._gen.runwright.v1 import approval_pb2, event_pb2
 from runwright.cli import names, sanitize
 from runwright.cli.dispatch_text import dispatch_words
-from runwright.cli.outcome import shown
+from runwright.cli.escapes import escaped, escaped_block
+from runwright.cli.grant_text import offer_words
 from runwright.wire.snapshots import inline_bytes
 
+# What is to be approved, where it is no call, and what is looked at.
+WHAT = {
+    approval_pb2.APPROVAL_KIND_RUN_START: "the start of the run",
+    approval_pb2.APPROVAL_KIND_OUTPUT: "the answer of the run",
+}
+SHOWN = {approval_pb2.APPROVAL_KIND_RUN_START: "request", approval_pb2.APPROVAL_KIND_OUTPUT: "answer"}
 _NOT_ENFORCED = "this server has no keys: everybody may decide, also whoever asks and whoever performs"
 
 
 def ls_line(approval: approval_pb2.Approval) -> str:
     """An approval in one line: which, where it stands, what for, and who decides until when, or decided."""
-    call = f"{approval.tool} {approval.effect_id}"
+    what = WHAT.get(approval.kind) or f"{approval.tool} {approval.effect_id}"
     risk = f", risk {approval.risk}" if approval.risk else ""
     state = names.approval_state(approval.state)
     if approval.state == approval_pb2.APPROVAL_STATE_PENDING:
@@ -25,15 +32,25 @@ def ls_line(approval: approval_pb2.Approval) -> str:
         ends = f"; by {approval.decision.decided_by} at {names.clock(approval.closed_at)}"
     else:
         ends = f" at {names.clock(approval.closed_at)}"
-    return sanitize.line(f"{approval.approval_id} {state}: {call}{risk}, agent {approval.agent_id}{ends}")
+    return sanitize.line(f"{approval.approval_id} {state}: {what}{risk}, agent {approval.agent_id}{ends}")
 
 
 def approval_lines(approval: approval_pb2.Approval) -> list[str]:
-    """Everything that a decision rests on, one fact a line; the arguments last, exactly as they would be sent."""
-    lines = [f"{name:<10} {sanitize.line(value, most=None)}" for name, value in _facts(approval) if value]
+    """Everything that a decision rests on, one fact a line; last what is approved, exactly as it is."""
+    lines = _fact_lines(approval)
     if approval.HasField("arguments_content"):
-        lines += ["arguments", _arguments(approval)]
+        lines += [SHOWN.get(approval.kind, "arguments"), _arguments(approval)]
     return lines
+
+
+def question_lines(approval: approval_pb2.Approval, now: float) -> list[str]:
+    """What somebody is asked about, without the arguments, with how long it can still be decided on."""
+    left = names.elapsed(max(0.0, names.seconds(approval.expires_at) - now))
+    return [*_fact_lines(approval), f"{'time left':<10} {left}"]
+
+
+def _fact_lines(approval: approval_pb2.Approval) -> list[str]:
+    return [f"{name:<10} {escaped(value)}" for name, value in _facts(approval) if value]
 
 
 def approvers(one: approval_pb2.ApproverSet) -> str:
@@ -45,7 +62,10 @@ def _facts(approval: approval_pb2.Approval) -> Iterator[tuple[str, str]]:
     risk = f", risk {approval.risk}" if approval.risk else ""
     yield "approval", approval.approval_id
     yield "state", names.approval_state(approval.state)
-    yield "call", f"{approval.effect_id} {approval.tool}, executor {approval.executor}{risk}"
+    if approval.kind in WHAT:
+        yield "what", WHAT[approval.kind]
+    else:
+        yield "call", f"{approval.effect_id} {approval.tool}, executor {approval.executor}{risk}"
     session = f", session {approval.session_id}" if approval.session_id else ""
     yield "run", f"{approval.run_id} of agent {approval.agent_id}, started by {approval.started_by}{session}"
     name = approval.approval or "as built in"
@@ -58,7 +78,8 @@ def _facts(approval: approval_pb2.Approval) -> Iterator[tuple[str, str]]:
         is_current = index == approval.current_set and approval.state == approval_pb2.APPROVAL_STATE_PENDING
         turn = " (their turn now)" if is_current else ""
         yield "approvers", f"{approvers(each)} until {names.clock(each.until)}{turn}"
-    then = "the run ends" if approval.on_expiry == approval_pb2.APPROVAL_EXPIRY_ABORT_RUN else "the model is told"
+    ends = approval.kind in WHAT or approval.on_expiry == approval_pb2.APPROVAL_EXPIRY_ABORT_RUN
+    then = "the run ends" if ends else "the model is told"
     yield "expires", f"{names.clock(approval.expires_at)}; then {then}"
     for dispatch in approval.dispatches:
         yield "dispatcher", dispatch_words(dispatch)
@@ -66,6 +87,8 @@ def _facts(approval: approval_pb2.Approval) -> Iterator[tuple[str, str]]:
         yield "four eyes", f"not {approval.started_by}, who started the run"
     if approval.separation == approval_pb2.APPROVAL_SEPARATION_NOT_ENFORCED:
         yield "separation", f"NOT ENFORCED: {_NOT_ENFORCED}"
+    if approval.HasField("grants"):
+        yield "grants", offer_words(approval.grants)
     if approval.HasField("decision"):
         made = approval.decision
         behalf = f" on behalf of {made.on_behalf_of}" if made.on_behalf_of else ""
@@ -75,6 +98,7 @@ def _facts(approval: approval_pb2.Approval) -> Iterator[tuple[str, str]]:
         )
         yield "  message", made.message
         yield "  note", made.note
+        yield "  grant", made.grant_id
     elif approval.HasField("closed_at"):
         yield "closed", names.clock(approval.closed_at)
     yield "digest", approval.digest
@@ -85,17 +109,18 @@ def _arguments(approval: approval_pb2.Approval) -> str:
     if content.omitted:
         run, digest = approval.run_id, content.ref.digest
         return f"({content.ref.size} bytes, too many to show; in `runwright export {run}` as {digest})"
-    return shown(inline_bytes(content))
+    return "\n".join(escaped_block(inline_bytes(content).decode("utf-8", "replace")))
 
 
 def approval_event(event: event_pb2.Event) -> str:
-    """What an event says of the approval of its call."""
+    """What an event says of the approval of its call, or of the run as a whole."""
     match event.WhichOneof("body"):
         case "approval_requested":
             asked = event.approval_requested
             first = asked.sets[0] if asked.sets else approval_pb2.ApproverSet()
             said = f": {asked.message}" if asked.message else ""
-            return f"waits for {asked.approval_id} by {approvers(first)}, until {names.clock(asked.expires_at)}{said}"
+            who = f"{', ' + WHAT[asked.kind] + ',' if asked.kind in WHAT else ''} by {approvers(first)}"
+            return f"waits for {asked.approval_id}{who}, until {names.clock(asked.expires_at)}{said}"
         case "approval_decided":
             made = event.approval_decided
             said = "; ".join(part for part in (made.message, made.note) if part)

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator
 from enum import StrEnum
-from hashlib import sha256
 from pathlib import Path
 from typing import Annotated
 
@@ -15,11 +13,21 @@ import typer
 from runwright import files
 from runwright._gen.runwright.v1 import approval_pb2
 from runwright._gen.runwright.v1 import approval_service_pb2 as pb
-from runwright.cli import names, sanitize
+from runwright.cli import sanitize
+from runwright.cli.approval_feed import approval_updates
+from runwright.cli.approval_table import table
 from runwright.cli.approval_text import approval_lines, ls_line
 from runwright.cli.client import Client
-from runwright.cli.errors import Problem
-from runwright.cli.follow import delay
+from runwright.cli.decisions import named, outcome_line
+from runwright.cli.grant_options import (
+    GrantAnyOption,
+    GrantForOption,
+    GrantOption,
+    GrantOptions,
+    GrantTaintedOption,
+    GrantUsesOption,
+    GrantWhereOption,
+)
 from runwright.cli.output import (
     Format,
     FormatOption,
@@ -37,7 +45,7 @@ app = typer.Typer(
     name="approvals",
     no_args_is_help=True,
     rich_markup_mode=None,
-    help="Calls that wait for somebody to decide: ls, show, approve, deny, respond, abort, watch.",
+    help="What waits for somebody to decide: ls, show, approve, deny, respond, abort, watch, inbox.",
 )
 
 ApprovalArgument = Annotated[str, typer.Argument(metavar="APPROVAL", help="Its id, such as first/a1.1.1.")]
@@ -101,8 +109,7 @@ def ls(
             for approval in listed.approvals:
                 print(sanitize.line(approval.approval_id))
         case ListFormat.TABLE:
-            for approval in listed.approvals:
-                print(ls_line(approval))
+            print("\n".join(table(listed.approvals, time.time())))
             if listed.next_page_token:
                 typer.echo(f"There may be more; ask for them with --limit above {limit}.", err=True)
 
@@ -128,24 +135,36 @@ def show(context: typer.Context, approval: ApprovalArgument, output: RunFormatOp
 
 
 @app.command("approve")
-def approve(
+def approve(  # noqa: PLR0913, PLR0917 - one parameter for each option
     context: typer.Context,
     approval: ApprovalArgument,
     note: NoteOption = "",
     on_behalf_of: BehalfOption = "",
     digest: DigestOption = "",
+    grant: GrantOption = None,
+    grant_where: GrantWhereOption = "",
+    grant_any: GrantAnyOption = False,
+    grant_uses: GrantUsesOption = 0,
+    grant_for: GrantForOption = "",
+    grant_tainted: GrantTaintedOption = False,
     output: FormatOption = Format.TEXT,
 ) -> None:
-    """Has the call made, with exactly the arguments that are shown.
+    """Has what is shown done: the call made, the run started, or its answer published.
 
     It shows what it approves first. Only one decision is taken; it is on record with
     who made it. The same words once more change nothing. It takes the role approver.
+    With --grant such calls need nobody from now on, within what the package offers.
 
     \b
     Example:
       runwright approvals approve first/a1.1.1 --note "ticket 7"
+      runwright approvals approve first/a1.1.1 --grant run --grant-uses 5
     """
+    options = GrantOptions(grant, grant_where, grant_any, grant_uses, grant_for, grant_tainted)
+    options.check()
     decision = pb.DecisionRequest(note=note, on_behalf_of=on_behalf_of, digest=digest)
+    if grant is not None:
+        decision.grant.CopyFrom(options.request(Client.of(context).approval(approval).approval.grants))
     _decide(context, approval, approval_pb2.APPROVAL_VERDICT_APPROVE, decision, output)
 
 
@@ -160,6 +179,8 @@ def deny(
     output: FormatOption = Format.TEXT,
 ) -> None:
     """Has the call not made; the model is told so, and the run goes on.
+
+    A run whose start or answer is denied fails.
 
     \b
     Example:
@@ -198,7 +219,7 @@ def abort(
     digest: DigestOption = "",
     output: FormatOption = Format.TEXT,
 ) -> None:
-    """Has the call not made, and ends the run as failed.
+    """Has nothing of it done, and ends the run as failed.
 
     \b
     Example:
@@ -225,7 +246,7 @@ def watch(
       runwright approvals watch --mine
     """
     try:
-        for update in _updates(Client.of(context), cursor, mine=mine):
+        for update in approval_updates(Client.of(context), cursor, mine=mine, notice=_notice):
             if output is Format.JSON:
                 print_json_line(update)
             elif update.HasField("approval"):
@@ -234,23 +255,30 @@ def watch(
         raise typer.Exit(0) from None
 
 
-def _updates(client: Client, cursor: str, *, mine: bool) -> Iterator[pb.WatchApprovalsResponse]:
-    """Updates without end; after a failure that passes, from the last cursor."""
-    failures, is_connected = 0, False
-    while True:
-        try:
-            for update in client.watch_approvals(pb.WatchApprovalsRequest(after_cursor=cursor, mine=mine)):
-                is_connected, failures, cursor = True, 0, update.cursor
-                yield update
-            return
-        except Problem as problem:
-            if not (is_connected and problem.passing):
-                raise
-            if failures == 0:
-                message = f"connection lost ({problem.reason}); reconnecting from the last cursor"
-                print(message, file=sys.stderr, flush=True)
-        time.sleep(delay(failures))
-        failures += 1
+@app.command("inbox")
+def inbox(
+    context: typer.Context,
+    mine: Annotated[bool, typer.Option("--mine", help="Those of whose approver sets this key is in one.")] = False,
+) -> None:
+    """Shows what is pending on a screen, where it can be decided; ? shows the keys.
+
+    It needs a terminal. What was not wholly on the screen is not approved.
+
+    \b
+    Example:
+      runwright approvals inbox --mine
+    """
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        message = "standard input and standard output must be a terminal. `runwright approvals ls` lists in pipes"
+        raise typer.BadParameter(message)
+    # Not for every command: what draws the screen takes as long to load as all the rest.
+    from runwright.cli.inbox.screen import InboxScreen  # noqa: PLC0415
+
+    InboxScreen(Client.of(context), mine=mine).run()
+
+
+def _notice(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
 
 
 def _decide(
@@ -265,16 +293,11 @@ def _decide(
             print("\n".join(approval_lines(shown)))
     decision.approval_id = approval_id
     decision.verdict = approval_pb2.ApprovalVerdict.ValueType(verdict)
-    # Made of all the words: whoever is not answered sends the same again.
-    decision.request_id = f"cli-{sha256(decision.SerializeToString(deterministic=True)).hexdigest()[:32]}"
-    response = client.decide(decision)
+    response = client.decide(named(decision))
     if output is Format.JSON:
         print_json(response)
         return
-    made = response.approval.decision
-    when = "" if response.decided else f", since {names.clock(made.time)}"
-    word = names.approval_state(response.approval.state)
-    print(sanitize.line(f"{approval_id} is {word}, by {made.decided_by}{when}"))
+    print(outcome_line(response))
 
 
 def _read(tell: str) -> str:

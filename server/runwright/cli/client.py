@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TypeVar
 
 import grpc
@@ -111,11 +111,30 @@ class Client:
         """Decides on an approval."""
         return self._call(self._approvals.DecideApproval, approval_pb.DecideApprovalRequest(decision=decision))
 
+    def decide_batch(self, decisions: Sequence[approval_pb.DecisionRequest]) -> approval_pb.BatchDecideResponse:
+        """Decides on several, each for itself."""
+        return self._call(self._approvals.BatchDecide, approval_pb.BatchDecideRequest(decisions=decisions))
+
     def watch_approvals(
         self, request: approval_pb.WatchApprovalsRequest
     ) -> Iterator[approval_pb.WatchApprovalsResponse]:
         """Approvals as they come and as something becomes of them."""
         return self._stream(self._approvals.WatchApprovals, request)
+
+    def grants(self, wanted: approval_pb.ListGrantsRequest, limit: int) -> Iterator[approval_pb.ListGrantsResponse]:
+        """The first `limit` grants that are wanted, page by page; a page may be empty."""
+        while limit > 0:
+            wanted.page_size = min(limit, MOST_RUNS)
+            page = self._call(self._approvals.ListGrants, wanted)
+            yield page
+            if not page.next_page_token:
+                return
+            limit -= len(page.grants)
+            wanted.page_token = page.next_page_token
+
+    def revoke_grant(self, request: approval_pb.RevokeGrantRequest) -> approval_pb.RevokeGrantResponse:
+        """Takes a grant back."""
+        return self._call(self._approvals.RevokeGrant, request)
 
     def resume(self, request: pb.ResumeRequest) -> pb.ResumeResponse:
         """Has what a policy has deferred go on."""

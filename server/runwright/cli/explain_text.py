@@ -9,7 +9,7 @@ from msgspec import Struct
 from runwright._gen.runwright.callback.v1 import callback_registry_service_pb2 as callback_pb
 from runwright._gen.runwright.v1 import content_pb2, event_pb2, run_pb2
 from runwright.cli import names, sanitize
-from runwright.cli.approval_text import approvers
+from runwright.cli.approval_text import WHAT, approvers
 from runwright.cli.commands import Options, command
 from runwright.cli.tree_update import excerpt
 from runwright.core.approvals import DENIED
@@ -150,7 +150,8 @@ def _to_do(found: Found, options: Options) -> Iterator[tuple[str, str]]:
     for provider in providers:
         yield TO_DO, f"start the server with a provider that is called {provider}, such as --provider {provider}=KEYENV"
     for pending in run.pending_approvals:
-        yield TO_DO, f"have somebody of {approvers(pending.approvers)} look at {pending.approval_id} and decide:"
+        what = f"{pending.approval_id}{_what(pending)}"
+        yield TO_DO, f"have somebody of {approvers(pending.approvers)} look at {what} and decide:"
         for word in ("show", "approve", "deny"):
             yield "", command(options, "approvals", word, pending.approval_id)
     policies = sorted({wait.subject for wait in run.waiting_on if wait.kind == run_pb2.WAIT_KIND_POLICY})
@@ -158,6 +159,10 @@ def _to_do(found: Found, options: Options) -> Iterator[tuple[str, str]]:
         yield TO_DO, f"see that a host of policy {policy} is registered and answers; what it defers goes on by itself"
     if not executors and not providers and not policies and not run.pending_approvals:
         yield TO_DO, f"nothing; to see how it goes on: `{command(options, 'watch', run.run_id)}`"
+
+
+def _what(pending: run_pb2.PendingApproval) -> str:
+    return f", {WHAT[pending.kind]}," if pending.kind in WHAT else ""
 
 
 def _verbs(run: run_pb2.RunSnapshot, effect: run_pb2.OpenEffect, options: Options) -> Iterator[tuple[str, str]]:

@@ -31,6 +31,7 @@ _COMMANDS = {
     "audit": "runwright.cli.audit:audit",
     "cancel": "runwright.cli.inspect_run:cancel",
     "approvals": "runwright.cli.approvals:app",
+    "grants": "runwright.cli.grants:app",
     "resume": "runwright.cli.resume:resume",
     "effects": "runwright.cli.effects:app",
     "held": "runwright.cli.held:app",

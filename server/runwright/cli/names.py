@@ -8,7 +8,7 @@ from google.protobuf.descriptor import EnumDescriptor
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from runwright._gen.runwright.callback.v1 import callback_registry_service_pb2 as callback_pb
-from runwright._gen.runwright.v1 import approval_pb2, error_pb2, event_pb2, run_pb2
+from runwright._gen.runwright.v1 import approval_pb2, error_pb2, event_pb2, grant_pb2, run_pb2
 from runwright.cli import sanitize
 from runwright.core.errors import MEANINGS, ErrorReason
 
@@ -74,6 +74,21 @@ def approval_state(value: int) -> str:
 def approval_verdict(value: int) -> str:
     """Name of an ApprovalVerdict."""
     return _name(approval_pb2.ApprovalVerdict.DESCRIPTOR, "APPROVAL_VERDICT_", value)
+
+
+def grant_state(value: int) -> str:
+    """Name of a GrantState."""
+    return _name(grant_pb2.GrantState.DESCRIPTOR, "GRANT_STATE_", value)
+
+
+def grant_scope(value: int) -> str:
+    """Name of a GrantScope."""
+    return _name(grant_pb2.GrantScope.DESCRIPTOR, "GRANT_SCOPE_", value)
+
+
+def grant_matcher(value: int) -> str:
+    """Name of a GrantMatcher."""
+    return _name(grant_pb2.GrantMatcher.DESCRIPTOR, "GRANT_MATCHER_", value)
 
 
 def health(value: int) -> str:

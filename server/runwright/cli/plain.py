@@ -6,6 +6,7 @@ from runwright._gen.runwright.v1 import event_pb2, policy_pb2, run_pb2
 from runwright.cli import names, policy_lines, sanitize
 from runwright.cli.approval_text import approval_event
 from runwright.cli.dispatch_text import dispatch_event
+from runwright.cli.grant_text import grant_event
 from runwright.cli.tree import RunTree, Step
 from runwright.cli.tree_update import Contents, contents_of, whole
 from runwright.core.ids import CALL_EFFECT, POLICY_EFFECT, effect_kind
@@ -94,8 +95,9 @@ def _call(event: event_pb2.Event, contents: Contents, step: Step) -> str:
             return policy_lines.replaced(event.subject_replaced, contents)
         case "tool_started":
             began, approved = event.tool_started, ""
-            if began.approval_id:
-                approved = f", approved by {began.approved_by} ({began.approval_id})"
+            if began.approval_id or began.grant_id:
+                by = began.approval_id or f"grant {began.grant_id}"
+                approved = f", approved by {began.approved_by} ({by})"
             return f"started, attempt {event.attempt}, executor {began.executor}{approved}"
         case "retry_scheduled":
             planned = event.retry_scheduled
@@ -125,6 +127,8 @@ def _call(event: event_pb2.Event, contents: Contents, step: Step) -> str:
             return approval_event(event)
         case "approval_dispatch_started" | "approval_dispatched":
             return dispatch_event(event)
+        case "grant_issued" | "grant_used" | "grant_superseded":
+            return grant_event(event)
         case "effect_resolved":
             said = event.effect_resolved
             return f"resolved as {names.resolution(said.resolution)} by {said.resolved_by}{_because(said.reason)}"

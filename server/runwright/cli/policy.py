@@ -21,7 +21,7 @@ from runwright.core.errors import AgentError
 from runwright.core.ids import DEFAULT_NAMESPACE, LOCAL_PRINCIPAL
 from runwright.core.near import did_you_mean
 from runwright.core.package import RuntimePackage
-from runwright.core.policy import PolicyOpinion, PolicyStage, Verdict
+from runwright.core.policy import PolicyOpinion, Verdict
 from runwright.core.principal import Role
 from runwright.runtime.policies import RunFacts
 
@@ -119,23 +119,21 @@ def _print(walked: Iterable[Walked], output: Format) -> None:
 
 def _as_line(walked: Walked) -> str:
     subject = f"{walked.stage.name.lower()} {walked.subject}".rstrip()
-    stage = walked.stage
-    said = walked.note or (_opinion(walked.decision, stage) if walked.decision else "no policy is heard")
-    shadow = "".join(f"; in shadow mode {_opinion(each, stage)}" for each in walked.shadow)
+    said = walked.note or (_opinion(walked.decision) if walked.decision else "no policy is heard")
+    shadow = "".join(f"; in shadow mode {_opinion(each)}" for each in walked.shadow)
     before = ""
     if walked.before is not None:
         was = walked.before
-        before = f"; then {_word(was.decision.verdict, stage)} by {was.rule or was.policy_ref} ({was.decision.code})"
+        before = f"; then {_word(was.decision.verdict)} by {was.rule or was.policy_ref} ({was.decision.code})"
     return f"{subject}: {said}{shadow}{before}"
 
 
-def _opinion(opinion: PolicyOpinion, stage: PolicyStage) -> str:
-    return f"{_word(opinion.verdict, stage)} by {opinion.rule or opinion.policy_ref} ({opinion.code})"
+def _opinion(opinion: PolicyOpinion) -> str:
+    return f"{_word(opinion.verdict)} by {opinion.rule or opinion.policy_ref} ({opinion.code})"
 
 
-def _word(verdict: Verdict, stage: PolicyStage) -> str:
-    is_denied = verdict is Verdict.ASK and stage is not PolicyStage.PRE_TOOL
-    return "ask (nobody can be asked there: denied)" if is_denied else verdict.name.lower()
+def _word(verdict: Verdict) -> str:
+    return verdict.name.lower()
 
 
 def _as_json(walked: Walked) -> str:

@@ -107,9 +107,13 @@ class Walk:
                         yield walked.__replace__(before=before.get((PolicyStage.POST_TOOL, record.call_id)))
                     tainted = tainted or (is_told and tool is not None and tool.untrusted)
                 case r.ModelMessageCompleted() if record.text is not None and not record.tool_calls:
-                    answer = [contents[record.text.digest].decode()]
-                    subject = subject_of_text(facts, "output", answer, record.text.digest)
-                    yield self._run(PolicyStage.OUTPUT, subject, before.get((PolicyStage.OUTPUT, None)))
+                    earlier = before.get((PolicyStage.OUTPUT, None))
+                    if record.text.digest in contents:
+                        answer = [contents[record.text.digest].decode()]
+                        subject = subject_of_text(facts, "output", answer, record.text.digest)
+                        yield self._run(PolicyStage.OUTPUT, subject, earlier)
+                    else:
+                        yield Walked(PolicyStage.OUTPUT, "", None, before=earlier, note="the answer was not published")
 
     def _call(self, run: RunFacts, call: _Call) -> Walked:
         stage, tool = PolicyStage.PRE_TOOL, self._package.tool(call.tool)

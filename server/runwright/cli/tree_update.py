@@ -161,6 +161,8 @@ def _take_call(tree: RunTree, event: event_pb2.Event, contents: Contents) -> Non
             call.state, call.note = State.WAITING, f"for approval {event.run_id}/{asked.approval_id}"
         case "approval_decided" if event.approval_decided.verdict == approval_pb2.APPROVAL_VERDICT_APPROVE:
             call.state, call.note = State.WAITING, f"approved by {sanitize.line(event.approval_decided.decided_by)}"
+        case "grant_used":
+            call.state, call.note = State.WAITING, f"permitted by grant {event.grant_used.grant.grant_id}"
         case "reconcile_started":
             call.state, call.note = State.WAITING, f"asked what became of it, ask {event.reconcile_started.ask}"
         case "reconcile_ended":

@@ -11,7 +11,7 @@ from msgspec import Struct, field
 
 from runwright._gen.runwright.v1 import runtime_service_pb2 as pb
 from runwright.ports.journal import CHAIN_TAG
-from runwright.wire.references import event_refs
+from runwright.wire.references import exported_refs
 
 FORMAT = 1  # of the exports whose chain is made as it is here
 # Nothing in an export binds these to the events: a changed one is not found.
@@ -93,7 +93,7 @@ class _Contents:
 
     def expect(self, event: bytes) -> None:
         try:
-            self._wanted.update(ref.digest for ref in event_refs(event))
+            self._wanted.update(ref.digest for ref in exported_refs(event))
         except DecodeError:
             return  # the chain has said already that this event was changed
 

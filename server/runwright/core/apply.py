@@ -11,20 +11,24 @@ from typing import Any, TypeAlias, TypeVar
 from runwright.core import apply_policies as policies
 from runwright.core import records as r
 from runwright.core.apply_dispatches import APPLY_APPROVALS_AND_DISPATCHES
+from runwright.core.apply_grants import APPLY_GRANTS
+from runwright.core.apply_run_approvals import require_published
+from runwright.core.approvals import ApprovalPhase, CallApproval
 from runwright.core.call_changes import call_of as _call
 from runwright.core.call_changes import require as _require
 from runwright.core.call_changes import with_call
 from runwright.core.content import ContentRef
 from runwright.core.errors import ErrorReason
-from runwright.core.ids import MODEL_EFFECT, POLICY_EFFECT, EffectId, effect_kind, model_effect_id, question_subject
+from runwright.core.ids import MODEL_EFFECT, POLICY_EFFECT, EffectId, effect_kind, model_effect_id
 from runwright.core.kinds import ROWS, TERMINAL, kind_of
-from runwright.core.outcomes import CallPhase, Resolution, ResultRelease, RunPhase, StopReason
+from runwright.core.outcomes import CallPhase, FinishReason, Resolution, ResultRelease, RunPhase, StopReason
 from runwright.core.policy import PolicyStage
 from runwright.core.state import NO_POLICY, CallPolicy, CallState, ModelState, Reconciling, RunState
 from runwright.core.transitions import RUN_TRANSITIONS, IllegalTransition
 
 _R = TypeVar("_R", bound=r.Record)
 _Apply: TypeAlias = Callable[[RunState, _R], RunState]
+_NOTHING_GIVEN = CallApproval(ApprovalPhase.ASKED)
 _APPLY: dict[type[r.Record], _Apply[Any]] = {}
 
 
@@ -114,6 +118,7 @@ def _turn_failed(state: RunState, record: r.TurnFailed) -> RunState:
 @_applies(r.RunCompleted)
 def _run_completed(state: RunState, record: r.RunCompleted) -> RunState:
     _require(not _has_open_call(state), record, state)
+    require_published(state, record)
     return state.__replace__(stop=record.stop, result=record.result, ended_at=record.at)
 
 
@@ -132,6 +137,7 @@ def _run_cancelled(state: RunState, record: r.RunCancelled) -> RunState:
 @_applies(r.ModelAttemptStarted)
 def _model_attempt_started(state: RunState, record: r.ModelAttemptStarted) -> RunState:
     _require(record.route in (state.route, state.route + 1), record, state)
+    _require(state.approval is None or state.approval.is_given, record, state)
     before = state.model_request
     # Events of older versions do not name the route: it was the package's only one.
     over = state.__replace__(
@@ -159,7 +165,10 @@ def _model_message_completed(state: RunState, record: r.ModelMessageCompleted) -
         input_tokens=state.usage.input_tokens + record.input_tokens,
         output_tokens=state.usage.output_tokens + record.output_tokens,
     )
-    return state.__replace__(model_request=ModelState(), usage=usage, result=record.text)
+    # Of an answer that was cut off nobody says any more whether it may be published.
+    is_cut_off = record.is_held and record.finish in (FinishReason.LENGTH, FinishReason.CONTENT_FILTER)
+    result = None if is_cut_off else record.text
+    return state.__replace__(model_request=ModelState(), usage=usage, result=result)
 
 
 @_applies(r.ModelAttemptFailed)
@@ -212,42 +221,13 @@ def _tool_requested(state: RunState, record: r.ToolRequested) -> RunState:
     return state.__replace__(calls=(*state.calls, requested))
 
 
-@_applies(r.PolicyDecided)
-def _policy_decided(state: RunState, record: r.PolicyDecided) -> RunState:
-    _at_its_stage(state, record, record.subject, record.stage)
-    return policies.decided(state, record)
-
-
-@_applies(r.PolicyAsked)
-def _policy_asked(state: RunState, record: r.PolicyAsked) -> RunState:
-    _at_its_stage(state, record, question_subject(record.effect_id), record.stage)
-    return policies.asked(state, record)
-
-
-@_applies(r.PolicyAnswered)
-def _policy_answered(state: RunState, record: r.PolicyAnswered) -> RunState:
-    _about_call(state, record, record.effect_id)
-    return policies.answered(state, record)
-
-
-@_applies(r.PolicyResumed)
-def _policy_resumed(state: RunState, record: r.PolicyResumed) -> RunState:
-    _about_call(state, record, record.effect_id)
-    return policies.resumed(state, record)
-
-
-@_applies(r.SubjectReplaced)
-def _subject_replaced(state: RunState, record: r.SubjectReplaced) -> RunState:
-    _at_its_stage(state, record, record.subject, record.stage)
-    return policies.replaced(state, record)
-
-
 @_applies(r.ToolStarted)
 def _tool_started(state: RunState, record: r.ToolStarted) -> RunState:
     before, phase = _call(state, record, record.call_id)
     _require(record.attempt == before.attempt + 1 and before.passed is PolicyStage.PRE_TOOL, record, state)
     # What was asked for is sent with what was given for it alone, and nothing else is sent with it.
-    _require(record.approval_digest == (before.approval.digest if before.approval else ""), record, state)
+    given = before.approval or _NOTHING_GIVEN
+    _require((record.approval_digest, record.grant_id) == (given.digest, given.grant_id), record, state)
     after = before.__replace__(
         phase=phase,
         attempt=record.attempt,
@@ -346,30 +326,16 @@ def _effect_resolved(state: RunState, record: r.EffectResolved) -> RunState:
     return state.__replace__(stop=StopReason.EFFECT_UNKNOWN) if ends else state
 
 
-def _about_call(state: RunState, record: r.Record, question: EffectId) -> None:
-    """Raises IllegalTransition unless the call that a question is about is held; the run may be asked about, too."""
-    if (subject := question_subject(question)) is not None:
-        before, _ = _call(state, record, subject)
-        _require(before.phase is CallPhase.REQUESTED or before.awaits_release, record, state)
-
-
-def _at_its_stage(state: RunState, record: r.Record, subject: EffectId | None, stage: PolicyStage) -> None:
-    """Raises IllegalTransition unless a call is decided on where it is: before it is sent, or before its release."""
-    if subject is not None:
-        before, _ = _call(state, record, subject)
-        _require((stage is PolicyStage.POST_TOOL) == before.awaits_release, record, state)
-
-
 def _closed(state: RunState, record: r.Record, call_id: EffectId) -> RunState:
     before, phase = _call(state, record, call_id)
     outcome = _awaiting_release(record)
     if outcome is not None:
-        _require(before.attempt > 0, record, state)
+        # Without an attempt somebody who was asked has answered in place of the tool.
+        _require(before.attempt > 0 or isinstance(record, r.ToolCompleted), record, state)
         policy = (before.policy or NO_POLICY).__replace__(outcome=outcome)
         return with_call(state, before.__replace__(phase=phase, passed=None, policy=policy, since=record.at))
     after = with_call(state, CallState(before.call_id, before.tool, phase))
-    is_answer = before.attempt > 0 and not isinstance(record, r.ToolDenied | r.ToolCancelled)
-    return _told(after, before) if is_answer else after
+    return after if isinstance(record, r.ToolDenied | r.ToolCancelled) else _told(after, before)
 
 
 def _awaiting_release(record: r.Record) -> ContentRef | None:
@@ -381,7 +347,7 @@ def _awaiting_release(record: r.Record) -> ContentRef | None:
 
 def _told(state: RunState, call: CallState) -> RunState:
     """The model is told what a tool said. Of one that failed that is as foreign as what it says otherwise."""
-    is_foreign = call.policy is not None and call.policy.untrusted
+    is_foreign = call.attempt > 0 and call.policy is not None and call.policy.untrusted
     return state.__replace__(tainted=True) if is_foreign else state
 
 
@@ -389,6 +355,8 @@ def _has_open_call(state: RunState) -> bool:
     return any(call.phase.is_open or call.phase is CallPhase.UNKNOWN or call.awaits_release for call in state.calls)
 
 
+_APPLY.update(policies.APPLY_POLICIES)
 _APPLY.update(APPLY_APPROVALS_AND_DISPATCHES)
+_APPLY.update(APPLY_GRANTS)
 _missing = [row.record.__name__ for row in ROWS if row.record not in _APPLY]
 assert not _missing, f"no function applies {_missing}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from runwright.core import apply_run_approvals as of_run
 from runwright.core import records as r
 from runwright.core.approval_failures import approval_aborted, approval_expired
 from runwright.core.approvals import (
@@ -23,6 +24,8 @@ from runwright.core.transitions import IllegalTransition
 
 
 def _approval_requested(state: RunState, record: r.ApprovalRequested) -> RunState:
+    if record.call_id is None:
+        return of_run.requested(state, record)
     before, _ = call_of(state, record, record.call_id)
     asked = before.approval
     require(asked is not None and asked.phase is ApprovalPhase.ASKED, record, state)
@@ -43,6 +46,8 @@ def _approval_requested(state: RunState, record: r.ApprovalRequested) -> RunStat
 
 
 def _approval_decided(state: RunState, record: r.ApprovalDecided) -> RunState:
+    if record.call_id is None:
+        return of_run.decided(state, record)
     before, approval = _pending(state, record, record.call_id)
     if record.verdict is ApprovalVerdict.ABORT_RUN:
         failure = approval_aborted(state.key, record.approval_id, record.decided_by, record.note)
@@ -57,6 +62,8 @@ def _approval_decided(state: RunState, record: r.ApprovalDecided) -> RunState:
 
 
 def _approval_expired(state: RunState, record: r.ApprovalExpired) -> RunState:
+    if record.call_id is None:
+        return of_run.expired(state, record)
     before, _ = _pending(state, record, record.call_id)
     after = _without_approval(state, before)
     if record.on_expiry is not ApprovalExpiry.ABORT_RUN:
@@ -66,10 +73,14 @@ def _approval_expired(state: RunState, record: r.ApprovalExpired) -> RunState:
 
 
 def _approval_withdrawn(state: RunState, record: r.ApprovalWithdrawn) -> RunState:
+    if record.call_id is None:
+        return of_run.withdrawn(state, record)
     return _without_approval(state, _pending(state, record, record.call_id)[0])
 
 
 def _approval_superseded(state: RunState, record: r.ApprovalSuperseded) -> RunState:
+    if record.call_id is None:
+        return of_run.superseded(state, record)
     before, _ = call_of(state, record, record.call_id)
     approval = before.approval
     fits = approval is not None and approval.phase is ApprovalPhase.APPROVED and not before.attempt
@@ -79,6 +90,8 @@ def _approval_superseded(state: RunState, record: r.ApprovalSuperseded) -> RunSt
 
 
 def _approval_escalated(state: RunState, record: r.ApprovalEscalated) -> RunState:
+    if record.call_id is None:
+        return of_run.escalated(state, record)
     before, approval = _pending(state, record, record.call_id)
     require(approval.current_set < record.current_set < len(approval.sets), record, state)
     return with_call(state, before.__replace__(approval=approval.__replace__(current_set=record.current_set)))

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from typing import Any
+
 from runwright.core import records as r
+from runwright.core.apply_run_approvals import asked_to_approve
 from runwright.core.approvals import ApprovalPhase, CallApproval
+from runwright.core.call_changes import call_of, with_call
 from runwright.core.call_changes import require as _require
-from runwright.core.call_changes import with_call
 from runwright.core.errors import ErrorReason
 from runwright.core.ids import EffectId, question_effect_id, question_subject
-from runwright.core.outcomes import StopReason
+from runwright.core.outcomes import CallPhase, StopReason
 from runwright.core.policy import PolicyStage, Verdict
 from runwright.core.policy_failures import policy_failure
 from runwright.core.policy_walk import (
@@ -24,7 +28,9 @@ from runwright.core.transitions import IllegalTransition
 
 
 def decided(state: RunState, record: r.PolicyDecided) -> RunState:
-    """The run ends, unless it or the call may go on."""
+    """The run ends, unless it or the call may go on, or somebody is asked."""
+    if record.subject is None and (asked := asked_to_approve(state, record)) is not None:
+        return asked
     if record.subject is None or record.decision.verdict is Verdict.INTERRUPT:
         state = _ended_by_policy(state, record)
     if record.subject is None:
@@ -199,3 +205,51 @@ def _with_walk(state: RunState, subject: EffectId | None, walk: PolicyWalk) -> R
     if call is None:
         raise IllegalTransition(f"{subject} is no call of this round")
     return with_call(state, call.__replace__(policy=(call.policy or NO_POLICY).__replace__(walk=walk)))
+
+
+def _policy_decided(state: RunState, record: r.PolicyDecided) -> RunState:
+    _at_its_stage(state, record, record.subject, record.stage)
+    return decided(state, record)
+
+
+def _policy_asked(state: RunState, record: r.PolicyAsked) -> RunState:
+    _at_its_stage(state, record, question_subject(record.effect_id), record.stage)
+    return asked(state, record)
+
+
+def _policy_answered(state: RunState, record: r.PolicyAnswered) -> RunState:
+    _about_call(state, record, record.effect_id)
+    return answered(state, record)
+
+
+def _policy_resumed(state: RunState, record: r.PolicyResumed) -> RunState:
+    _about_call(state, record, record.effect_id)
+    return resumed(state, record)
+
+
+def _subject_replaced(state: RunState, record: r.SubjectReplaced) -> RunState:
+    _at_its_stage(state, record, record.subject, record.stage)
+    return replaced(state, record)
+
+
+def _about_call(state: RunState, record: r.Record, question: EffectId) -> None:
+    """Raises IllegalTransition unless the call that a question is about is held; the run may be asked about, too."""
+    if (subject := question_subject(question)) is not None:
+        before, _ = call_of(state, record, subject)
+        _require(before.phase is CallPhase.REQUESTED or before.awaits_release, record, state)
+
+
+def _at_its_stage(state: RunState, record: r.Record, subject: EffectId | None, stage: PolicyStage) -> None:
+    """Raises IllegalTransition unless a call is decided on where it is: before it is sent, or before its release."""
+    if subject is not None:
+        before, _ = call_of(state, record, subject)
+        _require((stage is PolicyStage.POST_TOOL) == before.awaits_release, record, state)
+
+
+APPLY_POLICIES: Mapping[type[r.Record], Callable[[RunState, Any], RunState]] = {
+    r.PolicyDecided: _policy_decided,
+    r.PolicyAsked: _policy_asked,
+    r.PolicyAnswered: _policy_answered,
+    r.PolicyResumed: _policy_resumed,
+    r.SubjectReplaced: _subject_replaced,
+}

@@ -53,10 +53,34 @@ APPROVAL_MEANINGS: Mapping[ErrorReason, Meaning] = {
         "The run was ended on purpose; the decision may say why.",
         ("approval_id", "decided_by"),
     ),
+    ErrorReason.APPROVAL_DENIED: Meaning(
+        _K.APPROVAL_FAILURE,
+        _R.NOT_RETRYABLE,
+        "What was denied is not done; `runwright approvals show ID` says who denied it, and why.",
+        ("approval_id", "decided_by"),
+    ),
     ErrorReason.APPROVER_MISSING: Meaning(
         _K.HOST_CONFIGURATION_NEEDED,
         _R.HOST_CONFIGURATION_NEEDED,
         "Give somebody a key with a role or a name that the package asks for: runwright keys add.",
         ("approval",),
+    ),
+    ErrorReason.GRANT_NOT_OFFERED: Meaning(
+        _K.APPROVAL_FAILURE,
+        _R.NOT_RETRYABLE,
+        "Approve without it, or give one that is offered: `runwright approvals show ID` says which.",
+        ("approval_id", "rule"),
+    ),
+    ErrorReason.GRANT_NOT_FOUND: Meaning(
+        _K.INVALID_REQUEST,
+        _R.NOT_RETRYABLE,
+        "`runwright grants ls` shows the grants that this key can see.",
+        ("grant_id",),
+    ),
+    ErrorReason.GRANT_NOT_YOURS: Meaning(
+        _K.APPROVAL_FAILURE,
+        _R.USER_ACTION_NEEDED,
+        "Have whoever issued it take it back, or an admin.",
+        ("grant_id", "issuer"),
     ),
 }

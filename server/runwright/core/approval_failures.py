@@ -9,20 +9,27 @@ from runwright.core.ids import RunKey
 from runwright.core.units import Micros, time_text
 
 
-def approval_aborted(run: RunKey, approval_id: str, by: str, note: str) -> Failure:
-    """Somebody who was asked ended the run."""
+def approval_aborted(run: RunKey, approval_id: str, by: str, note: str, what: str = "a call") -> Failure:
+    """Somebody who was asked to approve `what` ended the run."""
     said = f": {note}" if note else ""
     metadata = (("approval_id", f"{run.run_id}/{approval_id}"), ("decided_by", by))
     return Failure(
-        ErrorReason.APPROVAL_ABORTED, f"{by} was asked to approve a call, and ended the run{said}.", metadata
+        ErrorReason.APPROVAL_ABORTED, f"{by} was asked to approve {what}, and ended the run{said}.", metadata
     )
 
 
-def approval_expired(run: RunKey, approval_id: str, expires_at: Micros) -> Failure:
-    """Nobody decided in time, and the run ends."""
+def approval_denied(run: RunKey, approval_id: str, by: str, message: str, what: str) -> Failure:
+    """Somebody who was asked to approve the start of the run, or its answer, denied it."""
+    said = f": {message}" if message else ""
+    metadata = (("approval_id", f"{run.run_id}/{approval_id}"), ("decided_by", by))
+    return Failure(ErrorReason.APPROVAL_DENIED, f"{by} was asked to approve {what}, and denied it{said}.", metadata)
+
+
+def approval_expired(run: RunKey, approval_id: str, expires_at: Micros, what: str = "a call") -> Failure:
+    """Nobody decided on `what` in time, and the run ends."""
     at = time_text(expires_at)
     metadata = (("approval_id", f"{run.run_id}/{approval_id}"), ("expires_at", at))
-    return Failure(ErrorReason.APPROVAL_EXPIRED, f"Nobody decided on a call before {at}; the run ends then.", metadata)
+    return Failure(ErrorReason.APPROVAL_EXPIRED, f"Nobody decided on {what} before {at}; the run ends then.", metadata)
 
 
 def no_approval(approval_id: str) -> AgentError:
@@ -62,7 +69,7 @@ def approver_not_allowed(asked: RequestedApproval, why: NotAllowed, current: App
     said = {
         NotAllowed.APPROVER_SET: f"it is the turn of {current}, and of nobody else",
         NotAllowed.EXECUTOR: f"whoever may serve executor {asked.executor} does not approve what it performs",
-        NotAllowed.FOUR_EYES: "whoever started the run does not approve its calls",
+        NotAllowed.FOUR_EYES: "whoever started the run does not approve what it asks for",
         NotAllowed.DISPATCHER: "four eyes are people's, and this key is a dispatcher's",
     }
     metadata = {"approval_id": asked.id, "rule": why.value}

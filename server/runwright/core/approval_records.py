@@ -1,4 +1,7 @@
-"""What the journal remembers of approvals: a part of `core/records.py`."""
+"""What the journal remembers of approvals: a part of `core/records.py`.
+
+Where there is no `call_id` the run as a whole is meant: its start or its answer. What is said of a call is empty then.
+"""
 
 from __future__ import annotations
 
@@ -13,15 +16,16 @@ from runwright.core.approvals import (
     ApproverSet,
 )
 from runwright.core.content import ContentRef
+from runwright.core.grants import GrantOffer
 from runwright.core.ids import EffectId
 from runwright.core.record import Record
 from runwright.core.units import Micros
 
 
 class ApprovalRequested(Record, frozen=True):
-    """Somebody is asked to decide on a call. Everything a decision rests on is here."""
+    """Somebody is asked to decide. Everything a decision rests on is here."""
 
-    call_id: EffectId
+    call_id: EffectId | None
     approval_id: str
     kind: ApprovalKind
     tool: str
@@ -41,13 +45,14 @@ class ApprovalRequested(Record, frozen=True):
     expires_at: Micros
     on_expiry: ApprovalExpiry
     four_eyes: bool
+    grants: GrantOffer | None = None
     dispatchers: tuple[str, ...] = ()
 
 
 class ApprovalDecided(Record, frozen=True):
     """Somebody decided. What follows from it stands right after it, in the same append."""
 
-    call_id: EffectId
+    call_id: EffectId | None
     approval_id: str
     tool: str
     requested_at: Micros
@@ -60,12 +65,13 @@ class ApprovalDecided(Record, frozen=True):
     request_id: str
     request_digest: str
     separation: ApprovalSeparation
+    grant_id: str = ""
 
 
 class ApprovalExpired(Record, frozen=True):
     """Nobody decided in time. What follows from it stands right after it, in the same append."""
 
-    call_id: EffectId
+    call_id: EffectId | None
     approval_id: str
     tool: str
     requested_at: Micros
@@ -76,7 +82,7 @@ class ApprovalExpired(Record, frozen=True):
 class ApprovalWithdrawn(Record, frozen=True):
     """There is nothing to decide any more, because the run is ending."""
 
-    call_id: EffectId
+    call_id: EffectId | None
     approval_id: str
     tool: str
     requested_at: Micros
@@ -85,7 +91,7 @@ class ApprovalWithdrawn(Record, frozen=True):
 class ApprovalSuperseded(Record, frozen=True):
     """An approval that was given and not used counts no more: the policies ask for another one."""
 
-    call_id: EffectId
+    call_id: EffectId | None
     approval_id: str
     tool: str
     requested_at: Micros
@@ -94,7 +100,7 @@ class ApprovalSuperseded(Record, frozen=True):
 class ApprovalEscalated(Record, frozen=True):
     """It is the turn of the next approver set; `current_set` counts them from 0."""
 
-    call_id: EffectId
+    call_id: EffectId | None
     approval_id: str
     tool: str
     requested_at: Micros

@@ -12,7 +12,10 @@ from runwright.core.approvals import ApprovalSeparation, ApprovalState, Approval
 from runwright.core.content import INLINE_LIMIT_BYTES, digest
 from runwright.core.errors import invalid_request
 from runwright.core.fingerprint import canonical_json
+from runwright.core.grant_requests import check_grant, grant_form
+from runwright.core.grants import GrantRequest
 from runwright.core.ids import CALL_EFFECT, EffectId, RunId, check_caller_id, effect_id, parse_effect_id
+from runwright.core.run_approvals import allowed_verdicts, approval_words
 from runwright.core.units import Micros
 
 MAX_MESSAGE_BYTES = 1024  # of what the model is told of a denial
@@ -20,26 +23,31 @@ MAX_NOTE_BYTES = 1024
 MAX_BEHALF_BYTES = 256
 MAX_RESPONSE_BYTES = INLINE_LIMIT_BYTES
 MAX_BATCH = 100
-_APPROVAL = re.compile(r"a[1-9][0-9]{0,8}\.[1-9][0-9]{0,8}\.[1-9][0-9]{0,8}\Z")
+# Of a call: round, call and number. Of the run: round, 0 before the first, and number.
+_APPROVAL = re.compile(r"a(?:0|[1-9][0-9]{0,8}(?:\.[1-9][0-9]{0,8})?)\.[1-9][0-9]{0,8}\Z")
 _DIGEST = re.compile(r"sha256:[A-Za-z0-9.-]{1,64}:[0-9a-f]{64}\Z")
 
 
 class ApprovalName(Struct, frozen=True):
-    """What the id of an approval says: the run, the approval inside it, and the call that it is about."""
+    """What the id of an approval says: the run, the approval inside it, and the call that it is about.
+
+    Without a call it is about the run as a whole.
+    """
 
     run_id: RunId
     approval_id: str
-    call_id: EffectId
+    call_id: EffectId | None
 
     @classmethod
     def parse(cls, text: str) -> ApprovalName:
-        """Of `RUN/aN.N.N`. Raises INVALID_REQUEST."""
+        """Of `RUN/aN.N.N` or `RUN/aN.N`. Raises INVALID_REQUEST."""
         run_id, _, own = text.rpartition("/")
         if not _APPROVAL.match(own):
             remedy = "`runwright approvals ls` shows them."
             raise invalid_request("approval_id", "an approval's id, such as run-1/a1.1.1", remedy)
         numbers = parse_effect_id(EffectId(own)).numbers
-        return cls(RunId(check_caller_id("approval_id", run_id)), own, effect_id(CALL_EFFECT, *numbers[:-1]))
+        call_id = effect_id(CALL_EFFECT, *numbers[:-1]) if len(numbers) == 3 else None
+        return cls(RunId(check_caller_id("approval_id", run_id)), own, call_id)
 
 
 class DecisionRequest(Struct, frozen=True, kw_only=True):
@@ -55,6 +63,7 @@ class DecisionRequest(Struct, frozen=True, kw_only=True):
     message: str = ""
     note: str = ""
     on_behalf_of: str = ""
+    grant: GrantRequest | None = None
 
     def check(self) -> ApprovalName:
         """What the approval's id says. Raises INVALID_REQUEST for the first field that breaks its rule, naming it."""
@@ -79,6 +88,10 @@ class DecisionRequest(Struct, frozen=True, kw_only=True):
         ):
             if len(value.encode()) > most:
                 raise invalid_request(field, f"at most {most} bytes", "Shorten it.")
+        if self.grant is not None:
+            if self.verdict is not ApprovalVerdict.APPROVE:
+                raise invalid_request("grant", "there only with APPROVE", "Leave it out.")
+            check_grant(self.grant)
         return name
 
     def request_digest(self) -> str:
@@ -91,7 +104,18 @@ class DecisionRequest(Struct, frozen=True, kw_only=True):
             "on_behalf_of": self.on_behalf_of,
             "verdict": self.verdict.name,
         }
+        if self.grant is not None:
+            form["grant"] = grant_form(self.grant)
         return digest(canonical_json(form))
+
+
+def require_allowed_verdict(asked: RequestedApproval, verdict: ApprovalVerdict) -> None:
+    """Raises INVALID_REQUEST for what cannot be decided on the approval."""
+    allowed = allowed_verdicts(asked.kind)
+    if verdict not in allowed:
+        expected = f"one of {', '.join(f'APPROVAL_VERDICT_{each.name}' for each in allowed)}"
+        why = f"{verdict.name} is no decision on {approval_words(asked.kind)}."
+        raise invalid_request("verdict", expected, "Decide one of these.", message=why)
 
 
 class ApprovalFilter(Struct, frozen=True, kw_only=True):

@@ -24,6 +24,7 @@ from runwright.core.approvals import (
     current_set,
 )
 from runwright.core.content import ContentRef
+from runwright.core.grants import GrantOffer
 from runwright.core.ids import EffectId, RunKey
 from runwright.core.side_rows import DeleteEntry, PutEntry, SideRow
 from runwright.core.state import RunState
@@ -43,7 +44,7 @@ class RequestedApproval(Struct, frozen=True):
     session_id: str
     started_by: str
     package_fingerprint: str
-    effect_id: EffectId
+    effect_id: EffectId  # empty where the run as a whole is to be approved
     kind: ApprovalKind
     tool: str
     executor: str
@@ -63,6 +64,7 @@ class RequestedApproval(Struct, frozen=True):
     expires_at: Micros
     on_expiry: ApprovalExpiry
     four_eyes: bool
+    grants: GrantOffer | None = None
 
     @property
     def id(self) -> str:
@@ -92,6 +94,7 @@ class ApprovalOutcome(Struct, frozen=True):
     request_id: str = ""
     request_digest: str = ""
     separation: ApprovalSeparation = ApprovalSeparation.ENFORCED
+    grant_id: str = ""
 
 
 _ENCODER = Encoder()
@@ -137,7 +140,7 @@ def rows_of_request(state: RunState, record: r.ApprovalRequested) -> Sequence[Si
         session_id=state.session_id,
         started_by=state.principal,
         package_fingerprint=state.package_fingerprint,
-        effect_id=record.call_id,
+        effect_id=record.call_id or EffectId(""),
         kind=record.kind,
         tool=record.tool,
         executor=record.executor,
@@ -157,6 +160,7 @@ def rows_of_request(state: RunState, record: r.ApprovalRequested) -> Sequence[Si
         expires_at=record.expires_at,
         on_expiry=record.on_expiry,
         four_eyes=record.four_eyes,
+        grants=record.grants,
     )
     value = _ENCODER.encode(row)
     # Twice, so that a page of the list is one question.
@@ -177,6 +181,7 @@ def rows_of_decision(state: RunState, record: r.ApprovalDecided) -> Sequence[Sid
         request_id=record.request_id,
         request_digest=record.request_digest,
         separation=record.separation,
+        grant_id=record.grant_id,
     )
     return _closed(state.key, record.approval_id, record.requested_at, outcome)
 

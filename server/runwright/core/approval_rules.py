@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from runwright.core.approval_dispatches import MAX_DISPATCHERS
 from runwright.core.approvals import ApprovalExpiry, ApproverSet
+from runwright.core.grant_rules import GrantsSpec
 from runwright.core.units import Micros
 
 MAX_APPROVALS = 64
@@ -79,6 +80,8 @@ class ApprovalSpec(_Frozen):
         tuple[Annotated[str, Field(pattern=NAME)], ...],
         Field(max_length=MAX_DISPATCHERS, exclude_if=lambda value: not value),
     ] = ()
+    # None: nobody can give any. Left out of the canonical form then.
+    grants: Annotated[GrantsSpec | None, Field(exclude_if=lambda value: value is None)] = None
 
     @field_validator("dispatchers")
     @classmethod

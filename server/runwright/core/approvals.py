@@ -22,6 +22,10 @@ class ApprovalKind(Enum):
     """What is to be approved. The numbers are those of `runwright.v1.ApprovalKind`."""
 
     TOOL_CALL = 1
+    RUN_START = 2
+    OUTPUT = 3
+
+    __hash__ = object.__hash__
 
 
 class ApprovalState(Enum):
@@ -166,7 +170,7 @@ class ApprovalPhase(Enum):
 
 
 class CallApproval(Struct, frozen=True):
-    """What a run knows of the approval of one of its calls. `number` counts the approvals of the call, from 1.
+    """What a run knows of the approval of one of its calls, or of itself. `number` counts those of the same, from 1.
 
     Times are microseconds.
     """
@@ -182,8 +186,9 @@ class CallApproval(Struct, frozen=True):
     expires_at: Micros = 0
     on_expiry: ApprovalExpiry = ApprovalExpiry.DENY
     four_eyes: bool = False
-    approved_by: str = ""
+    approved_by: str = ""  # of one that a grant answered: who issued that
     separation: ApprovalSeparation = ApprovalSeparation.ENFORCED  # when it was approved
+    grant_id: str = ""  # of the grant that answered in place of somebody, in the namespace; then nobody was asked
 
     @property
     def due(self) -> Micros:

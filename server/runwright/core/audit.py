@@ -33,6 +33,8 @@ class AuditKind(Enum):
     PACKAGE_TAGGED = 51
     PACKAGE_REFUSED = 52
     APPROVAL_REFUSED = 60
+    GRANT_REVOKED = 63
+    GRANT_REVOCATION_REFUSED = 64
 
 
 # What says that somebody may be where they should not: it always finds room beside what merely happens often.
@@ -44,6 +46,8 @@ SECURITY = frozenset(
         AuditKind.REGISTRATION_REFUSED,
         AuditKind.RELOAD_FAILED,
         AuditKind.APPROVAL_REFUSED,
+        AuditKind.GRANT_REVOKED,
+        AuditKind.GRANT_REVOCATION_REFUSED,
     }
 )
 

@@ -281,7 +281,7 @@ class AwaitDeferral(Struct, frozen=True):
 class AwaitApproval(Struct, frozen=True):
     """Wait for somebody to decide, until the turn of the present approver set or the whole time is over."""
 
-    call_id: EffectId
+    call_id: EffectId | None  # None: the run as a whole is to be approved
     approval_id: str
     current_set: int
     due: Micros

@@ -25,8 +25,8 @@ _CALLER_ID = re.compile(rf"[A-Za-z0-9][A-Za-z0-9._:@-]{{0,{MAX_ID_LENGTH - 1}}}\
 MODEL_EFFECT = "m"
 CALL_EFFECT = "c"
 POLICY_EFFECT = "p"
-# A run is asked about before its first round, too.
-_EFFECT_ID = re.compile(r"(?:p0|[a-z][1-9][0-9]*)(?:\.[1-9][0-9]*)*\Z")
+# Policies and approvers are asked about a run before its first round, too.
+_EFFECT_ID = re.compile(r"(?:[ap]0|[a-z][1-9][0-9]*)(?:\.[1-9][0-9]*)*\Z")
 _UNFIT = re.compile(r"[^A-Za-z0-9._:@-]+")
 
 
@@ -54,7 +54,7 @@ def check_caller_id(field: str, value: str) -> str:
 class EffectParts(Struct, frozen=True):
     """What an effect's id says: a letter for its kind, and numbers that count it, from 1; the first is its round.
 
-    Questions about a run that has not begun a round are of round 0.
+    Questions about a run that has not begun a round, and its approvals, are of round 0.
     """
 
     kind: str

@@ -6,7 +6,6 @@ Content enters on inputs: `contents` are stored by the append that the input cau
 
 from __future__ import annotations
 
-from enum import Enum
 from typing import TypeAlias
 
 from msgspec import Struct
@@ -17,9 +16,13 @@ from runwright.core.approvals import ApprovalVerdict, Decider
 from runwright.core.content import Content, ContentRef
 from runwright.core.context import Context
 from runwright.core.errors import ErrorReason, Failure
+from runwright.core.findings import Availability as Availability  # noqa: PLC0414  # a part of inputs
+from runwright.core.findings import Findings as Findings  # noqa: PLC0414  # a part of one
+from runwright.core.findings import RequestedCall as RequestedCall  # noqa: PLC0414  # a part of one
+from runwright.core.grants import GrantRequest
 from runwright.core.ids import EffectId
 from runwright.core.outcomes import ExecutorIdentity, FinishReason, ReconcileAnswer, Resolution
-from runwright.core.policy import PolicyFindings, PolicyStage
+from runwright.core.policy import PolicyFindings
 from runwright.core.policy_walk import PolicyAnswer
 from runwright.core.request import RunRequest
 from runwright.core.side_rows import Condition
@@ -43,40 +46,6 @@ class StartRequested(Struct, frozen=True, kw_only=True):
     journal_id: str = ""
     principal_roles: tuple[str, ...] = ()
     policies: tuple[PolicyFindings, ...] = ()  # of the stages RUN_START and INPUT, where they are used
-
-
-class Availability(Enum):
-    """What the edge found when it tried to take a place for a call at its executor."""
-
-    HELD = "held"  # a place is held for the call: it may be sent
-    BUSY = "busy"  # an executor is there, and all its places are taken
-    AWAY = "away"  # no executor that performs the tool is there
-
-
-class Findings(Struct, frozen=True):
-    """What the edge found out about a call, because it takes its bytes or the world; `decide` sees neither.
-
-    `problem` is what is wrong with the call; `problem_text` says it in words, where the reason alone does not.
-    `policies` is what policies say, a value for each stage at which more is heard than built-in ones.
-    """
-
-    problem: ErrorReason | None = None
-    problem_text: ContentRef | None = None
-    availability: Availability = Availability.BUSY
-    policies: tuple[PolicyFindings, ...] = ()
-
-    def said_at(self, stage: PolicyStage) -> PolicyFindings | None:
-        """What policies say at a stage, if that was found out."""
-        return next((found for found in self.policies if found.stage is stage), None)
-
-
-class RequestedCall(Struct, frozen=True):
-    """A tool call as the model asked for it, and what was found for these arguments."""
-
-    tool: str
-    provider_call_id: str
-    arguments: ContentRef
-    findings: Findings = Findings()
 
 
 class ModelReplied(Struct, frozen=True, kw_only=True):
@@ -288,14 +257,15 @@ class ResultEvaluated(Struct, frozen=True, kw_only=True):
 
 
 class ApprovalDecisionRequested(Struct, frozen=True, kw_only=True):
-    """Somebody decides on a pending approval of a call. `digest` is that of what they have looked at.
+    """Somebody decides on a pending approval, of a call or, without one, of the run as a whole.
 
-    `response` is there for RESPOND. `availability` and `policies` are what was found when the call was about to go on,
-    as for a call that has waited for its executor.
+    `digest` is that of what they have looked at. `response` is there for RESPOND, `grant` for an APPROVE that is to
+    give one. `availability` and `policies` are what was found when the call, or the run, was about to go on, as for a
+    call that has waited for its executor.
     """
 
     at: Micros
-    call_id: EffectId
+    call_id: EffectId | None
     approval_id: str
     digest: str
     verdict: ApprovalVerdict
@@ -306,8 +276,10 @@ class ApprovalDecisionRequested(Struct, frozen=True, kw_only=True):
     note: str = ""
     on_behalf_of: str = ""
     response: ContentRef | None = None
+    grant: GrantRequest | None = None
     availability: Availability = Availability.BUSY
     policies: tuple[PolicyFindings, ...] = ()
+    is_gated: bool = False  # policies of the operator are heard of results: of a response, too
     contents: tuple[Content, ...] = ()
 
 
@@ -315,7 +287,7 @@ class ApprovalDue(Struct, frozen=True, kw_only=True):
     """The turn of an approver set, or the whole time of an approval, is over."""
 
     at: Micros
-    call_id: EffectId
+    call_id: EffectId | None
     approval_id: str
     contents: tuple[Content, ...] = ()
 

@@ -24,6 +24,7 @@ from runwright.core.approval_rows import (
     rows_of_successor,
     rows_of_withdrawal,
 )
+from runwright.core.grant_rows import rows_of_issue, rows_of_use
 from runwright.core.ids import EffectId, model_effect_id, parse_effect_id
 from runwright.core.outcomes import CallPhase, RunPhase
 from runwright.core.side_rows import SideRow
@@ -70,6 +71,9 @@ class EventKind(Enum):
     APPROVAL_ESCALATED = 45
     APPROVAL_DISPATCH_STARTED = 46
     APPROVAL_DISPATCHED = 47
+    GRANT_ISSUED = 50
+    GRANT_USED = 51
+    GRANT_SUPERSEDED = 52
 
     # A member is only equal to itself; Enum would hash its name, in Python.
     __hash__ = object.__hash__
@@ -169,12 +173,15 @@ ROWS = (
         role=_OUTCOME,
     ),
     Row(_K.EFFECT_RESOLVED, r.EffectResolved, _CALL, _RUNNING, {_C.UNKNOWN: _C.UNKNOWN, **_RECONCILING}),
-    Row(_K.APPROVAL_REQUESTED, r.ApprovalRequested, _CALL, _RUNNING, _UNSENT, side_rows=rows_of_request),
-    Row(_K.APPROVAL_DECIDED, r.ApprovalDecided, _CALL, _RUNNING, _UNSENT, side_rows=rows_of_decision),
-    Row(_K.APPROVAL_EXPIRED, r.ApprovalExpired, _CALL, _RUNNING, _UNSENT, side_rows=rows_of_expiry),
-    Row(_K.APPROVAL_WITHDRAWN, r.ApprovalWithdrawn, _CALL, _TO_CLOSE, _UNSENT, side_rows=rows_of_withdrawal),
-    Row(_K.APPROVAL_SUPERSEDED, r.ApprovalSuperseded, _CALL, _RUNNING, _UNSENT, side_rows=rows_of_successor),
-    Row(_K.APPROVAL_ESCALATED, r.ApprovalEscalated, _CALL, _RUNNING, _UNSENT),
+    Row(_K.APPROVAL_REQUESTED, r.ApprovalRequested, _EFFECT, _RUNNING, _UNSENT, side_rows=rows_of_request),
+    Row(_K.APPROVAL_DECIDED, r.ApprovalDecided, _EFFECT, _RUNNING, _UNSENT, side_rows=rows_of_decision),
+    Row(_K.APPROVAL_EXPIRED, r.ApprovalExpired, _EFFECT, _RUNNING, _UNSENT, side_rows=rows_of_expiry),
+    Row(_K.APPROVAL_WITHDRAWN, r.ApprovalWithdrawn, _EFFECT, _TO_CLOSE, _UNSENT, side_rows=rows_of_withdrawal),
+    Row(_K.APPROVAL_SUPERSEDED, r.ApprovalSuperseded, _EFFECT, _RUNNING, _UNSENT, side_rows=rows_of_successor),
+    Row(_K.APPROVAL_ESCALATED, r.ApprovalEscalated, _EFFECT, _RUNNING, _UNSENT),
+    Row(_K.GRANT_ISSUED, r.GrantIssued, _CALL, _RUNNING, _UNSENT, side_rows=rows_of_issue),
+    Row(_K.GRANT_USED, r.GrantUsed, _CALL, _RUNNING, _UNSENT, side_rows=rows_of_use),
+    Row(_K.GRANT_SUPERSEDED, r.GrantSuperseded, _CALL, _RUNNING, _UNSENT),
     Row(
         _K.APPROVAL_DISPATCH_STARTED,
         r.ApprovalDispatchStarted,

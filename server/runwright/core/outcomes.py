@@ -96,6 +96,7 @@ class StopReason(Enum):
     POLICY_DENIED = 21
     APPROVAL_ABORTED = 24
     APPROVAL_EXPIRED = 25
+    APPROVAL_DENIED = 27
 
 
 class Resolution(Enum):

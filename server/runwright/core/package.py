@@ -34,6 +34,7 @@ DEFAULT_MODEL_ATTEMPTS = 3
 DEFAULT_RECONCILE_FOR = "10m"
 LONGEST_RECONCILE_FOR = "30d"
 MAX_TOOLS = 128
+_MAX_CHAINS = 64  # at a time; an operator has as many rules as there are namespaces, and a stage has its own
 NO_ARGUMENTS: Mapping[str, JsonValue] = MappingProxyType({"type": "object", "additionalProperties": False})
 
 
@@ -118,6 +119,8 @@ class ToolSpec(_Frozen):
     reconcile_for: Annotated[
         str, Field(pattern=SPAN_PATTERN, exclude_if=lambda value: value == DEFAULT_RECONCILE_FOR)
     ] = DEFAULT_RECONCILE_FOR
+    # False: no grant answers for just any call of it.
+    grantable: Annotated[bool, Field(strict=True, exclude_if=lambda value: value)] = True
     # In place of `parameters`: the schema is kept beside the package, among its `sidecars`.
     schema_digest: Annotated[
         str | None, Field(pattern=SCHEMA_DIGEST_PATTERN, exclude_if=lambda value: value is None)
@@ -284,15 +287,17 @@ class RuntimePackage(_Frozen):
         return tuple(policy.ref for policy in self.effective_policies if policy.ref is not None)
 
     def chain(self, stage: PolicyStage, operator: OperatorRules = NO_OPERATOR) -> PolicyChain:
-        """What is heard at a stage: made once, and again for other rules of the operator."""
-        key = (stage, operator is NO_OPERATOR)
+        """What is heard at a stage: made once for each rules of the operator, which differ by namespace and in time."""
+        key = (stage, operator.digest)
         known = self._chains.get(key)
         if known is None or known.operator is not operator:
+            if len(self._chains) >= _MAX_CHAINS:
+                self._chains.clear()
             known = self._chains[key] = PolicyChain(stage, self.effective_policies, operator)
         return known
 
     @cached_property
-    def _chains(self) -> dict[tuple[PolicyStage, bool], PolicyChain]:
+    def _chains(self) -> dict[tuple[PolicyStage, str], PolicyChain]:
         return {}
 
     @property

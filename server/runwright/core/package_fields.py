@@ -15,7 +15,6 @@ LATER_FIELDS: Mapping[str, frozenset[str]] = {
         {
             "reversible",
             "summary",
-            "grantable",
             "result",
             "on_failure",
             "max_concurrency",

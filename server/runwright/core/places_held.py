@@ -15,12 +15,10 @@ def places_held(input_: i.Input) -> list[EffectId]:
                 for index, call in enumerate(input_.calls, start=1)
                 if call.findings.availability is i.Availability.HELD
             ]
-        case (
-            i.ExecutorAwaited(has_place=True)
-            | i.ReconcileAwaited(has_place=True)
-            | i.ApprovalDecisionRequested(availability=i.Availability.HELD)
-        ):
+        case i.ExecutorAwaited(has_place=True) | i.ReconcileAwaited(has_place=True):
             return [input_.call_id]
+        case i.ApprovalDecisionRequested(call_id=call_id, availability=i.Availability.HELD) if call_id is not None:
+            return [call_id]
         case i.ApprovalDispatchReported(decision=i.ApprovalDecisionRequested() as decision):
             return places_held(decision)
         case i.Recovered():

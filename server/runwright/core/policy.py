@@ -7,6 +7,8 @@ from enum import Enum
 
 from msgspec import Struct
 
+from runwright.core.grants import AnsweringGrant
+
 
 class PolicyRef(Enum):
     """The built-in policies."""
@@ -52,7 +54,6 @@ CONDITION_FAILED = "policy.condition_failed"
 NOT_FOUND_OUT = "policy.not_found_out"
 NO_ALLOW = "policy.no_allow"
 NO_OBJECTION = "policy.no_objection"
-NOBODY_CAN_APPROVE = "policy.nobody_can_approve"
 
 
 class Decision(Struct, frozen=True):
@@ -94,7 +95,8 @@ class PolicyFindings(Struct, frozen=True):
     """What all policies say about one subject, found at the edge: conditions need its bytes.
 
     `subject_digest` is the digest of what was looked at: the opinions count for nothing else. `operator_digest` is
-    that of the operator's rules that were heard, empty without any. `remotes` are to be asked beside that.
+    that of the operator's rules that were heard, empty without any. `remotes` are to be asked beside that. `grants` are
+    those that may answer what is asked, the narrowest first.
     """
 
     stage: PolicyStage
@@ -103,6 +105,7 @@ class PolicyFindings(Struct, frozen=True):
     opinions: tuple[PolicyOpinion, ...] = ()
     shadow: tuple[PolicyOpinion, ...] = ()
     remotes: tuple[RemotePolicy, ...] = ()
+    grants: tuple[AnsweringGrant, ...] = ()
 
 
 def builtin_opinion(policy: PolicyRef, effect: str, decider: str = PACKAGE) -> PolicyOpinion | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from enum import Enum
 from functools import cached_property
+from typing import TypeAlias
 
 from msgspec import Struct
 
@@ -39,6 +40,7 @@ class OperatorRules(Struct, frozen=True):
 
 
 NO_OPERATOR = OperatorRules()
+_Opinions: TypeAlias = tuple[PolicyOpinion, ...]
 
 
 class _Said(Struct, frozen=True):
@@ -69,6 +71,19 @@ class PolicyChain(Struct, frozen=True, dict=True):
     def is_used(self) -> bool:
         """True when somebody may say something at the stage."""
         return any(policy.is_heard_at(self.stage) for policy in (*self.package, *self.operator.policies))
+
+    @cached_property
+    def may_hold(self) -> bool:
+        """True when somebody may be asked at the stage: a person by a rule, or a remote policy, which may want one."""
+        asking = (policy for policy in (*self.package, *self.operator.policies) if policy.mode is PolicyMode.ENFORCE)
+        return any(
+            policy.is_heard_at(self.stage)
+            and (
+                policy.remote is not None
+                or any(rule.verdict is Verdict.ASK for rule in policy.heard.get(self.stage, ()))
+            )
+            for policy in asking
+        )
 
     @cached_property
     def needs_findings(self) -> bool:
@@ -111,10 +126,37 @@ class PolicyChain(Struct, frozen=True, dict=True):
         said = [rule.when for policy in policies for rule in policy.heard.get(stage, ()) if rule.when]
         return tuple(dict.fromkeys(said))
 
+    @cached_property
+    def approvals(self) -> tuple[str, ...]:
+        """The approvals that its rules may ask for, by name, none twice; an empty one is the built-in one."""
+        enforced = [each for each in (*self.package, *self.operator.policies) if each.mode is PolicyMode.ENFORCE]
+        heard = [rule for policy in enforced for rule in policy.heard.get(self.stage, ())]
+        return tuple(dict.fromkeys(rule.approval for rule in heard if rule.verdict is Verdict.ASK))
+
     def findings(self, effect: str, subject_digest: str, outcomes: Sequence[Outcome]) -> PolicyFindings:
         """What is said of a subject; `effect` is that of a call's tool, empty for a run."""
         if len(outcomes) != len(self.conditions):
             raise ValueError(f"{len(outcomes)} outcomes of {len(self.conditions)} conditions")
+        if outcomes != self._no_outcomes:
+            said = self._opinions(effect, outcomes)
+        elif effect in self._silent:
+            said = self._silent[effect]
+        else:
+            said = self._silent[effect] = self._opinions(effect, outcomes)
+        return PolicyFindings(self.stage, subject_digest, self.operator.digest, *said, self.remotes)
+
+    @cached_property
+    def _no_outcomes(self) -> tuple[Outcome, ...]:
+        """Those of conditions of which none holds, as they mostly are."""
+        return (Outcome.DOES_NOT_HOLD,) * len(self.conditions)
+
+    @cached_property
+    def _silent(self) -> dict[str, tuple[_Opinions, _Opinions]]:
+        """What is said then, by the effect of the call's tool: there are only so many."""
+        return {}
+
+    def _opinions(self, effect: str, outcomes: Sequence[Outcome]) -> tuple[_Opinions, _Opinions]:
+        """The opinions that count, and those in shadow mode."""
         enforced: list[PolicyOpinion] = []
         shadow: list[PolicyOpinion] = []
         for heard in self._heard:
@@ -126,8 +168,7 @@ class PolicyChain(Struct, frozen=True, dict=True):
                 outcome = Outcome.HOLDS if rule.condition is None else outcomes[rule.condition]
                 if outcome is not Outcome.DOES_NOT_HOLD:
                     said.append(rule.holds if outcome is Outcome.HOLDS else rule.failed)
-        said_by_all = (tuple(enforced), tuple(shadow), self.remotes)
-        return PolicyFindings(self.stage, subject_digest, self.operator.digest, *said_by_all)
+        return tuple(enforced), tuple(shadow)
 
     @cached_property
     def _heard(self) -> tuple[_Heard, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from runwright.core.errors import ErrorReason, Failure
-from runwright.core.policy import NOBODY_CAN_APPROVE, Decision, PolicyStage, Verdict
+from runwright.core.policy import Decision, PolicyStage, Verdict
 
 _OF = {
     PolicyStage.RUN_START: "the start of the run",
@@ -21,7 +21,4 @@ def policy_failure(stage: PolicyStage, decision: Decision, policy_ref: str) -> F
     if decision.verdict is Verdict.INTERRUPT:
         said = f"Policy {policy_ref} ended the run over {what} ({decision.code})."
         return Failure(ErrorReason.POLICY_INTERRUPT, said, metadata)
-    if decision.verdict is Verdict.ASK:
-        said = f"Policy {policy_ref} asks for an approval of {what} ({decision.code}), and nobody can approve: denied."
-        return Failure(ErrorReason.POLICY_DENIED, said, (("code", NOBODY_CAN_APPROVE), ("policy", policy_ref)))
     return Failure(ErrorReason.POLICY_DENIED, f"Policy {policy_ref} denies {what} ({decision.code}).", metadata)

@@ -91,8 +91,8 @@ class PolicyRule(_Frozen):
     def _asks_where_one_can(self) -> PolicyRule:
         if self.then == "ask" and self.stage not in _MAY_ASK:
             raise ValueError(f"another verdict than ask at stage {self.stage}; one can ask at {', '.join(_MAY_ASK)}")
-        if self.approval is not None and (self.then, self.stage) != ("ask", "pre_tool"):
-            raise ValueError("`approval` only beside `then: ask` at stage pre_tool: calls are what can be approved")
+        if self.approval is not None and self.then != "ask":
+            raise ValueError("`approval` only beside `then: ask`")
         return self
 
     @property

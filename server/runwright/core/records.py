@@ -26,6 +26,9 @@ from runwright.core.approval_records import (
 from runwright.core.content import ContentRef
 from runwright.core.context import Context
 from runwright.core.errors import ErrorReason, Failure
+from runwright.core.grant_records import GrantIssued as GrantIssued  # noqa: PLC0414  # a record like the others
+from runwright.core.grant_records import GrantSuperseded as GrantSuperseded  # noqa: PLC0414  # a record like the others
+from runwright.core.grant_records import GrantUsed as GrantUsed  # noqa: PLC0414  # a record like the others
 from runwright.core.ids import EffectId
 from runwright.core.outcomes import (
     ExecutorIdentity,
@@ -89,6 +92,7 @@ class ModelAttemptStarted(Record, frozen=True):
 class ModelMessageCompleted(Record, frozen=True):
     """Result of a model request. `opaque`: what goes back over the same `route`, and nowhere else.
 
+    `is_held`: the text is an answer that a remote policy or a person is still to decide on.
     `route` is as in ModelAttemptStarted, and 0 in older events; none of those has `opaque`.
     """
 
@@ -101,6 +105,7 @@ class ModelMessageCompleted(Record, frozen=True):
     output_tokens: int
     opaque: ContentRef | None = None
     route: int = 0
+    is_held: bool = False
 
 
 class ModelAttemptFailed(Record, frozen=True):
@@ -196,7 +201,10 @@ class SubjectReplaced(Record, frozen=True):
 
 
 class ToolStarted(Record, frozen=True):
-    """Intent of one attempt of a tool call. The first one spends the approval, if somebody was asked."""
+    """Intent of one attempt of a tool call. The first one spends the approval, if somebody was asked.
+
+    With a `grant_id` nobody was: a grant of `approved_by` answered.
+    """
 
     call_id: EffectId
     attempt: int
@@ -210,6 +218,7 @@ class ToolStarted(Record, frozen=True):
     approval_id: str = ""
     approved_by: str = ""
     approval_digest: str = ""
+    grant_id: str = ""
 
 
 class ToolCompleted(Record, frozen=True):

@@ -36,6 +36,14 @@ class DeleteEntry(Struct, frozen=True):
     key: str
 
 
+class DeleteWhenSpent(Struct, frozen=True):
+    """Deletes the entry, if it is there, once nothing is left of the counter, or there is no such counter."""
+
+    index: str
+    key: str
+    counter: str
+
+
 class SetCounter(Struct, frozen=True):
     """Says how much is left, 0 or more, whatever was."""
 
@@ -75,7 +83,7 @@ class NoEntry(Struct, frozen=True):
 
 
 Condition: TypeAlias = Spend | EntryIs | NoEntry
-SideRow: TypeAlias = PutEntry | DeleteEntry | SetCounter | Condition
+SideRow: TypeAlias = PutEntry | DeleteEntry | DeleteWhenSpent | SetCounter | Condition
 
 
 class FailedCondition(Struct, frozen=True):

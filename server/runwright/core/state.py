@@ -13,6 +13,7 @@ from runwright.core.outcomes import CallPhase, ExecutorIdentity, RunPhase, StopR
 from runwright.core.policy import PolicyStage
 from runwright.core.policy_walk import CachedAnswer, PolicyWalk
 from runwright.core.request import Budget
+from runwright.core.run_approvals import RunApproval
 from runwright.core.trace import trace_id
 from runwright.core.units import Micros, Seq
 
@@ -157,6 +158,7 @@ class RunState(Struct, frozen=True, kw_only=True):
     walk: PolicyWalk | None = None  # of the run itself; None: no remote policy was asked about it
     cached_answers: tuple[CachedAnswer, ...] = ()  # of remote policies that may be cached, the newest last
     input: tuple[ContentRef, ...] = ()  # what the user said, where a policy has replaced it
+    approval: RunApproval | None = None  # of its start or its answer: the one that was asked for last
     dispatches: tuple[Dispatch, ...] = ()  # of approvals that dispatchers are, or may have to be, told of
 
     @property

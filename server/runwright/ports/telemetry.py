@@ -40,10 +40,12 @@ class LoopMeter(Protocol):
 
 
 class RuntimeReport(Struct, frozen=True):
-    """A runtime at a glance. `runs` counts those that have not ended, by status."""
+    """A runtime at a glance. `runs` counts those that have not ended, by status; `pending_approvals` by age."""
 
     runs: Mapping[str, int]
     unknown_effects: int
+    pending_approvals: Mapping[str, int]
+    oldest_approval_us: int  # its age; 0 while none is pending
     subscribers: int
     subscriber_lag: int
     journal_head: int

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 from collections.abc import Sequence
 
 from msgspec import Struct
 
 from runwright.core.approval_requests import ApprovalFilter, StandingApproval
 from runwright.core.approval_rows import BY_ID, CLOSED, PENDING, RequestedApproval, full_id, id_of_key
-from runwright.core.errors import AgentError, invalid_request
+from runwright.core.errors import AgentError
 from runwright.core.ids import Namespace, check_caller_id
 from runwright.core.principal import Principal
 from runwright.ports.journal import Entry
 from runwright.runtime.approvals import Approvals
+from runwright.runtime.index_tokens import key_of, token_of
 from runwright.runtime.ports import Ports
 
 LOOKED_AT = 1000  # entries for one page, however many of them a filter hides
@@ -44,7 +43,7 @@ class ApprovalList:
         index, prefix = PENDING if wanted.is_of_pending else CLOSED, ""
         if wanted.run_id:
             index, prefix = BY_ID, full_id(check_caller_id("run_id", wanted.run_id), "")
-        after = _key(token, index)
+        after = key_of(token, index)
         listed: list[StandingApproval] = []
         tokens: list[str] = []
         looked_at = 0
@@ -56,9 +55,9 @@ class ApprovalList:
                 found = await self._found(who, wanted, index, entry)
                 if found is not None:
                     listed.append(found)
-                    tokens.append(_token(index, after))
+                    tokens.append(token_of(index, after))
                 if len(listed) == limit or looked_at == LOOKED_AT:
-                    return ApprovalPage(listed, tokens, _token(index, after))
+                    return ApprovalPage(listed, tokens, token_of(index, after))
             if len(page) < limit:
                 return ApprovalPage(listed, tokens, "")
 
@@ -96,21 +95,3 @@ class ApprovalList:
 
     def _passes(self, who: Principal, wanted: ApprovalFilter, asked: RequestedApproval) -> bool:
         return wanted.passes(asked) and self._approvals.sees(who, asked)
-
-
-def _token(index: str, key: str) -> str:
-    return base64.urlsafe_b64encode(f"{index}\n{key}".encode()).decode().rstrip("=")
-
-
-def _key(token: str, index: str) -> str:
-    """The key that a page begins after. Raises INVALID_REQUEST for what is no token of this list."""
-    if not token:
-        return ""
-    try:
-        of, _, key = base64.b64decode(token + "=" * (-len(token) % 4), b"-_", validate=True).decode().partition("\n")
-    except (binascii.Error, ValueError):
-        of, key = "", ""
-    if of != index or not key:
-        expected = "the next_page_token of a response to the same question"
-        raise invalid_request("page_token", expected, "Leave it out to begin again.")
-    return key

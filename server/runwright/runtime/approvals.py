@@ -10,7 +10,12 @@ from runwright.core import inputs as i
 from runwright.core.approval_dispatch_rows import DISPATCH, DispatchStanding, dispatch_prefix, read_dispatch
 from runwright.core.approval_dispatches import MAX_DISPATCHERS
 from runwright.core.approval_failures import already_closed, approver_not_allowed, digest_mismatch, no_approval
-from runwright.core.approval_requests import ApprovalName, DecisionRequest, StandingApproval
+from runwright.core.approval_requests import (
+    ApprovalName,
+    DecisionRequest,
+    StandingApproval,
+    require_allowed_verdict,
+)
 from runwright.core.approval_rows import (
     BY_ID,
     OUTCOME,
@@ -27,6 +32,7 @@ from runwright.core.ids import Namespace, RunId, RunKey
 from runwright.core.principal import Principal, Role
 from runwright.core.records import ApprovalDecided
 from runwright.core.units import Micros
+from runwright.runtime.grant_offers import require_offered
 from runwright.runtime.ports import Ports
 from runwright.runtime.runs.supervisor import Supervisor
 
@@ -88,7 +94,8 @@ class Approvals:
         """Decides on an approval; on return the decision is durable. False: this very request had decided before.
 
         Raises INVALID_REQUEST, APPROVAL_NOT_FOUND, APPROVAL_ALREADY_DECIDED, APPROVAL_EXPIRED, APPROVAL_WITHDRAWN,
-        APPROVAL_DIGEST_MISMATCH, APPROVER_NOT_ALLOWED, REQUEST_ID_CONFLICT, RUN_HELD, DRAINING and the journal's.
+        APPROVAL_DIGEST_MISMATCH, APPROVER_NOT_ALLOWED, GRANT_NOT_OFFERED, REQUEST_ID_CONFLICT, RUN_HELD, DRAINING and
+        the journal's.
         """
         is_first = await self._decided(who, request, request.check())
         return await self._required(who.namespace, request.approval_id), is_first
@@ -99,9 +106,12 @@ class Approvals:
             before = await self._required(who.namespace, request.approval_id)
             if before.outcome is not None:
                 return _repeated(who, request, before.asked, before.outcome)
+            require_allowed_verdict(before.asked, request.verdict)
             decider, now = self._decider(who, before.asked), self._ports.clock.now()
-            if now < before.asked.expires_at:
-                _require_allowed(decider, request, before.asked, now)
+            if _refusal(decider, request, before.asked, now) is not None:
+                await self._require_allowed(who, request, before.asked)
+            if request.grant is not None and now < before.asked.expires_at:
+                await require_offered(self._ports, who.namespace, before.asked, request.grant)
             response = Content.text(request.message) if request.verdict is ApprovalVerdict.RESPOND else None
             requested = i.ApprovalDecisionRequested(
                 at=now,
@@ -116,6 +126,8 @@ class Approvals:
                 note=request.note,
                 on_behalf_of=request.on_behalf_of,
                 response=response.ref if response else None,
+                is_gated=self._ports.policies.are_heard_of_results(who.namespace),
+                grant=request.grant,
                 contents=(response,) if response else (),
             )
             records, _ = await self._supervisor.submit(RunKey(who.namespace, name.run_id), requested)
@@ -125,10 +137,22 @@ class Approvals:
         last = await self._required(who.namespace, request.approval_id)
         if last.outcome is not None:
             return _repeated(who, request, last.asked, last.outcome)
+        await self._require_allowed(who, request, last.asked)
         raise already_closed(last.asked, ApprovalOutcome(ApprovalState.WITHDRAWN, self._ports.clock.now()))
 
+    async def _require_allowed(self, who: Principal, request: DecisionRequest, asked: RequestedApproval) -> None:
+        """Raises APPROVAL_DIGEST_MISMATCH or APPROVER_NOT_ALLOWED, by the time that the run has.
+
+        The clock may have been set back. The time on record never is, and nobody's turn comes back.
+        """
+        found = await self._supervisor.state(RunKey(who.namespace, RunId(asked.run_id)))
+        now = max(self._ports.clock.now(), found[0].updated_at if found else 0)
+        if (refusal := _refusal(self._decider(who, asked), request, asked, now)) is not None:
+            raise refusal
+
     def _decider(self, who: Principal, asked: RequestedApproval) -> Decider:
-        may_perform = self._ports.approvers.may_perform(who, asked.executor)
+        # What is done as a whole nobody performs but the server.
+        may_perform = bool(asked.executor) and self._ports.approvers.may_perform(who, asked.executor)
         is_dispatcher = Role.DISPATCHER in who.roles
         return Decider(who.name, roles_of(who), may_perform, self._ports.approvers.separation, is_dispatcher)
 
@@ -182,14 +206,15 @@ class Approvals:
             raise _unreadable(asked.id) from None
 
 
-def _require_allowed(decider: Decider, request: DecisionRequest, asked: RequestedApproval, now: Micros) -> None:
-    """Raises APPROVAL_DIGEST_MISMATCH or APPROVER_NOT_ALLOWED."""
+def _refusal(decider: Decider, request: DecisionRequest, asked: RequestedApproval, now: Micros) -> AgentError | None:
+    """Why somebody may not decide so at that time; None when they may, or when it is too late for anybody."""
+    if now >= asked.expires_at:
+        return None
     current = asked.sets[asked.current_set(now)]
     why = why_not_allowed(decider, current, asked.started_by, four_eyes=asked.four_eyes)
     if why is not None:
-        raise approver_not_allowed(asked, why, current)
-    if request.digest != asked.digest:
-        raise digest_mismatch(asked)
+        return approver_not_allowed(asked, why, current)
+    return digest_mismatch(asked) if request.digest != asked.digest else None
 
 
 def _repeated(who: Principal, request: DecisionRequest, asked: RequestedApproval, outcome: ApprovalOutcome) -> bool:

@@ -9,17 +9,16 @@ from runwright.core.approvals import ApprovalSeparation
 from runwright.core.errors import AgentError, ErrorReason
 from runwright.core.ids import Namespace
 from runwright.core.package import RuntimePackage
-from runwright.core.policy import PolicyStage, Verdict
+from runwright.core.policy import PolicyStage
 from runwright.core.policy_chain import OperatorRules
-from runwright.core.policy_rules import PolicyMode
 from runwright.ports.approvers import Approvers
+
+_ASKED_AT = (PolicyStage.RUN_START, PolicyStage.PRE_TOOL, PolicyStage.OUTPUT)
 
 
 def approvals_of(package: RuntimePackage, operator: OperatorRules) -> Iterable[str]:
     """The approvals that rules may ask for, by name; an empty one is the built-in one."""
-    policies = (*package.effective_policies, *operator.policies)
-    rules = (rule for policy in policies if policy.mode is PolicyMode.ENFORCE for rule in policy.rules)
-    asked = [rule.approval or "" for rule in rules if (rule.verdict, rule.at) == (Verdict.ASK, PolicyStage.PRE_TOOL)]
+    asked = [name for stage in _ASKED_AT for name in package.chain(stage, operator).approvals]
     return dict.fromkeys(asked)
 
 

@@ -143,6 +143,10 @@ class Policies:
         chain = package.chain(stage, self.operator_rules(namespace))
         return chain.needs_findings if stage is PolicyStage.PRE_TOOL else chain.is_used
 
+    def may_hold_answer(self, package: RuntimePackage, namespace: Namespace) -> bool:
+        """True when a person or a remote policy may be asked about an answer before it is published."""
+        return package.chain(PolicyStage.OUTPUT, self.operator_rules(namespace)).may_hold
+
     def are_heard_of_results(self, namespace: Namespace) -> bool:
         """True when the operator has policies for POST_TOOL; what a package has, the run machine knows itself."""
         stage = PolicyStage.POST_TOOL

@@ -29,6 +29,7 @@ from runwright.runtime.package_registry import PackageRegistry
 from runwright.runtime.packages import PackageCatalogue
 from runwright.runtime.ports import Ports
 from runwright.runtime.repair import Repair
+from runwright.runtime.report import report_of
 from runwright.runtime.run_list import ListedRuns, RunList
 from runwright.runtime.runs.held_actions import HeldRunActions
 from runwright.runtime.runs.live_text import LiveTexts
@@ -341,16 +342,7 @@ class AgentRuntime:
 
     def report(self) -> RuntimeReport:
         """The runtime at a glance; callable on any thread."""
-        runs, unknown = self._supervisor.statistics()
-        head = self.ports.journal.head
-        return RuntimeReport(
-            runs=runs,
-            unknown_effects=unknown,
-            subscribers=len(self._readers),
-            subscriber_lag=self._readers.lag(head),
-            journal_head=head,
-            takes_writes=self.write_blockage() is None,
-        )
+        return report_of(self.ports, self._supervisor, self._readers)
 
     def write_blockage(self) -> str | None:
         """Why the journal takes no writes at the moment, for health; None when it does. A held run is no reason."""

@@ -87,6 +87,7 @@ async def start_policies(
 ) -> tuple[PolicyFindings, ...]:
     """What policies say of a start and of its input, where they are heard. Both are decided on by the request's digest.
 
+    What somebody is to be asked about starts, and waits.
     Raises POLICY_DENIED when the run must not start: then nothing of it is written down but an audit entry.
     """
     namespace, said = requested.run.namespace, list[PolicyFindings]()
@@ -109,7 +110,7 @@ async def start_policies(
 
 def _refuse_unless_allowed(found: PolicyFindings) -> None:
     opinion = decided(found.stage, found.opinions)
-    if opinion.verdict is not Verdict.ALLOW:
+    if opinion.verdict not in (Verdict.ALLOW, Verdict.ASK):
         failure = policy_failure(found.stage, Decision(opinion.verdict, opinion.code), opinion.policy_ref)
         said = f" {opinion.message}" if opinion.message else ""
         metadata = {**dict(failure.metadata), "rule": opinion.rule}

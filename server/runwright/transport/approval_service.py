@@ -10,6 +10,7 @@ from runwright.core.errors import AgentError, invalid_request
 from runwright.runtime import AgentRuntime
 from runwright.transport.access import principal
 from runwright.transport.approval_watch import ApprovalWatch
+from runwright.transport.grant_calls import GrantCalls
 from runwright.transport.method import MessageSender
 from runwright.transport.usage import PAGE_BYTES
 from runwright.wire.approval_dispatches import put_dispatch
@@ -25,6 +26,7 @@ class ApprovalService:
     def __init__(self, runtime: AgentRuntime) -> None:
         self._runtime = runtime
         self._watch = ApprovalWatch(runtime)
+        self._grants = GrantCalls(runtime)
 
     async def ListApprovals(self, request: pb.ListApprovalsRequest) -> pb.ListApprovalsResponse:
         """One page of approvals."""
@@ -76,6 +78,14 @@ class ApprovalService:
             except AgentError as error:
                 result.error.CopyFrom(agent_error(error))
         return response
+
+    async def ListGrants(self, request: pb.ListGrantsRequest) -> pb.ListGrantsResponse:
+        """One page of grants."""
+        return await self._grants.list(request)
+
+    async def RevokeGrant(self, request: pb.RevokeGrantRequest) -> pb.RevokeGrantResponse:
+        """Takes a grant back; durable before the reply."""
+        return await self._grants.revoke(request)
 
     async def _decide(self, decision: pb.DecisionRequest, response: pb.DecideApprovalResponse) -> None:
         try:

@@ -8,7 +8,7 @@ from runwright.core.ids import RunId, RunKey
 from runwright.runtime import AgentRuntime
 from runwright.transport.access import principal
 from runwright.transport.method import MessageSender
-from runwright.wire.references import event_refs
+from runwright.wire.references import exported_refs
 
 FORMAT = 1
 PAGE_EVENTS = 64
@@ -47,7 +47,7 @@ class RunExports:
             for item in items:
                 event = item.event
                 assert event is not None, "a page holds no bookmarks"
-                digests.update((ref.digest, None) for ref in event_refs(event.data))
+                digests.update((ref.digest, None) for ref in exported_refs(event.data))
                 exported = pb.ExportedEvent(
                     data=event.data, position=event.position, previous_hash=event.previous_hash, hash=event.hash
                 )

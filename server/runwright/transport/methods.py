@@ -181,6 +181,17 @@ METHODS: Sequence[Method] = (
         answer_bytes=2 * PAGE_BYTES,
     ),
     Method(
+        path=f"/{APPROVALS}/ListGrants",
+        handler=unary(ApprovalService.ListGrants, approval_pb.ListGrantsRequest),
+        roles=SEES_APPROVALS,
+        answer_bytes=2 * PAGE_BYTES,
+    ),
+    Method(
+        path=f"/{APPROVALS}/RevokeGrant",
+        handler=unary(ApprovalService.RevokeGrant, approval_pb.RevokeGrantRequest),
+        roles=DECIDES,
+    ),
+    Method(
         path=f"/{CALLBACKS}/RegisterCallback",
         handler=unary(CallbackRegistryService.RegisterCallback, callback_pb.RegisterCallbackRequest),
         roles=SERVES_CALLBACKS,

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from runwright._gen.runwright.v1 import event_pb2
 from runwright._gen.runwright.v1 import runtime_service_pb2 as pb
-from runwright.core.content import INLINE_LIMIT_BYTES, OPAQUE, ContentRef
+from runwright.core.content import INLINE_LIMIT_BYTES, ContentRef
 from runwright.core.errors import AgentError, ErrorReason
 from runwright.core.ids import RunKey
 from runwright.runtime import AgentRuntime, Ephemeral, StreamItem, TextDelta, TextGap
@@ -20,7 +20,7 @@ from runwright.wire import requests as wire
 from runwright.wire import selections
 from runwright.wire.ephemeral import encode_delta, encode_gap
 from runwright.wire.frames import FrameBatch
-from runwright.wire.references import event_refs
+from runwright.wire.references import shown_refs
 
 BATCH_FRAMES = 64
 BATCH_BYTES = 64 * 1024
@@ -165,7 +165,7 @@ def _groups(items: Sequence[StreamItem], *, full: bool) -> Iterator[list[Sized]]
     group: list[Sized] = []
     weight = 0
     for item in items:
-        refs = [ref for ref in event_refs(item.event.data) if ref.media_type != OPAQUE] if full and item.event else []
+        refs = shown_refs(item.event.data) if full and item.event else []
         size = FRAME_BYTES + (len(item.event.data) if item.event else 0)
         if isinstance(item.ephemeral, TextDelta):
             size += ENVELOPE_BYTES + len(item.ephemeral.text.encode())

@@ -9,6 +9,9 @@ from runwright.core.approval_rows import ApprovalOutcome
 from runwright.core.approvals import ApprovalState, ApprovalVerdict, ApproverSet
 from runwright.core.errors import invalid_request
 from runwright.core.ids import check_caller_id
+from runwright.core.run_approvals import allowed_verdicts
+from runwright.wire.grant_offers import put_offer
+from runwright.wire.grants import grant_request
 from runwright.wire.values import micros, put_ref, put_timestamp
 
 _VERDICTS = {verdict.value: verdict for verdict in ApprovalVerdict}
@@ -47,6 +50,7 @@ def decision_request(message: pb.DecisionRequest) -> DecisionRequest:
         message=message.message,
         note=message.note,
         on_behalf_of=message.on_behalf_of,
+        grant=grant_request(message.grant) if message.HasField("grant") else None,
     )
 
 
@@ -71,7 +75,12 @@ def put_approval(message: approval_pb2.Approval, standing: StandingApproval) -> 
     put_timestamp(message.expires_at, asked.expires_at)
     message.on_expiry = approval_pb2.ApprovalExpiry.ValueType(asked.on_expiry.value)
     message.four_eyes = asked.four_eyes
+    message.allowed_verdicts.extend(
+        [approval_pb2.ApprovalVerdict.ValueType(verdict.value) for verdict in allowed_verdicts(asked.kind)]
+    )
     message.separation = approval_pb2.ApprovalSeparation.ValueType(standing.separation.value)
+    if asked.grants is not None:
+        put_offer(message.grants, asked.grants)
     if standing.outcome is not None:
         put_timestamp(message.closed_at, standing.outcome.at)
         _put_decision(message, standing.outcome)
@@ -92,5 +101,5 @@ def _put_decision(message: approval_pb2.Approval, outcome: ApprovalOutcome) -> N
     decision.decided_by, decision.digest = outcome.decided_by, outcome.digest
     put_timestamp(decision.time, outcome.at)
     decision.message, decision.note, decision.on_behalf_of = outcome.message, outcome.note, outcome.on_behalf_of
-    decision.request_id = outcome.request_id
+    decision.request_id, decision.grant_id = outcome.request_id, outcome.grant_id
     decision.separation = approval_pb2.ApprovalSeparation.ValueType(outcome.separation.value)

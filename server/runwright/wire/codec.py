@@ -150,6 +150,12 @@ class Codec(Generic[_S]):
                 self._optional.append((index, target.name, read))
             else:
                 self._reads.append((index, read))
+        elif target.is_repeated and target.enum_type:
+            members = {member.value: member for member in inner}
+            self._others.append(
+                lambda into, value: getattr(into, target.name).extend(each.value for each in getattr(value, name))
+            )
+            self._reads.append((index, lambda several: tuple([members[each] for each in several])))
         elif target.is_repeated:
             self._others.append(lambda into, value: getattr(into, target.name).extend(getattr(value, name)))
             self._reads.append((index, tuple))

@@ -25,6 +25,7 @@ from runwright.core.package import (
 )
 from runwright.core.policy import PolicyRef
 from runwright.core.policy_rules import STAGES, VERDICTS, PolicyMode, PolicySpec
+from runwright.wire.grant_offers import put_offer, to_grants_spec
 
 EFFECTS: Mapping[str, pb.EffectClass.ValueType] = {
     EffectClass.READ.value: pb.EFFECT_CLASS_READ,
@@ -93,6 +94,7 @@ def to_package(message: pb.RuntimePackage) -> RuntimePackage:
                 reconcile_for=tool.reconcile_for or DEFAULT_RECONCILE_FOR,
                 schema_digest=tool.schema_digest or None,
                 model_view=json.loads(tool.model_view_json) if tool.model_view_json else None,
+                grantable=tool.grantable if tool.HasField("grantable") else True,
             )
             for tool in message.tools
         ),
@@ -140,11 +142,12 @@ def _tool(package: RuntimePackage, tool: ToolSpec) -> pb.Tool:
         reconcile_for=tool.reconcile_for,
         schema_digest=tool.schema_digest or "",
         model_view_json=b"" if tool.model_view is None else canonical_json(tool.model_view),
+        grantable=None if tool.grantable else False,
     )
 
 
 def _approval(name: str, spec: ApprovalSpec) -> approval_pb2.ApprovalRule:
-    return approval_pb2.ApprovalRule(
+    message = approval_pb2.ApprovalRule(
         name=name,
         sets=[
             approval_pb2.ApproverSetRule(roles=each.roles, principals=each.principals, turn=each.turn or "")
@@ -155,6 +158,9 @@ def _approval(name: str, spec: ApprovalSpec) -> approval_pb2.ApprovalRule:
         four_eyes=spec.four_eyes,
         dispatchers=spec.dispatchers,
     )
+    if spec.grants is not None:
+        put_offer(message.grants, spec.grants.offer)
+    return message
 
 
 def _to_approval(message: approval_pb2.ApprovalRule) -> ApprovalSpec:
@@ -167,6 +173,7 @@ def _to_approval(message: approval_pb2.ApprovalRule) -> ApprovalSpec:
         "expires": message.expires,
         "on_expiry": expiries[message.on_expiry],
         "four_eyes": message.four_eyes,
+        "grants": to_grants_spec(message.grants) if message.HasField("grants") else None,
         "dispatchers": list(message.dispatchers),
     }
     return ApprovalSpec.model_validate(fields)

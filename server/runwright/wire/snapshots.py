@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from runwright._gen.runwright.v1 import content_pb2, run_pb2
+from runwright._gen.runwright.v1 import approval_pb2, content_pb2, run_pb2
 from runwright.core.approval_rows import full_id
-from runwright.core.approvals import approval_effect_id
+from runwright.core.approvals import ApprovalKind, approval_effect_id
 from runwright.core.condition import DRIVEN, Condition, is_done_in, status_in, waiting_on_in
 from runwright.core.content import INLINE_LIMIT_BYTES, Content, ContentRef
 from runwright.core.ids import model_effect_id
 from runwright.core.outcomes import CallPhase
+from runwright.core.run_approvals import RunApproval, run_approval_id
 from runwright.core.state import RunState
 from runwright.wire import values as v
 from runwright.wire.approvals import put_approvers
@@ -85,6 +86,8 @@ def _put_open_effects(message: run_pb2.RunSnapshot, state: RunState) -> None:
 
 
 def _put_pending_approvals(message: run_pb2.RunSnapshot, state: RunState) -> None:
+    if (asked := state.approval) is not None and asked.is_pending:
+        _put_pending_of_run(message, state, asked)
     for call in state.calls:
         approval = call.approval
         if approval is None or not call.is_pending or call.arguments is None:
@@ -97,9 +100,24 @@ def _put_pending_approvals(message: run_pb2.RunSnapshot, state: RunState) -> Non
             digest=approval.digest,
             requested_at=v.timestamp(approval.requested_at),
             expires_at=v.timestamp(approval.expires_at),
+            kind=approval_pb2.APPROVAL_KIND_TOOL_CALL,
         )
         v.put_ref(pending.arguments, call.arguments)
         put_approvers(pending.approvers, approval.approvers)
+
+
+def _put_pending_of_run(message: run_pb2.RunSnapshot, state: RunState, asked: RunApproval) -> None:
+    approval, shown = asked.approval, state.result if asked.kind is ApprovalKind.OUTPUT else state.request
+    pending = message.pending_approvals.add(
+        approval_id=full_id(state.key.run_id, run_approval_id(state.round, approval.number)),
+        digest=approval.digest,
+        requested_at=v.timestamp(approval.requested_at),
+        expires_at=v.timestamp(approval.expires_at),
+        kind=approval_pb2.ApprovalKind.ValueType(asked.kind.value),
+    )
+    if shown is not None:
+        v.put_ref(pending.arguments, shown)
+    put_approvers(pending.approvers, approval.approvers)
 
 
 def inline_content(ref: ContentRef, data: bytes) -> content_pb2.InlineContent:

@@ -20,6 +20,12 @@ from ._gen.runwright.v1 import (
     EventKind,
     EventView,
     Gap,
+    Grant,
+    GrantMatcher,
+    GrantRequest,
+    GrantScope,
+    GrantState,
+    GrantStatus,
     InputData,
     InputPart,
     OnBusy,
@@ -39,6 +45,7 @@ from .connection import Keepalive, Tls
 from .dispatching import ApprovalNotification, Dispatched, DispatcherServer
 from .errors import RunwrightError
 from .fingerprints import package_canonical, package_fingerprint, schema_digest
+from .grants import Revoked
 from .policies import (
     PolicyDecision,
     PolicyQuestion,
@@ -86,6 +93,12 @@ __all__ = [
     "EventKind",
     "EventView",
     "Gap",
+    "Grant",
+    "GrantMatcher",
+    "GrantRequest",
+    "GrantScope",
+    "GrantState",
+    "GrantStatus",
     "InputData",
     "InputPart",
     "Keepalive",
@@ -103,6 +116,7 @@ __all__ = [
     "Resolution",
     "Resolved",
     "Resumed",
+    "Revoked",
     "RunFilter",
     "RunSnapshot",
     "RunStatus",

@@ -18,12 +18,14 @@ from ._gen.runwright.v1 import (
     DecisionRequest,
     DecisionResult,
     GetApprovalRequest,
+    GrantRequest,
     ListApprovalsRequest,
     WatchApprovalsRequest,
 )
 from .connection import Connection
 from .contact import Contact
 from .errors import RunwrightError
+from .grants import GrantCalls
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,11 +44,8 @@ class ApprovalUpdate:
     cursor: str
 
 
-class ApprovalCalls:
+class ApprovalCalls(GrantCalls):
     """What `Client` can do with approvals. They are named by their ids, `RUN/aN.N.N`."""
-
-    deadline: float
-    _connection: Connection
 
     def _open_approvals(self, connection: Connection) -> None:
         self._approvals = ApprovalServiceStub(connection.channel)
@@ -92,7 +91,7 @@ class ApprovalCalls:
         )
         return answer.approval or Approval()
 
-    async def decide_approval(  # the fields of a decision, by name
+    async def decide_approval(  # noqa: PLR0913  # the fields of a decision, by name
         self,
         approval_id: str,
         digest: str,
@@ -101,13 +100,15 @@ class ApprovalCalls:
         message: str = "",
         note: str = "",
         on_behalf_of: str = "",
+        grant: GrantRequest | None = None,
         request_id: str = "",
         deadline: float | None = None,
     ) -> Decided:
         """Decides, once, on what has this `digest`: `Approval.digest` of what was looked at.
 
-        `message` is what the model is told of a DENY, and the result that a RESPOND is. The request id is made here
-        when there is none, so that a lost answer never decides twice.
+        `message` is what the model is told of a DENY, and the result that a RESPOND is. An APPROVE may come with a
+        `grant`, which permits such calls from then on, within what `Approval.grants` offers. The request id is made
+        here when there is none, so that a lost answer never decides twice.
         """
         request = DecideApprovalRequest(
             decision=DecisionRequest(
@@ -117,6 +118,7 @@ class ApprovalCalls:
                 message=message,
                 note=note,
                 on_behalf_of=on_behalf_of,
+                grant=grant,
                 request_id=request_id or str(uuid.uuid4()),
             )
         )

@@ -177,6 +177,8 @@ class SyncClient:
     decide_approval = _waited_for(Client.decide_approval)
     batch_decide = _waited_for(Client.batch_decide)
     list_approvals = _one_by_one(Client.list_approvals)
+    list_grants = _one_by_one(Client.list_grants)
+    revoke_grant = _waited_for(Client.revoke_grant)
     watch_approvals = _one_by_one(Client.watch_approvals)
     resolve_effect = _waited_for(Client.resolve_effect)
     resume = _waited_for(Client.resume)

@@ -22,7 +22,7 @@ from runwright.core.machine import status
 from runwright.core.outcomes import RunPhase, RunStatus, StopReason
 from runwright.core.records import Record, TurnStarted
 from runwright.core.selection import RunFilter, Scope, ScopeKind, Selection
-from runwright.core.side_rows import SideRow
+from runwright.core.side_rows import FailedCondition, SideRow
 from runwright.core.state import RunState
 from runwright.ports.journal import (
     NOTHING,
@@ -141,6 +141,10 @@ class MemoryJournal:
         events = self._events(run)
         start = bisect_right(events, after, key=lambda event: event.position)
         return events[start : start + limit]
+
+    async def event(self, run: RunKey, seq: int) -> StoredEvent | None:
+        """See the port."""
+        return next((event for event in self._events(run) if event.seq == seq), None)
 
     async def select(self, selection: Selection, *, after: int, limit: int) -> EventPage:
         """See the port."""
@@ -263,6 +267,18 @@ class MemoryJournal:
         self._refuse_when_closed()
         known = self._side_rows.changes.counters.get((namespace, counter))
         return known.left if known else None
+
+    async def change_beside(self, run: RunKey, side_rows: Sequence[SideRow]) -> FailedCondition | None:
+        """See the port."""
+        self._refuse_when_closed()
+        known = self._runs.get(run)
+        if known is None or known.removed:
+            raise rules.unknown(run)
+        failed = self._side_rows.take(run.namespace, run, side_rows)
+        if failed is None:
+            self._side_rows.settle(run.namespace, side_rows)
+            self.commits += 1
+        return failed
 
     async def remove_ended(self, *, before: int, now: int, limit: int) -> Removed:
         """See the port."""

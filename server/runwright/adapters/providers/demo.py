@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import islice
 from pathlib import PurePosixPath
 
-from msgspec import Struct
 from pydantic import JsonValue
 
+from runwright.adapters.providers.demo_answers import Done, answer, files_of, intention, places, read_text, report
 from runwright.core.errors import AgentError, ErrorReason
 from runwright.core.images import Image
 from runwright.core.outcomes import FinishReason
@@ -33,8 +33,9 @@ _ARGUMENT = {
     "read_file": ("path", "file", "name"),
     "search": ("text", "query", "word", "pattern"),
     "count_lines": ("extension", "suffix", "path"),
+    "write_report": ("text",),
 }
-_MOST_CALLS = {"list_files": 1, "count_lines": 1, "read_file": 2, "search": 2}
+_MOST_CALLS = {"list_files": 1, "count_lines": 1, "read_file": 2, "search": 2, "write_report": 1}
 _SMALL_BYTES = 64 * 1024
 # How much of a result, a question and a listing it looks at: it works on the loop, and tools may answer a mebibyte.
 _MOST_READ, _MOST_TOPICS = 256 * 1024, 4 * 1024
@@ -47,32 +48,8 @@ most must not only other our out over please read say says search see should sho
 them then there these they thing things this those used using very want was what when where which while who why will
 with without word words would you your
 """
+_REPORT = re.compile(r"[^.?!]*\breport\b[^.?!]*[.?!]*", re.IGNORECASE)  # the sentence that asks for one
 _COMMON_WORDS = frozenset(_COMMON.split())
-_QUOTED_CHARACTERS = 120
-_LONGEST_PATH = 500
-
-
-class _Done(Struct, frozen=True):
-    """A call that has its result; `subject` is what it was asked about.
-
-    `value` is the result as a JSON object; empty when it is none, since a tool may answer anything.
-    """
-
-    tool: str
-    subject: str
-    content: str
-    is_error: bool
-    value: Mapping[str, JsonValue]
-
-    def number(self, key: str) -> int:
-        """A number of the result, 0 if it has none of that name."""
-        return _number(self.value.get(key))
-
-    def items(self, key: str) -> list[Mapping[str, JsonValue]]:
-        """A list of objects of the result; a bare text in it stands for a path."""
-        items = self.value.get(key)
-        found = [{"path": item} if isinstance(item, str) else item for item in items] if isinstance(items, list) else []
-        return [item for item in found if isinstance(item, dict) and isinstance(item.get("path"), str)]
 
 
 class DemoProvider:
@@ -83,7 +60,8 @@ class DemoProvider:
     text; `count_lines` of the most frequent ending; `search` for a word of the
     question. If the question has no word to search for, it takes one from the
     file it read; if the word is nowhere, the next one; if it is found, it reads
-    the file that has it most often. Then it answers with numbers, names and
+    the file that has it most often. A question for a *report* has it propose
+    what it would answer to `write_report`. Then it answers with numbers, names and
     lines from the results, and says what went wrong. It uses only tools that
     the request offers and asks for nothing twice. In a session it says what was
     asked before. It sees no images and says so. Its text comes word by word: at
@@ -108,7 +86,7 @@ class DemoProvider:
             ProviderCall(f"demo-{turn}-{number}", tool, json.dumps(_arguments(offered[tool], subject)))
             for number, (tool, subject) in enumerate(plan, start=1)
         )
-        text = _intention(plan) if plan else _answer(question, earlier, done, sorted(offered))
+        text = intention(plan) if plan else answer(question, earlier, done, sorted(offered))
         text = text.encode("utf-8", "replace").decode()  # a tool's JSON can hold lone surrogates; an answer must not
         await self._speak(text, request.parameters.get("words_per_second"), emit)
         return ModelReply(
@@ -135,10 +113,10 @@ def _texts(message: UserMessage) -> list[str]:
     return [part for part in message.parts if isinstance(part, str)]
 
 
-def _conversation(messages: Sequence[Message]) -> tuple[str, list[_Done]]:
+def _conversation(messages: Sequence[Message]) -> tuple[str, list[Done]]:
     """The last question and the calls made for it, in order, each with its result."""
     question = ""
-    done: list[_Done] = []
+    done: list[Done] = []
     subjects: dict[str, str] = {}
     for message in messages:
         match message:
@@ -148,7 +126,7 @@ def _conversation(messages: Sequence[Message]) -> tuple[str, list[_Done]]:
                 subjects |= {call.call_id: _subject(call.arguments_json) for call in calls}
             case ToolResultMessage(call_id=call_id, tool=tool, content=content, is_error=is_error):
                 read = content[:_MOST_READ]
-                done.append(_Done(tool, subjects.get(call_id, ""), read, is_error, _object(read)))
+                done.append(Done(tool, subjects.get(call_id, ""), read, is_error, _object(read)))
     return question, done
 
 
@@ -178,17 +156,22 @@ def _subject(arguments_json: str) -> str:
 # What to ask for next
 
 
-def _plan(question: str, done: Sequence[_Done], offered: Mapping[str, ToolSpecification]) -> list[tuple[str, str]]:
+def _plan(question: str, done: Sequence[Done], offered: Mapping[str, ToolSpecification]) -> list[tuple[str, str]]:
     """Tools and subjects that are worth asking for now: offered, not asked before, not used up. Empty: answer."""
     earlier = {(one.tool, one.subject) for one in done}
     times = Counter(one.tool for one in done)
-    wanted = _wanted(question, done, lists="list_files" in offered)
-    return [one for one in wanted if one[0] in offered and one not in earlier and times[one[0]] < _MOST_CALLS[one[0]]]
+    wants_report = "write_report" in offered and _REPORT.search(question) is not None
+    topic = _REPORT.sub("", question).strip() if wants_report else question
+    wanted = _wanted(topic or question, done, lists="list_files" in offered)
+    looks = [one for one in wanted if one[0] in offered and one not in earlier and times[one[0]] < _MOST_CALLS[one[0]]]
+    if looks or times["write_report"] or not wants_report:
+        return looks
+    return [("write_report", report(question, done))]
 
 
-def _wanted(question: str, done: Sequence[_Done], *, lists: bool) -> list[tuple[str, str]]:
+def _wanted(question: str, done: Sequence[Done], *, lists: bool) -> list[tuple[str, str]]:
     listings = [one for one in done if one.tool == "list_files"]
-    files = _files(done)
+    files = files_of(done)
     if lists and not listings:
         return [("list_files", ".")]
     if listings and not files and not listings[0].is_error:
@@ -199,7 +182,7 @@ def _wanted(question: str, done: Sequence[_Done], *, lists: bool) -> list[tuple[
     searches = [one for one in done if one.tool == "search"]
     found = next((one for one in reversed(searches) if one.items("matches")), None)
     if found is not None:
-        return [("read_file", _places(found)[0][0])]
+        return [("read_file", places(found)[0][0])]
     words += [word for one in done for word in _frequent_words(one)]
     tried = {one.subject for one in searches}
     return [("search", word) for word in words if word not in tried][:1]
@@ -243,24 +226,7 @@ def _arguments(tool: ToolSpecification, subject: str) -> dict[str, JsonValue]:
     return {[*known, *names, *usual][0]: subject}
 
 
-# What the results say
-
-
-def _files(done: Iterable[_Done]) -> dict[str, int]:
-    """Sizes of the listed files by path; of lines of text when the listing is not JSON."""
-    files: dict[str, int] = {}
-    for one in done:
-        if one.tool == "list_files" and not one.is_error:
-            lines = [] if one.value else [line.strip() for line in _lines(one.content)]
-            items = one.items("files") or [{"path": line} for line in lines if len(line) <= _LONGEST_PATH]
-            files |= {str(item["path"]): _number(item.get("bytes", item.get("size"))) for item in items}
-    return files
-
-
-def _places(found: _Done) -> list[tuple[str, int]]:
-    """Files with a match, most matches first."""
-    counts = Counter(str(match["path"]) for match in found.items("matches"))
-    return sorted(counts.items(), key=lambda place: (-place[1], place[0]))
+# Words of questions and files
 
 
 def _words(text: str) -> list[str]:
@@ -274,117 +240,13 @@ def _question_words(question: str, files: Mapping[str, int]) -> list[str]:
     return sorted(_words(question[:_MOST_TOPICS]), key=lambda word: (word not in names, -len(word)))
 
 
-def _frequent_words(one: _Done) -> list[str]:
+def _frequent_words(one: Done) -> list[str]:
     """Words of a file that was read, the most frequent first; short ones say little."""
     if one.tool != "read_file" or one.is_error:
         return []
-    text = _read_text(one)[:_SMALL_BYTES].lower()
+    text = read_text(one)[:_SMALL_BYTES].lower()
     words = [word for word in _words(text) if len(word) >= 6][:_MOST_WORDS]
     return sorted(words, key=lambda word: (-text.count(word), word))[:3]
-
-
-def _read_text(one: _Done) -> str:
-    text = one.value.get("text", one.value.get("content"))
-    return text if isinstance(text, str) else "" if one.value else one.content
-
-
-def _lines(text: str) -> list[str]:
-    return [line for line in text.splitlines() if line.strip()]
-
-
-def _number(value: object) -> int:
-    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else 0
-
-
-# What to say
-
-
-def _intention(plan: Sequence[tuple[str, str]]) -> str:
-    asks = ", ".join(tool if tool == "list_files" else f"{tool} {subject}" for tool, subject in plan)
-    return f"I need to look first: {asks}."
-
-
-def _answer(question: str, earlier: Sequence[str], done: Sequence[_Done], offered: Sequence[str]) -> str:
-    sentences = [f"You asked: {_quoted(question)}."]
-    if earlier:
-        before = f" (and {_count(len(earlier) - 1, 'question')} before that)" if len(earlier) > 1 else ""
-        sentences.append(f"Before, you asked: {_quoted(earlier[-1])}{before}.")
-    if not done:
-        has = f"the tools {', '.join(offered)}, none of which helps me here" if offered else "no tools"
-        words = len(question.split())
-        return f"{' '.join(sentences)} I have {has}, so all I know is the question itself: it has {words} words."
-    say = {"list_files": _say_listing, "read_file": _say_read, "search": _say_search, "count_lines": _say_count}
-    for one in done:
-        if one.is_error:
-            sentences.append(f"{_call_name(one)} did not work; it answered: {_quoted(one.content)}.")
-        elif one.tool in say:
-            sentences.append(say[one.tool](one))
-    sentences.append(_advice(done))
-    return " ".join(sentences)
-
-
-def _say_listing(one: _Done) -> str:
-    files = _files([one])
-    if not files:
-        return f"There are no files to list here; list_files answered {_quoted(one.content)}."
-    more = " (and there are more, the listing was cut)" if one.value.get("truncated") is True else ""
-    largest = max(files, key=lambda path: (files[path], path))
-    suffix, number = Counter(PurePosixPath(path).suffix or "nothing" for path in files).most_common(1)[0]
-    total = f"{_count(len(files), 'file')}{more} with {sum(files.values()):,} bytes in all"
-    ending = f"the most frequent ending is {suffix} ({number:,})"
-    return f"I see {total}; {ending}, and the largest is {largest} with {files[largest]:,} bytes."
-
-
-def _say_read(one: _Done) -> str:
-    lines = _lines(_read_text(one))
-    if not lines:
-        return f"{one.subject} has no text that I can read."
-    first = next((line for line in lines if re.search(r"\w{3}", line)), lines[0])
-    length = one.number("lines") or len(_read_text(one).splitlines())
-    bare = first.strip("#*=-\"'` ")
-    return f"{one.subject} has {_count(length, 'line')} and begins with {_quoted(bare)}."
-
-
-def _say_search(one: _Done) -> str:
-    matches = one.items("matches")
-    if not matches:
-        return f"{_quoted(one.subject)} is found nowhere."
-    total = max(one.number("total"), len(matches))
-    best, number = _places(one)[0]
-    example = next(match for match in matches if match["path"] == best)
-    line = f"line {example['line']}" if _number(example.get("line")) else "text"
-    says = f", whose {line} says {_quoted(str(example['text']))}" if example.get("text") else ""
-    # Of a cut list it is not known where the rest is.
-    most = f"most often ({number:,})" if total == len(matches) else f"{number:,} of the first {len(matches):,}"
-    return f"{_quoted(one.subject)} is found in {_count(total, 'line')}, {most} in {best}{says}."
-
-
-def _say_count(one: _Done) -> str:
-    if "lines" not in one.value:
-        return f"What count_lines says of {one.subject} I cannot read: {_quoted(one.content)}."
-    largest = one.value.get("longest")
-    longest = f", the longest being {largest}" if isinstance(largest, str) and largest else ""
-    return f"The {one.subject} files ({one.number('files'):,}) have {_count(one.number('lines'), 'line')}{longest}."
-
-
-def _advice(done: Sequence[_Done]) -> str:
-    read = [one.subject for one in done if one.tool == "read_file" and not one.is_error]
-    if not read:
-        return f"That is all I could find out with {_count(len(done), 'tool call')}."
-    return f"I would read on in {read[-1]}; this took {_count(len(done), 'tool call')}."
-
-
-def _call_name(one: _Done) -> str:
-    return f"{one.tool} of {one.subject}" if one.subject else one.tool
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
-
-
-def _quoted(text: str) -> str:
-    line = " ".join(text.split())
-    return f'"{line[:_QUOTED_CHARACTERS].rstrip()}..."' if len(line) > _QUOTED_CHARACTERS else f'"{line}"'
 
 
 def _input_words(request: ModelRequest) -> int:

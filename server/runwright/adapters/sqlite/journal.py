@@ -34,7 +34,7 @@ from runwright.core.kinds import MESSAGE_BEARING, EventKind
 from runwright.core.outcomes import RunStatus
 from runwright.core.records import Record
 from runwright.core.selection import RunFilter, Scope, Selection
-from runwright.core.side_rows import SideRow
+from runwright.core.side_rows import FailedCondition, SideRow
 from runwright.core.space import Space
 from runwright.core.state import RunState
 from runwright.ports.clock import Clock
@@ -172,6 +172,11 @@ class SqliteJournal:
         self._see(events[-1].position if events else 0)
         return events
 
+    async def event(self, run: RunKey, seq: int) -> StoredEvent | None:
+        """See the port."""
+        self._refuse_when_closed()
+        return await self._reader.ask_of(run.run_id, queries.event, run, seq)
+
     async def select(self, selection: Selection, *, after: int, limit: int) -> EventPage:
         """See the port."""
         self._refuse_when_closed()
@@ -268,6 +273,11 @@ class SqliteJournal:
         """See the port."""
         self._refuse_when_closed()
         return await self._reader.ask(beside.counter, namespace, counter)
+
+    async def change_beside(self, run: RunKey, side_rows: Sequence[SideRow]) -> FailedCondition | None:
+        """See the port."""
+        self._refuse_when_closed()
+        return await self._writer.transact(partial(beside.change, run=run, side_rows=side_rows))
 
     async def set_max_bytes(self, max_bytes: int | None) -> None:
         """Bounds `journal.db` and `-wal` together, or lifts the bound: an append that does not fit is JOURNAL_FULL.

@@ -12,12 +12,14 @@ from typing import Any
 import apsw
 from msgspec.msgpack import Encoder
 
+from runwright.adapters.journal_rules import unknown
 from runwright.adapters.side_row_rules import Changes, CounterName, CounterRow, EntryName, EntryRow, SideRowState
 from runwright.adapters.sqlite.failures import corrupt
-from runwright.adapters.sqlite.opening.appended import Row, What
-from runwright.adapters.sqlite.tables import fetch
+from runwright.adapters.sqlite.opening.appended import Row, What, put_all
+from runwright.adapters.sqlite.tables import NOT_REMOVED, fetch
 from runwright.core.errors import AgentError
 from runwright.core.ids import Namespace, RunId, RunKey
+from runwright.core.side_rows import FailedCondition, SideRow
 from runwright.ports.journal import Entry
 
 _ENTRY_TAG, _COUNTER_TAG = "runwright-entry-v1", "runwright-counter-v1"
@@ -29,6 +31,7 @@ _PAGE = """SELECT CAST(e.key AS BLOB), e.run_no, e.value, e.expires_at, e.row_ch
     FROM entries e LEFT JOIN runs r ON r.run_no = e.run_no AND r.namespace = e.namespace
     WHERE e.namespace = ? AND e.index_name = ? AND e.key > ? AND e.key >= ? AND e.key < ? ORDER BY e.key LIMIT ?"""
 _RUN = "SELECT run_id FROM runs WHERE run_no = ? AND namespace = ?"
+_OWNER = f"SELECT run_no FROM runs WHERE namespace = ? AND run_id = ? AND {NOT_REMOVED}"
 _STRAY = "SELECT DISTINCT run_no FROM {} WHERE run_no NOT IN (SELECT run_no FROM runs WHERE removed_at = 0)"
 _DELETE = ("DELETE FROM entries WHERE run_no = ?", "DELETE FROM counters WHERE run_no = ?")
 
@@ -42,6 +45,18 @@ def rows_of(changes: Changes[int]) -> list[Row]:
     """What the changes are in the statement of a commit."""
     entries = [_entry_row(name, entry) for name, entry in changes.entries.items()]
     return entries + [_counter_row(name, counter) for name, counter in changes.counters.items()]
+
+
+def change(db: apsw.Connection, *, run: RunKey, side_rows: Sequence[SideRow]) -> FailedCondition | None:
+    """Works off side rows of a run apart from an append, inside the open transaction. Raises RUN_NOT_FOUND."""
+    found = fetch(db, _OWNER, run.namespace, run.run_id)
+    if not found:
+        raise unknown(run)
+    beside = state(db)
+    failed = beside.take(run.namespace, found[0][0], side_rows)
+    if failed is None:
+        put_all(db, rows_of(beside.changes))
+    return failed
 
 
 def remove(db: apsw.Connection, run_no: int) -> None:

@@ -36,6 +36,7 @@ class ObservedJournal:
         self.incarnation, self.cursor_key, self.epochs = inner.incarnation, inner.cursor_key, inner.epochs
         self.probe = inner.probe
         self.messages, self.records, self.read = inner.messages, inner.records, inner.read
+        self.event, self.change_beside = inner.event, inner.change_beside
         self.select, self.horizon = inner.select, inner.horizon
         self.listen, self.unlisten = inner.listen, inner.unlisten
         self.load, self.load_many, self.intact = inner.load, inner.load_many, inner.intact

@@ -22,6 +22,7 @@ from prometheus_client import (
 from runwright import __version__
 from runwright.adapters.clock import monotonic
 from runwright.adapters.telemetry import conventions as c
+from runwright.adapters.telemetry.approval_metrics import ApprovalMetrics
 from runwright.core import records as r
 from runwright.core.ids import CALL_EFFECT, RunKey, effect_kind
 from runwright.core.kinds import KINDS, TERMINAL
@@ -59,6 +60,7 @@ class Metrics:
         )
         self._input_tokens = _tokens(c.USAGE_INPUT_TOKENS, "Tokens that models read.", registry)
         self._output_tokens = _tokens(c.USAGE_OUTPUT_TOKENS, "Tokens that models wrote.", registry)
+        self._approvals = ApprovalMetrics(registry)
         self._append = Histogram(
             "runwright_journal_append_seconds",
             "From handing records over to their being durable.",
@@ -111,6 +113,8 @@ class Metrics:
                 self._started.inc()
             elif KINDS[kind] in TERMINAL:
                 self._ended.labels(*_end(state)).inc()
+            else:
+                self._approvals.count(record)
 
     def committed(self, events: Sequence[StoredEvent]) -> None:
         """For `Journal.listen`: one commit."""

@@ -36,6 +36,10 @@ class ScrapedMetrics(Collector):
         report = self._sources.report()
         yield _family("runwright_runs", "Runs that have not ended.", "status", report.runs)
         yield _gauge("runwright_unknown_effects", "Calls of unknown outcome in open runs.", report.unknown_effects)
+        pending = "Approvals that somebody could decide on, by how long they have been waiting."
+        yield _family("runwright_approvals_pending", pending, "age", report.pending_approvals)
+        oldest = "Age of the approval that has been pending longest."
+        yield _gauge("runwright_approvals_oldest_pending_seconds", oldest, report.oldest_approval_us / 1_000_000)
         yield _gauge("runwright_subscribers", "Open streams of events.", report.subscribers)
         lag = "Positions between the journal's head and the subscriber that is furthest behind."
         yield _gauge("runwright_subscriber_lag", lag, report.subscriber_lag)

@@ -21,7 +21,7 @@ from runwright.core.approvals import (
 )
 from runwright.core.errors import ErrorReason
 from runwright.core.ids import EffectId
-from runwright.core.machine import calls
+from runwright.core.machine import calls, grants
 from runwright.core.machine.step import Step
 from runwright.core.outcomes import CallPhase, RunPhase
 from runwright.core.policy import PolicyOpinion
@@ -57,18 +57,19 @@ def request(step: Step, call: CallState, opinion: PolicyOpinion) -> None:
             on_expiry=spec.expiry,
             four_eyes=spec.four_eyes,
             dispatchers=spec.dispatchers,
+            grants=grants.offered(step.package, asked.name, tool, step.state.session_id),
         )
     )
 
 
-def pending(step: Step, call_id: EffectId, approval_id: str) -> tuple[CallState, CallApproval] | None:
+def pending(step: Step, call_id: EffectId | None, approval_id: str) -> tuple[CallState, CallApproval] | None:
     """The call whose pending approval that is, while the run goes on; None when nothing is to be decided."""
-    call = step.state.call(call_id)
+    call = step.state.call(call_id) if call_id is not None else None
     if call is None or call.phase is not CallPhase.REQUESTED or step.state.phase is not RunPhase.RUNNING:
         return None
     if not call.is_pending or call.approval is None:
         return None
-    is_it = approval_id == approval_effect_id(call_id, call.approval.number)
+    is_it = approval_id == approval_effect_id(call.call_id, call.approval.number)
     return (call, call.approval) if is_it else None
 
 
@@ -94,22 +95,10 @@ def brought_up_to_date(step: Step, call: CallState, approval: CallApproval) -> C
     return step.call(call.call_id).approval
 
 
-def why_refused(step: Step, input_: i.ApprovalDecisionRequested) -> str:
-    """Why a decision does not count now, in a word; empty when it does. Time may still turn it into an expiry."""
-    found = pending(step, input_.call_id, input_.approval_id)
-    if found is None or step.at >= found[1].expires_at:
-        return "closed"
-    approval = found[1]
-    if input_.digest != approval.digest:
-        return "digest"
-    turn = approval.sets[current_set(approval.sets, step.at)]
-    why = why_not_allowed(input_.decider, turn, step.state.principal, four_eyes=approval.four_eyes)
-    return why.value if why is not None else ""
-
-
-def decided(step: Step, input_: i.ApprovalDecisionRequested) -> bool:
+def decided(step: Step, input_: i.ApprovalDecisionRequested, *, is_gated: bool) -> bool:
     """Records who decided what. True when the call may go on through its gate.
 
+    `is_gated`: a response awaits its release, like any other result.
     Nothing is recorded of a decision on anything else than what is pending, and of one by somebody who may not decide.
     """
     found = pending(step, input_.call_id, input_.approval_id)
@@ -117,33 +106,47 @@ def decided(step: Step, input_: i.ApprovalDecisionRequested) -> bool:
         return False
     call = found[0]
     approval = brought_up_to_date(step, *found)
-    if approval is None or input_.digest != approval.digest:
+    if approval is None or not is_acceptable(step, input_, approval):
         return False
+    if input_.grant is not None and grants.why_not(step, call, approval, input_.grant) is not None:
+        return False
+    step.add(decision(step, input_, approval, call.tool))
+    if input_.grant is not None:
+        grants.issue(step, call, approval, input_.grant, input_.decider.name)
+    return _follows(step, call, approval, input_, is_gated=is_gated)
+
+
+def is_acceptable(step: Step, input_: i.ApprovalDecisionRequested, approval: CallApproval) -> bool:
+    """Whether the decision is about what is pending, by somebody who may decide now."""
     starter, four_eyes = step.state.principal, approval.four_eyes
-    if why_not_allowed(input_.decider, approval.approvers, starter, four_eyes=four_eyes) is not None:
-        return False
-    step.add(
-        r.ApprovalDecided(
-            at=step.at,
-            call_id=call.call_id,
-            approval_id=input_.approval_id,
-            tool=call.tool,
-            requested_at=approval.requested_at,
-            digest=approval.digest,
-            verdict=input_.verdict,
-            decided_by=input_.decider.name,
-            message=input_.message,
-            note=input_.note,
-            on_behalf_of=input_.on_behalf_of,
-            request_id=input_.request_id,
-            request_digest=input_.request_digest,
-            separation=input_.decider.separation,
-        )
+    why_not = why_not_allowed(input_.decider, approval.approvers, starter, four_eyes=four_eyes)
+    return input_.digest == approval.digest and why_not is None
+
+
+def decision(step: Step, input_: i.ApprovalDecisionRequested, approval: CallApproval, tool: str) -> r.ApprovalDecided:
+    """What somebody decided, for the record."""
+    return r.ApprovalDecided(
+        at=step.at,
+        call_id=input_.call_id,
+        approval_id=input_.approval_id,
+        tool=tool,
+        requested_at=approval.requested_at,
+        digest=approval.digest,
+        verdict=input_.verdict,
+        decided_by=input_.decider.name,
+        message=input_.message,
+        note=input_.note,
+        on_behalf_of=input_.on_behalf_of,
+        request_id=input_.request_id,
+        request_digest=input_.request_digest,
+        separation=input_.decider.separation,
+        grant_id=grants.grant_id(step.state, input_.approval_id) if input_.grant else "",
     )
-    return _follows(step, call, approval, input_)
 
 
-def _follows(step: Step, call: CallState, approval: CallApproval, input_: i.ApprovalDecisionRequested) -> bool:
+def _follows(
+    step: Step, call: CallState, approval: CallApproval, input_: i.ApprovalDecisionRequested, *, is_gated: bool
+) -> bool:
     match input_.verdict:
         case ApprovalVerdict.APPROVE:
             return True
@@ -156,7 +159,7 @@ def _follows(step: Step, call: CallState, approval: CallApproval, input_: i.Appr
             step.add(denied)
         case ApprovalVerdict.RESPOND:
             assert input_.response is not None, "checked when it was asked for"
-            calls.complete(step, call, input_.response)
+            calls.complete(step, call, input_.response, is_gated=is_gated)
         case ApprovalVerdict.ABORT_RUN:
             pass  # the record says why the run is to end, and it is ended like by a policy
         case _:
@@ -190,6 +193,9 @@ def supersede_unless(step: Step, call: CallState, name: str, arguments_digest: s
     if approval is None or call.attempt or approval.phase is not ApprovalPhase.APPROVED:
         return
     if approval.covers(name, arguments_digest):
+        return
+    if approval.grant_id:
+        grants.supersede(step, call, approval.grant_id)
         return
     superseded = r.ApprovalSuperseded(
         at=step.at,

@@ -39,9 +39,10 @@ def start(step: Step, call: CallState) -> None:
             idempotency_key=idempotency_key(step.state.key, call.call_id, step.state.journal_id),
             arguments_digest=call.arguments.digest,
             deadline=step.at + tool.timeout_ms * 1000,
-            approval_id=approval_effect_id(call.call_id, approval.number) if approval else "",
+            approval_id=approval_effect_id(call.call_id, approval.number) if approval and not approval.grant_id else "",
             approved_by=approval.approved_by if approval else "",
             approval_digest=approval.digest if approval else "",
+            grant_id=approval.grant_id if approval else "",
         )
     )
 

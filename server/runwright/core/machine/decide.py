@@ -12,10 +12,12 @@ from runwright.core.machine import (
     dispatching,
     endings,
     gates,
+    policies,
     questions,
     reconciling,
     repairs,
     rounds,
+    run_approvals,
     tools,
 )
 from runwright.core.machine.step import Step
@@ -23,6 +25,7 @@ from runwright.core.outcomes import OPEN_PHASES, RunPhase
 from runwright.core.package import RuntimePackage
 from runwright.core.places_held import places_held
 from runwright.core.request import Budget
+from runwright.core.side_rows import Condition
 from runwright.core.state import RunState, needs_repair
 
 
@@ -34,11 +37,16 @@ def decide(package: RuntimePackage, state: RunState, input_: i.Input) -> list[r.
 def advance(package: RuntimePackage, state: RunState, input_: i.Input) -> tuple[list[r.Record], RunState]:
     """What the input makes true, and the state after it: what was folded while deciding is not folded again."""
     if isinstance(input_, i.ConditionFailed):
-        # No kind of record has a condition so far, and so no input another answer to one that failed.
-        return advance(package, state, input_.of)
+        return _advance(package, state, input_.of, input_.conditions)
+    return _advance(package, state, input_, ())
+
+
+def _advance(
+    package: RuntimePackage, state: RunState, input_: i.Input, failed: tuple[Condition, ...]
+) -> tuple[list[r.Record], RunState]:
     if state.is_terminal or (state.phase is RunPhase.NEW) != isinstance(input_, i.StartRequested):
         return [], state
-    step = Step(package, state, input_.at, places_held(input_))
+    step = Step(package, state, input_.at, places_held(input_), failed)
     match input_:
         case i.StartRequested():
             _start(step, input_)
@@ -80,6 +88,8 @@ def advance(package: RuntimePackage, state: RunState, input_: i.Input) -> tuple[
             endings.cancel_deadline_passed(step)
         case i.Recovered():
             _recover(step)
+        case i.ConditionFailed():
+            raise AssertionError("conditions of an input are told all at once")
         case _:
             assert_never(input_)
     if step.records:
@@ -92,8 +102,10 @@ def _of_approval(
     input_: i.ApprovalDecisionRequested | i.ApprovalDue | i.ApprovalDispatchReported | i.DispatcherAwaited,
 ) -> None:
     match input_:
-        case i.ApprovalDue():
+        case i.ApprovalDue() if input_.call_id is not None:
             approvals.is_due(step, input_)
+        case i.ApprovalDue():
+            run_approvals.is_due(step, input_)
         case i.ApprovalDecisionRequested():
             _decided(step, input_)
         case i.DispatcherAwaited():
@@ -108,8 +120,20 @@ def _of_approval(
 
 
 def _decided(step: Step, input_: i.ApprovalDecisionRequested) -> None:
-    if approvals.decided(step, input_):
+    if input_.call_id is None:
+        _of_run_approval(step, input_)
+    elif approvals.decided(step, input_, is_gated=policies.are_heard_of_results(step, input_.is_gated)):
         gates.walk(step, input_.call_id, i.Findings(availability=input_.availability, policies=input_.policies))
+
+
+def _of_run_approval(step: Step, input_: i.ApprovalDecisionRequested) -> None:
+    """Decides on the start or the answer of the run. Approved, it goes on, unless rules that are others now object."""
+    stage = run_approvals.decided(step, input_)
+    if stage is None:
+        return
+    found = i.Findings(policies=input_.policies)
+    if found.said_at(stage) is None or policies.allow_run(step, stage, found, again=True):
+        questions.go_on(step, None, input_.policies)
 
 
 def _start(step: Step, input_: i.StartRequested) -> None:
@@ -180,6 +204,8 @@ def _settle(step: Step) -> None:
         return
     if state.walk is not None and state.walk.stage is not None:
         return  # held while a policy is asked about it
+    if state.approval is not None and state.approval.is_pending:
+        return  # held while somebody is asked to approve its start or its answer
     if rounds.awaits_publishing(step):
         return  # held while a dispatcher is told
     tools.start_with_places(step)

@@ -10,9 +10,11 @@ from __future__ import annotations
 from runwright.core import inputs as i
 from runwright.core import records as r
 from runwright.core.approval_dispatches import MAX_FAILURES, Dispatch, DispatchResult, retry_wait_us
-from runwright.core.machine import approvals
+from runwright.core.approvals import current_set, why_not_allowed
+from runwright.core.machine import approvals, run_approvals
 from runwright.core.machine.step import Step
 from runwright.core.outcomes import RunPhase
+from runwright.core.run_approvals import allowed_verdicts
 from runwright.core.units import Micros
 
 
@@ -30,7 +32,7 @@ def reported(step: Step, input_: i.ApprovalDispatchReported) -> i.ApprovalDecisi
         return None
     refusal, decision = input_.refusal, input_.decision
     if decision is not None and not refusal:
-        refusal = approvals.why_refused(step, decision)
+        refusal = _why_refused(step, decision)
     step.add(
         r.ApprovalDispatched(
             at=step.at,
@@ -81,6 +83,25 @@ def close(step: Step) -> None:
 def is_under_way(step: Step) -> bool:
     """True while a dispatcher is being told: the run ends when that is answered."""
     return any(each.is_open for each in step.state.dispatches)
+
+
+def _why_refused(step: Step, decision: i.ApprovalDecisionRequested) -> str:
+    """Why a decision does not count now, in a word; empty when it does."""
+    if decision.call_id is not None:
+        found = approvals.pending(step, decision.call_id, decision.approval_id)
+        approval = found[1] if found is not None else None
+    else:
+        asked = run_approvals.pending(step, decision.approval_id)
+        if asked is not None and decision.verdict not in allowed_verdicts(asked.kind):
+            return "invalid"
+        approval = asked.approval if asked is not None else None
+    if approval is None or step.at >= approval.expires_at:
+        return "closed"
+    if decision.digest != approval.digest:
+        return "digest"
+    turn = approval.sets[current_set(approval.sets, step.at)]
+    why = why_not_allowed(decision.decider, turn, step.state.principal, four_eyes=approval.four_eyes)
+    return why.value if why is not None else ""
 
 
 def _start(step: Step, dispatch: Dispatch) -> None:

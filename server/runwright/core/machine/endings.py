@@ -12,7 +12,7 @@ from msgspec import Struct
 from runwright.core import inputs as i
 from runwright.core import records as r
 from runwright.core.errors import ErrorReason, Failure
-from runwright.core.machine import approvals, calls, dispatching, reconciling
+from runwright.core.machine import approvals, calls, dispatching, reconciling, run_approvals
 from runwright.core.machine.step import Step
 from runwright.core.outcomes import OPEN_PHASES, CallPhase, RunPhase, StopReason
 from runwright.core.package import RuntimePackage
@@ -111,6 +111,7 @@ def close(step: Step, ending: Ending, *, awaits_answers: bool) -> None:
         failed = ending.of_request
         step.add(r.ModelAttemptFailed(at=step.at, round=state.round, attempt=state.model_attempt, error=failed))
     _close_questions(step)
+    run_approvals.withdraw(step)
     for call in step.calls(*OPEN_PHASES):
         asking = call.reconciling
         if asking is not None:

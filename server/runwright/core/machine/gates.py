@@ -19,7 +19,7 @@ from msgspec import Struct
 from runwright.core.errors import ErrorReason
 from runwright.core.ids import EffectId
 from runwright.core.inputs import Availability, Findings
-from runwright.core.machine import approvals, calls, policies
+from runwright.core.machine import approvals, calls, grants, policies
 from runwright.core.machine.step import Step
 from runwright.core.outcomes import CallPhase, RunPhase
 from runwright.core.policy import PolicyStage
@@ -135,12 +135,15 @@ def _is_affordable(step: Step, subject: EffectId, _: Findings) -> bool:
 
 
 def _is_approved(step: Step, subject: EffectId, _: Findings) -> bool:
-    """Whether it needs no approval, or has it. Else somebody is asked, and it is held until they decide."""
+    """Whether it needs no approval, has it, or a grant answers. Else somebody is asked, and it is held until then."""
     call = step.call(subject)
     if call.passed is PolicyStage.PRE_TOOL:
         return True
-    if not call.is_pending:
-        approvals.request(step, call, step.asking[subject])
+    if call.is_pending:
+        return False
+    if grants.use(step, call, step.asking[subject], step.answering[subject]):
+        return True
+    approvals.request(step, call, step.asking[subject])
     return False
 
 

@@ -19,6 +19,7 @@ from runwright.core.ids import EffectId, model_effect_id
 from runwright.core.outcomes import CallPhase, RunPhase, RunStatus, WaitKind
 from runwright.core.policy import PolicyStage
 from runwright.core.policy_walk import PolicyQuestion, PolicyWalk, SettledAnswer
+from runwright.core.run_approvals import approval_words, run_approval_id
 from runwright.core.state import CallState, RunState, may_start_call, needs_repair
 from runwright.core.units import Micros, time_text
 
@@ -73,8 +74,8 @@ def hold_of_call(call: CallState, may_start: bool, dispatches: Sequence[Dispatch
     Its executor is only looked for while the call could be started (`may_start`). A call that no executor has kept
     waiting yet is held by the other calls of its run alone until then, which is no hold. `dispatches` are the run's.
     """
-    if call.phase is CallPhase.REQUESTED and call.is_pending and call.approval is not None:
-        return _hold_of_approval(call, call.approval, dispatches)
+    if (approval := open_approval(call)) is not None:
+        return _hold_of_approval(call, approval, dispatches)
     if call.phase is not CallPhase.REQUESTED or call.passed is not PolicyStage.PRE_TOOL:
         return None
     has_waited = call.attempt > 0 or call.give_up_at > 0
@@ -101,17 +102,48 @@ def _but(call: CallState) -> str:
 
 
 def _hold_of_approval(call: CallState, approval: CallApproval, dispatches: Sequence[Dispatch]) -> Hold:
-    name = approval_effect_id(call.call_id, approval.number)
-    effect = e.AwaitApproval(call.call_id, name, approval.current_set, approval.due, approval.requested_at)
-    freed_by = f"a decision by {approval.approvers} before {time_text(approval.due)}"
-    if approval.due < approval.expires_at:
-        freed_by += f", then by the next approvers; it expires at {time_text(approval.expires_at)}"
-    mine = [each for each in dispatches if each.approval_id == name]
+    effect = await_approval(call, approval)
+    name, due = effect.approval_id, approval.expires_at
+    freed_by = f"a decision by {_approvers(approval)}{_told(name, dispatches)}"
+    return Hold(WaitKind.APPROVAL, call.call_id, name, approval.requested_at, due, freed_by, effect)
+
+
+def hold_of_run_approval(state: RunState) -> Hold | None:
+    """What keeps the run as a whole: who is asked to approve its start or its answer."""
+    asked = state.approval
+    if asked is None or not asked.is_pending or state.phase is not RunPhase.RUNNING:
+        return None
+    approval, name = asked.approval, run_approval_id(state.round, asked.approval.number)
+    effect = e.AwaitApproval(None, name, approval.current_set, approval.due, approval.requested_at)
+    freed_by = f"a decision on {approval_words(asked.kind)} by {_approvers(approval)}{_told(name, state.dispatches)}"
+    return Hold(WaitKind.APPROVAL, name, name, approval.requested_at, approval.expires_at, freed_by, effect)
+
+
+def _told(approval_id: str, dispatches: Sequence[Dispatch]) -> str:
+    """Which dispatchers know of an approval, and which do not yet."""
+    mine, said = [each for each in dispatches if each.approval_id == approval_id], ""
     for words, is_told in (("dispatchers told", True), ("not told yet", False)):
         if named := [each.dispatcher for each in mine if bool(each.told) is is_told]:
-            freed_by += f"; {words}: {', '.join(named)}"
-    due = approval.expires_at
-    return Hold(WaitKind.APPROVAL, call.call_id, name, approval.requested_at, due, freed_by, effect)
+            said += f"; {words}: {', '.join(named)}"
+    return said
+
+
+def _approvers(approval: CallApproval) -> str:
+    by = f"{approval.approvers} before {time_text(approval.due)}"
+    if approval.due < approval.expires_at:
+        by += f", then by the next approvers; it expires at {time_text(approval.expires_at)}"
+    return by
+
+
+def open_approval(call: CallState) -> CallApproval | None:
+    """The approval of the call that somebody may decide on; None while there is none."""
+    return call.approval if call.is_pending and call.phase is CallPhase.REQUESTED else None
+
+
+def await_approval(call: CallState, approval: CallApproval) -> e.AwaitApproval:
+    """What is wanted while somebody may decide on the call: without the words of its hold, which only readers need."""
+    name = approval_effect_id(call.call_id, approval.number)
+    return e.AwaitApproval(call.call_id, name, approval.current_set, approval.due, approval.requested_at)
 
 
 def walks_of(state: RunState) -> Iterator[tuple[EffectId, PolicyWalk]]:
@@ -184,6 +216,8 @@ def holds(state: RunState) -> Iterator[Hold]:
         return
     if (hold := hold_of_run(state)) is not None:
         yield hold
+    if (hold := hold_of_run_approval(state)) is not None:
+        yield hold
     if state.phase is RunPhase.RUNNING:
         for _, walk in walks_of(state):
             if walk.question is not None:
@@ -220,7 +254,10 @@ def status(state: RunState) -> RunStatus:
         return RunStatus.REPAIR_NEEDED
     if state.model_attempt or any(_is_under_way(call) for call in state.calls):
         return RunStatus.RUNNING
-    return RunStatus.WAITING if next(holds(state), None) is not None else RunStatus.RUNNING
+    # Thousands of runs are looked at while the server starts: no words are made of what waits for a person.
+    if any(map(open_approval, state.calls)) or next(holds(state), None) is not None:
+        return RunStatus.WAITING
+    return RunStatus.RUNNING
 
 
 def _is_under_way(call: CallState) -> bool:

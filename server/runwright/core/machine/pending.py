@@ -8,11 +8,14 @@ from runwright.core import effects as e
 from runwright.core import records as r
 from runwright.core.kinds import INTENTS, about
 from runwright.core.machine.holds import (
+    await_approval,
     await_deferral,
     await_policy,
     hold_of_call,
     hold_of_reconciling,
     hold_of_run,
+    hold_of_run_approval,
+    open_approval,
     walks_of,
 )
 from runwright.core.outcomes import CallPhase, RunPhase
@@ -28,6 +31,8 @@ def pending(state: RunState) -> dict[e.EffectKey, e.Effect]:
         wanted.append(e.CallModel(state.round, state.model_attempt, state.route))
     elif (hold := hold_of_run(state)) is not None and hold.effect is not None:
         wanted.append(hold.effect)
+    if (asked := hold_of_run_approval(state)) is not None and asked.effect is not None:
+        wanted.append(asked.effect)
     wanted += _of_walks(state)
     may_start = may_start_call(state)
     for call in state.calls:
@@ -84,6 +89,8 @@ def _of_call(state: RunState, call: CallState, may_start: bool) -> e.Effect | No
         # The model of a run that ends is told nothing.
         is_due = state.phase is RunPhase.RUNNING and not call.is_held_by_policy
         return e.EvaluateResult(call.call_id, call.attempt) if is_due else None
+    if (approval := open_approval(call)) is not None:
+        return await_approval(call, approval)
     hold = hold_of_reconciling(state, call) or hold_of_call(call, may_start)
     return hold.effect if hold is not None else None
 

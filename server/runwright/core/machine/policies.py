@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from runwright.core import records as r
 from runwright.core.inputs import Findings
-from runwright.core.machine import approvals, calls, remote_policies
+from runwright.core.machine import approvals, calls, grants, remote_policies, run_approvals
 from runwright.core.machine.step import Step
 from runwright.core.outcomes import CallPhase, ResultRelease
 from runwright.core.policy import (
@@ -19,6 +21,7 @@ from runwright.core.policy import (
     decided,
     decided_for_call,
 )
+from runwright.core.run_approvals import KINDS
 from runwright.core.state import CallState
 
 _UNKNOWN = PolicyOpinion(Verdict.DENY, ALL_POLICIES, "", NOT_FOUND_OUT, SERVER)
@@ -46,6 +49,7 @@ def allow_call(step: Step, call: CallState, found: PolicyFindings | None) -> boo
     if opinion.verdict is Verdict.ASK:
         approvals.supersede_unless(step, call, opinion.approval, digest)
         step.asking[call.call_id] = opinion
+        step.answering[call.call_id] = grants.found_for(step, call, opinion, found)
     step.add(_on_record(step, call, stage, digest, opinion, found))
     if opinion.verdict in (Verdict.ALLOW, Verdict.ASK):
         return True
@@ -110,13 +114,14 @@ def release(step: Step, call: CallState, found: PolicyFindings) -> bool:
     return True
 
 
-def allow_run(step: Step, stage: PolicyStage, findings: Findings) -> bool:
+def allow_run(step: Step, stage: PolicyStage, findings: Findings, *, again: bool = False) -> bool:
     """Decides on the run at a stage that is used; else there is nothing to decide. True when it goes on.
 
-    While a policy is asked it does not, yet. A stage that it has passed is not decided on again.
+    While a policy or a person is asked it does not, yet. A stage that it has passed is decided on `again` by other
+    rules alone.
     """
     walk, found = step.state.walk, findings.said_at(stage)
-    if walk is not None and walk.has_passed(stage):
+    if not again and walk is not None and walk.has_passed(stage):
         return True
     if found is None:
         # Held there it is decided on, even where nobody is heard any more: nothing else would let it go.
@@ -130,8 +135,32 @@ def allow_run(step: Step, stage: PolicyStage, findings: Findings) -> bool:
         opinion = decision
     else:
         opinion, digest = decided(stage, found.opinions), found.subject_digest
+    if opinion.verdict is Verdict.ASK and stage in KINDS:
+        return _is_approved(step, stage, digest, opinion, found)
     step.add(_on_record(step, None, stage, digest, opinion, found))
     return opinion.verdict is Verdict.ALLOW
+
+
+def is_still_decided_on(said: Sequence[PolicyFindings]) -> bool:
+    """True for an answer that is not decided on at once: a person, or a remote policy that may deny it, is asked."""
+    return any(
+        any(not remote.shadow for remote in found.remotes)
+        or decided(found.stage, found.opinions).verdict is Verdict.ASK
+        for found in said
+    )
+
+
+def _is_approved(
+    step: Step, stage: PolicyStage, digest: str, opinion: PolicyOpinion, found: PolicyFindings | None
+) -> bool:
+    """Whether the run has the approval that is asked for. Else somebody is asked, and it is held until they decide."""
+    is_given = run_approvals.is_given(step, stage, opinion.approval, digest)
+    if not is_given:
+        run_approvals.supersede(step, stage)
+    step.add(_on_record(step, None, stage, digest, opinion, found))
+    if not is_given:
+        run_approvals.request(step, opinion)
+    return is_given
 
 
 def _on_record(

@@ -7,9 +7,10 @@ from runwright.core import records as r
 from runwright.core.error_kinds import RetryClass
 from runwright.core.errors import ErrorReason, Failure
 from runwright.core.ids import EffectId, idempotency_key, model_effect_id
-from runwright.core.machine import dispatching, endings, gates, tools
+from runwright.core.machine import dispatching, endings, gates, policies, tools
 from runwright.core.machine.step import Step
 from runwright.core.outcomes import FinishReason, RunPhase, StopReason
+from runwright.core.policy import PolicyStage
 from runwright.core.retry import LONGEST_WAIT_US, model_wait_us, retry_after_us
 
 # The arguments of a call may be cut off, too: an answer that stopped early is never acted on.
@@ -46,6 +47,7 @@ def model_replied(step: Step, input_: i.ModelReplied) -> None:
             output_tokens=input_.output_tokens,
             opaque=input_.opaque if calls else None,  # without calls, this was the last request of the run
             route=step.state.route,
+            is_held=not input_.calls and input_.text is not None and policies.is_still_decided_on(input_.policies),
         )
     )
     match input_.finish:
@@ -169,7 +171,9 @@ def publish_if_held(step: Step) -> None:
 def awaits_publishing(step: Step) -> bool:
     """True for a run whose answer has passed OUTPUT, and which is not published: else it would be held there."""
     state = step.state
-    is_asked = state.model_request.attempt or (state.walk is not None and state.walk.stage is not None)
+    approval = state.approval if state.approval is not None and state.approval.stage is PolicyStage.OUTPUT else None
+    is_asked = bool(state.model_request.attempt) or (approval is not None and not approval.is_given)
+    is_asked = is_asked or (state.walk is not None and state.walk.stage is not None)
     is_answered = state.round > 0 and not state.calls and state.result is not None and not state.turn_ended
     return state.phase is RunPhase.RUNNING and state.policy_failure is None and is_answered and not is_asked
 

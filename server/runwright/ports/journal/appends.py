@@ -66,5 +66,12 @@ class Appender(Protocol):
         anything of it is written, and see all that was handed over before.
         """
 
+    async def change_beside(self, run: RunKey, side_rows: Sequence[SideRow]) -> FailedCondition | None:
+        """Works off side rows that belong to a run, ended or not, apart from an append; durable on return.
+
+        A condition that does not hold is the answer, and nothing is written then. It
+        has its turn among appends. Raises RUN_NOT_FOUND, for a removed run too.
+        """
+
     async def probe(self) -> None:
         """Writes as much as a start may hold, and takes it back. Raises what an append would be refused with."""

@@ -73,6 +73,9 @@ class EventReader(Protocol):
     async def read(self, run: RunKey, *, after: Seq, limit: int) -> list[StoredEvent]:
         """At most `limit` events of the run with a position above `after`, in order."""
 
+    async def event(self, run: RunKey, seq: Seq) -> StoredEvent | None:
+        """The run's event of that number; None when there is none."""
+
     async def select(self, selection: Selection, *, after: Position, limit: int) -> EventPage:
         """At most `limit` events of the stream above `after`, by position.
 

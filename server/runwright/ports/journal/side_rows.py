@@ -23,9 +23,9 @@ class Entry(Struct, frozen=True):
 class SideRowReader(Protocol):
     """Entries and counters as of the last commit, checked as events are.
 
-    Entries list approvals (`core/approval_rows.py`). No kind of record has counters or conditions yet: they are there
-    for permissions, deliveries and shared budgets. What is there is the way of a condition that fails: the run's driver
-    puts it to `decide` once more, as `ConditionFailed`, with the input whose records were under it.
+    Entries list approvals (`core/approval_rows.py`) and grants (`core/grant_rows.py`), whose uses counters count, to be
+    spent under conditions. Of a condition that fails the run's driver makes a `ConditionFailed`, with the input whose
+    records were under it, and puts that to `decide` once more.
     """
 
     async def entry(self, namespace: Namespace, index: str, key: str) -> Entry | None:

@@ -46,21 +46,23 @@ class Said(Struct):
         wanted = refs(record)
         message_bytes, images = _weights(record, wanted)
         if isinstance(record, r.ToolResultReleased) and record.release is not ResultRelease.RELEASED:
-            self._withhold(record.call_id)
+            withheld = self._withhold(record.call_id)
+            record = record if withheld is None or withheld.attempt else _unmade(record)
         self.records.append(record)
         self.message_bytes += message_bytes
         self.images += images
         self.size += RECORD_BYTES + message_bytes + images
         return wanted
 
-    def _withhold(self, call_id: EffectId) -> None:
-        """What came of a call is not told: it takes nothing of what a request may hold."""
+    def _withhold(self, call_id: EffectId) -> r.ToolCompleted | r.ToolFailed | None:
+        """What came of a call is not told: it takes nothing of what a request may hold. What that was."""
         for index in range(len(self.records) - 1, -1, -1):
             record = self.records[index]
             if isinstance(record, _OUTCOMES) and record.call_id == call_id:
                 self.message_bytes -= _weights(record, refs(record))[0]
                 del self.records[index]
-                return
+                return record
+        return None
 
 
 class ConversationRequest:
@@ -285,7 +287,21 @@ def _told(records: list[r.Record]) -> list[r.Record]:
     }
     if not withheld:
         return records
-    return [record for record in records if not (isinstance(record, _OUTCOMES) and record.call_id in withheld)]
+    # An approver has answered in place of the tool, so the call was not made.
+    unmade = {record.call_id for record in records if isinstance(record, r.ToolCompleted) and not record.attempt}
+    return [
+        _unmade(record) if isinstance(record, r.ToolResultReleased) and record.call_id in unmade else record
+        for record in records
+        if not (isinstance(record, _OUTCOMES) and record.call_id in withheld)
+    ]
+
+
+def _unmade(record: r.ToolResultReleased) -> r.ToolResultReleased | r.ToolDenied:
+    """What the model is told where a response is withheld."""
+    if record.release is not ResultRelease.WITHHELD:
+        return record
+    said = (record.policy_ref, record.code, record.message)
+    return r.ToolDenied(record.at, record.call_id, record.tool, *said)
 
 
 def _results(records: Sequence[r.Record]) -> dict[EffectId, _Result]:

@@ -146,9 +146,8 @@ class ApprovalNotifications:
             return None, ROLE
         roles = tuple(sorted(role.value for role in who.roles))
         approvers = self._ports.approvers
-        decider = Decider(
-            who.name, roles, approvers.may_perform(who, asked.executor), approvers.separation, is_dispatcher=True
-        )
+        may_perform = bool(asked.executor) and approvers.may_perform(who, asked.executor)
+        decider = Decider(who.name, roles, may_perform, approvers.separation, is_dispatcher=True)
         response = Content.text(said.message) if said.verdict is ApprovalVerdict.RESPOND else None
         requested = i.ApprovalDecisionRequested(
             at=self._ports.clock.now(),
@@ -163,6 +162,7 @@ class ApprovalNotifications:
             note=request.note,
             on_behalf_of=request.on_behalf_of,
             response=response.ref if response else None,
+            is_gated=self._ports.policies.are_heard_of_results(state.key.namespace),
             contents=(response,) if response else (),
         )
         return requested, ""

@@ -56,10 +56,13 @@ class TextReader(Protocol):
 class LiveText:
     """The text of one model attempt so far. `add` is what its provider emits to."""
 
-    def __init__(self, texts: LiveTexts, state: RunState, effect: CallModel, opened_at: int) -> None:
+    def __init__(
+        self, texts: LiveTexts, state: RunState, effect: CallModel, opened_at: int, *, is_held: bool = False
+    ) -> None:
         self.state = state
         self.effect = effect
         self.opened_at = opened_at  # position of the run's last event when it began
+        self.is_held = is_held  # nobody is told of it
         self.shown = 0  # up to where readers may read
         self.shown_at = 0
         self.ended = False
@@ -141,13 +144,18 @@ class LiveTexts:
     def __len__(self) -> int:
         return len(self._live)
 
-    def open(self, state: RunState, effect: CallModel, position: int) -> LiveText:
-        """The text of an attempt that begins after the event at `position`. It is kept from its first piece on."""
-        return LiveText(self, state, effect, position)
+    def open(self, state: RunState, effect: CallModel, position: int, *, is_held: bool = False) -> LiveText:
+        """The text of an attempt that begins after the event at `position`. It is kept from its first piece on.
+
+        Of one that is held, as an answer may be that somebody is to approve, nobody is told.
+        """
+        return LiveText(self, state, effect, position, is_held=is_held)
 
     def tell(self, text: LiveText) -> None:
         """Tells the readers of the text's run that it has changed."""
         run = text.state.key
+        if text.is_held:
+            return
         if not text.ended:
             self._live[run] = text
         elif self._live.get(run) is text:

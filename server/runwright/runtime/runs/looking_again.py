@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import TypeAlias
 
 from msgspec.structs import replace
@@ -18,6 +18,8 @@ from runwright.runtime.runs import policy_findings
 
 # Takes a place for a call, at somebody else than that principal.
 TakePlace: TypeAlias = Callable[[RunState, CallState, str], i.Availability]
+# What is said of the run as a whole, at the stages at which it is.
+HearRun: TypeAlias = Callable[[RunState], Awaitable[tuple[PolicyFindings, ...]]]
 
 
 async def looked_at_again(
@@ -35,16 +37,13 @@ async def looked_at_again(
     """
     if isinstance(input, i.ApprovalDecisionRequested):
         return await _decided_now(ports, package, conversation, state, input, place)
-    if isinstance(input, i.ApprovalDispatchReported) and input.decision is not None:
-        decided = await _decided_now(ports, package, conversation, state, input.decision, place)
-        return replace(input, at=decided.at, decision=decided)
     call = state.call(input.call_id) if isinstance(input, i.ExecutorAwaited) and input.has_place else None
     if call is None or not isinstance(input, i.ExecutorAwaited) or call.arguments is None:
         return input
     if _is_heard(ports, state, call):
         return input
     data = await conversation.data(call.arguments)
-    return replace(input, policies=await policy_findings.of_call_again(ports.policies, package, state, call, data))
+    return replace(input, policies=await policy_findings.of_call_again(ports, package, state, call, data))
 
 
 def _is_heard(ports: Ports, state: RunState, call: CallState) -> bool:
@@ -61,13 +60,29 @@ async def _decided_now(
     asked: i.ApprovalDecisionRequested,
     place: TakePlace,
 ) -> i.ApprovalDecisionRequested:
+    assert asked.call_id is not None, "a decision on a call"
     call, policies = state.call(asked.call_id), tuple[PolicyFindings, ...]()
     goes_on = asked.verdict is ApprovalVerdict.APPROVE and call is not None and call.is_pending
     if call is None or call.arguments is None or not goes_on or needs_repair(state):
         return replace(asked, at=ports.clock.now())
     data = await conversation.data(call.arguments)  # what cannot be read cannot be sent
     if not _is_heard(ports, state, call):
-        policies = await policy_findings.of_call_again(ports.policies, package, state, call, data)
+        policies = await policy_findings.of_call_again(ports, package, state, call, data)
     is_told_apart = asked.decider.separation is ApprovalSeparation.ENFORCED
     availability = place(state, call, asked.decider.name if is_told_apart else "")
     return replace(asked, at=ports.clock.now(), availability=availability, policies=policies)
+
+
+async def run_looked_at_again(
+    ports: Ports, state: RunState, asked: i.ApprovalDecisionRequested, hear_run: HearRun
+) -> i.ApprovalDecisionRequested:
+    """A decision on the run as a whole, with what is said at the stages that follow.
+
+    At its own stage only where the operator's rules are others now.
+    """
+    approval, policies = state.approval, tuple[PolicyFindings, ...]()
+    if asked.verdict is ApprovalVerdict.APPROVE and approval is not None and approval.is_pending:
+        is_heard = ports.policies.operator_rules(state.key.namespace).digest == approval.operator_digest
+        said = await hear_run(state)
+        policies = tuple(found for found in said if not (is_heard and found.stage is approval.stage))
+    return replace(asked, at=ports.clock.now(), policies=policies)

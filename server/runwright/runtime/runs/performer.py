@@ -28,7 +28,7 @@ from runwright.runtime.runs import policy_findings
 from runwright.runtime.runs.approval_notifications import ApprovalNotifications
 from runwright.runtime.runs.guarded import guarded
 from runwright.runtime.runs.live_text import LiveText, LiveTexts
-from runwright.runtime.runs.looking_again import looked_at_again
+from runwright.runtime.runs.looking_again import looked_at_again, run_looked_at_again
 from runwright.runtime.runs.places import CallPlaces
 from runwright.runtime.runs.policy_questions import PolicyQuestions
 from runwright.runtime.runs.tool_contents import too_large, tool_content
@@ -65,7 +65,8 @@ class Performer:
         """
         match effect:
             case e.CallModel():
-                self._text = text = self._texts.open(state, effect, position)
+                is_held = self._policies.may_hold_answer(self._package, state.key.namespace)
+                self._text = text = self._texts.open(state, effect, position, is_held=is_held)
                 try:
                     input_ = await self._request_model(state, effect, text)
                     text.end(is_whole=isinstance(input_, i.ModelReplied))
@@ -115,7 +116,7 @@ class Performer:
             reply = await self._ask(state, effect, text, messages)
             adapter = self._package.routes[effect.route].adapter
             checked = await check_reply(self._package, self._ports.schemas, reply, adapter)
-            calls = await policy_findings.of_calls(self._policies, self._package, state, checked.calls, checked.values)
+            calls = await policy_findings.of_calls(self._ports, self._package, state, checked.calls, checked.values)
             answer = None if checked.calls else checked.text
             of_answer = await policy_findings.of_answer(self._policies, self._package, state, answer)
             if not text.begins(reply.text or ""):
@@ -381,6 +382,12 @@ class Performer:
 
     async def looked_at_again(self, state: RunState, input: i.Input) -> i.Input:
         """What is about to be decided on, with what holds by now."""
+        if isinstance(input, i.ApprovalDispatchReported) and input.decision is not None:
+            decided = await self.looked_at_again(state, input.decision)
+            assert isinstance(decided, i.ApprovalDecisionRequested), "the same, looked at again"
+            return replace(input, at=decided.at, decision=decided)
+        if isinstance(input, i.ApprovalDecisionRequested) and input.call_id is None:
+            return await run_looked_at_again(self._ports, state, input, self._questions.said_of_run)
         return await looked_at_again(self._ports, self._package, self._conversation, state, input, self._place)
 
     def _heeds_operator(self, state: RunState) -> bool:

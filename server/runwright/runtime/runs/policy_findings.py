@@ -9,6 +9,7 @@ from pydantic import JsonValue
 
 from runwright.core import inputs as i
 from runwright.core.content import Content
+from runwright.core.grants import CalledTool
 from runwright.core.ids import EffectId, parse_effect_id
 from runwright.core.package import RuntimePackage, ToolSpec
 from runwright.core.policy import PolicyFindings, PolicyStage
@@ -24,32 +25,40 @@ from runwright.runtime.policies import (
     subject_of_result,
     subject_of_text,
 )
+from runwright.runtime.ports import Ports
+from runwright.runtime.runs.grant_findings import with_grants
 
 
 async def of_calls(
-    policies: Policies,
+    ports: Ports,
     package: RuntimePackage,
     state: RunState,
     calls: Sequence[i.RequestedCall],
     values: Sequence[JsonValue],
 ) -> tuple[i.RequestedCall, ...]:
-    """The calls of an answer, each sound one with what policies say of it at PRE_TOOL."""
-    stage, namespace = PolicyStage.PRE_TOOL, state.key.namespace
+    """The calls of an answer, sound ones with what policies say of them at PRE_TOOL and the grants that may answer."""
+    policies, stage, namespace = ports.policies, PolicyStage.PRE_TOOL, state.key.namespace
     sound = [index for index, call in enumerate(calls) if call.findings.problem is None]
     if not sound or not policies.is_used(package, namespace, stage):
         return tuple(calls)
     run = RunFacts.of(state)
-    subjects = []
+    subjects, called = [], []
     for index in sound:
         call, tool = calls[index], package.tool(calls[index].tool)
         assert tool is not None, "a call of an unknown tool is not sound"
         facts = CallFacts(state.round, index + 1, state.tainted, call.arguments)
         subjects.append(subject_of_call(run, tool, facts, values[index]))
-    found = await policies.find(package, namespace, stage, subjects)
+        called.append(_called(tool, facts, values[index]))
+    said_of_all = await policies.find(package, namespace, stage, subjects)
+    found = await with_grants(ports, package, state, called, said_of_all)
     decided = list(calls)
     for index, said in zip(sound, found, strict=True):
         decided[index] = replace(calls[index], findings=replace(calls[index].findings, policies=(said,)))
     return tuple(decided)
+
+
+def _called(tool: ToolSpec, facts: CallFacts, arguments: JsonValue) -> tuple[CalledTool, JsonValue, int]:
+    return CalledTool(tool.name, facts.arguments.digest, facts.tainted), arguments, facts.arguments.size
 
 
 def _facts(package: RuntimePackage, call: CallState) -> tuple[ToolSpec, CallFacts]:
@@ -67,12 +76,14 @@ def _result(
 
 
 async def of_call_again(
-    policies: Policies, package: RuntimePackage, state: RunState, call: CallState, arguments: bytes
+    ports: Ports, package: RuntimePackage, state: RunState, call: CallState, arguments: bytes
 ) -> tuple[PolicyFindings, ...]:
-    """What is said of a call that is about to be sent, by rules that are others now than those on record."""
+    """What is said of a call anew, where its walk goes on or the rules are others now than those on record."""
     tool, facts = _facts(package, call)
-    subject = subject_of_call(RunFacts.of(state), tool, facts, arguments_of(arguments))
-    return tuple(await policies.find(package, state.key.namespace, PolicyStage.PRE_TOOL, [subject]))
+    value = arguments_of(arguments)
+    subject = subject_of_call(RunFacts.of(state), tool, facts, value)
+    said = await ports.policies.find(package, state.key.namespace, PolicyStage.PRE_TOOL, [subject])
+    return tuple(await with_grants(ports, package, state, [_called(tool, facts, value)], said))
 
 
 def of_result_at_once(

@@ -17,7 +17,7 @@ from runwright.core import inputs as i
 from runwright.core.content import JSON, TEXT, Content, ContentRef, digest
 from runwright.core.errors import ErrorReason, Failure
 from runwright.core.fingerprint import canonical_json
-from runwright.core.ids import EffectId, parse_effect_id, question_subject
+from runwright.core.ids import EffectId, question_subject
 from runwright.core.machine.remote_policies import lowered
 from runwright.core.outcomes import CallPhase
 from runwright.core.package import RuntimePackage
@@ -38,12 +38,8 @@ from runwright.ports.remote_policies import (
 from runwright.runtime.conversations.conversation import Conversation
 from runwright.runtime.conversations.model_reply import arguments_problem
 from runwright.runtime.policies import (
-    CallFacts,
-    PolicySubject,
     Result,
     RunFacts,
-    arguments_of,
-    subject_of_call,
     subject_of_text,
 )
 from runwright.runtime.ports import Ports
@@ -124,6 +120,10 @@ class PolicyQuestions:
             contents=await self._replacements(walk) if walk is not None else (),
         )
 
+    async def said_of_run(self, state: RunState) -> tuple[PolicyFindings, ...]:
+        """What policies say of the run as a whole at the stages that it is at, as of now."""
+        return await self._said(state, None)
+
     async def _replacements(self, walk: PolicyWalk) -> tuple[Content, ...]:
         """What policies have put forward: what follows may put it in its place, and whoever reads that needs it."""
         refs = [settled.answer.replacement for settled in walk.answers]
@@ -170,8 +170,8 @@ class PolicyQuestions:
                 arguments, result = await self._conversation.data(_arguments(call)), await self._result(call)
                 async with policies.room_for_results:
                     return await policy_findings.of_result(policies, self._package, state, call, arguments, result)
-            found = await self._subject_of_call(state, call)
-            return tuple(await policies.find(self._package, namespace, PolicyStage.PRE_TOOL, [found]))
+            arguments = await self._conversation.data(_arguments(call))
+            return await policy_findings.of_call_again(self._ports, self._package, state, call, arguments)
         said: list[PolicyFindings] = []
         stages = (PolicyStage.OUTPUT,) if state.round else (PolicyStage.RUN_START, PolicyStage.INPUT)
         held_at = state.walk.stage if state.walk is not None else None
@@ -183,14 +183,6 @@ class PolicyQuestions:
                 about = subject_of_text(RunFacts.of(state), name, texts, run_digest(state, stage))
                 said += await policies.find(self._package, namespace, stage, [about])
         return tuple(said)
-
-    async def _subject_of_call(self, state: RunState, call: CallState) -> PolicySubject:
-        tool = self._package.tool(call.tool)
-        assert tool is not None and call.arguments is not None, "only calls of declared tools are decided on"
-        data = await self._conversation.data(call.arguments)
-        round_, index = parse_effect_id(call.call_id).numbers
-        facts = CallFacts(round_, index, (call.policy or NO_POLICY).tainted, call.arguments)
-        return subject_of_call(RunFacts.of(state), tool, facts, arguments_of(data))
 
     async def _texts(self, state: RunState, stage: PolicyStage) -> list[str]:
         """What the user says, part by part, or the run's answer."""

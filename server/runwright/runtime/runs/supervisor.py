@@ -17,6 +17,7 @@ from runwright.core.package import RuntimePackage
 from runwright.core.quarantine import Suspect
 from runwright.core.records import Record
 from runwright.core.state import RunState
+from runwright.core.units import Micros
 from runwright.ports.journal import LoadedRun
 from runwright.runtime.ports import Ports
 from runwright.runtime.runs.drain_log import gives_up, waits
@@ -25,6 +26,7 @@ from runwright.runtime.runs.failed_drivers import FailedDrivers
 from runwright.runtime.runs.held import HeldRuns
 from runwright.runtime.runs.live_runs import LiveRuns
 from runwright.runtime.runs.live_text import LiveTexts
+from runwright.runtime.runs.pending_ages import PendingApprovals
 from runwright.runtime.runs.recovery import Recovery
 from runwright.runtime.runs.refusals import draining
 from runwright.runtime.runs.run_on_record import RunOnRecord
@@ -73,6 +75,10 @@ class Supervisor:
         """Open runs by status, and how many calls are unknown; callable on any thread."""
         live = [driver.state for driver in self._live]
         return count(live, self._parking.runs.run_statuses, len(self.held), len(self._recovery.later))
+
+    def pending_approvals(self, now: Micros) -> PendingApprovals:
+        """What somebody could decide on in open runs that are not held, by age; callable on any thread."""
+        return self._parking.waits.approvals.at(now)
 
     def condition(self, run: RunKey) -> Condition:
         """What keeps the run from going on, beside its own state."""

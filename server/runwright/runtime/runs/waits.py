@@ -23,6 +23,7 @@ from runwright.ports.approval_dispatchers import DispatcherWait
 from runwright.ports.remote_policies import PolicyWait
 from runwright.ports.tools import Place, PlaceRequest, PlaceWait
 from runwright.runtime.ports import Ports
+from runwright.runtime.runs.pending_ages import PendingAges
 from runwright.runtime.runs.timer_queue import Timer, TimerQueue
 from runwright.runtime.waiting import bounded
 
@@ -85,6 +86,7 @@ class Waits:
 
     def __init__(self, ports: Ports, wake: Callable[[Wake], None]) -> None:
         self.timers = TimerQueue(ports.clock, ports.log)
+        self.approvals = PendingAges()
         self._ports = ports
         self._wake = wake
         self._waits: dict[RunKey, list[Wait]] = {}
@@ -104,6 +106,7 @@ class Waits:
             case e.AwaitRetry():
                 self._until(wait, bounded(effect.due, state.model_request.since, now), self.is_over)
             case e.AwaitApproval():
+                self.approvals.add(effect.since)
                 self._until(wait, bounded(effect.due, effect.since, now), self.is_over)
             case e.WaitForCancelDeadline():
                 self._until(wait, effect.due, self.is_over)
@@ -118,7 +121,7 @@ class Waits:
                     tool.name,
                     tool.arguments_digest,
                     state.package_fingerprint,
-                    call.not_performed_by,
+                    not_by=call.not_performed_by,
                 )
                 wait.patience_us, wait.since = tool.unavailable_timeout_ms * 1000, call.since
                 not_before = bounded(effect.not_before, wait.since, now)
@@ -165,7 +168,7 @@ class Waits:
     def drop(self, run: RunKey) -> None:
         """Waits for nothing any more on behalf of the run."""
         for wait in self._waits.pop(run, ()):
-            wait.leave()
+            self._left(wait)
 
     def drain(self) -> None:
         """Waits on only for what settles while the server stops."""
@@ -264,7 +267,13 @@ class Waits:
             waits.remove(wait)
             if not waits:
                 del self._waits[wait.run]
+            self._left(wait)
+
+    def _left(self, wait: Wait) -> None:
+        """Of a wait that stands here no more."""
         wait.leave()
+        if isinstance(wait.effect, e.AwaitApproval):
+            self.approvals.remove(wait.effect.since)
 
     def _ask(self, wait: Wait) -> None:
         """Takes a place for asking about a call, or has it wait for one, as long as it is asked at all."""

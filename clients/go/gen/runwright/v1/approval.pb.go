@@ -30,6 +30,11 @@ const (
 	ApprovalKind_APPROVAL_KIND_UNSPECIFIED ApprovalKind = 0
 	// One tool call, with exactly its arguments.
 	ApprovalKind_APPROVAL_KIND_TOOL_CALL ApprovalKind = 1
+	// The start of a run: its request, as it was made. The model is asked once it is
+	// approved.
+	ApprovalKind_APPROVAL_KIND_RUN_START ApprovalKind = 2
+	// The answer of a run. It is published once it is approved.
+	ApprovalKind_APPROVAL_KIND_OUTPUT ApprovalKind = 3
 )
 
 // Enum value maps for ApprovalKind.
@@ -37,10 +42,14 @@ var (
 	ApprovalKind_name = map[int32]string{
 		0: "APPROVAL_KIND_UNSPECIFIED",
 		1: "APPROVAL_KIND_TOOL_CALL",
+		2: "APPROVAL_KIND_RUN_START",
+		3: "APPROVAL_KIND_OUTPUT",
 	}
 	ApprovalKind_value = map[string]int32{
 		"APPROVAL_KIND_UNSPECIFIED": 0,
 		"APPROVAL_KIND_TOOL_CALL":   1,
+		"APPROVAL_KIND_RUN_START":   2,
+		"APPROVAL_KIND_OUTPUT":      3,
 	}
 )
 
@@ -79,9 +88,10 @@ const (
 	ApprovalState_APPROVAL_STATE_UNSPECIFIED ApprovalState = 0
 	// Nobody has decided yet.
 	ApprovalState_APPROVAL_STATE_PENDING ApprovalState = 1
-	// It was approved: the call may be made, with the arguments it was asked for.
+	// It was approved: exactly what was asked for may be done.
 	ApprovalState_APPROVAL_STATE_APPROVED ApprovalState = 2
-	// It was denied: the model is told.
+	// It was denied: of a call the model is told; of a start or an answer the run
+	// has failed.
 	ApprovalState_APPROVAL_STATE_DENIED ApprovalState = 3
 	// Nobody decided in time.
 	ApprovalState_APPROVAL_STATE_EXPIRED ApprovalState = 4
@@ -154,13 +164,16 @@ type ApprovalVerdict int32
 const (
 	// Never sent.
 	ApprovalVerdict_APPROVAL_VERDICT_UNSPECIFIED ApprovalVerdict = 0
-	// The call is made, with the arguments it was asked for.
+	// The call is made, with the arguments it was asked for; the run starts; the
+	// answer is published.
 	ApprovalVerdict_APPROVAL_VERDICT_APPROVE ApprovalVerdict = 1
-	// The call is not made, and the model is told so.
+	// The call is not made, and the model is told so. A run whose start or answer is
+	// denied fails (APPROVAL_DENIED).
 	ApprovalVerdict_APPROVAL_VERDICT_DENY ApprovalVerdict = 2
-	// The call is not made; the text of the decision is its result.
+	// The call is not made; the text of the decision is its result. Of a start or an
+	// answer nobody responds.
 	ApprovalVerdict_APPROVAL_VERDICT_RESPOND ApprovalVerdict = 3
-	// The call is not made, and the run ends.
+	// Nothing of it is done, and the run ends.
 	ApprovalVerdict_APPROVAL_VERDICT_ABORT_RUN ApprovalVerdict = 4
 )
 
@@ -215,7 +228,8 @@ type ApprovalExpiry int32
 const (
 	// Never sent.
 	ApprovalExpiry_APPROVAL_EXPIRY_UNSPECIFIED ApprovalExpiry = 0
-	// It is not made, and the model is told that nobody decided.
+	// It is not made, and the model is told that nobody decided. A run whose start
+	// or answer nobody decides on ends.
 	ApprovalExpiry_APPROVAL_EXPIRY_DENY ApprovalExpiry = 1
 	// It is not made, and the run ends.
 	ApprovalExpiry_APPROVAL_EXPIRY_ABORT_RUN ApprovalExpiry = 2
@@ -628,7 +642,9 @@ type ApprovalRule struct {
 	// True when whoever started the run must not decide.
 	FourEyes bool `protobuf:"varint,5,opt,name=four_eyes,json=fourEyes,proto3" json:"four_eyes,omitempty"`
 	// The dispatchers that are told of it, by name.
-	Dispatchers   []string `protobuf:"bytes,10,rep,name=dispatchers,proto3" json:"dispatchers,omitempty"`
+	Dispatchers []string `protobuf:"bytes,10,rep,name=dispatchers,proto3" json:"dispatchers,omitempty"`
+	// Which grants whoever approves may give; absent: none.
+	Grants        *GrantOffer `protobuf:"bytes,8,opt,name=grants,proto3" json:"grants,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -701,6 +717,13 @@ func (x *ApprovalRule) GetFourEyes() bool {
 func (x *ApprovalRule) GetDispatchers() []string {
 	if x != nil {
 		return x.Dispatchers
+	}
+	return nil
+}
+
+func (x *ApprovalRule) GetGrants() *GrantOffer {
+	if x != nil {
+		return x.Grants
 	}
 	return nil
 }
@@ -789,21 +812,23 @@ type Approval struct {
 	StartedBy string `protobuf:"bytes,7,opt,name=started_by,json=startedBy,proto3" json:"started_by,omitempty"`
 	// The fingerprint of the run's package.
 	PackageFingerprint string `protobuf:"bytes,8,opt,name=package_fingerprint,json=packageFingerprint,proto3" json:"package_fingerprint,omitempty"`
-	// The call.
+	// The call; empty where the start or the answer of a run is to be approved.
 	EffectId string `protobuf:"bytes,9,opt,name=effect_id,json=effectId,proto3" json:"effect_id,omitempty"`
-	// Its tool.
+	// Its tool; empty as `effect_id` is.
 	Tool string `protobuf:"bytes,10,opt,name=tool,proto3" json:"tool,omitempty"`
 	// The executor that is to perform it.
 	Executor string `protobuf:"bytes,11,opt,name=executor,proto3" json:"executor,omitempty"`
 	// The tool's risk, as its package says; empty where it does not.
 	Risk string `protobuf:"bytes,12,opt,name=risk,proto3" json:"risk,omitempty"`
-	// The arguments, by reference.
+	// What is looked at, by reference: the arguments of a call; the request of a run,
+	// as in RunStarted; or its answer.
 	Arguments *ContentRef `protobuf:"bytes,13,opt,name=arguments,proto3" json:"arguments,omitempty"`
-	// The arguments; in the full view alone, and left out beyond 64 KiB.
+	// The same, itself: when GetApproval is asked for it, and left out beyond 64 KiB.
 	ArgumentsContent *InlineContent `protobuf:"bytes,14,opt,name=arguments_content,json=argumentsContent,proto3" json:"arguments_content,omitempty"`
-	// What is approved: a digest over the package's fingerprint, the tool, the
-	// digest of its argument schema, the executor's name and the arguments. A
-	// decision names it.
+	// What is approved. Of a call: a digest over the package's fingerprint, the tool,
+	// the digest of its argument schema, the executor's name and the arguments. Of
+	// a start: over the fingerprint, the request and the budget. Of an answer: over
+	// the fingerprint and the answer. A decision names it.
 	Digest string `protobuf:"bytes,15,opt,name=digest,proto3" json:"digest,omitempty"`
 	// The digest of the tool's argument schema.
 	SchemaDigest string `protobuf:"bytes,16,opt,name=schema_digest,json=schemaDigest,proto3" json:"schema_digest,omitempty"`
@@ -843,7 +868,11 @@ type Approval struct {
 	// pending.
 	ClosedAt *timestamppb.Timestamp `protobuf:"bytes,32,opt,name=closed_at,json=closedAt,proto3" json:"closed_at,omitempty"`
 	// The dispatchers that are told, and how far each has been; of GetApproval alone.
-	Dispatches    []*ApprovalDispatch `protobuf:"bytes,33,rep,name=dispatches,proto3" json:"dispatches,omitempty"`
+	Dispatches []*ApprovalDispatch `protobuf:"bytes,33,rep,name=dispatches,proto3" json:"dispatches,omitempty"`
+	// What may be decided on it.
+	AllowedVerdicts []ApprovalVerdict `protobuf:"varint,42,rep,packed,name=allowed_verdicts,json=allowedVerdicts,proto3,enum=runwright.v1.ApprovalVerdict" json:"allowed_verdicts,omitempty"`
+	// Which grants whoever approves may give with it; absent: none.
+	Grants        *GrantOffer `protobuf:"bytes,35,opt,name=grants,proto3" json:"grants,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1109,6 +1138,20 @@ func (x *Approval) GetDispatches() []*ApprovalDispatch {
 	return nil
 }
 
+func (x *Approval) GetAllowedVerdicts() []ApprovalVerdict {
+	if x != nil {
+		return x.AllowedVerdicts
+	}
+	return nil
+}
+
+func (x *Approval) GetGrants() *GrantOffer {
+	if x != nil {
+		return x.Grants
+	}
+	return nil
+}
+
 // A decision, as it is on record.
 type ApprovalDecision struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1129,7 +1172,9 @@ type ApprovalDecision struct {
 	// The id of the request that decided.
 	RequestId string `protobuf:"bytes,8,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	// Whether the server told approvers from others then.
-	Separation    ApprovalSeparation `protobuf:"varint,9,opt,name=separation,proto3,enum=runwright.v1.ApprovalSeparation" json:"separation,omitempty"`
+	Separation ApprovalSeparation `protobuf:"varint,9,opt,name=separation,proto3,enum=runwright.v1.ApprovalSeparation" json:"separation,omitempty"`
+	// The grant that was given with it; empty without one.
+	GrantId       string `protobuf:"bytes,12,opt,name=grant_id,json=grantId,proto3" json:"grant_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1227,11 +1272,18 @@ func (x *ApprovalDecision) GetSeparation() ApprovalSeparation {
 	return ApprovalSeparation_APPROVAL_SEPARATION_UNSPECIFIED
 }
 
+func (x *ApprovalDecision) GetGrantId() string {
+	if x != nil {
+		return x.GrantId
+	}
+	return ""
+}
+
 var File_runwright_v1_approval_proto protoreflect.FileDescriptor
 
 const file_runwright_v1_approval_proto_rawDesc = "" +
 	"\n" +
-	"\x1brunwright/v1/approval.proto\x12\frunwright.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1arunwright/v1/content.proto\"\xdf\x02\n" +
+	"\x1brunwright/v1/approval.proto\x12\frunwright.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1arunwright/v1/content.proto\x1a\x18runwright/v1/grant.proto\"\xdf\x02\n" +
 	"\x10ApprovalDispatch\x12\x1e\n" +
 	"\n" +
 	"dispatcher\x18\x01 \x01(\tR\n" +
@@ -1248,7 +1300,7 @@ const file_runwright_v1_approval_proto_rawDesc = "" +
 	"\n" +
 	"principals\x18\x02 \x03(\tR\n" +
 	"principals\x120\n" +
-	"\x05until\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x05until\"\xe9\x01\n" +
+	"\x05until\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x05until\"\x9b\x02\n" +
 	"\fApprovalRule\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x121\n" +
 	"\x04sets\x18\x02 \x03(\v2\x1d.runwright.v1.ApproverSetRuleR\x04sets\x12\x18\n" +
@@ -1256,14 +1308,14 @@ const file_runwright_v1_approval_proto_rawDesc = "" +
 	"\ton_expiry\x18\x04 \x01(\x0e2\x1c.runwright.v1.ApprovalExpiryR\bonExpiry\x12\x1b\n" +
 	"\tfour_eyes\x18\x05 \x01(\bR\bfourEyes\x12 \n" +
 	"\vdispatchers\x18\n" +
-	" \x03(\tR\vdispatchers\"[\n" +
+	" \x03(\tR\vdispatchers\x120\n" +
+	"\x06grants\x18\b \x01(\v2\x18.runwright.v1.GrantOfferR\x06grants\"[\n" +
 	"\x0fApproverSetRule\x12\x14\n" +
 	"\x05roles\x18\x01 \x03(\tR\x05roles\x12\x1e\n" +
 	"\n" +
 	"principals\x18\x02 \x03(\tR\n" +
 	"principals\x12\x12\n" +
-	"\x04turn\x18\x03 \x01(\tR\x04turn\"\x99\n" +
-	"\n" +
+	"\x04turn\x18\x03 \x01(\tR\x04turn\"\x95\v\n" +
 	"\bApproval\x12\x1f\n" +
 	"\vapproval_id\x18\x01 \x01(\tR\n" +
 	"approvalId\x12.\n" +
@@ -1308,7 +1360,9 @@ const file_runwright_v1_approval_proto_rawDesc = "" +
 	"\tclosed_at\x18  \x01(\v2\x1a.google.protobuf.TimestampR\bclosedAt\x12>\n" +
 	"\n" +
 	"dispatches\x18! \x03(\v2\x1e.runwright.v1.ApprovalDispatchR\n" +
-	"dispatches\"\xe3\x02\n" +
+	"dispatches\x12H\n" +
+	"\x10allowed_verdicts\x18* \x03(\x0e2\x1d.runwright.v1.ApprovalVerdictR\x0fallowedVerdicts\x120\n" +
+	"\x06grants\x18# \x01(\v2\x18.runwright.v1.GrantOfferR\x06grants\"\xfe\x02\n" +
 	"\x10ApprovalDecision\x127\n" +
 	"\averdict\x18\x01 \x01(\x0e2\x1d.runwright.v1.ApprovalVerdictR\averdict\x12\x1d\n" +
 	"\n" +
@@ -1323,10 +1377,13 @@ const file_runwright_v1_approval_proto_rawDesc = "" +
 	"request_id\x18\b \x01(\tR\trequestId\x12@\n" +
 	"\n" +
 	"separation\x18\t \x01(\x0e2 .runwright.v1.ApprovalSeparationR\n" +
-	"separation*J\n" +
+	"separation\x12\x19\n" +
+	"\bgrant_id\x18\f \x01(\tR\agrantId*\x81\x01\n" +
 	"\fApprovalKind\x12\x1d\n" +
 	"\x19APPROVAL_KIND_UNSPECIFIED\x10\x00\x12\x1b\n" +
-	"\x17APPROVAL_KIND_TOOL_CALL\x10\x01*\x96\x02\n" +
+	"\x17APPROVAL_KIND_TOOL_CALL\x10\x01\x12\x1b\n" +
+	"\x17APPROVAL_KIND_RUN_START\x10\x02\x12\x18\n" +
+	"\x14APPROVAL_KIND_OUTPUT\x10\x03*\x96\x02\n" +
 	"\rApprovalState\x12\x1e\n" +
 	"\x1aAPPROVAL_STATE_UNSPECIFIED\x10\x00\x12\x1a\n" +
 	"\x16APPROVAL_STATE_PENDING\x10\x01\x12\x1b\n" +
@@ -1395,8 +1452,9 @@ var file_runwright_v1_approval_proto_goTypes = []any{
 	(*Approval)(nil),              // 11: runwright.v1.Approval
 	(*ApprovalDecision)(nil),      // 12: runwright.v1.ApprovalDecision
 	(*timestamppb.Timestamp)(nil), // 13: google.protobuf.Timestamp
-	(*ContentRef)(nil),            // 14: runwright.v1.ContentRef
-	(*InlineContent)(nil),         // 15: runwright.v1.InlineContent
+	(*GrantOffer)(nil),            // 14: runwright.v1.GrantOffer
+	(*ContentRef)(nil),            // 15: runwright.v1.ContentRef
+	(*InlineContent)(nil),         // 16: runwright.v1.InlineContent
 }
 var file_runwright_v1_approval_proto_depIdxs = []int32{
 	5,  // 0: runwright.v1.ApprovalDispatch.notice:type_name -> runwright.v1.ApprovalNotice
@@ -1406,26 +1464,29 @@ var file_runwright_v1_approval_proto_depIdxs = []int32{
 	13, // 4: runwright.v1.ApproverSet.until:type_name -> google.protobuf.Timestamp
 	10, // 5: runwright.v1.ApprovalRule.sets:type_name -> runwright.v1.ApproverSetRule
 	3,  // 6: runwright.v1.ApprovalRule.on_expiry:type_name -> runwright.v1.ApprovalExpiry
-	0,  // 7: runwright.v1.Approval.kind:type_name -> runwright.v1.ApprovalKind
-	1,  // 8: runwright.v1.Approval.state:type_name -> runwright.v1.ApprovalState
-	14, // 9: runwright.v1.Approval.arguments:type_name -> runwright.v1.ContentRef
-	15, // 10: runwright.v1.Approval.arguments_content:type_name -> runwright.v1.InlineContent
-	8,  // 11: runwright.v1.Approval.sets:type_name -> runwright.v1.ApproverSet
-	13, // 12: runwright.v1.Approval.requested_at:type_name -> google.protobuf.Timestamp
-	13, // 13: runwright.v1.Approval.expires_at:type_name -> google.protobuf.Timestamp
-	3,  // 14: runwright.v1.Approval.on_expiry:type_name -> runwright.v1.ApprovalExpiry
-	4,  // 15: runwright.v1.Approval.separation:type_name -> runwright.v1.ApprovalSeparation
-	12, // 16: runwright.v1.Approval.decision:type_name -> runwright.v1.ApprovalDecision
-	13, // 17: runwright.v1.Approval.closed_at:type_name -> google.protobuf.Timestamp
-	7,  // 18: runwright.v1.Approval.dispatches:type_name -> runwright.v1.ApprovalDispatch
-	2,  // 19: runwright.v1.ApprovalDecision.verdict:type_name -> runwright.v1.ApprovalVerdict
-	13, // 20: runwright.v1.ApprovalDecision.time:type_name -> google.protobuf.Timestamp
-	4,  // 21: runwright.v1.ApprovalDecision.separation:type_name -> runwright.v1.ApprovalSeparation
-	22, // [22:22] is the sub-list for method output_type
-	22, // [22:22] is the sub-list for method input_type
-	22, // [22:22] is the sub-list for extension type_name
-	22, // [22:22] is the sub-list for extension extendee
-	0,  // [0:22] is the sub-list for field type_name
+	14, // 7: runwright.v1.ApprovalRule.grants:type_name -> runwright.v1.GrantOffer
+	0,  // 8: runwright.v1.Approval.kind:type_name -> runwright.v1.ApprovalKind
+	1,  // 9: runwright.v1.Approval.state:type_name -> runwright.v1.ApprovalState
+	15, // 10: runwright.v1.Approval.arguments:type_name -> runwright.v1.ContentRef
+	16, // 11: runwright.v1.Approval.arguments_content:type_name -> runwright.v1.InlineContent
+	8,  // 12: runwright.v1.Approval.sets:type_name -> runwright.v1.ApproverSet
+	13, // 13: runwright.v1.Approval.requested_at:type_name -> google.protobuf.Timestamp
+	13, // 14: runwright.v1.Approval.expires_at:type_name -> google.protobuf.Timestamp
+	3,  // 15: runwright.v1.Approval.on_expiry:type_name -> runwright.v1.ApprovalExpiry
+	4,  // 16: runwright.v1.Approval.separation:type_name -> runwright.v1.ApprovalSeparation
+	12, // 17: runwright.v1.Approval.decision:type_name -> runwright.v1.ApprovalDecision
+	13, // 18: runwright.v1.Approval.closed_at:type_name -> google.protobuf.Timestamp
+	7,  // 19: runwright.v1.Approval.dispatches:type_name -> runwright.v1.ApprovalDispatch
+	2,  // 20: runwright.v1.Approval.allowed_verdicts:type_name -> runwright.v1.ApprovalVerdict
+	14, // 21: runwright.v1.Approval.grants:type_name -> runwright.v1.GrantOffer
+	2,  // 22: runwright.v1.ApprovalDecision.verdict:type_name -> runwright.v1.ApprovalVerdict
+	13, // 23: runwright.v1.ApprovalDecision.time:type_name -> google.protobuf.Timestamp
+	4,  // 24: runwright.v1.ApprovalDecision.separation:type_name -> runwright.v1.ApprovalSeparation
+	25, // [25:25] is the sub-list for method output_type
+	25, // [25:25] is the sub-list for method input_type
+	25, // [25:25] is the sub-list for extension type_name
+	25, // [25:25] is the sub-list for extension extendee
+	0,  // [0:25] is the sub-list for field type_name
 }
 
 func init() { file_runwright_v1_approval_proto_init() }
@@ -1434,6 +1495,7 @@ func file_runwright_v1_approval_proto_init() {
 		return
 	}
 	file_runwright_v1_content_proto_init()
+	file_runwright_v1_grant_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{

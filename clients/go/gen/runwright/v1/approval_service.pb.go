@@ -426,7 +426,10 @@ type DecisionRequest struct {
 	// On whose behalf, at most 256 bytes: a note, no authority.
 	OnBehalfOf string `protobuf:"bytes,6,opt,name=on_behalf_of,json=onBehalfOf,proto3" json:"on_behalf_of,omitempty"`
 	// Made by the caller, matching the id rule: the key of idempotency.
-	RequestId     string `protobuf:"bytes,7,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	RequestId string `protobuf:"bytes,7,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	// With APPROVAL_VERDICT_APPROVE: a grant to give with it, within what
+	// `Approval.grants` offers; else GRANT_NOT_OFFERED, and nothing is decided.
+	Grant         *GrantRequest `protobuf:"bytes,10,opt,name=grant,proto3" json:"grant,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -508,6 +511,13 @@ func (x *DecisionRequest) GetRequestId() string {
 		return x.RequestId
 	}
 	return ""
+}
+
+func (x *DecisionRequest) GetGrant() *GrantRequest {
+	if x != nil {
+		return x.Grant
+	}
+	return nil
 }
 
 // Request of DecideApproval.
@@ -799,11 +809,278 @@ func (*DecisionResult_Decided) isDecisionResult_Result() {}
 
 func (*DecisionResult_Error) isDecisionResult_Result() {}
 
+// Request of ListGrants. What is left empty means any.
+type ListGrantsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// At most so many, up to 1000. Zero: 100.
+	PageSize uint32 `protobuf:"varint,1,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
+	// `next_page_token` of the page before. Empty: from the beginning.
+	PageToken string `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	// Where they stand; either GRANT_STATE_OPEN alone or others without it. Empty:
+	// open.
+	States []GrantState `protobuf:"varint,3,rep,packed,name=states,proto3,enum=runwright.v1.GrantState" json:"states,omitempty"`
+	// Of this tool.
+	Tool string `protobuf:"bytes,4,opt,name=tool,proto3" json:"tool,omitempty"`
+	// Of this agent.
+	AgentId string `protobuf:"bytes,5,opt,name=agent_id,json=agentId,proto3" json:"agent_id,omitempty"`
+	// Issued in this run.
+	RunId string `protobuf:"bytes,6,opt,name=run_id,json=runId,proto3" json:"run_id,omitempty"`
+	// Issued by this principal.
+	Issuer        string `protobuf:"bytes,7,opt,name=issuer,proto3" json:"issuer,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListGrantsRequest) Reset() {
+	*x = ListGrantsRequest{}
+	mi := &file_runwright_v1_approval_service_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListGrantsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListGrantsRequest) ProtoMessage() {}
+
+func (x *ListGrantsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_runwright_v1_approval_service_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListGrantsRequest.ProtoReflect.Descriptor instead.
+func (*ListGrantsRequest) Descriptor() ([]byte, []int) {
+	return file_runwright_v1_approval_service_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *ListGrantsRequest) GetPageSize() uint32 {
+	if x != nil {
+		return x.PageSize
+	}
+	return 0
+}
+
+func (x *ListGrantsRequest) GetPageToken() string {
+	if x != nil {
+		return x.PageToken
+	}
+	return ""
+}
+
+func (x *ListGrantsRequest) GetStates() []GrantState {
+	if x != nil {
+		return x.States
+	}
+	return nil
+}
+
+func (x *ListGrantsRequest) GetTool() string {
+	if x != nil {
+		return x.Tool
+	}
+	return ""
+}
+
+func (x *ListGrantsRequest) GetAgentId() string {
+	if x != nil {
+		return x.AgentId
+	}
+	return ""
+}
+
+func (x *ListGrantsRequest) GetRunId() string {
+	if x != nil {
+		return x.RunId
+	}
+	return ""
+}
+
+func (x *ListGrantsRequest) GetIssuer() string {
+	if x != nil {
+		return x.Issuer
+	}
+	return ""
+}
+
+// Response of ListGrants.
+type ListGrantsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The page; it may be empty where a filter hides much, also when it is not the
+	// last.
+	Grants []*GrantStatus `protobuf:"bytes,1,rep,name=grants,proto3" json:"grants,omitempty"`
+	// Where the next page begins; empty when this is the last.
+	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListGrantsResponse) Reset() {
+	*x = ListGrantsResponse{}
+	mi := &file_runwright_v1_approval_service_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListGrantsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListGrantsResponse) ProtoMessage() {}
+
+func (x *ListGrantsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_runwright_v1_approval_service_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListGrantsResponse.ProtoReflect.Descriptor instead.
+func (*ListGrantsResponse) Descriptor() ([]byte, []int) {
+	return file_runwright_v1_approval_service_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *ListGrantsResponse) GetGrants() []*GrantStatus {
+	if x != nil {
+		return x.Grants
+	}
+	return nil
+}
+
+func (x *ListGrantsResponse) GetNextPageToken() string {
+	if x != nil {
+		return x.NextPageToken
+	}
+	return ""
+}
+
+// Request of RevokeGrant.
+type RevokeGrantRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The grant.
+	GrantId string `protobuf:"bytes,1,opt,name=grant_id,json=grantId,proto3" json:"grant_id,omitempty"`
+	// For the record, at most 1024 bytes.
+	Note          string `protobuf:"bytes,2,opt,name=note,proto3" json:"note,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RevokeGrantRequest) Reset() {
+	*x = RevokeGrantRequest{}
+	mi := &file_runwright_v1_approval_service_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RevokeGrantRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RevokeGrantRequest) ProtoMessage() {}
+
+func (x *RevokeGrantRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_runwright_v1_approval_service_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RevokeGrantRequest.ProtoReflect.Descriptor instead.
+func (*RevokeGrantRequest) Descriptor() ([]byte, []int) {
+	return file_runwright_v1_approval_service_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *RevokeGrantRequest) GetGrantId() string {
+	if x != nil {
+		return x.GrantId
+	}
+	return ""
+}
+
+func (x *RevokeGrantRequest) GetNote() string {
+	if x != nil {
+		return x.Note
+	}
+	return ""
+}
+
+// Response of RevokeGrant.
+type RevokeGrantResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The grant as it stands.
+	Grant *GrantStatus `protobuf:"bytes,1,opt,name=grant,proto3" json:"grant,omitempty"`
+	// True when this call took it back; false when it answered no more before.
+	Revoked       bool `protobuf:"varint,2,opt,name=revoked,proto3" json:"revoked,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RevokeGrantResponse) Reset() {
+	*x = RevokeGrantResponse{}
+	mi := &file_runwright_v1_approval_service_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RevokeGrantResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RevokeGrantResponse) ProtoMessage() {}
+
+func (x *RevokeGrantResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_runwright_v1_approval_service_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RevokeGrantResponse.ProtoReflect.Descriptor instead.
+func (*RevokeGrantResponse) Descriptor() ([]byte, []int) {
+	return file_runwright_v1_approval_service_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *RevokeGrantResponse) GetGrant() *GrantStatus {
+	if x != nil {
+		return x.Grant
+	}
+	return nil
+}
+
+func (x *RevokeGrantResponse) GetRevoked() bool {
+	if x != nil {
+		return x.Revoked
+	}
+	return false
+}
+
 var File_runwright_v1_approval_service_proto protoreflect.FileDescriptor
 
 const file_runwright_v1_approval_service_proto_rawDesc = "" +
 	"\n" +
-	"#runwright/v1/approval_service.proto\x12\frunwright.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1brunwright/v1/approval.proto\x1a\x18runwright/v1/error.proto\"\xbc\x02\n" +
+	"#runwright/v1/approval_service.proto\x12\frunwright.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1brunwright/v1/approval.proto\x1a\x18runwright/v1/error.proto\x1a\x18runwright/v1/grant.proto\"\xbc\x02\n" +
 	"\x14ListApprovalsRequest\x12\x1b\n" +
 	"\tpage_size\x18\x01 \x01(\rR\bpageSize\x12\x1d\n" +
 	"\n" +
@@ -829,7 +1106,7 @@ const file_runwright_v1_approval_service_proto_rawDesc = "" +
 	"\x04mine\x18\x02 \x01(\bR\x04mine\"d\n" +
 	"\x16WatchApprovalsResponse\x122\n" +
 	"\bapproval\x18\x01 \x01(\v2\x16.runwright.v1.ApprovalR\bapproval\x12\x16\n" +
-	"\x06cursor\x18\x02 \x01(\tR\x06cursor\"\xf2\x01\n" +
+	"\x06cursor\x18\x02 \x01(\tR\x06cursor\"\xa4\x02\n" +
 	"\x0fDecisionRequest\x12\x1f\n" +
 	"\vapproval_id\x18\x01 \x01(\tR\n" +
 	"approvalId\x12\x16\n" +
@@ -840,7 +1117,9 @@ const file_runwright_v1_approval_service_proto_rawDesc = "" +
 	"\fon_behalf_of\x18\x06 \x01(\tR\n" +
 	"onBehalfOf\x12\x1d\n" +
 	"\n" +
-	"request_id\x18\a \x01(\tR\trequestId\"R\n" +
+	"request_id\x18\a \x01(\tR\trequestId\x120\n" +
+	"\x05grant\x18\n" +
+	" \x01(\v2\x1a.runwright.v1.GrantRequestR\x05grant\"R\n" +
 	"\x15DecideApprovalRequest\x129\n" +
 	"\bdecision\x18\x01 \x01(\v2\x1d.runwright.v1.DecisionRequestR\bdecision\"f\n" +
 	"\x16DecideApprovalResponse\x122\n" +
@@ -855,13 +1134,34 @@ const file_runwright_v1_approval_service_proto_rawDesc = "" +
 	"approvalId\x12@\n" +
 	"\adecided\x18\x02 \x01(\v2$.runwright.v1.DecideApprovalResponseH\x00R\adecided\x120\n" +
 	"\x05error\x18\x03 \x01(\v2\x18.runwright.v1.AgentErrorH\x00R\x05errorB\b\n" +
-	"\x06result2\xcf\x03\n" +
+	"\x06result\"\xdf\x01\n" +
+	"\x11ListGrantsRequest\x12\x1b\n" +
+	"\tpage_size\x18\x01 \x01(\rR\bpageSize\x12\x1d\n" +
+	"\n" +
+	"page_token\x18\x02 \x01(\tR\tpageToken\x120\n" +
+	"\x06states\x18\x03 \x03(\x0e2\x18.runwright.v1.GrantStateR\x06states\x12\x12\n" +
+	"\x04tool\x18\x04 \x01(\tR\x04tool\x12\x19\n" +
+	"\bagent_id\x18\x05 \x01(\tR\aagentId\x12\x15\n" +
+	"\x06run_id\x18\x06 \x01(\tR\x05runId\x12\x16\n" +
+	"\x06issuer\x18\a \x01(\tR\x06issuer\"o\n" +
+	"\x12ListGrantsResponse\x121\n" +
+	"\x06grants\x18\x01 \x03(\v2\x19.runwright.v1.GrantStatusR\x06grants\x12&\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"C\n" +
+	"\x12RevokeGrantRequest\x12\x19\n" +
+	"\bgrant_id\x18\x01 \x01(\tR\agrantId\x12\x12\n" +
+	"\x04note\x18\x02 \x01(\tR\x04note\"`\n" +
+	"\x13RevokeGrantResponse\x12/\n" +
+	"\x05grant\x18\x01 \x01(\v2\x19.runwright.v1.GrantStatusR\x05grant\x12\x18\n" +
+	"\arevoked\x18\x02 \x01(\bR\arevoked2\xf4\x04\n" +
 	"\x0fApprovalService\x12X\n" +
 	"\rListApprovals\x12\".runwright.v1.ListApprovalsRequest\x1a#.runwright.v1.ListApprovalsResponse\x12R\n" +
 	"\vGetApproval\x12 .runwright.v1.GetApprovalRequest\x1a!.runwright.v1.GetApprovalResponse\x12]\n" +
 	"\x0eWatchApprovals\x12#.runwright.v1.WatchApprovalsRequest\x1a$.runwright.v1.WatchApprovalsResponse0\x01\x12[\n" +
 	"\x0eDecideApproval\x12#.runwright.v1.DecideApprovalRequest\x1a$.runwright.v1.DecideApprovalResponse\x12R\n" +
-	"\vBatchDecide\x12 .runwright.v1.BatchDecideRequest\x1a!.runwright.v1.BatchDecideResponseBk\n" +
+	"\vBatchDecide\x12 .runwright.v1.BatchDecideRequest\x1a!.runwright.v1.BatchDecideResponse\x12O\n" +
+	"\n" +
+	"ListGrants\x12\x1f.runwright.v1.ListGrantsRequest\x1a .runwright.v1.ListGrantsResponse\x12R\n" +
+	"\vRevokeGrant\x12 .runwright.v1.RevokeGrantRequest\x1a!.runwright.v1.RevokeGrantResponseBk\n" +
 	"\x10dev.runwright.v1P\x01ZFgithub.com/runwright/runwright/clients/go/gen/runwright/v1;runwrightv1\xaa\x02\fRunwright.V1b\x06proto3"
 
 var (
@@ -876,7 +1176,7 @@ func file_runwright_v1_approval_service_proto_rawDescGZIP() []byte {
 	return file_runwright_v1_approval_service_proto_rawDescData
 }
 
-var file_runwright_v1_approval_service_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
+var file_runwright_v1_approval_service_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
 var file_runwright_v1_approval_service_proto_goTypes = []any{
 	(*ListApprovalsRequest)(nil),   // 0: runwright.v1.ListApprovalsRequest
 	(*ListApprovalsResponse)(nil),  // 1: runwright.v1.ListApprovalsResponse
@@ -890,40 +1190,55 @@ var file_runwright_v1_approval_service_proto_goTypes = []any{
 	(*BatchDecideRequest)(nil),     // 9: runwright.v1.BatchDecideRequest
 	(*BatchDecideResponse)(nil),    // 10: runwright.v1.BatchDecideResponse
 	(*DecisionResult)(nil),         // 11: runwright.v1.DecisionResult
-	(ApprovalState)(0),             // 12: runwright.v1.ApprovalState
-	(*timestamppb.Timestamp)(nil),  // 13: google.protobuf.Timestamp
-	(*Approval)(nil),               // 14: runwright.v1.Approval
-	(ApprovalVerdict)(0),           // 15: runwright.v1.ApprovalVerdict
-	(*AgentError)(nil),             // 16: runwright.v1.AgentError
+	(*ListGrantsRequest)(nil),      // 12: runwright.v1.ListGrantsRequest
+	(*ListGrantsResponse)(nil),     // 13: runwright.v1.ListGrantsResponse
+	(*RevokeGrantRequest)(nil),     // 14: runwright.v1.RevokeGrantRequest
+	(*RevokeGrantResponse)(nil),    // 15: runwright.v1.RevokeGrantResponse
+	(ApprovalState)(0),             // 16: runwright.v1.ApprovalState
+	(*timestamppb.Timestamp)(nil),  // 17: google.protobuf.Timestamp
+	(*Approval)(nil),               // 18: runwright.v1.Approval
+	(ApprovalVerdict)(0),           // 19: runwright.v1.ApprovalVerdict
+	(*GrantRequest)(nil),           // 20: runwright.v1.GrantRequest
+	(*AgentError)(nil),             // 21: runwright.v1.AgentError
+	(GrantState)(0),                // 22: runwright.v1.GrantState
+	(*GrantStatus)(nil),            // 23: runwright.v1.GrantStatus
 }
 var file_runwright_v1_approval_service_proto_depIdxs = []int32{
-	12, // 0: runwright.v1.ListApprovalsRequest.states:type_name -> runwright.v1.ApprovalState
-	13, // 1: runwright.v1.ListApprovalsRequest.requested_before:type_name -> google.protobuf.Timestamp
-	14, // 2: runwright.v1.ListApprovalsResponse.approvals:type_name -> runwright.v1.Approval
-	14, // 3: runwright.v1.GetApprovalResponse.approval:type_name -> runwright.v1.Approval
-	14, // 4: runwright.v1.WatchApprovalsResponse.approval:type_name -> runwright.v1.Approval
-	15, // 5: runwright.v1.DecisionRequest.verdict:type_name -> runwright.v1.ApprovalVerdict
-	6,  // 6: runwright.v1.DecideApprovalRequest.decision:type_name -> runwright.v1.DecisionRequest
-	14, // 7: runwright.v1.DecideApprovalResponse.approval:type_name -> runwright.v1.Approval
-	6,  // 8: runwright.v1.BatchDecideRequest.decisions:type_name -> runwright.v1.DecisionRequest
-	11, // 9: runwright.v1.BatchDecideResponse.results:type_name -> runwright.v1.DecisionResult
-	8,  // 10: runwright.v1.DecisionResult.decided:type_name -> runwright.v1.DecideApprovalResponse
-	16, // 11: runwright.v1.DecisionResult.error:type_name -> runwright.v1.AgentError
-	0,  // 12: runwright.v1.ApprovalService.ListApprovals:input_type -> runwright.v1.ListApprovalsRequest
-	2,  // 13: runwright.v1.ApprovalService.GetApproval:input_type -> runwright.v1.GetApprovalRequest
-	4,  // 14: runwright.v1.ApprovalService.WatchApprovals:input_type -> runwright.v1.WatchApprovalsRequest
-	7,  // 15: runwright.v1.ApprovalService.DecideApproval:input_type -> runwright.v1.DecideApprovalRequest
-	9,  // 16: runwright.v1.ApprovalService.BatchDecide:input_type -> runwright.v1.BatchDecideRequest
-	1,  // 17: runwright.v1.ApprovalService.ListApprovals:output_type -> runwright.v1.ListApprovalsResponse
-	3,  // 18: runwright.v1.ApprovalService.GetApproval:output_type -> runwright.v1.GetApprovalResponse
-	5,  // 19: runwright.v1.ApprovalService.WatchApprovals:output_type -> runwright.v1.WatchApprovalsResponse
-	8,  // 20: runwright.v1.ApprovalService.DecideApproval:output_type -> runwright.v1.DecideApprovalResponse
-	10, // 21: runwright.v1.ApprovalService.BatchDecide:output_type -> runwright.v1.BatchDecideResponse
-	17, // [17:22] is the sub-list for method output_type
-	12, // [12:17] is the sub-list for method input_type
-	12, // [12:12] is the sub-list for extension type_name
-	12, // [12:12] is the sub-list for extension extendee
-	0,  // [0:12] is the sub-list for field type_name
+	16, // 0: runwright.v1.ListApprovalsRequest.states:type_name -> runwright.v1.ApprovalState
+	17, // 1: runwright.v1.ListApprovalsRequest.requested_before:type_name -> google.protobuf.Timestamp
+	18, // 2: runwright.v1.ListApprovalsResponse.approvals:type_name -> runwright.v1.Approval
+	18, // 3: runwright.v1.GetApprovalResponse.approval:type_name -> runwright.v1.Approval
+	18, // 4: runwright.v1.WatchApprovalsResponse.approval:type_name -> runwright.v1.Approval
+	19, // 5: runwright.v1.DecisionRequest.verdict:type_name -> runwright.v1.ApprovalVerdict
+	20, // 6: runwright.v1.DecisionRequest.grant:type_name -> runwright.v1.GrantRequest
+	6,  // 7: runwright.v1.DecideApprovalRequest.decision:type_name -> runwright.v1.DecisionRequest
+	18, // 8: runwright.v1.DecideApprovalResponse.approval:type_name -> runwright.v1.Approval
+	6,  // 9: runwright.v1.BatchDecideRequest.decisions:type_name -> runwright.v1.DecisionRequest
+	11, // 10: runwright.v1.BatchDecideResponse.results:type_name -> runwright.v1.DecisionResult
+	8,  // 11: runwright.v1.DecisionResult.decided:type_name -> runwright.v1.DecideApprovalResponse
+	21, // 12: runwright.v1.DecisionResult.error:type_name -> runwright.v1.AgentError
+	22, // 13: runwright.v1.ListGrantsRequest.states:type_name -> runwright.v1.GrantState
+	23, // 14: runwright.v1.ListGrantsResponse.grants:type_name -> runwright.v1.GrantStatus
+	23, // 15: runwright.v1.RevokeGrantResponse.grant:type_name -> runwright.v1.GrantStatus
+	0,  // 16: runwright.v1.ApprovalService.ListApprovals:input_type -> runwright.v1.ListApprovalsRequest
+	2,  // 17: runwright.v1.ApprovalService.GetApproval:input_type -> runwright.v1.GetApprovalRequest
+	4,  // 18: runwright.v1.ApprovalService.WatchApprovals:input_type -> runwright.v1.WatchApprovalsRequest
+	7,  // 19: runwright.v1.ApprovalService.DecideApproval:input_type -> runwright.v1.DecideApprovalRequest
+	9,  // 20: runwright.v1.ApprovalService.BatchDecide:input_type -> runwright.v1.BatchDecideRequest
+	12, // 21: runwright.v1.ApprovalService.ListGrants:input_type -> runwright.v1.ListGrantsRequest
+	14, // 22: runwright.v1.ApprovalService.RevokeGrant:input_type -> runwright.v1.RevokeGrantRequest
+	1,  // 23: runwright.v1.ApprovalService.ListApprovals:output_type -> runwright.v1.ListApprovalsResponse
+	3,  // 24: runwright.v1.ApprovalService.GetApproval:output_type -> runwright.v1.GetApprovalResponse
+	5,  // 25: runwright.v1.ApprovalService.WatchApprovals:output_type -> runwright.v1.WatchApprovalsResponse
+	8,  // 26: runwright.v1.ApprovalService.DecideApproval:output_type -> runwright.v1.DecideApprovalResponse
+	10, // 27: runwright.v1.ApprovalService.BatchDecide:output_type -> runwright.v1.BatchDecideResponse
+	13, // 28: runwright.v1.ApprovalService.ListGrants:output_type -> runwright.v1.ListGrantsResponse
+	15, // 29: runwright.v1.ApprovalService.RevokeGrant:output_type -> runwright.v1.RevokeGrantResponse
+	23, // [23:30] is the sub-list for method output_type
+	16, // [16:23] is the sub-list for method input_type
+	16, // [16:16] is the sub-list for extension type_name
+	16, // [16:16] is the sub-list for extension extendee
+	0,  // [0:16] is the sub-list for field type_name
 }
 
 func init() { file_runwright_v1_approval_service_proto_init() }
@@ -933,6 +1248,7 @@ func file_runwright_v1_approval_service_proto_init() {
 	}
 	file_runwright_v1_approval_proto_init()
 	file_runwright_v1_error_proto_init()
+	file_runwright_v1_grant_proto_init()
 	file_runwright_v1_approval_service_proto_msgTypes[11].OneofWrappers = []any{
 		(*DecisionResult_Decided)(nil),
 		(*DecisionResult_Error)(nil),
@@ -943,7 +1259,7 @@ func file_runwright_v1_approval_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_runwright_v1_approval_service_proto_rawDesc), len(file_runwright_v1_approval_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   12,
+			NumMessages:   16,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -24,6 +24,8 @@ const (
 	ApprovalService_WatchApprovals_FullMethodName = "/runwright.v1.ApprovalService/WatchApprovals"
 	ApprovalService_DecideApproval_FullMethodName = "/runwright.v1.ApprovalService/DecideApproval"
 	ApprovalService_BatchDecide_FullMethodName    = "/runwright.v1.ApprovalService/BatchDecide"
+	ApprovalService_ListGrants_FullMethodName     = "/runwright.v1.ApprovalService/ListGrants"
+	ApprovalService_RevokeGrant_FullMethodName    = "/runwright.v1.ApprovalService/RevokeGrant"
 )
 
 // ApprovalServiceClient is the client API for ApprovalService service.
@@ -57,6 +59,16 @@ type ApprovalServiceClient interface {
 	DecideApproval(ctx context.Context, in *DecideApprovalRequest, opts ...grpc.CallOption) (*DecideApprovalResponse, error)
 	// Takes up to 100 decisions, each for itself.
 	BatchDecide(ctx context.Context, in *BatchDecideRequest, opts ...grpc.CallOption) (*BatchDecideResponse, error)
+	// Lists grants: those that answer, the one that lasts longest first; or those of
+	// other states, the newest first. Observers and admins see every grant of the
+	// namespace, whoever issued one that, and approvers those that were given with an
+	// approval that they see.
+	ListGrants(ctx context.Context, in *ListGrantsRequest, opts ...grpc.CallOption) (*ListGrantsResponse, error)
+	// Takes a grant back, for good, and returns when that is on disk: no call that
+	// has not passed its gate by then passes it by this grant. Whoever issued it may,
+	// and admins; others get GRANT_NOT_YOURS. Of one that answers no more nothing is
+	// changed.
+	RevokeGrant(ctx context.Context, in *RevokeGrantRequest, opts ...grpc.CallOption) (*RevokeGrantResponse, error)
 }
 
 type approvalServiceClient struct {
@@ -126,6 +138,26 @@ func (c *approvalServiceClient) BatchDecide(ctx context.Context, in *BatchDecide
 	return out, nil
 }
 
+func (c *approvalServiceClient) ListGrants(ctx context.Context, in *ListGrantsRequest, opts ...grpc.CallOption) (*ListGrantsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListGrantsResponse)
+	err := c.cc.Invoke(ctx, ApprovalService_ListGrants_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *approvalServiceClient) RevokeGrant(ctx context.Context, in *RevokeGrantRequest, opts ...grpc.CallOption) (*RevokeGrantResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(RevokeGrantResponse)
+	err := c.cc.Invoke(ctx, ApprovalService_RevokeGrant_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // ApprovalServiceServer is the server API for ApprovalService service.
 // All implementations must embed UnimplementedApprovalServiceServer
 // for forward compatibility.
@@ -157,6 +189,16 @@ type ApprovalServiceServer interface {
 	DecideApproval(context.Context, *DecideApprovalRequest) (*DecideApprovalResponse, error)
 	// Takes up to 100 decisions, each for itself.
 	BatchDecide(context.Context, *BatchDecideRequest) (*BatchDecideResponse, error)
+	// Lists grants: those that answer, the one that lasts longest first; or those of
+	// other states, the newest first. Observers and admins see every grant of the
+	// namespace, whoever issued one that, and approvers those that were given with an
+	// approval that they see.
+	ListGrants(context.Context, *ListGrantsRequest) (*ListGrantsResponse, error)
+	// Takes a grant back, for good, and returns when that is on disk: no call that
+	// has not passed its gate by then passes it by this grant. Whoever issued it may,
+	// and admins; others get GRANT_NOT_YOURS. Of one that answers no more nothing is
+	// changed.
+	RevokeGrant(context.Context, *RevokeGrantRequest) (*RevokeGrantResponse, error)
 	mustEmbedUnimplementedApprovalServiceServer()
 }
 
@@ -181,6 +223,12 @@ func (UnimplementedApprovalServiceServer) DecideApproval(context.Context, *Decid
 }
 func (UnimplementedApprovalServiceServer) BatchDecide(context.Context, *BatchDecideRequest) (*BatchDecideResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method BatchDecide not implemented")
+}
+func (UnimplementedApprovalServiceServer) ListGrants(context.Context, *ListGrantsRequest) (*ListGrantsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListGrants not implemented")
+}
+func (UnimplementedApprovalServiceServer) RevokeGrant(context.Context, *RevokeGrantRequest) (*RevokeGrantResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method RevokeGrant not implemented")
 }
 func (UnimplementedApprovalServiceServer) mustEmbedUnimplementedApprovalServiceServer() {}
 func (UnimplementedApprovalServiceServer) testEmbeddedByValue()                         {}
@@ -286,6 +334,42 @@ func _ApprovalService_BatchDecide_Handler(srv interface{}, ctx context.Context, 
 	return interceptor(ctx, in, info, handler)
 }
 
+func _ApprovalService_ListGrants_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListGrantsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ApprovalServiceServer).ListGrants(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ApprovalService_ListGrants_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ApprovalServiceServer).ListGrants(ctx, req.(*ListGrantsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _ApprovalService_RevokeGrant_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RevokeGrantRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ApprovalServiceServer).RevokeGrant(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ApprovalService_RevokeGrant_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ApprovalServiceServer).RevokeGrant(ctx, req.(*RevokeGrantRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // ApprovalService_ServiceDesc is the grpc.ServiceDesc for ApprovalService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -308,6 +392,14 @@ var ApprovalService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "BatchDecide",
 			Handler:    _ApprovalService_BatchDecide_Handler,
+		},
+		{
+			MethodName: "ListGrants",
+			Handler:    _ApprovalService_ListGrants_Handler,
+		},
+		{
+			MethodName: "RevokeGrant",
+			Handler:    _ApprovalService_RevokeGrant_Handler,
 		},
 	},
 	Streams: []grpc.StreamDesc{

@@ -201,11 +201,23 @@ const (
 	// never), `executor` (they may perform the call), `four_eyes` (they started the
 	// run). Metadata: approval_id, rule.
 	ErrorReason_ERROR_REASON_APPROVER_NOT_ALLOWED ErrorReason = 125
-	// Somebody who was asked to approve a call ended the run. Metadata: approval_id,
+	// Somebody who was asked for an approval ended the run. Metadata: approval_id,
 	// decided_by.
 	ErrorReason_ERROR_REASON_APPROVAL_ABORTED ErrorReason = 126
 	// The package asks for an approval that nobody can give. Metadata: approval.
 	ErrorReason_ERROR_REASON_APPROVER_MISSING ErrorReason = 127
+	// The grant is not among those that are offered, by `rule`: `scope`,
+	// `matcher`, `uses`, `valid_for`, `tainted`, `room` (as many as are looked at stand
+	// there). Metadata: approval_id, rule.
+	ErrorReason_ERROR_REASON_GRANT_NOT_OFFERED ErrorReason = 135
+	// No grant of that id is to be seen with this credential. Metadata: grant_id.
+	ErrorReason_ERROR_REASON_GRANT_NOT_FOUND ErrorReason = 136
+	// Whoever wants to take a grant back has not issued it, and is no admin.
+	// Metadata: grant_id, issuer.
+	ErrorReason_ERROR_REASON_GRANT_NOT_YOURS ErrorReason = 137
+	// Somebody who was asked to approve the start of a run, or its answer, denied it.
+	// Metadata: approval_id, decided_by.
+	ErrorReason_ERROR_REASON_APPROVAL_DENIED ErrorReason = 145
 )
 
 // Enum value maps for ErrorReason.
@@ -284,6 +296,10 @@ var (
 		125: "ERROR_REASON_APPROVER_NOT_ALLOWED",
 		126: "ERROR_REASON_APPROVAL_ABORTED",
 		127: "ERROR_REASON_APPROVER_MISSING",
+		135: "ERROR_REASON_GRANT_NOT_OFFERED",
+		136: "ERROR_REASON_GRANT_NOT_FOUND",
+		137: "ERROR_REASON_GRANT_NOT_YOURS",
+		145: "ERROR_REASON_APPROVAL_DENIED",
 	}
 	ErrorReason_value = map[string]int32{
 		"ERROR_REASON_UNSPECIFIED":              0,
@@ -359,6 +375,10 @@ var (
 		"ERROR_REASON_APPROVER_NOT_ALLOWED":     125,
 		"ERROR_REASON_APPROVAL_ABORTED":         126,
 		"ERROR_REASON_APPROVER_MISSING":         127,
+		"ERROR_REASON_GRANT_NOT_OFFERED":        135,
+		"ERROR_REASON_GRANT_NOT_FOUND":          136,
+		"ERROR_REASON_GRANT_NOT_YOURS":          137,
+		"ERROR_REASON_APPROVAL_DENIED":          145,
 	}
 )
 
@@ -678,7 +698,7 @@ const file_runwright_v1_error_proto_rawDesc = "" +
 	"reasonName\x1a;\n" +
 	"\rMetadataEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01*\x81\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01*\x8f\x15\n" +
 	"\vErrorReason\x12\x1c\n" +
 	"\x18ERROR_REASON_UNSPECIFIED\x10\x00\x12 \n" +
 	"\x1cERROR_REASON_INVALID_REQUEST\x10\x01\x12 \n" +
@@ -753,7 +773,11 @@ const file_runwright_v1_error_proto_rawDesc = "" +
 	"%ERROR_REASON_APPROVAL_DIGEST_MISMATCH\x10|\x12%\n" +
 	"!ERROR_REASON_APPROVER_NOT_ALLOWED\x10}\x12!\n" +
 	"\x1dERROR_REASON_APPROVAL_ABORTED\x10~\x12!\n" +
-	"\x1dERROR_REASON_APPROVER_MISSING\x10\x7f*\x86\x04\n" +
+	"\x1dERROR_REASON_APPROVER_MISSING\x10\x7f\x12#\n" +
+	"\x1eERROR_REASON_GRANT_NOT_OFFERED\x10\x87\x01\x12!\n" +
+	"\x1cERROR_REASON_GRANT_NOT_FOUND\x10\x88\x01\x12!\n" +
+	"\x1cERROR_REASON_GRANT_NOT_YOURS\x10\x89\x01\x12!\n" +
+	"\x1cERROR_REASON_APPROVAL_DENIED\x10\x91\x01*\x86\x04\n" +
 	"\x0eAgentErrorKind\x12 \n" +
 	"\x1cAGENT_ERROR_KIND_UNSPECIFIED\x10\x00\x12$\n" +
 	" AGENT_ERROR_KIND_INVALID_REQUEST\x10\x01\x12$\n" +

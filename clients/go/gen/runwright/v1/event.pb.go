@@ -106,6 +106,12 @@ const (
 	EventKind_EVENT_KIND_APPROVAL_DISPATCH_STARTED EventKind = 46
 	// Result: a dispatcher has been told of an approval, or could not be.
 	EventKind_EVENT_KIND_APPROVAL_DISPATCHED EventKind = 47
+	// Whoever approved gave a grant with it.
+	EventKind_EVENT_KIND_GRANT_ISSUED EventKind = 50
+	// A grant answered where somebody would have been asked.
+	EventKind_EVENT_KIND_GRANT_USED EventKind = 51
+	// What a grant answered counts no more: the policies ask for something else.
+	EventKind_EVENT_KIND_GRANT_SUPERSEDED EventKind = 52
 )
 
 // Enum value maps for EventKind.
@@ -150,6 +156,9 @@ var (
 		45: "EVENT_KIND_APPROVAL_ESCALATED",
 		46: "EVENT_KIND_APPROVAL_DISPATCH_STARTED",
 		47: "EVENT_KIND_APPROVAL_DISPATCHED",
+		50: "EVENT_KIND_GRANT_ISSUED",
+		51: "EVENT_KIND_GRANT_USED",
+		52: "EVENT_KIND_GRANT_SUPERSEDED",
 	}
 	EventKind_value = map[string]int32{
 		"EVENT_KIND_UNSPECIFIED":               0,
@@ -191,6 +200,9 @@ var (
 		"EVENT_KIND_APPROVAL_ESCALATED":        45,
 		"EVENT_KIND_APPROVAL_DISPATCH_STARTED": 46,
 		"EVENT_KIND_APPROVAL_DISPATCHED":       47,
+		"EVENT_KIND_GRANT_ISSUED":              50,
+		"EVENT_KIND_GRANT_USED":                51,
+		"EVENT_KIND_GRANT_SUPERSEDED":          52,
 	}
 )
 
@@ -561,6 +573,9 @@ type Event struct {
 	//	*Event_ApprovalEscalated
 	//	*Event_ApprovalDispatchStarted
 	//	*Event_ApprovalDispatched
+	//	*Event_GrantIssued
+	//	*Event_GrantUsed
+	//	*Event_GrantSuperseded
 	Body          isEvent_Body `protobuf_oneof:"body"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1050,6 +1065,33 @@ func (x *Event) GetApprovalDispatched() *ApprovalDispatched {
 	return nil
 }
 
+func (x *Event) GetGrantIssued() *GrantIssued {
+	if x != nil {
+		if x, ok := x.Body.(*Event_GrantIssued); ok {
+			return x.GrantIssued
+		}
+	}
+	return nil
+}
+
+func (x *Event) GetGrantUsed() *GrantUsed {
+	if x != nil {
+		if x, ok := x.Body.(*Event_GrantUsed); ok {
+			return x.GrantUsed
+		}
+	}
+	return nil
+}
+
+func (x *Event) GetGrantSuperseded() *GrantSuperseded {
+	if x != nil {
+		if x, ok := x.Body.(*Event_GrantSuperseded); ok {
+			return x.GrantSuperseded
+		}
+	}
+	return nil
+}
+
 type isEvent_Body interface {
 	isEvent_Body()
 }
@@ -1244,6 +1286,21 @@ type Event_ApprovalDispatched struct {
 	ApprovalDispatched *ApprovalDispatched `protobuf:"bytes,67,opt,name=approval_dispatched,json=approvalDispatched,proto3,oneof"`
 }
 
+type Event_GrantIssued struct {
+	// Of EVENT_KIND_GRANT_ISSUED.
+	GrantIssued *GrantIssued `protobuf:"bytes,70,opt,name=grant_issued,json=grantIssued,proto3,oneof"`
+}
+
+type Event_GrantUsed struct {
+	// Of EVENT_KIND_GRANT_USED.
+	GrantUsed *GrantUsed `protobuf:"bytes,71,opt,name=grant_used,json=grantUsed,proto3,oneof"`
+}
+
+type Event_GrantSuperseded struct {
+	// Of EVENT_KIND_GRANT_SUPERSEDED.
+	GrantSuperseded *GrantSuperseded `protobuf:"bytes,72,opt,name=grant_superseded,json=grantSuperseded,proto3,oneof"`
+}
+
 func (*Event_RunStarted) isEvent_Body() {}
 
 func (*Event_TurnStarted) isEvent_Body() {}
@@ -1319,6 +1376,12 @@ func (*Event_ApprovalEscalated) isEvent_Body() {}
 func (*Event_ApprovalDispatchStarted) isEvent_Body() {}
 
 func (*Event_ApprovalDispatched) isEvent_Body() {}
+
+func (*Event_GrantIssued) isEvent_Body() {}
+
+func (*Event_GrantUsed) isEvent_Body() {}
+
+func (*Event_GrantSuperseded) isEvent_Body() {}
 
 // The run is on disk, with everything it was started with.
 type RunStarted struct {
@@ -1587,7 +1650,11 @@ type ModelMessageCompleted struct {
 	Opaque *ContentRef `protobuf:"bytes,6,opt,name=opaque,proto3" json:"opaque,omitempty"`
 	// The route that answered, as in ModelAttemptStarted; 0 in events of older
 	// servers.
-	Route         uint32 `protobuf:"varint,7,opt,name=route,proto3" json:"route,omitempty"`
+	Route uint32 `protobuf:"varint,7,opt,name=route,proto3" json:"route,omitempty"`
+	// True when the text is an answer that a remote policy or a person is still to
+	// decide on. It is in no view of this event then, nor in the run's export, until
+	// the run is completed; RunCompleted has what is published.
+	IsHeld        bool `protobuf:"varint,8,opt,name=is_held,json=isHeld,proto3" json:"is_held,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1669,6 +1736,13 @@ func (x *ModelMessageCompleted) GetRoute() uint32 {
 		return x.Route
 	}
 	return 0
+}
+
+func (x *ModelMessageCompleted) GetIsHeld() bool {
+	if x != nil {
+		return x.IsHeld
+	}
+	return false
 }
 
 // Result of a model request that failed or was given up.
@@ -1971,8 +2045,11 @@ type ToolStarted struct {
 	ApprovedBy string `protobuf:"bytes,9,opt,name=approved_by,json=approvedBy,proto3" json:"approved_by,omitempty"`
 	// The digest that was approved.
 	ApprovalDigest string `protobuf:"bytes,10,opt,name=approval_digest,json=approvalDigest,proto3" json:"approval_digest,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// The grant that lets the call be made, when it was a grant: `approved_by` issued
+	// it, and there is no `approval_id`.
+	GrantId       string `protobuf:"bytes,35,opt,name=grant_id,json=grantId,proto3" json:"grant_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ToolStarted) Reset() {
@@ -2071,6 +2148,13 @@ func (x *ToolStarted) GetApprovedBy() string {
 func (x *ToolStarted) GetApprovalDigest() string {
 	if x != nil {
 		return x.ApprovalDigest
+	}
+	return ""
+}
+
+func (x *ToolStarted) GetGrantId() string {
+	if x != nil {
+		return x.GrantId
 	}
 	return ""
 }
@@ -4376,11 +4460,14 @@ func (*EventFrame_Bookmark) isEventFrame_Item() {}
 
 func (*EventFrame_Gap) isEventFrame_Item() {}
 
-// Somebody is asked to decide on a call. Everything a decision rests on is here.
+// Somebody is asked to decide on a call, on the start of the run or on its answer.
+// Everything a decision rests on is here. What is said of a call, such as `tool`,
+// is empty otherwise, in this event and in those about what became of it.
 type ApprovalRequested struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The approval's id inside the run: `a`, and the numbers of the call with the
-	// approval's own behind them.
+	// approval's own behind them; of the run `a`, its round (0 before the first) and
+	// the approval's own number.
 	ApprovalId string `protobuf:"bytes,1,opt,name=approval_id,json=approvalId,proto3" json:"approval_id,omitempty"`
 	// What is to be approved.
 	Kind ApprovalKind `protobuf:"varint,2,opt,name=kind,proto3,enum=runwright.v1.ApprovalKind" json:"kind,omitempty"`
@@ -4390,7 +4477,8 @@ type ApprovalRequested struct {
 	Executor string `protobuf:"bytes,4,opt,name=executor,proto3" json:"executor,omitempty"`
 	// The tool's risk, as its package says; empty where it does not.
 	Risk string `protobuf:"bytes,5,opt,name=risk,proto3" json:"risk,omitempty"`
-	// The arguments.
+	// What is looked at, see `Approval.arguments`. An answer is in no view of this
+	// event.
 	Arguments *ContentRef `protobuf:"bytes,6,opt,name=arguments,proto3" json:"arguments,omitempty"`
 	// What is approved, see `Approval.digest`.
 	Digest string `protobuf:"bytes,7,opt,name=digest,proto3" json:"digest,omitempty"`
@@ -4419,7 +4507,9 @@ type ApprovalRequested struct {
 	// True when whoever started the run must not decide.
 	FourEyes bool `protobuf:"varint,19,opt,name=four_eyes,json=fourEyes,proto3" json:"four_eyes,omitempty"`
 	// The dispatchers that are told, by name.
-	Dispatchers   []string `protobuf:"bytes,20,rep,name=dispatchers,proto3" json:"dispatchers,omitempty"`
+	Dispatchers []string `protobuf:"bytes,20,rep,name=dispatchers,proto3" json:"dispatchers,omitempty"`
+	// Which grants whoever approves may give with it; absent: none.
+	Grants        *GrantOffer `protobuf:"bytes,35,opt,name=grants,proto3" json:"grants,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -4594,6 +4684,13 @@ func (x *ApprovalRequested) GetDispatchers() []string {
 	return nil
 }
 
+func (x *ApprovalRequested) GetGrants() *GrantOffer {
+	if x != nil {
+		return x.Grants
+	}
+	return nil
+}
+
 // Somebody decided. What follows from it stands right behind it.
 type ApprovalDecided struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -4620,7 +4717,9 @@ type ApprovalDecided struct {
 	// The digest of that request: what a repeated one must match.
 	RequestDigest string `protobuf:"bytes,11,opt,name=request_digest,json=requestDigest,proto3" json:"request_digest,omitempty"`
 	// Whether the server told approvers from others then.
-	Separation    ApprovalSeparation `protobuf:"varint,12,opt,name=separation,proto3,enum=runwright.v1.ApprovalSeparation" json:"separation,omitempty"`
+	Separation ApprovalSeparation `protobuf:"varint,12,opt,name=separation,proto3,enum=runwright.v1.ApprovalSeparation" json:"separation,omitempty"`
+	// The grant that was given with it, in the event behind this one.
+	GrantId       string `protobuf:"bytes,35,opt,name=grant_id,json=grantId,proto3" json:"grant_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -4737,6 +4836,13 @@ func (x *ApprovalDecided) GetSeparation() ApprovalSeparation {
 		return x.Separation
 	}
 	return ApprovalSeparation_APPROVAL_SEPARATION_UNSPECIFIED
+}
+
+func (x *ApprovalDecided) GetGrantId() string {
+	if x != nil {
+		return x.GrantId
+	}
+	return ""
 }
 
 // Nobody decided in time. What follows from it stands right behind it.
@@ -5290,11 +5396,242 @@ func (x *DispatchedDecision) GetOnBehalfOf() string {
 	return ""
 }
 
+// Whoever approved gave a grant with it. Stands right behind the decision.
+type GrantIssued struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The approval's id inside the run.
+	ApprovalId string `protobuf:"bytes,1,opt,name=approval_id,json=approvalId,proto3" json:"approval_id,omitempty"`
+	// The grant.
+	Grant         *Grant `protobuf:"bytes,2,opt,name=grant,proto3" json:"grant,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GrantIssued) Reset() {
+	*x = GrantIssued{}
+	mi := &file_runwright_v1_event_proto_msgTypes[47]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GrantIssued) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GrantIssued) ProtoMessage() {}
+
+func (x *GrantIssued) ProtoReflect() protoreflect.Message {
+	mi := &file_runwright_v1_event_proto_msgTypes[47]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GrantIssued.ProtoReflect.Descriptor instead.
+func (*GrantIssued) Descriptor() ([]byte, []int) {
+	return file_runwright_v1_event_proto_rawDescGZIP(), []int{47}
+}
+
+func (x *GrantIssued) GetApprovalId() string {
+	if x != nil {
+		return x.ApprovalId
+	}
+	return ""
+}
+
+func (x *GrantIssued) GetGrant() *Grant {
+	if x != nil {
+		return x.Grant
+	}
+	return nil
+}
+
+// A grant answered for a call, and one of its uses is spent. That it stood, was
+// not used up and had not expired were conditions of the append of this event.
+type GrantUsed struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The tool.
+	Tool string `protobuf:"bytes,1,opt,name=tool,proto3" json:"tool,omitempty"`
+	// The whole grant, as the event that issued it has it.
+	Grant *Grant `protobuf:"bytes,2,opt,name=grant,proto3" json:"grant,omitempty"`
+	// The hash of that event in the chain of its run: SHA-256 over the hash before
+	// it and its bytes.
+	IssuedHash []byte `protobuf:"bytes,3,opt,name=issued_hash,json=issuedHash,proto3" json:"issued_hash,omitempty"`
+	// What is permitted, as `Approval.digest`.
+	Digest string `protobuf:"bytes,4,opt,name=digest,proto3" json:"digest,omitempty"`
+	// The digest of the arguments.
+	ArgumentsDigest string `protobuf:"bytes,5,opt,name=arguments_digest,json=argumentsDigest,proto3" json:"arguments_digest,omitempty"`
+	// The policy that asked.
+	PolicyRef string `protobuf:"bytes,6,opt,name=policy_ref,json=policyRef,proto3" json:"policy_ref,omitempty"`
+	// Its rule, by its place.
+	Rule string `protobuf:"bytes,7,opt,name=rule,proto3" json:"rule,omitempty"`
+	// The code of the rule.
+	Code string `protobuf:"bytes,8,opt,name=code,proto3" json:"code,omitempty"`
+	// Whether the server told approvers from others then.
+	Separation    ApprovalSeparation `protobuf:"varint,9,opt,name=separation,proto3,enum=runwright.v1.ApprovalSeparation" json:"separation,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GrantUsed) Reset() {
+	*x = GrantUsed{}
+	mi := &file_runwright_v1_event_proto_msgTypes[48]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GrantUsed) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GrantUsed) ProtoMessage() {}
+
+func (x *GrantUsed) ProtoReflect() protoreflect.Message {
+	mi := &file_runwright_v1_event_proto_msgTypes[48]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GrantUsed.ProtoReflect.Descriptor instead.
+func (*GrantUsed) Descriptor() ([]byte, []int) {
+	return file_runwright_v1_event_proto_rawDescGZIP(), []int{48}
+}
+
+func (x *GrantUsed) GetTool() string {
+	if x != nil {
+		return x.Tool
+	}
+	return ""
+}
+
+func (x *GrantUsed) GetGrant() *Grant {
+	if x != nil {
+		return x.Grant
+	}
+	return nil
+}
+
+func (x *GrantUsed) GetIssuedHash() []byte {
+	if x != nil {
+		return x.IssuedHash
+	}
+	return nil
+}
+
+func (x *GrantUsed) GetDigest() string {
+	if x != nil {
+		return x.Digest
+	}
+	return ""
+}
+
+func (x *GrantUsed) GetArgumentsDigest() string {
+	if x != nil {
+		return x.ArgumentsDigest
+	}
+	return ""
+}
+
+func (x *GrantUsed) GetPolicyRef() string {
+	if x != nil {
+		return x.PolicyRef
+	}
+	return ""
+}
+
+func (x *GrantUsed) GetRule() string {
+	if x != nil {
+		return x.Rule
+	}
+	return ""
+}
+
+func (x *GrantUsed) GetCode() string {
+	if x != nil {
+		return x.Code
+	}
+	return ""
+}
+
+func (x *GrantUsed) GetSeparation() ApprovalSeparation {
+	if x != nil {
+		return x.Separation
+	}
+	return ApprovalSeparation_APPROVAL_SEPARATION_UNSPECIFIED
+}
+
+// What a grant answered for a call that was not made yet counts no more: the
+// policies ask for something else by now. The use stays spent.
+type GrantSuperseded struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The tool.
+	Tool string `protobuf:"bytes,1,opt,name=tool,proto3" json:"tool,omitempty"`
+	// The grant.
+	GrantId       string `protobuf:"bytes,2,opt,name=grant_id,json=grantId,proto3" json:"grant_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GrantSuperseded) Reset() {
+	*x = GrantSuperseded{}
+	mi := &file_runwright_v1_event_proto_msgTypes[49]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GrantSuperseded) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GrantSuperseded) ProtoMessage() {}
+
+func (x *GrantSuperseded) ProtoReflect() protoreflect.Message {
+	mi := &file_runwright_v1_event_proto_msgTypes[49]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GrantSuperseded.ProtoReflect.Descriptor instead.
+func (*GrantSuperseded) Descriptor() ([]byte, []int) {
+	return file_runwright_v1_event_proto_rawDescGZIP(), []int{49}
+}
+
+func (x *GrantSuperseded) GetTool() string {
+	if x != nil {
+		return x.Tool
+	}
+	return ""
+}
+
+func (x *GrantSuperseded) GetGrantId() string {
+	if x != nil {
+		return x.GrantId
+	}
+	return ""
+}
+
 var File_runwright_v1_event_proto protoreflect.FileDescriptor
 
 const file_runwright_v1_event_proto_rawDesc = "" +
 	"\n" +
-	"\x18runwright/v1/event.proto\x12\frunwright.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1brunwright/v1/approval.proto\x1a\x1arunwright/v1/content.proto\x1a\x18runwright/v1/error.proto\x1a\x1arunwright/v1/package.proto\x1a\x19runwright/v1/policy.proto\x1a\x16runwright/v1/run.proto\"\x89\x1a\n" +
+	"\x18runwright/v1/event.proto\x12\frunwright.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1brunwright/v1/approval.proto\x1a\x1arunwright/v1/content.proto\x1a\x18runwright/v1/error.proto\x1a\x18runwright/v1/grant.proto\x1a\x1arunwright/v1/package.proto\x1a\x19runwright/v1/policy.proto\x1a\x16runwright/v1/run.proto\"\xcf\x1b\n" +
 	"\x05Event\x12\x10\n" +
 	"\x03seq\x18\x01 \x01(\x04R\x03seq\x12\x19\n" +
 	"\bevent_id\x18\x02 \x01(\tR\aeventId\x12+\n" +
@@ -5355,7 +5692,11 @@ const file_runwright_v1_event_proto_rawDesc = "" +
 	"\x13approval_superseded\x18@ \x01(\v2 .runwright.v1.ApprovalSupersededH\x00R\x12approvalSuperseded\x12P\n" +
 	"\x12approval_escalated\x18A \x01(\v2\x1f.runwright.v1.ApprovalEscalatedH\x00R\x11approvalEscalated\x12c\n" +
 	"\x19approval_dispatch_started\x18B \x01(\v2%.runwright.v1.ApprovalDispatchStartedH\x00R\x17approvalDispatchStarted\x12S\n" +
-	"\x13approval_dispatched\x18C \x01(\v2 .runwright.v1.ApprovalDispatchedH\x00R\x12approvalDispatchedB\x06\n" +
+	"\x13approval_dispatched\x18C \x01(\v2 .runwright.v1.ApprovalDispatchedH\x00R\x12approvalDispatched\x12>\n" +
+	"\fgrant_issued\x18F \x01(\v2\x19.runwright.v1.GrantIssuedH\x00R\vgrantIssued\x128\n" +
+	"\n" +
+	"grant_used\x18G \x01(\v2\x17.runwright.v1.GrantUsedH\x00R\tgrantUsed\x12J\n" +
+	"\x10grant_superseded\x18H \x01(\v2\x1d.runwright.v1.GrantSupersededH\x00R\x0fgrantSupersededB\x06\n" +
 	"\x04body\"\xf9\x03\n" +
 	"\n" +
 	"RunStarted\x12\x1c\n" +
@@ -5381,7 +5722,7 @@ const file_runwright_v1_event_proto_rawDesc = "" +
 	"\x13ModelAttemptStarted\x12\x1a\n" +
 	"\bprovider\x18\x01 \x01(\tR\bprovider\x12\x14\n" +
 	"\x05model\x18\x02 \x01(\tR\x05model\x12\x14\n" +
-	"\x05route\x18\x03 \x01(\rR\x05route\"\xb5\x02\n" +
+	"\x05route\x18\x03 \x01(\rR\x05route\"\xce\x02\n" +
 	"\x15ModelMessageCompleted\x12,\n" +
 	"\x04text\x18\x01 \x01(\v2\x18.runwright.v1.ContentRefR\x04text\x12?\n" +
 	"\rfinish_reason\x18\x02 \x01(\x0e2\x1a.runwright.v1.FinishReasonR\ffinishReason\x12\x1d\n" +
@@ -5390,7 +5731,8 @@ const file_runwright_v1_event_proto_rawDesc = "" +
 	"\finput_tokens\x18\x04 \x01(\x04R\vinputTokens\x12#\n" +
 	"\routput_tokens\x18\x05 \x01(\x04R\foutputTokens\x120\n" +
 	"\x06opaque\x18\x06 \x01(\v2\x18.runwright.v1.ContentRefR\x06opaque\x12\x14\n" +
-	"\x05route\x18\a \x01(\rR\x05route\"D\n" +
+	"\x05route\x18\a \x01(\rR\x05route\x12\x17\n" +
+	"\ais_held\x18\b \x01(\bR\x06isHeld\"D\n" +
 	"\x12ModelAttemptFailed\x12.\n" +
 	"\x05error\x18\x01 \x01(\v2\x18.runwright.v1.AgentErrorR\x05error\"\xd9\x01\n" +
 	"\rToolRequested\x12\x12\n" +
@@ -5412,7 +5754,7 @@ const file_runwright_v1_event_proto_rawDesc = "" +
 	"\x0foperator_digest\x18\b \x01(\tR\x0eoperatorDigest\x123\n" +
 	"\x06shadow\x18\t \x03(\v2\x1b.runwright.v1.PolicyOpinionR\x06shadow\x12\x1a\n" +
 	"\bapproval\x18\n" +
-	" \x01(\tR\bapproval\"\x87\x03\n" +
+	" \x01(\tR\bapproval\"\xa2\x03\n" +
 	"\vToolStarted\x12\x12\n" +
 	"\x04tool\x18\x01 \x01(\tR\x04tool\x12\x1a\n" +
 	"\bexecutor\x18\x02 \x01(\tR\bexecutor\x121\n" +
@@ -5428,7 +5770,8 @@ const file_runwright_v1_event_proto_rawDesc = "" +
 	"\vapproved_by\x18\t \x01(\tR\n" +
 	"approvedBy\x12'\n" +
 	"\x0fapproval_digest\x18\n" +
-	" \x01(\tR\x0eapprovalDigest\"\xc9\x01\n" +
+	" \x01(\tR\x0eapprovalDigest\x12\x19\n" +
+	"\bgrant_id\x18# \x01(\tR\agrantId\"\xc9\x01\n" +
 	"\rToolCompleted\x12\x12\n" +
 	"\x04tool\x18\x01 \x01(\tR\x04tool\x120\n" +
 	"\x06result\x18\x02 \x01(\v2\x18.runwright.v1.ContentRefR\x06result\x12K\n" +
@@ -5611,7 +5954,7 @@ const file_runwright_v1_event_proto_rawDesc = "" +
 	"\fsub_sequence\x18\t \x01(\rR\vsubSequence\x12\x19\n" +
 	"\bends_run\x18\n" +
 	" \x01(\bR\aendsRunB\x06\n" +
-	"\x04item\"\xb2\x05\n" +
+	"\x04item\"\xe4\x05\n" +
 	"\x11ApprovalRequested\x12\x1f\n" +
 	"\vapproval_id\x18\x01 \x01(\tR\n" +
 	"approvalId\x12.\n" +
@@ -5636,7 +5979,8 @@ const file_runwright_v1_event_proto_rawDesc = "" +
 	"expires_at\x18\x11 \x01(\v2\x1a.google.protobuf.TimestampR\texpiresAt\x129\n" +
 	"\ton_expiry\x18\x12 \x01(\x0e2\x1c.runwright.v1.ApprovalExpiryR\bonExpiry\x12\x1b\n" +
 	"\tfour_eyes\x18\x13 \x01(\bR\bfourEyes\x12 \n" +
-	"\vdispatchers\x18\x14 \x03(\tR\vdispatchers\"\xcd\x03\n" +
+	"\vdispatchers\x18\x14 \x03(\tR\vdispatchers\x120\n" +
+	"\x06grants\x18# \x01(\v2\x18.runwright.v1.GrantOfferR\x06grants\"\xe8\x03\n" +
 	"\x0fApprovalDecided\x12\x1f\n" +
 	"\vapproval_id\x18\x01 \x01(\tR\n" +
 	"approvalId\x12\x12\n" +
@@ -5656,7 +6000,8 @@ const file_runwright_v1_event_proto_rawDesc = "" +
 	"\x0erequest_digest\x18\v \x01(\tR\rrequestDigest\x12@\n" +
 	"\n" +
 	"separation\x18\f \x01(\x0e2 .runwright.v1.ApprovalSeparationR\n" +
-	"separation\"\xfb\x01\n" +
+	"separation\x12\x19\n" +
+	"\bgrant_id\x18# \x01(\tR\agrantId\"\xfb\x01\n" +
 	"\x0fApprovalExpired\x12\x1f\n" +
 	"\vapproval_id\x18\x01 \x01(\tR\n" +
 	"approvalId\x12\x12\n" +
@@ -5710,7 +6055,28 @@ const file_runwright_v1_event_proto_rawDesc = "" +
 	"\x12DispatchedDecision\x127\n" +
 	"\averdict\x18\x01 \x01(\x0e2\x1d.runwright.v1.ApprovalVerdictR\averdict\x12 \n" +
 	"\fon_behalf_of\x18\x02 \x01(\tR\n" +
-	"onBehalfOf*\x88\n" +
+	"onBehalfOf\"Y\n" +
+	"\vGrantIssued\x12\x1f\n" +
+	"\vapproval_id\x18\x01 \x01(\tR\n" +
+	"approvalId\x12)\n" +
+	"\x05grant\x18\x02 \x01(\v2\x13.runwright.v1.GrantR\x05grant\"\xb7\x02\n" +
+	"\tGrantUsed\x12\x12\n" +
+	"\x04tool\x18\x01 \x01(\tR\x04tool\x12)\n" +
+	"\x05grant\x18\x02 \x01(\v2\x13.runwright.v1.GrantR\x05grant\x12\x1f\n" +
+	"\vissued_hash\x18\x03 \x01(\fR\n" +
+	"issuedHash\x12\x16\n" +
+	"\x06digest\x18\x04 \x01(\tR\x06digest\x12)\n" +
+	"\x10arguments_digest\x18\x05 \x01(\tR\x0fargumentsDigest\x12\x1d\n" +
+	"\n" +
+	"policy_ref\x18\x06 \x01(\tR\tpolicyRef\x12\x12\n" +
+	"\x04rule\x18\a \x01(\tR\x04rule\x12\x12\n" +
+	"\x04code\x18\b \x01(\tR\x04code\x12@\n" +
+	"\n" +
+	"separation\x18\t \x01(\x0e2 .runwright.v1.ApprovalSeparationR\n" +
+	"separation\"@\n" +
+	"\x0fGrantSuperseded\x12\x12\n" +
+	"\x04tool\x18\x01 \x01(\tR\x04tool\x12\x19\n" +
+	"\bgrant_id\x18\x02 \x01(\tR\agrantId*\xe1\n" +
 	"\n" +
 	"\tEventKind\x12\x1a\n" +
 	"\x16EVENT_KIND_UNSPECIFIED\x10\x00\x12\x1a\n" +
@@ -5752,7 +6118,10 @@ const file_runwright_v1_event_proto_rawDesc = "" +
 	"\x1eEVENT_KIND_APPROVAL_SUPERSEDED\x10,\x12!\n" +
 	"\x1dEVENT_KIND_APPROVAL_ESCALATED\x10-\x12(\n" +
 	"$EVENT_KIND_APPROVAL_DISPATCH_STARTED\x10.\x12\"\n" +
-	"\x1eEVENT_KIND_APPROVAL_DISPATCHED\x10/*\x9f\x01\n" +
+	"\x1eEVENT_KIND_APPROVAL_DISPATCHED\x10/\x12\x1b\n" +
+	"\x17EVENT_KIND_GRANT_ISSUED\x102\x12\x19\n" +
+	"\x15EVENT_KIND_GRANT_USED\x103\x12\x1f\n" +
+	"\x1bEVENT_KIND_GRANT_SUPERSEDED\x104*\x9f\x01\n" +
 	"\fFinishReason\x12\x1d\n" +
 	"\x19FINISH_REASON_UNSPECIFIED\x10\x00\x12\x16\n" +
 	"\x12FINISH_REASON_STOP\x10\x01\x12\x1c\n" +
@@ -5796,7 +6165,7 @@ func file_runwright_v1_event_proto_rawDescGZIP() []byte {
 }
 
 var file_runwright_v1_event_proto_enumTypes = make([]protoimpl.EnumInfo, 5)
-var file_runwright_v1_event_proto_msgTypes = make([]protoimpl.MessageInfo, 48)
+var file_runwright_v1_event_proto_msgTypes = make([]protoimpl.MessageInfo, 51)
 var file_runwright_v1_event_proto_goTypes = []any{
 	(EventKind)(0),                  // 0: runwright.v1.EventKind
 	(FinishReason)(0),               // 1: runwright.v1.FinishReason
@@ -5850,32 +6219,37 @@ var file_runwright_v1_event_proto_goTypes = []any{
 	(*ApprovalDispatchStarted)(nil), // 49: runwright.v1.ApprovalDispatchStarted
 	(*ApprovalDispatched)(nil),      // 50: runwright.v1.ApprovalDispatched
 	(*DispatchedDecision)(nil),      // 51: runwright.v1.DispatchedDecision
-	nil,                             // 52: runwright.v1.RunStarted.LabelsEntry
-	(*timestamppb.Timestamp)(nil),   // 53: google.protobuf.Timestamp
-	(*ContentRef)(nil),              // 54: runwright.v1.ContentRef
-	(*Budget)(nil),                  // 55: runwright.v1.Budget
-	(*AgentError)(nil),              // 56: runwright.v1.AgentError
-	(PolicyStage)(0),                // 57: runwright.v1.PolicyStage
-	(PolicyVerdict)(0),              // 58: runwright.v1.PolicyVerdict
-	(*PolicyOpinion)(nil),           // 59: runwright.v1.PolicyOpinion
-	(EffectClass)(0),                // 60: runwright.v1.EffectClass
-	(*ExecutorIdentity)(nil),        // 61: runwright.v1.ExecutorIdentity
-	(ErrorReason)(0),                // 62: runwright.v1.ErrorReason
-	(StopReason)(0),                 // 63: runwright.v1.StopReason
-	(*Usage)(nil),                   // 64: runwright.v1.Usage
-	(Resolution)(0),                 // 65: runwright.v1.Resolution
-	(*InlineContent)(nil),           // 66: runwright.v1.InlineContent
-	(ApprovalKind)(0),               // 67: runwright.v1.ApprovalKind
-	(*ApproverSet)(nil),             // 68: runwright.v1.ApproverSet
-	(ApprovalExpiry)(0),             // 69: runwright.v1.ApprovalExpiry
-	(ApprovalVerdict)(0),            // 70: runwright.v1.ApprovalVerdict
-	(ApprovalSeparation)(0),         // 71: runwright.v1.ApprovalSeparation
-	(ApprovalNotice)(0),             // 72: runwright.v1.ApprovalNotice
-	(ApprovalDispatchResult)(0),     // 73: runwright.v1.ApprovalDispatchResult
+	(*GrantIssued)(nil),             // 52: runwright.v1.GrantIssued
+	(*GrantUsed)(nil),               // 53: runwright.v1.GrantUsed
+	(*GrantSuperseded)(nil),         // 54: runwright.v1.GrantSuperseded
+	nil,                             // 55: runwright.v1.RunStarted.LabelsEntry
+	(*timestamppb.Timestamp)(nil),   // 56: google.protobuf.Timestamp
+	(*ContentRef)(nil),              // 57: runwright.v1.ContentRef
+	(*Budget)(nil),                  // 58: runwright.v1.Budget
+	(*AgentError)(nil),              // 59: runwright.v1.AgentError
+	(PolicyStage)(0),                // 60: runwright.v1.PolicyStage
+	(PolicyVerdict)(0),              // 61: runwright.v1.PolicyVerdict
+	(*PolicyOpinion)(nil),           // 62: runwright.v1.PolicyOpinion
+	(EffectClass)(0),                // 63: runwright.v1.EffectClass
+	(*ExecutorIdentity)(nil),        // 64: runwright.v1.ExecutorIdentity
+	(ErrorReason)(0),                // 65: runwright.v1.ErrorReason
+	(StopReason)(0),                 // 66: runwright.v1.StopReason
+	(*Usage)(nil),                   // 67: runwright.v1.Usage
+	(Resolution)(0),                 // 68: runwright.v1.Resolution
+	(*InlineContent)(nil),           // 69: runwright.v1.InlineContent
+	(ApprovalKind)(0),               // 70: runwright.v1.ApprovalKind
+	(*ApproverSet)(nil),             // 71: runwright.v1.ApproverSet
+	(ApprovalExpiry)(0),             // 72: runwright.v1.ApprovalExpiry
+	(*GrantOffer)(nil),              // 73: runwright.v1.GrantOffer
+	(ApprovalVerdict)(0),            // 74: runwright.v1.ApprovalVerdict
+	(ApprovalSeparation)(0),         // 75: runwright.v1.ApprovalSeparation
+	(ApprovalNotice)(0),             // 76: runwright.v1.ApprovalNotice
+	(ApprovalDispatchResult)(0),     // 77: runwright.v1.ApprovalDispatchResult
+	(*Grant)(nil),                   // 78: runwright.v1.Grant
 }
 var file_runwright_v1_event_proto_depIdxs = []int32{
 	0,   // 0: runwright.v1.Event.kind:type_name -> runwright.v1.EventKind
-	53,  // 1: runwright.v1.Event.time:type_name -> google.protobuf.Timestamp
+	56,  // 1: runwright.v1.Event.time:type_name -> google.protobuf.Timestamp
 	6,   // 2: runwright.v1.Event.run_started:type_name -> runwright.v1.RunStarted
 	7,   // 3: runwright.v1.Event.turn_started:type_name -> runwright.v1.TurnStarted
 	8,   // 4: runwright.v1.Event.model_attempt_started:type_name -> runwright.v1.ModelAttemptStarted
@@ -5914,99 +6288,106 @@ var file_runwright_v1_event_proto_depIdxs = []int32{
 	48,  // 37: runwright.v1.Event.approval_escalated:type_name -> runwright.v1.ApprovalEscalated
 	49,  // 38: runwright.v1.Event.approval_dispatch_started:type_name -> runwright.v1.ApprovalDispatchStarted
 	50,  // 39: runwright.v1.Event.approval_dispatched:type_name -> runwright.v1.ApprovalDispatched
-	54,  // 40: runwright.v1.RunStarted.request:type_name -> runwright.v1.ContentRef
-	54,  // 41: runwright.v1.RunStarted.package:type_name -> runwright.v1.ContentRef
-	55,  // 42: runwright.v1.RunStarted.budget:type_name -> runwright.v1.Budget
-	52,  // 43: runwright.v1.RunStarted.labels:type_name -> runwright.v1.RunStarted.LabelsEntry
-	54,  // 44: runwright.v1.TurnStarted.input:type_name -> runwright.v1.ContentRef
-	54,  // 45: runwright.v1.ModelMessageCompleted.text:type_name -> runwright.v1.ContentRef
-	1,   // 46: runwright.v1.ModelMessageCompleted.finish_reason:type_name -> runwright.v1.FinishReason
-	54,  // 47: runwright.v1.ModelMessageCompleted.opaque:type_name -> runwright.v1.ContentRef
-	56,  // 48: runwright.v1.ModelAttemptFailed.error:type_name -> runwright.v1.AgentError
-	54,  // 49: runwright.v1.ToolRequested.arguments:type_name -> runwright.v1.ContentRef
-	57,  // 50: runwright.v1.PolicyDecided.stage:type_name -> runwright.v1.PolicyStage
-	58,  // 51: runwright.v1.PolicyDecided.verdict:type_name -> runwright.v1.PolicyVerdict
-	59,  // 52: runwright.v1.PolicyDecided.shadow:type_name -> runwright.v1.PolicyOpinion
-	60,  // 53: runwright.v1.ToolStarted.effect:type_name -> runwright.v1.EffectClass
-	53,  // 54: runwright.v1.ToolStarted.deadline:type_name -> google.protobuf.Timestamp
-	54,  // 55: runwright.v1.ToolCompleted.result:type_name -> runwright.v1.ContentRef
-	61,  // 56: runwright.v1.ToolCompleted.executor_identity:type_name -> runwright.v1.ExecutorIdentity
-	62,  // 57: runwright.v1.ToolFailed.reason:type_name -> runwright.v1.ErrorReason
-	54,  // 58: runwright.v1.ToolFailed.message:type_name -> runwright.v1.ContentRef
-	61,  // 59: runwright.v1.ToolFailed.executor_identity:type_name -> runwright.v1.ExecutorIdentity
-	2,   // 60: runwright.v1.ToolResultReleased.release:type_name -> runwright.v1.ResultRelease
-	54,  // 61: runwright.v1.ToolResultReleased.replacement:type_name -> runwright.v1.ContentRef
-	62,  // 62: runwright.v1.ToolRecoveryRequired.reason:type_name -> runwright.v1.ErrorReason
-	61,  // 63: runwright.v1.ToolRecoveryRequired.executor_identity:type_name -> runwright.v1.ExecutorIdentity
-	53,  // 64: runwright.v1.RunCancelRequested.deadline:type_name -> google.protobuf.Timestamp
-	56,  // 65: runwright.v1.TurnFailed.error:type_name -> runwright.v1.AgentError
-	63,  // 66: runwright.v1.RunCompleted.stop_reason:type_name -> runwright.v1.StopReason
-	54,  // 67: runwright.v1.RunCompleted.result:type_name -> runwright.v1.ContentRef
-	64,  // 68: runwright.v1.RunCompleted.usage:type_name -> runwright.v1.Usage
-	54,  // 69: runwright.v1.RunCompleted.input:type_name -> runwright.v1.ContentRef
-	63,  // 70: runwright.v1.RunFailed.stop_reason:type_name -> runwright.v1.StopReason
-	56,  // 71: runwright.v1.RunFailed.error:type_name -> runwright.v1.AgentError
-	64,  // 72: runwright.v1.RunFailed.usage:type_name -> runwright.v1.Usage
-	56,  // 73: runwright.v1.RunCancelled.error:type_name -> runwright.v1.AgentError
-	64,  // 74: runwright.v1.RunCancelled.usage:type_name -> runwright.v1.Usage
-	62,  // 75: runwright.v1.RetryScheduled.reason:type_name -> runwright.v1.ErrorReason
-	53,  // 76: runwright.v1.RetryScheduled.not_before:type_name -> google.protobuf.Timestamp
-	53,  // 77: runwright.v1.RetryScheduled.give_up_at:type_name -> google.protobuf.Timestamp
-	61,  // 78: runwright.v1.RetryScheduled.executor_identity:type_name -> runwright.v1.ExecutorIdentity
-	28,  // 79: runwright.v1.ContextAssembled.included:type_name -> runwright.v1.SessionTurn
-	29,  // 80: runwright.v1.ContextAssembled.omitted:type_name -> runwright.v1.OmittedRun
-	54,  // 81: runwright.v1.SessionTurn.input:type_name -> runwright.v1.ContentRef
-	54,  // 82: runwright.v1.SessionTurn.answer:type_name -> runwright.v1.ContentRef
-	3,   // 83: runwright.v1.OmittedRun.why:type_name -> runwright.v1.ContextOmission
-	65,  // 84: runwright.v1.EffectResolved.resolution:type_name -> runwright.v1.Resolution
-	32,  // 85: runwright.v1.PolicyAsked.remote:type_name -> runwright.v1.RemotePolicy
-	57,  // 86: runwright.v1.PolicyAsked.stage:type_name -> runwright.v1.PolicyStage
-	53,  // 87: runwright.v1.PolicyAsked.deadline:type_name -> google.protobuf.Timestamp
-	32,  // 88: runwright.v1.PolicyAnswered.remote:type_name -> runwright.v1.RemotePolicy
-	34,  // 89: runwright.v1.PolicyAnswered.answer:type_name -> runwright.v1.PolicyAnswer
-	56,  // 90: runwright.v1.PolicyAnswered.error:type_name -> runwright.v1.AgentError
-	58,  // 91: runwright.v1.PolicyAnswer.verdict:type_name -> runwright.v1.PolicyVerdict
-	54,  // 92: runwright.v1.PolicyAnswer.replacement:type_name -> runwright.v1.ContentRef
-	55,  // 93: runwright.v1.PolicyAnswer.budget:type_name -> runwright.v1.Budget
-	53,  // 94: runwright.v1.PolicyAnswer.defer_until:type_name -> google.protobuf.Timestamp
-	57,  // 95: runwright.v1.SubjectReplaced.stage:type_name -> runwright.v1.PolicyStage
-	54,  // 96: runwright.v1.SubjectReplaced.replacement:type_name -> runwright.v1.ContentRef
-	55,  // 97: runwright.v1.SubjectReplaced.budget:type_name -> runwright.v1.Budget
-	53,  // 98: runwright.v1.ReconcileStarted.deadline:type_name -> google.protobuf.Timestamp
-	4,   // 99: runwright.v1.ReconcileEnded.answer:type_name -> runwright.v1.ReconcileAnswer
-	62,  // 100: runwright.v1.ReconcileEnded.reason:type_name -> runwright.v1.ErrorReason
-	53,  // 101: runwright.v1.ReconcileEnded.next_ask_at:type_name -> google.protobuf.Timestamp
-	53,  // 102: runwright.v1.ReconcileEnded.give_up_at:type_name -> google.protobuf.Timestamp
-	61,  // 103: runwright.v1.ReconcileEnded.executor_identity:type_name -> runwright.v1.ExecutorIdentity
-	5,   // 104: runwright.v1.EventFrame.event:type_name -> runwright.v1.Event
-	40,  // 105: runwright.v1.EventFrame.bookmark:type_name -> runwright.v1.Bookmark
-	41,  // 106: runwright.v1.EventFrame.gap:type_name -> runwright.v1.Gap
-	66,  // 107: runwright.v1.EventFrame.contents:type_name -> runwright.v1.InlineContent
-	67,  // 108: runwright.v1.ApprovalRequested.kind:type_name -> runwright.v1.ApprovalKind
-	54,  // 109: runwright.v1.ApprovalRequested.arguments:type_name -> runwright.v1.ContentRef
-	68,  // 110: runwright.v1.ApprovalRequested.sets:type_name -> runwright.v1.ApproverSet
-	53,  // 111: runwright.v1.ApprovalRequested.expires_at:type_name -> google.protobuf.Timestamp
-	69,  // 112: runwright.v1.ApprovalRequested.on_expiry:type_name -> runwright.v1.ApprovalExpiry
-	53,  // 113: runwright.v1.ApprovalDecided.requested_at:type_name -> google.protobuf.Timestamp
-	70,  // 114: runwright.v1.ApprovalDecided.verdict:type_name -> runwright.v1.ApprovalVerdict
-	71,  // 115: runwright.v1.ApprovalDecided.separation:type_name -> runwright.v1.ApprovalSeparation
-	53,  // 116: runwright.v1.ApprovalExpired.requested_at:type_name -> google.protobuf.Timestamp
-	53,  // 117: runwright.v1.ApprovalExpired.expires_at:type_name -> google.protobuf.Timestamp
-	69,  // 118: runwright.v1.ApprovalExpired.on_expiry:type_name -> runwright.v1.ApprovalExpiry
-	53,  // 119: runwright.v1.ApprovalWithdrawn.requested_at:type_name -> google.protobuf.Timestamp
-	53,  // 120: runwright.v1.ApprovalSuperseded.requested_at:type_name -> google.protobuf.Timestamp
-	53,  // 121: runwright.v1.ApprovalEscalated.requested_at:type_name -> google.protobuf.Timestamp
-	72,  // 122: runwright.v1.ApprovalDispatchStarted.notice:type_name -> runwright.v1.ApprovalNotice
-	72,  // 123: runwright.v1.ApprovalDispatched.notice:type_name -> runwright.v1.ApprovalNotice
-	73,  // 124: runwright.v1.ApprovalDispatched.result:type_name -> runwright.v1.ApprovalDispatchResult
-	53,  // 125: runwright.v1.ApprovalDispatched.retry_at:type_name -> google.protobuf.Timestamp
-	51,  // 126: runwright.v1.ApprovalDispatched.decision:type_name -> runwright.v1.DispatchedDecision
-	70,  // 127: runwright.v1.DispatchedDecision.verdict:type_name -> runwright.v1.ApprovalVerdict
-	128, // [128:128] is the sub-list for method output_type
-	128, // [128:128] is the sub-list for method input_type
-	128, // [128:128] is the sub-list for extension type_name
-	128, // [128:128] is the sub-list for extension extendee
-	0,   // [0:128] is the sub-list for field type_name
+	52,  // 40: runwright.v1.Event.grant_issued:type_name -> runwright.v1.GrantIssued
+	53,  // 41: runwright.v1.Event.grant_used:type_name -> runwright.v1.GrantUsed
+	54,  // 42: runwright.v1.Event.grant_superseded:type_name -> runwright.v1.GrantSuperseded
+	57,  // 43: runwright.v1.RunStarted.request:type_name -> runwright.v1.ContentRef
+	57,  // 44: runwright.v1.RunStarted.package:type_name -> runwright.v1.ContentRef
+	58,  // 45: runwright.v1.RunStarted.budget:type_name -> runwright.v1.Budget
+	55,  // 46: runwright.v1.RunStarted.labels:type_name -> runwright.v1.RunStarted.LabelsEntry
+	57,  // 47: runwright.v1.TurnStarted.input:type_name -> runwright.v1.ContentRef
+	57,  // 48: runwright.v1.ModelMessageCompleted.text:type_name -> runwright.v1.ContentRef
+	1,   // 49: runwright.v1.ModelMessageCompleted.finish_reason:type_name -> runwright.v1.FinishReason
+	57,  // 50: runwright.v1.ModelMessageCompleted.opaque:type_name -> runwright.v1.ContentRef
+	59,  // 51: runwright.v1.ModelAttemptFailed.error:type_name -> runwright.v1.AgentError
+	57,  // 52: runwright.v1.ToolRequested.arguments:type_name -> runwright.v1.ContentRef
+	60,  // 53: runwright.v1.PolicyDecided.stage:type_name -> runwright.v1.PolicyStage
+	61,  // 54: runwright.v1.PolicyDecided.verdict:type_name -> runwright.v1.PolicyVerdict
+	62,  // 55: runwright.v1.PolicyDecided.shadow:type_name -> runwright.v1.PolicyOpinion
+	63,  // 56: runwright.v1.ToolStarted.effect:type_name -> runwright.v1.EffectClass
+	56,  // 57: runwright.v1.ToolStarted.deadline:type_name -> google.protobuf.Timestamp
+	57,  // 58: runwright.v1.ToolCompleted.result:type_name -> runwright.v1.ContentRef
+	64,  // 59: runwright.v1.ToolCompleted.executor_identity:type_name -> runwright.v1.ExecutorIdentity
+	65,  // 60: runwright.v1.ToolFailed.reason:type_name -> runwright.v1.ErrorReason
+	57,  // 61: runwright.v1.ToolFailed.message:type_name -> runwright.v1.ContentRef
+	64,  // 62: runwright.v1.ToolFailed.executor_identity:type_name -> runwright.v1.ExecutorIdentity
+	2,   // 63: runwright.v1.ToolResultReleased.release:type_name -> runwright.v1.ResultRelease
+	57,  // 64: runwright.v1.ToolResultReleased.replacement:type_name -> runwright.v1.ContentRef
+	65,  // 65: runwright.v1.ToolRecoveryRequired.reason:type_name -> runwright.v1.ErrorReason
+	64,  // 66: runwright.v1.ToolRecoveryRequired.executor_identity:type_name -> runwright.v1.ExecutorIdentity
+	56,  // 67: runwright.v1.RunCancelRequested.deadline:type_name -> google.protobuf.Timestamp
+	59,  // 68: runwright.v1.TurnFailed.error:type_name -> runwright.v1.AgentError
+	66,  // 69: runwright.v1.RunCompleted.stop_reason:type_name -> runwright.v1.StopReason
+	57,  // 70: runwright.v1.RunCompleted.result:type_name -> runwright.v1.ContentRef
+	67,  // 71: runwright.v1.RunCompleted.usage:type_name -> runwright.v1.Usage
+	57,  // 72: runwright.v1.RunCompleted.input:type_name -> runwright.v1.ContentRef
+	66,  // 73: runwright.v1.RunFailed.stop_reason:type_name -> runwright.v1.StopReason
+	59,  // 74: runwright.v1.RunFailed.error:type_name -> runwright.v1.AgentError
+	67,  // 75: runwright.v1.RunFailed.usage:type_name -> runwright.v1.Usage
+	59,  // 76: runwright.v1.RunCancelled.error:type_name -> runwright.v1.AgentError
+	67,  // 77: runwright.v1.RunCancelled.usage:type_name -> runwright.v1.Usage
+	65,  // 78: runwright.v1.RetryScheduled.reason:type_name -> runwright.v1.ErrorReason
+	56,  // 79: runwright.v1.RetryScheduled.not_before:type_name -> google.protobuf.Timestamp
+	56,  // 80: runwright.v1.RetryScheduled.give_up_at:type_name -> google.protobuf.Timestamp
+	64,  // 81: runwright.v1.RetryScheduled.executor_identity:type_name -> runwright.v1.ExecutorIdentity
+	28,  // 82: runwright.v1.ContextAssembled.included:type_name -> runwright.v1.SessionTurn
+	29,  // 83: runwright.v1.ContextAssembled.omitted:type_name -> runwright.v1.OmittedRun
+	57,  // 84: runwright.v1.SessionTurn.input:type_name -> runwright.v1.ContentRef
+	57,  // 85: runwright.v1.SessionTurn.answer:type_name -> runwright.v1.ContentRef
+	3,   // 86: runwright.v1.OmittedRun.why:type_name -> runwright.v1.ContextOmission
+	68,  // 87: runwright.v1.EffectResolved.resolution:type_name -> runwright.v1.Resolution
+	32,  // 88: runwright.v1.PolicyAsked.remote:type_name -> runwright.v1.RemotePolicy
+	60,  // 89: runwright.v1.PolicyAsked.stage:type_name -> runwright.v1.PolicyStage
+	56,  // 90: runwright.v1.PolicyAsked.deadline:type_name -> google.protobuf.Timestamp
+	32,  // 91: runwright.v1.PolicyAnswered.remote:type_name -> runwright.v1.RemotePolicy
+	34,  // 92: runwright.v1.PolicyAnswered.answer:type_name -> runwright.v1.PolicyAnswer
+	59,  // 93: runwright.v1.PolicyAnswered.error:type_name -> runwright.v1.AgentError
+	61,  // 94: runwright.v1.PolicyAnswer.verdict:type_name -> runwright.v1.PolicyVerdict
+	57,  // 95: runwright.v1.PolicyAnswer.replacement:type_name -> runwright.v1.ContentRef
+	58,  // 96: runwright.v1.PolicyAnswer.budget:type_name -> runwright.v1.Budget
+	56,  // 97: runwright.v1.PolicyAnswer.defer_until:type_name -> google.protobuf.Timestamp
+	60,  // 98: runwright.v1.SubjectReplaced.stage:type_name -> runwright.v1.PolicyStage
+	57,  // 99: runwright.v1.SubjectReplaced.replacement:type_name -> runwright.v1.ContentRef
+	58,  // 100: runwright.v1.SubjectReplaced.budget:type_name -> runwright.v1.Budget
+	56,  // 101: runwright.v1.ReconcileStarted.deadline:type_name -> google.protobuf.Timestamp
+	4,   // 102: runwright.v1.ReconcileEnded.answer:type_name -> runwright.v1.ReconcileAnswer
+	65,  // 103: runwright.v1.ReconcileEnded.reason:type_name -> runwright.v1.ErrorReason
+	56,  // 104: runwright.v1.ReconcileEnded.next_ask_at:type_name -> google.protobuf.Timestamp
+	56,  // 105: runwright.v1.ReconcileEnded.give_up_at:type_name -> google.protobuf.Timestamp
+	64,  // 106: runwright.v1.ReconcileEnded.executor_identity:type_name -> runwright.v1.ExecutorIdentity
+	5,   // 107: runwright.v1.EventFrame.event:type_name -> runwright.v1.Event
+	40,  // 108: runwright.v1.EventFrame.bookmark:type_name -> runwright.v1.Bookmark
+	41,  // 109: runwright.v1.EventFrame.gap:type_name -> runwright.v1.Gap
+	69,  // 110: runwright.v1.EventFrame.contents:type_name -> runwright.v1.InlineContent
+	70,  // 111: runwright.v1.ApprovalRequested.kind:type_name -> runwright.v1.ApprovalKind
+	57,  // 112: runwright.v1.ApprovalRequested.arguments:type_name -> runwright.v1.ContentRef
+	71,  // 113: runwright.v1.ApprovalRequested.sets:type_name -> runwright.v1.ApproverSet
+	56,  // 114: runwright.v1.ApprovalRequested.expires_at:type_name -> google.protobuf.Timestamp
+	72,  // 115: runwright.v1.ApprovalRequested.on_expiry:type_name -> runwright.v1.ApprovalExpiry
+	73,  // 116: runwright.v1.ApprovalRequested.grants:type_name -> runwright.v1.GrantOffer
+	56,  // 117: runwright.v1.ApprovalDecided.requested_at:type_name -> google.protobuf.Timestamp
+	74,  // 118: runwright.v1.ApprovalDecided.verdict:type_name -> runwright.v1.ApprovalVerdict
+	75,  // 119: runwright.v1.ApprovalDecided.separation:type_name -> runwright.v1.ApprovalSeparation
+	56,  // 120: runwright.v1.ApprovalExpired.requested_at:type_name -> google.protobuf.Timestamp
+	56,  // 121: runwright.v1.ApprovalExpired.expires_at:type_name -> google.protobuf.Timestamp
+	72,  // 122: runwright.v1.ApprovalExpired.on_expiry:type_name -> runwright.v1.ApprovalExpiry
+	56,  // 123: runwright.v1.ApprovalWithdrawn.requested_at:type_name -> google.protobuf.Timestamp
+	56,  // 124: runwright.v1.ApprovalSuperseded.requested_at:type_name -> google.protobuf.Timestamp
+	56,  // 125: runwright.v1.ApprovalEscalated.requested_at:type_name -> google.protobuf.Timestamp
+	76,  // 126: runwright.v1.ApprovalDispatchStarted.notice:type_name -> runwright.v1.ApprovalNotice
+	76,  // 127: runwright.v1.ApprovalDispatched.notice:type_name -> runwright.v1.ApprovalNotice
+	77,  // 128: runwright.v1.ApprovalDispatched.result:type_name -> runwright.v1.ApprovalDispatchResult
+	56,  // 129: runwright.v1.ApprovalDispatched.retry_at:type_name -> google.protobuf.Timestamp
+	51,  // 130: runwright.v1.ApprovalDispatched.decision:type_name -> runwright.v1.DispatchedDecision
+	74,  // 131: runwright.v1.DispatchedDecision.verdict:type_name -> runwright.v1.ApprovalVerdict
+	78,  // 132: runwright.v1.GrantIssued.grant:type_name -> runwright.v1.Grant
+	78,  // 133: runwright.v1.GrantUsed.grant:type_name -> runwright.v1.Grant
+	75,  // 134: runwright.v1.GrantUsed.separation:type_name -> runwright.v1.ApprovalSeparation
+	135, // [135:135] is the sub-list for method output_type
+	135, // [135:135] is the sub-list for method input_type
+	135, // [135:135] is the sub-list for extension type_name
+	135, // [135:135] is the sub-list for extension extendee
+	0,   // [0:135] is the sub-list for field type_name
 }
 
 func init() { file_runwright_v1_event_proto_init() }
@@ -6017,6 +6398,7 @@ func file_runwright_v1_event_proto_init() {
 	file_runwright_v1_approval_proto_init()
 	file_runwright_v1_content_proto_init()
 	file_runwright_v1_error_proto_init()
+	file_runwright_v1_grant_proto_init()
 	file_runwright_v1_package_proto_init()
 	file_runwright_v1_policy_proto_init()
 	file_runwright_v1_run_proto_init()
@@ -6059,6 +6441,9 @@ func file_runwright_v1_event_proto_init() {
 		(*Event_ApprovalEscalated)(nil),
 		(*Event_ApprovalDispatchStarted)(nil),
 		(*Event_ApprovalDispatched)(nil),
+		(*Event_GrantIssued)(nil),
+		(*Event_GrantUsed)(nil),
+		(*Event_GrantSuperseded)(nil),
 	}
 	file_runwright_v1_event_proto_msgTypes[37].OneofWrappers = []any{
 		(*EventFrame_Event)(nil),
@@ -6071,7 +6456,7 @@ func file_runwright_v1_event_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_runwright_v1_event_proto_rawDesc), len(file_runwright_v1_event_proto_rawDesc)),
 			NumEnums:      5,
-			NumMessages:   48,
+			NumMessages:   51,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -451,6 +451,8 @@ type Tool struct {
 	// How long it is asked before a person is needed, such as `90s`, `10m` or `2h`;
 	// empty (from older servers): `10m`.
 	ReconcileFor string `protobuf:"bytes,27,opt,name=reconcile_for,json=reconcileFor,proto3" json:"reconcile_for,omitempty"`
+	// False when no grant may answer for just any call of it. Absent: true.
+	Grantable *bool `protobuf:"varint,30,opt,name=grantable,proto3,oneof" json:"grantable,omitempty"`
 	// Under which digest the schema is kept beside the package: `sha256:` and 64 hex
 	// digits, over its RFC 8785 form. Empty where the package itself has it.
 	SchemaDigest string `protobuf:"bytes,22,opt,name=schema_digest,json=schemaDigest,proto3" json:"schema_digest,omitempty"`
@@ -582,6 +584,13 @@ func (x *Tool) GetReconcileFor() string {
 	return ""
 }
 
+func (x *Tool) GetGrantable() bool {
+	if x != nil && x.Grantable != nil {
+		return *x.Grantable
+	}
+	return false
+}
+
 func (x *Tool) GetSchemaDigest() string {
 	if x != nil {
 		return x.SchemaDigest
@@ -690,7 +699,7 @@ const file_runwright_v1_package_proto_rawDesc = "" +
 	"\aadapter\x18\x01 \x01(\tR\aadapter\x12\x14\n" +
 	"\x05model\x18\x02 \x01(\tR\x05model\x12'\n" +
 	"\x0fparameters_json\x18\x03 \x01(\fR\x0eparametersJson\x12!\n" +
-	"\fmax_attempts\x18\x04 \x01(\rR\vmaxAttempts\"\xa1\x04\n" +
+	"\fmax_attempts\x18\x04 \x01(\rR\vmaxAttempts\"\xd2\x04\n" +
 	"\x04Tool\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12 \n" +
 	"\vdescription\x18\x02 \x01(\tR\vdescription\x124\n" +
@@ -707,9 +716,12 @@ const file_runwright_v1_package_proto_rawDesc = "" +
 	"\x04risk\x18\x14 \x01(\tR\x04risk\x12\x1c\n" +
 	"\tuntrusted\x18\x15 \x01(\bR\tuntrusted\x12\"\n" +
 	"\freconcilable\x18\x1a \x01(\bR\freconcilable\x12#\n" +
-	"\rreconcile_for\x18\x1b \x01(\tR\freconcileFor\x12#\n" +
+	"\rreconcile_for\x18\x1b \x01(\tR\freconcileFor\x12!\n" +
+	"\tgrantable\x18\x1e \x01(\bH\x00R\tgrantable\x88\x01\x01\x12#\n" +
 	"\rschema_digest\x18\x16 \x01(\tR\fschemaDigest\x12&\n" +
-	"\x0fmodel_view_json\x18\x17 \x01(\fR\rmodelViewJson\"f\n" +
+	"\x0fmodel_view_json\x18\x17 \x01(\fR\rmodelViewJsonB\f\n" +
+	"\n" +
+	"_grantable\"f\n" +
 	"\x06Budget\x12\x16\n" +
 	"\x06rounds\x18\x01 \x01(\rR\x06rounds\x12\x1d\n" +
 	"\n" +
@@ -772,6 +784,7 @@ func file_runwright_v1_package_proto_init() {
 	}
 	file_runwright_v1_approval_proto_init()
 	file_runwright_v1_policy_proto_init()
+	file_runwright_v1_package_proto_msgTypes[4].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{

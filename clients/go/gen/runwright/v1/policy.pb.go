@@ -101,8 +101,8 @@ const (
 	PolicyVerdict_POLICY_VERDICT_ALLOW PolicyVerdict = 1
 	// It must not go on; of a result: it is withheld from the model.
 	PolicyVerdict_POLICY_VERDICT_DENY PolicyVerdict = 2
-	// Somebody is to be asked. A call waits until it is decided on; at the other
-	// stages nobody can be asked yet, so it is denied.
+	// Somebody is to be asked, at RUN_START, PRE_TOOL and OUTPUT: the start, the call
+	// or the answer waits until it is decided on.
 	PolicyVerdict_POLICY_VERDICT_ASK PolicyVerdict = 3
 	// The run must end.
 	PolicyVerdict_POLICY_VERDICT_INTERRUPT PolicyVerdict = 4

@@ -131,10 +131,13 @@ const (
 	StopReason_STOP_REASON_POLICY_INTERRUPT StopReason = 20
 	// A policy denied the run its start, its input or its answer.
 	StopReason_STOP_REASON_POLICY_DENIED StopReason = 21
-	// Somebody who was asked to approve a call ended the run instead.
+	// Somebody who was asked for an approval ended the run instead.
 	StopReason_STOP_REASON_APPROVAL_ABORTED StopReason = 24
-	// Nobody decided on a call in time, and its approval says that the run ends then.
+	// Nobody decided in time: on a call whose approval says that the run ends then, or
+	// on the start or the answer of the run.
 	StopReason_STOP_REASON_APPROVAL_EXPIRED StopReason = 25
+	// Somebody who was asked to approve the start of the run, or its answer, denied it.
+	StopReason_STOP_REASON_APPROVAL_DENIED StopReason = 27
 )
 
 // Enum value maps for StopReason.
@@ -154,6 +157,7 @@ var (
 		21: "STOP_REASON_POLICY_DENIED",
 		24: "STOP_REASON_APPROVAL_ABORTED",
 		25: "STOP_REASON_APPROVAL_EXPIRED",
+		27: "STOP_REASON_APPROVAL_DENIED",
 	}
 	StopReason_value = map[string]int32{
 		"STOP_REASON_UNSPECIFIED":      0,
@@ -170,6 +174,7 @@ var (
 		"STOP_REASON_POLICY_DENIED":    21,
 		"STOP_REASON_APPROVAL_ABORTED": 24,
 		"STOP_REASON_APPROVAL_EXPIRED": 25,
+		"STOP_REASON_APPROVAL_DENIED":  27,
 	}
 )
 
@@ -270,7 +275,7 @@ const (
 	WaitKind_WAIT_KIND_RELEASE WaitKind = 4
 	// A remote policy: its answer, or a host of it that can be asked.
 	WaitKind_WAIT_KIND_POLICY WaitKind = 5
-	// Somebody who approves a call, or does not.
+	// Somebody who approves a call, the start of the run or its answer, or does not.
 	WaitKind_WAIT_KIND_APPROVAL WaitKind = 8
 )
 
@@ -955,11 +960,11 @@ type PendingApproval struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Its id: what DecideApproval takes.
 	ApprovalId string `protobuf:"bytes,1,opt,name=approval_id,json=approvalId,proto3" json:"approval_id,omitempty"`
-	// The call.
+	// The call; empty where the start or the answer of the run is to be approved.
 	EffectId string `protobuf:"bytes,2,opt,name=effect_id,json=effectId,proto3" json:"effect_id,omitempty"`
-	// Its tool.
+	// Its tool; empty as `effect_id` is.
 	Tool string `protobuf:"bytes,3,opt,name=tool,proto3" json:"tool,omitempty"`
-	// Its arguments, by reference.
+	// What is looked at, by reference, see `Approval.arguments`.
 	Arguments *ContentRef `protobuf:"bytes,4,opt,name=arguments,proto3" json:"arguments,omitempty"`
 	// What is approved, see `Approval.digest`.
 	Digest string `protobuf:"bytes,5,opt,name=digest,proto3" json:"digest,omitempty"`
@@ -968,7 +973,9 @@ type PendingApproval struct {
 	// When it was asked for.
 	RequestedAt *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=requested_at,json=requestedAt,proto3" json:"requested_at,omitempty"`
 	// From when on nobody may decide any more.
-	ExpiresAt     *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=expires_at,json=expiresAt,proto3" json:"expires_at,omitempty"`
+	ExpiresAt *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=expires_at,json=expiresAt,proto3" json:"expires_at,omitempty"`
+	// What is to be approved.
+	Kind          ApprovalKind `protobuf:"varint,12,opt,name=kind,proto3,enum=runwright.v1.ApprovalKind" json:"kind,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1057,6 +1064,13 @@ func (x *PendingApproval) GetExpiresAt() *timestamppb.Timestamp {
 		return x.ExpiresAt
 	}
 	return nil
+}
+
+func (x *PendingApproval) GetKind() ApprovalKind {
+	if x != nil {
+		return x.Kind
+	}
+	return ApprovalKind_APPROVAL_KIND_UNSPECIFIED
 }
 
 // What a run waits for.
@@ -1536,7 +1550,7 @@ const file_runwright_v1_run_proto_rawDesc = "" +
 	"\x11pending_approvals\x180 \x03(\v2\x1d.runwright.v1.PendingApprovalR\x10pendingApprovals\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xe6\x02\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x96\x03\n" +
 	"\x0fPendingApproval\x12\x1f\n" +
 	"\vapproval_id\x18\x01 \x01(\tR\n" +
 	"approvalId\x12\x1b\n" +
@@ -1547,7 +1561,8 @@ const file_runwright_v1_run_proto_rawDesc = "" +
 	"\tapprovers\x18\x06 \x01(\v2\x19.runwright.v1.ApproverSetR\tapprovers\x12=\n" +
 	"\frequested_at\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\vrequestedAt\x129\n" +
 	"\n" +
-	"expires_at\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\texpiresAt\"\xc3\x01\n" +
+	"expires_at\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\texpiresAt\x12.\n" +
+	"\x04kind\x18\f \x01(\x0e2\x1a.runwright.v1.ApprovalKindR\x04kind\"\xc3\x01\n" +
 	"\tWaitingOn\x12*\n" +
 	"\x04kind\x18\x01 \x01(\x0e2\x16.runwright.v1.WaitKindR\x04kind\x12\x1b\n" +
 	"\teffect_id\x18\x02 \x01(\tR\beffectId\x12\x18\n" +
@@ -1594,7 +1609,7 @@ const file_runwright_v1_run_proto_rawDesc = "" +
 	"\x14RUN_STATUS_COMPLETED\x10\x06\x12\x15\n" +
 	"\x11RUN_STATUS_FAILED\x10\a\x12\x18\n" +
 	"\x14RUN_STATUS_CANCELLED\x10\b\x12\x13\n" +
-	"\x0fRUN_STATUS_HELD\x10\t*\xb7\x03\n" +
+	"\x0fRUN_STATUS_HELD\x10\t*\xd8\x03\n" +
 	"\n" +
 	"StopReason\x12\x1b\n" +
 	"\x17STOP_REASON_UNSPECIFIED\x10\x00\x12\x18\n" +
@@ -1610,7 +1625,8 @@ const file_runwright_v1_run_proto_rawDesc = "" +
 	"\x1cSTOP_REASON_POLICY_INTERRUPT\x10\x14\x12\x1d\n" +
 	"\x19STOP_REASON_POLICY_DENIED\x10\x15\x12 \n" +
 	"\x1cSTOP_REASON_APPROVAL_ABORTED\x10\x18\x12 \n" +
-	"\x1cSTOP_REASON_APPROVAL_EXPIRED\x10\x19*H\n" +
+	"\x1cSTOP_REASON_APPROVAL_EXPIRED\x10\x19\x12\x1f\n" +
+	"\x1bSTOP_REASON_APPROVAL_DENIED\x10\x1b*H\n" +
 	"\x06OnBusy\x12\x17\n" +
 	"\x13ON_BUSY_UNSPECIFIED\x10\x00\x12\x11\n" +
 	"\rON_BUSY_ALLOW\x10\x01\x12\x12\n" +
@@ -1677,6 +1693,7 @@ var file_runwright_v1_run_proto_goTypes = []any{
 	(*timestamppb.Timestamp)(nil), // 21: google.protobuf.Timestamp
 	(*ContentRef)(nil),            // 22: runwright.v1.ContentRef
 	(*ApproverSet)(nil),           // 23: runwright.v1.ApproverSet
+	(ApprovalKind)(0),             // 24: runwright.v1.ApprovalKind
 }
 var file_runwright_v1_run_proto_depIdxs = []int32{
 	7,  // 0: runwright.v1.RunRequest.package:type_name -> runwright.v1.PackageSelector
@@ -1702,17 +1719,18 @@ var file_runwright_v1_run_proto_depIdxs = []int32{
 	23, // 20: runwright.v1.PendingApproval.approvers:type_name -> runwright.v1.ApproverSet
 	21, // 21: runwright.v1.PendingApproval.requested_at:type_name -> google.protobuf.Timestamp
 	21, // 22: runwright.v1.PendingApproval.expires_at:type_name -> google.protobuf.Timestamp
-	3,  // 23: runwright.v1.WaitingOn.kind:type_name -> runwright.v1.WaitKind
-	21, // 24: runwright.v1.WaitingOn.since:type_name -> google.protobuf.Timestamp
-	4,  // 25: runwright.v1.OpenEffect.state:type_name -> runwright.v1.EffectState
-	14, // 26: runwright.v1.OpenEffect.executor_identity:type_name -> runwright.v1.ExecutorIdentity
-	5,  // 27: runwright.v1.EffectResolution.resolution:type_name -> runwright.v1.Resolution
-	21, // 28: runwright.v1.EffectResolution.time:type_name -> google.protobuf.Timestamp
-	29, // [29:29] is the sub-list for method output_type
-	29, // [29:29] is the sub-list for method input_type
-	29, // [29:29] is the sub-list for extension type_name
-	29, // [29:29] is the sub-list for extension extendee
-	0,  // [0:29] is the sub-list for field type_name
+	24, // 23: runwright.v1.PendingApproval.kind:type_name -> runwright.v1.ApprovalKind
+	3,  // 24: runwright.v1.WaitingOn.kind:type_name -> runwright.v1.WaitKind
+	21, // 25: runwright.v1.WaitingOn.since:type_name -> google.protobuf.Timestamp
+	4,  // 26: runwright.v1.OpenEffect.state:type_name -> runwright.v1.EffectState
+	14, // 27: runwright.v1.OpenEffect.executor_identity:type_name -> runwright.v1.ExecutorIdentity
+	5,  // 28: runwright.v1.EffectResolution.resolution:type_name -> runwright.v1.Resolution
+	21, // 29: runwright.v1.EffectResolution.time:type_name -> google.protobuf.Timestamp
+	30, // [30:30] is the sub-list for method output_type
+	30, // [30:30] is the sub-list for method input_type
+	30, // [30:30] is the sub-list for extension type_name
+	30, // [30:30] is the sub-list for extension extendee
+	0,  // [0:30] is the sub-list for field type_name
 }
 
 func init() { file_runwright_v1_run_proto_init() }

@@ -129,6 +129,11 @@ const (
 	// A decision about an approval was refused; `reason` says why. Subjects: the
 	// approval and, of APPROVER_NOT_ALLOWED, the rule.
 	AuditKind_AUDIT_KIND_APPROVAL_REFUSED AuditKind = 60
+	// Somebody took a grant back. Subjects: the grant and its tool.
+	AuditKind_AUDIT_KIND_GRANT_REVOKED AuditKind = 63
+	// Somebody wanted to take a grant back and may not; `reason` says why. Subject:
+	// the grant.
+	AuditKind_AUDIT_KIND_GRANT_REVOCATION_REFUSED AuditKind = 64
 )
 
 // Enum value maps for AuditKind.
@@ -154,28 +159,32 @@ var (
 		23: "AUDIT_KIND_HELD_RUN_REMOVED",
 		40: "AUDIT_KIND_RESOLUTION_REFUSED",
 		60: "AUDIT_KIND_APPROVAL_REFUSED",
+		63: "AUDIT_KIND_GRANT_REVOKED",
+		64: "AUDIT_KIND_GRANT_REVOCATION_REFUSED",
 	}
 	AuditKind_value = map[string]int32{
-		"AUDIT_KIND_UNSPECIFIED":          0,
-		"AUDIT_KIND_UNAUTHENTICATED":      1,
-		"AUDIT_KIND_ROLE_DENIED":          2,
-		"AUDIT_KIND_CREDENTIAL_REVOKED":   3,
-		"AUDIT_KIND_REGISTRATION_REFUSED": 4,
-		"AUDIT_KIND_ANSWER_IGNORED":       5,
-		"AUDIT_KIND_CANCEL_IGNORED":       6,
-		"AUDIT_KIND_RELOAD_FAILED":        7,
-		"AUDIT_KIND_RUNS_REMOVED":         8,
-		"AUDIT_KIND_ENTRIES_DROPPED":      9,
-		"AUDIT_KIND_START_REFUSED":        30,
-		"AUDIT_KIND_PACKAGE_PUT":          50,
-		"AUDIT_KIND_PACKAGE_TAGGED":       51,
-		"AUDIT_KIND_PACKAGE_REFUSED":      52,
-		"AUDIT_KIND_RUN_HELD":             20,
-		"AUDIT_KIND_HELD_RUN_RELEASED":    21,
-		"AUDIT_KIND_HELD_RUN_CANCELLED":   22,
-		"AUDIT_KIND_HELD_RUN_REMOVED":     23,
-		"AUDIT_KIND_RESOLUTION_REFUSED":   40,
-		"AUDIT_KIND_APPROVAL_REFUSED":     60,
+		"AUDIT_KIND_UNSPECIFIED":              0,
+		"AUDIT_KIND_UNAUTHENTICATED":          1,
+		"AUDIT_KIND_ROLE_DENIED":              2,
+		"AUDIT_KIND_CREDENTIAL_REVOKED":       3,
+		"AUDIT_KIND_REGISTRATION_REFUSED":     4,
+		"AUDIT_KIND_ANSWER_IGNORED":           5,
+		"AUDIT_KIND_CANCEL_IGNORED":           6,
+		"AUDIT_KIND_RELOAD_FAILED":            7,
+		"AUDIT_KIND_RUNS_REMOVED":             8,
+		"AUDIT_KIND_ENTRIES_DROPPED":          9,
+		"AUDIT_KIND_START_REFUSED":            30,
+		"AUDIT_KIND_PACKAGE_PUT":              50,
+		"AUDIT_KIND_PACKAGE_TAGGED":           51,
+		"AUDIT_KIND_PACKAGE_REFUSED":          52,
+		"AUDIT_KIND_RUN_HELD":                 20,
+		"AUDIT_KIND_HELD_RUN_RELEASED":        21,
+		"AUDIT_KIND_HELD_RUN_CANCELLED":       22,
+		"AUDIT_KIND_HELD_RUN_REMOVED":         23,
+		"AUDIT_KIND_RESOLUTION_REFUSED":       40,
+		"AUDIT_KIND_APPROVAL_REFUSED":         60,
+		"AUDIT_KIND_GRANT_REVOKED":            63,
+		"AUDIT_KIND_GRANT_REVOCATION_REFUSED": 64,
 	}
 )
 
@@ -2948,7 +2957,7 @@ const file_runwright_v1_runtime_service_proto_rawDesc = "" +
 	"\tEventView\x12\x1a\n" +
 	"\x16EVENT_VIEW_UNSPECIFIED\x10\x00\x12\x16\n" +
 	"\x12EVENT_VIEW_SUMMARY\x10\x01\x12\x13\n" +
-	"\x0fEVENT_VIEW_FULL\x10\x02*\x80\x05\n" +
+	"\x0fEVENT_VIEW_FULL\x10\x02*\xc7\x05\n" +
 	"\tAuditKind\x12\x1a\n" +
 	"\x16AUDIT_KIND_UNSPECIFIED\x10\x00\x12\x1e\n" +
 	"\x1aAUDIT_KIND_UNAUTHENTICATED\x10\x01\x12\x1a\n" +
@@ -2969,7 +2978,9 @@ const file_runwright_v1_runtime_service_proto_rawDesc = "" +
 	"\x1dAUDIT_KIND_HELD_RUN_CANCELLED\x10\x16\x12\x1f\n" +
 	"\x1bAUDIT_KIND_HELD_RUN_REMOVED\x10\x17\x12!\n" +
 	"\x1dAUDIT_KIND_RESOLUTION_REFUSED\x10(\x12\x1f\n" +
-	"\x1bAUDIT_KIND_APPROVAL_REFUSED\x10<2\xde\b\n" +
+	"\x1bAUDIT_KIND_APPROVAL_REFUSED\x10<\x12\x1c\n" +
+	"\x18AUDIT_KIND_GRANT_REVOKED\x10?\x12'\n" +
+	"#AUDIT_KIND_GRANT_REVOCATION_REFUSED\x10@2\xde\b\n" +
 	"\x0eRuntimeService\x12I\n" +
 	"\bStartRun\x12\x1d.runwright.v1.StartRunRequest\x1a\x1e.runwright.v1.StartRunResponse\x12C\n" +
 	"\x06Cancel\x12\x1b.runwright.v1.CancelRequest\x1a\x1c.runwright.v1.CancelResponse\x12X\n" +

@@ -10,6 +10,7 @@ from google.protobuf import timestamp_pb2 as timestamp_pb2
 from google.protobuf.internal import containers as containers
 from google.protobuf.internal import enum_type_wrapper as enum_type_wrapper
 from runwright._gen.runwright.v1 import content_pb2 as content_pb2
+from runwright._gen.runwright.v1 import grant_pb2 as grant_pb2
 import builtins as builtins
 import sys
 import typing as typing
@@ -31,6 +32,12 @@ class _ApprovalKindEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_ApprovalK
     """Never sent."""
     APPROVAL_KIND_TOOL_CALL: _ApprovalKind.ValueType  # 1
     """One tool call, with exactly its arguments."""
+    APPROVAL_KIND_RUN_START: _ApprovalKind.ValueType  # 2
+    """The start of a run: its request, as it was made. The model is asked once it is
+    approved.
+    """
+    APPROVAL_KIND_OUTPUT: _ApprovalKind.ValueType  # 3
+    """The answer of a run. It is published once it is approved."""
 
 class ApprovalKind(_ApprovalKind, metaclass=_ApprovalKindEnumTypeWrapper):
     """What somebody is asked to approve."""
@@ -39,6 +46,12 @@ APPROVAL_KIND_UNSPECIFIED: ApprovalKind.ValueType  # 0
 """Never sent."""
 APPROVAL_KIND_TOOL_CALL: ApprovalKind.ValueType  # 1
 """One tool call, with exactly its arguments."""
+APPROVAL_KIND_RUN_START: ApprovalKind.ValueType  # 2
+"""The start of a run: its request, as it was made. The model is asked once it is
+approved.
+"""
+APPROVAL_KIND_OUTPUT: ApprovalKind.ValueType  # 3
+"""The answer of a run. It is published once it is approved."""
 
 class _ApprovalState:
     ValueType = typing.NewType("ValueType", builtins.int)
@@ -51,9 +64,11 @@ class _ApprovalStateEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_Approval
     APPROVAL_STATE_PENDING: _ApprovalState.ValueType  # 1
     """Nobody has decided yet."""
     APPROVAL_STATE_APPROVED: _ApprovalState.ValueType  # 2
-    """It was approved: the call may be made, with the arguments it was asked for."""
+    """It was approved: exactly what was asked for may be done."""
     APPROVAL_STATE_DENIED: _ApprovalState.ValueType  # 3
-    """It was denied: the model is told."""
+    """It was denied: of a call the model is told; of a start or an answer the run
+    has failed.
+    """
     APPROVAL_STATE_EXPIRED: _ApprovalState.ValueType  # 4
     """Nobody decided in time."""
     APPROVAL_STATE_WITHDRAWN: _ApprovalState.ValueType  # 5
@@ -73,9 +88,11 @@ APPROVAL_STATE_UNSPECIFIED: ApprovalState.ValueType  # 0
 APPROVAL_STATE_PENDING: ApprovalState.ValueType  # 1
 """Nobody has decided yet."""
 APPROVAL_STATE_APPROVED: ApprovalState.ValueType  # 2
-"""It was approved: the call may be made, with the arguments it was asked for."""
+"""It was approved: exactly what was asked for may be done."""
 APPROVAL_STATE_DENIED: ApprovalState.ValueType  # 3
-"""It was denied: the model is told."""
+"""It was denied: of a call the model is told; of a start or an answer the run
+has failed.
+"""
 APPROVAL_STATE_EXPIRED: ApprovalState.ValueType  # 4
 """Nobody decided in time."""
 APPROVAL_STATE_WITHDRAWN: ApprovalState.ValueType  # 5
@@ -96,13 +113,19 @@ class _ApprovalVerdictEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_Approv
     APPROVAL_VERDICT_UNSPECIFIED: _ApprovalVerdict.ValueType  # 0
     """Never sent."""
     APPROVAL_VERDICT_APPROVE: _ApprovalVerdict.ValueType  # 1
-    """The call is made, with the arguments it was asked for."""
+    """The call is made, with the arguments it was asked for; the run starts; the
+    answer is published.
+    """
     APPROVAL_VERDICT_DENY: _ApprovalVerdict.ValueType  # 2
-    """The call is not made, and the model is told so."""
+    """The call is not made, and the model is told so. A run whose start or answer is
+    denied fails (APPROVAL_DENIED).
+    """
     APPROVAL_VERDICT_RESPOND: _ApprovalVerdict.ValueType  # 3
-    """The call is not made; the text of the decision is its result."""
+    """The call is not made; the text of the decision is its result. Of a start or an
+    answer nobody responds.
+    """
     APPROVAL_VERDICT_ABORT_RUN: _ApprovalVerdict.ValueType  # 4
-    """The call is not made, and the run ends."""
+    """Nothing of it is done, and the run ends."""
 
 class ApprovalVerdict(_ApprovalVerdict, metaclass=_ApprovalVerdictEnumTypeWrapper):
     """What somebody decides."""
@@ -110,13 +133,19 @@ class ApprovalVerdict(_ApprovalVerdict, metaclass=_ApprovalVerdictEnumTypeWrappe
 APPROVAL_VERDICT_UNSPECIFIED: ApprovalVerdict.ValueType  # 0
 """Never sent."""
 APPROVAL_VERDICT_APPROVE: ApprovalVerdict.ValueType  # 1
-"""The call is made, with the arguments it was asked for."""
+"""The call is made, with the arguments it was asked for; the run starts; the
+answer is published.
+"""
 APPROVAL_VERDICT_DENY: ApprovalVerdict.ValueType  # 2
-"""The call is not made, and the model is told so."""
+"""The call is not made, and the model is told so. A run whose start or answer is
+denied fails (APPROVAL_DENIED).
+"""
 APPROVAL_VERDICT_RESPOND: ApprovalVerdict.ValueType  # 3
-"""The call is not made; the text of the decision is its result."""
+"""The call is not made; the text of the decision is its result. Of a start or an
+answer nobody responds.
+"""
 APPROVAL_VERDICT_ABORT_RUN: ApprovalVerdict.ValueType  # 4
-"""The call is not made, and the run ends."""
+"""Nothing of it is done, and the run ends."""
 
 class _ApprovalExpiry:
     ValueType = typing.NewType("ValueType", builtins.int)
@@ -127,7 +156,9 @@ class _ApprovalExpiryEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_Approva
     APPROVAL_EXPIRY_UNSPECIFIED: _ApprovalExpiry.ValueType  # 0
     """Never sent."""
     APPROVAL_EXPIRY_DENY: _ApprovalExpiry.ValueType  # 1
-    """It is not made, and the model is told that nobody decided."""
+    """It is not made, and the model is told that nobody decided. A run whose start
+    or answer nobody decides on ends.
+    """
     APPROVAL_EXPIRY_ABORT_RUN: _ApprovalExpiry.ValueType  # 2
     """It is not made, and the run ends."""
 
@@ -137,7 +168,9 @@ class ApprovalExpiry(_ApprovalExpiry, metaclass=_ApprovalExpiryEnumTypeWrapper):
 APPROVAL_EXPIRY_UNSPECIFIED: ApprovalExpiry.ValueType  # 0
 """Never sent."""
 APPROVAL_EXPIRY_DENY: ApprovalExpiry.ValueType  # 1
-"""It is not made, and the model is told that nobody decided."""
+"""It is not made, and the model is told that nobody decided. A run whose start
+or answer nobody decides on ends.
+"""
 APPROVAL_EXPIRY_ABORT_RUN: ApprovalExpiry.ValueType  # 2
 """It is not made, and the run ends."""
 
@@ -328,6 +361,7 @@ class ApprovalRule(message.Message):
     ON_EXPIRY_FIELD_NUMBER: builtins.int
     FOUR_EYES_FIELD_NUMBER: builtins.int
     DISPATCHERS_FIELD_NUMBER: builtins.int
+    GRANTS_FIELD_NUMBER: builtins.int
     name: builtins.str
     """Its name, which rules refer to."""
     expires: builtins.str
@@ -344,6 +378,10 @@ class ApprovalRule(message.Message):
     def dispatchers(self) -> containers.RepeatedScalarFieldContainer[builtins.str]:
         """The dispatchers that are told of it, by name."""
 
+    @builtins.property
+    def grants(self) -> grant_pb2.GrantOffer:
+        """Which grants whoever approves may give; absent: none."""
+
     def __init__(
         self,
         *,
@@ -353,10 +391,11 @@ class ApprovalRule(message.Message):
         on_expiry: ApprovalExpiry.ValueType = ...,
         four_eyes: builtins.bool = ...,
         dispatchers: abc.Iterable[builtins.str] | None = ...,
+        grants: grant_pb2.GrantOffer | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = typing.Literal["grants", b"grants"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["dispatchers", b"dispatchers", "expires", b"expires", "four_eyes", b"four_eyes", "name", b"name", "on_expiry", b"on_expiry", "sets", b"sets"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["dispatchers", b"dispatchers", "expires", b"expires", "four_eyes", b"four_eyes", "grants", b"grants", "name", b"name", "on_expiry", b"on_expiry", "sets", b"sets"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -433,6 +472,8 @@ class Approval(message.Message):
     DECISION_FIELD_NUMBER: builtins.int
     CLOSED_AT_FIELD_NUMBER: builtins.int
     DISPATCHES_FIELD_NUMBER: builtins.int
+    ALLOWED_VERDICTS_FIELD_NUMBER: builtins.int
+    GRANTS_FIELD_NUMBER: builtins.int
     approval_id: builtins.str
     """Its id: the run's, a slash, and the approval's own inside the run."""
     kind: ApprovalKind.ValueType
@@ -450,17 +491,18 @@ class Approval(message.Message):
     package_fingerprint: builtins.str
     """The fingerprint of the run's package."""
     effect_id: builtins.str
-    """The call."""
+    """The call; empty where the start or the answer of a run is to be approved."""
     tool: builtins.str
-    """Its tool."""
+    """Its tool; empty as `effect_id` is."""
     executor: builtins.str
     """The executor that is to perform it."""
     risk: builtins.str
     """The tool's risk, as its package says; empty where it does not."""
     digest: builtins.str
-    """What is approved: a digest over the package's fingerprint, the tool, the
-    digest of its argument schema, the executor's name and the arguments. A
-    decision names it.
+    """What is approved. Of a call: a digest over the package's fingerprint, the tool,
+    the digest of its argument schema, the executor's name and the arguments. Of
+    a start: over the fingerprint, the request and the budget. Of an answer: over
+    the fingerprint and the answer. A decision names it.
     """
     schema_digest: builtins.str
     """The digest of the tool's argument schema."""
@@ -492,11 +534,13 @@ class Approval(message.Message):
     """Whether this server tells approvers from others."""
     @builtins.property
     def arguments(self) -> content_pb2.ContentRef:
-        """The arguments, by reference."""
+        """What is looked at, by reference: the arguments of a call; the request of a run,
+        as in RunStarted; or its answer.
+        """
 
     @builtins.property
     def arguments_content(self) -> content_pb2.InlineContent:
-        """The arguments; in the full view alone, and left out beyond 64 KiB."""
+        """The same, itself: when GetApproval is asked for it, and left out beyond 64 KiB."""
 
     @builtins.property
     def sets(self) -> containers.RepeatedCompositeFieldContainer[ApproverSet]:
@@ -523,6 +567,14 @@ class Approval(message.Message):
     @builtins.property
     def dispatches(self) -> containers.RepeatedCompositeFieldContainer[ApprovalDispatch]:
         """The dispatchers that are told, and how far each has been; of GetApproval alone."""
+
+    @builtins.property
+    def allowed_verdicts(self) -> containers.RepeatedScalarFieldContainer[ApprovalVerdict.ValueType]:
+        """What may be decided on it."""
+
+    @builtins.property
+    def grants(self) -> grant_pb2.GrantOffer:
+        """Which grants whoever approves may give with it; absent: none."""
 
     def __init__(
         self,
@@ -560,10 +612,12 @@ class Approval(message.Message):
         decision: ApprovalDecision | None = ...,
         closed_at: timestamp_pb2.Timestamp | None = ...,
         dispatches: abc.Iterable[ApprovalDispatch] | None = ...,
+        allowed_verdicts: abc.Iterable[ApprovalVerdict.ValueType] | None = ...,
+        grants: grant_pb2.GrantOffer | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = typing.Literal["arguments", b"arguments", "arguments_content", b"arguments_content", "closed_at", b"closed_at", "decision", b"decision", "expires_at", b"expires_at", "requested_at", b"requested_at"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = typing.Literal["arguments", b"arguments", "arguments_content", b"arguments_content", "closed_at", b"closed_at", "decision", b"decision", "expires_at", b"expires_at", "grants", b"grants", "requested_at", b"requested_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["agent_id", b"agent_id", "approval", b"approval", "approval_id", b"approval_id", "arguments", b"arguments", "arguments_content", b"arguments_content", "closed_at", b"closed_at", "code", b"code", "current_set", b"current_set", "decider", b"decider", "decision", b"decision", "digest", b"digest", "dispatches", b"dispatches", "effect_id", b"effect_id", "executor", b"executor", "expires_at", b"expires_at", "four_eyes", b"four_eyes", "kind", b"kind", "message", b"message", "on_expiry", b"on_expiry", "package_fingerprint", b"package_fingerprint", "policy_ref", b"policy_ref", "requested_at", b"requested_at", "risk", b"risk", "rule", b"rule", "run_id", b"run_id", "schema_digest", b"schema_digest", "separation", b"separation", "session_id", b"session_id", "sets", b"sets", "started_by", b"started_by", "state", b"state", "tainted", b"tainted", "tool", b"tool"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["agent_id", b"agent_id", "allowed_verdicts", b"allowed_verdicts", "approval", b"approval", "approval_id", b"approval_id", "arguments", b"arguments", "arguments_content", b"arguments_content", "closed_at", b"closed_at", "code", b"code", "current_set", b"current_set", "decider", b"decider", "decision", b"decision", "digest", b"digest", "dispatches", b"dispatches", "effect_id", b"effect_id", "executor", b"executor", "expires_at", b"expires_at", "four_eyes", b"four_eyes", "grants", b"grants", "kind", b"kind", "message", b"message", "on_expiry", b"on_expiry", "package_fingerprint", b"package_fingerprint", "policy_ref", b"policy_ref", "requested_at", b"requested_at", "risk", b"risk", "rule", b"rule", "run_id", b"run_id", "schema_digest", b"schema_digest", "separation", b"separation", "session_id", b"session_id", "sets", b"sets", "started_by", b"started_by", "state", b"state", "tainted", b"tainted", "tool", b"tool"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -582,6 +636,7 @@ class ApprovalDecision(message.Message):
     ON_BEHALF_OF_FIELD_NUMBER: builtins.int
     REQUEST_ID_FIELD_NUMBER: builtins.int
     SEPARATION_FIELD_NUMBER: builtins.int
+    GRANT_ID_FIELD_NUMBER: builtins.int
     verdict: ApprovalVerdict.ValueType
     """What was decided."""
     decided_by: builtins.str
@@ -598,6 +653,8 @@ class ApprovalDecision(message.Message):
     """The id of the request that decided."""
     separation: ApprovalSeparation.ValueType
     """Whether the server told approvers from others then."""
+    grant_id: builtins.str
+    """The grant that was given with it; empty without one."""
     @builtins.property
     def time(self) -> timestamp_pb2.Timestamp:
         """When."""
@@ -614,9 +671,10 @@ class ApprovalDecision(message.Message):
         on_behalf_of: builtins.str = ...,
         request_id: builtins.str = ...,
         separation: ApprovalSeparation.ValueType = ...,
+        grant_id: builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = typing.Literal["time", b"time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["decided_by", b"decided_by", "digest", b"digest", "message", b"message", "note", b"note", "on_behalf_of", b"on_behalf_of", "request_id", b"request_id", "separation", b"separation", "time", b"time", "verdict", b"verdict"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["decided_by", b"decided_by", "digest", b"digest", "grant_id", b"grant_id", "message", b"message", "note", b"note", "on_behalf_of", b"on_behalf_of", "request_id", b"request_id", "separation", b"separation", "time", b"time", "verdict", b"verdict"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...

@@ -25,9 +25,10 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from runwright._gen.runwright.v1 import approval_pb2 as runwright_dot_v1_dot_approval__pb2
 from runwright._gen.runwright.v1 import error_pb2 as runwright_dot_v1_dot_error__pb2
+from runwright._gen.runwright.v1 import grant_pb2 as runwright_dot_v1_dot_grant__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#runwright/v1/approval_service.proto\x12\x0crunwright.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1brunwright/v1/approval.proto\x1a\x18runwright/v1/error.proto\"\xec\x01\n\x14ListApprovalsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\r\x12\x12\n\npage_token\x18\x02 \x01(\t\x12+\n\x06states\x18\x03 \x03(\x0e\x32\x1b.runwright.v1.ApprovalState\x12\x0c\n\x04mine\x18\x04 \x01(\x08\x12\x10\n\x08\x61gent_id\x18\x05 \x01(\t\x12\x0c\n\x04tool\x18\x06 \x01(\t\x12\x0c\n\x04risk\x18\x07 \x01(\t\x12\x0e\n\x06run_id\x18\x08 \x01(\t\x12\x34\n\x10requested_before\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"[\n\x15ListApprovalsResponse\x12)\n\tapprovals\x18\x01 \x03(\x0b\x32\x16.runwright.v1.Approval\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"D\n\x12GetApprovalRequest\x12\x13\n\x0b\x61pproval_id\x18\x01 \x01(\t\x12\x19\n\x11include_arguments\x18\x02 \x01(\x08\"?\n\x13GetApprovalResponse\x12(\n\x08\x61pproval\x18\x01 \x01(\x0b\x32\x16.runwright.v1.Approval\";\n\x15WatchApprovalsRequest\x12\x14\n\x0c\x61\x66ter_cursor\x18\x01 \x01(\t\x12\x0c\n\x04mine\x18\x02 \x01(\x08\"R\n\x16WatchApprovalsResponse\x12(\n\x08\x61pproval\x18\x01 \x01(\x0b\x32\x16.runwright.v1.Approval\x12\x0e\n\x06\x63ursor\x18\x02 \x01(\t\"\xaf\x01\n\x0f\x44\x65\x63isionRequest\x12\x13\n\x0b\x61pproval_id\x18\x01 \x01(\t\x12\x0e\n\x06\x64igest\x18\x02 \x01(\t\x12.\n\x07verdict\x18\x03 \x01(\x0e\x32\x1d.runwright.v1.ApprovalVerdict\x12\x0f\n\x07message\x18\x04 \x01(\t\x12\x0c\n\x04note\x18\x05 \x01(\t\x12\x14\n\x0con_behalf_of\x18\x06 \x01(\t\x12\x12\n\nrequest_id\x18\x07 \x01(\t\"H\n\x15\x44\x65\x63ideApprovalRequest\x12/\n\x08\x64\x65\x63ision\x18\x01 \x01(\x0b\x32\x1d.runwright.v1.DecisionRequest\"S\n\x16\x44\x65\x63ideApprovalResponse\x12(\n\x08\x61pproval\x18\x01 \x01(\x0b\x32\x16.runwright.v1.Approval\x12\x0f\n\x07\x64\x65\x63ided\x18\x02 \x01(\x08\"F\n\x12\x42\x61tchDecideRequest\x12\x30\n\tdecisions\x18\x01 \x03(\x0b\x32\x1d.runwright.v1.DecisionRequest\"D\n\x13\x42\x61tchDecideResponse\x12-\n\x07results\x18\x01 \x03(\x0b\x32\x1c.runwright.v1.DecisionResult\"\x93\x01\n\x0e\x44\x65\x63isionResult\x12\x13\n\x0b\x61pproval_id\x18\x01 \x01(\t\x12\x37\n\x07\x64\x65\x63ided\x18\x02 \x01(\x0b\x32$.runwright.v1.DecideApprovalResponseH\x00\x12)\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x18.runwright.v1.AgentErrorH\x00\x42\x08\n\x06result2\xcf\x03\n\x0f\x41pprovalService\x12X\n\rListApprovals\x12\".runwright.v1.ListApprovalsRequest\x1a#.runwright.v1.ListApprovalsResponse\x12R\n\x0bGetApproval\x12 .runwright.v1.GetApprovalRequest\x1a!.runwright.v1.GetApprovalResponse\x12]\n\x0eWatchApprovals\x12#.runwright.v1.WatchApprovalsRequest\x1a$.runwright.v1.WatchApprovalsResponse0\x01\x12[\n\x0e\x44\x65\x63ideApproval\x12#.runwright.v1.DecideApprovalRequest\x1a$.runwright.v1.DecideApprovalResponse\x12R\n\x0b\x42\x61tchDecide\x12 .runwright.v1.BatchDecideRequest\x1a!.runwright.v1.BatchDecideResponseBk\n\x10\x64\x65v.runwright.v1P\x01ZFgithub.com/runwright/runwright/clients/go/gen/runwright/v1;runwrightv1\xaa\x02\x0cRunwright.V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#runwright/v1/approval_service.proto\x12\x0crunwright.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1brunwright/v1/approval.proto\x1a\x18runwright/v1/error.proto\x1a\x18runwright/v1/grant.proto\"\xec\x01\n\x14ListApprovalsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\r\x12\x12\n\npage_token\x18\x02 \x01(\t\x12+\n\x06states\x18\x03 \x03(\x0e\x32\x1b.runwright.v1.ApprovalState\x12\x0c\n\x04mine\x18\x04 \x01(\x08\x12\x10\n\x08\x61gent_id\x18\x05 \x01(\t\x12\x0c\n\x04tool\x18\x06 \x01(\t\x12\x0c\n\x04risk\x18\x07 \x01(\t\x12\x0e\n\x06run_id\x18\x08 \x01(\t\x12\x34\n\x10requested_before\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"[\n\x15ListApprovalsResponse\x12)\n\tapprovals\x18\x01 \x03(\x0b\x32\x16.runwright.v1.Approval\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"D\n\x12GetApprovalRequest\x12\x13\n\x0b\x61pproval_id\x18\x01 \x01(\t\x12\x19\n\x11include_arguments\x18\x02 \x01(\x08\"?\n\x13GetApprovalResponse\x12(\n\x08\x61pproval\x18\x01 \x01(\x0b\x32\x16.runwright.v1.Approval\";\n\x15WatchApprovalsRequest\x12\x14\n\x0c\x61\x66ter_cursor\x18\x01 \x01(\t\x12\x0c\n\x04mine\x18\x02 \x01(\x08\"R\n\x16WatchApprovalsResponse\x12(\n\x08\x61pproval\x18\x01 \x01(\x0b\x32\x16.runwright.v1.Approval\x12\x0e\n\x06\x63ursor\x18\x02 \x01(\t\"\xda\x01\n\x0f\x44\x65\x63isionRequest\x12\x13\n\x0b\x61pproval_id\x18\x01 \x01(\t\x12\x0e\n\x06\x64igest\x18\x02 \x01(\t\x12.\n\x07verdict\x18\x03 \x01(\x0e\x32\x1d.runwright.v1.ApprovalVerdict\x12\x0f\n\x07message\x18\x04 \x01(\t\x12\x0c\n\x04note\x18\x05 \x01(\t\x12\x14\n\x0con_behalf_of\x18\x06 \x01(\t\x12\x12\n\nrequest_id\x18\x07 \x01(\t\x12)\n\x05grant\x18\n \x01(\x0b\x32\x1a.runwright.v1.GrantRequest\"H\n\x15\x44\x65\x63ideApprovalRequest\x12/\n\x08\x64\x65\x63ision\x18\x01 \x01(\x0b\x32\x1d.runwright.v1.DecisionRequest\"S\n\x16\x44\x65\x63ideApprovalResponse\x12(\n\x08\x61pproval\x18\x01 \x01(\x0b\x32\x16.runwright.v1.Approval\x12\x0f\n\x07\x64\x65\x63ided\x18\x02 \x01(\x08\"F\n\x12\x42\x61tchDecideRequest\x12\x30\n\tdecisions\x18\x01 \x03(\x0b\x32\x1d.runwright.v1.DecisionRequest\"D\n\x13\x42\x61tchDecideResponse\x12-\n\x07results\x18\x01 \x03(\x0b\x32\x1c.runwright.v1.DecisionResult\"\x93\x01\n\x0e\x44\x65\x63isionResult\x12\x13\n\x0b\x61pproval_id\x18\x01 \x01(\t\x12\x37\n\x07\x64\x65\x63ided\x18\x02 \x01(\x0b\x32$.runwright.v1.DecideApprovalResponseH\x00\x12)\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x18.runwright.v1.AgentErrorH\x00\x42\x08\n\x06result\"\xa4\x01\n\x11ListGrantsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\r\x12\x12\n\npage_token\x18\x02 \x01(\t\x12(\n\x06states\x18\x03 \x03(\x0e\x32\x18.runwright.v1.GrantState\x12\x0c\n\x04tool\x18\x04 \x01(\t\x12\x10\n\x08\x61gent_id\x18\x05 \x01(\t\x12\x0e\n\x06run_id\x18\x06 \x01(\t\x12\x0e\n\x06issuer\x18\x07 \x01(\t\"X\n\x12ListGrantsResponse\x12)\n\x06grants\x18\x01 \x03(\x0b\x32\x19.runwright.v1.GrantStatus\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"4\n\x12RevokeGrantRequest\x12\x10\n\x08grant_id\x18\x01 \x01(\t\x12\x0c\n\x04note\x18\x02 \x01(\t\"P\n\x13RevokeGrantResponse\x12(\n\x05grant\x18\x01 \x01(\x0b\x32\x19.runwright.v1.GrantStatus\x12\x0f\n\x07revoked\x18\x02 \x01(\x08\x32\xf4\x04\n\x0f\x41pprovalService\x12X\n\rListApprovals\x12\".runwright.v1.ListApprovalsRequest\x1a#.runwright.v1.ListApprovalsResponse\x12R\n\x0bGetApproval\x12 .runwright.v1.GetApprovalRequest\x1a!.runwright.v1.GetApprovalResponse\x12]\n\x0eWatchApprovals\x12#.runwright.v1.WatchApprovalsRequest\x1a$.runwright.v1.WatchApprovalsResponse0\x01\x12[\n\x0e\x44\x65\x63ideApproval\x12#.runwright.v1.DecideApprovalRequest\x1a$.runwright.v1.DecideApprovalResponse\x12R\n\x0b\x42\x61tchDecide\x12 .runwright.v1.BatchDecideRequest\x1a!.runwright.v1.BatchDecideResponse\x12O\n\nListGrants\x12\x1f.runwright.v1.ListGrantsRequest\x1a .runwright.v1.ListGrantsResponse\x12R\n\x0bRevokeGrant\x12 .runwright.v1.RevokeGrantRequest\x1a!.runwright.v1.RevokeGrantResponseBk\n\x10\x64\x65v.runwright.v1P\x01ZFgithub.com/runwright/runwright/clients/go/gen/runwright/v1;runwrightv1\xaa\x02\x0cRunwright.V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,30 +36,38 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'runwright.v1.approval_servi
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\020dev.runwright.v1P\001ZFgithub.com/runwright/runwright/clients/go/gen/runwright/v1;runwrightv1\252\002\014Runwright.V1'
-  _globals['_LISTAPPROVALSREQUEST']._serialized_start=142
-  _globals['_LISTAPPROVALSREQUEST']._serialized_end=378
-  _globals['_LISTAPPROVALSRESPONSE']._serialized_start=380
-  _globals['_LISTAPPROVALSRESPONSE']._serialized_end=471
-  _globals['_GETAPPROVALREQUEST']._serialized_start=473
-  _globals['_GETAPPROVALREQUEST']._serialized_end=541
-  _globals['_GETAPPROVALRESPONSE']._serialized_start=543
-  _globals['_GETAPPROVALRESPONSE']._serialized_end=606
-  _globals['_WATCHAPPROVALSREQUEST']._serialized_start=608
-  _globals['_WATCHAPPROVALSREQUEST']._serialized_end=667
-  _globals['_WATCHAPPROVALSRESPONSE']._serialized_start=669
-  _globals['_WATCHAPPROVALSRESPONSE']._serialized_end=751
-  _globals['_DECISIONREQUEST']._serialized_start=754
-  _globals['_DECISIONREQUEST']._serialized_end=929
-  _globals['_DECIDEAPPROVALREQUEST']._serialized_start=931
-  _globals['_DECIDEAPPROVALREQUEST']._serialized_end=1003
-  _globals['_DECIDEAPPROVALRESPONSE']._serialized_start=1005
-  _globals['_DECIDEAPPROVALRESPONSE']._serialized_end=1088
-  _globals['_BATCHDECIDEREQUEST']._serialized_start=1090
-  _globals['_BATCHDECIDEREQUEST']._serialized_end=1160
-  _globals['_BATCHDECIDERESPONSE']._serialized_start=1162
-  _globals['_BATCHDECIDERESPONSE']._serialized_end=1230
-  _globals['_DECISIONRESULT']._serialized_start=1233
-  _globals['_DECISIONRESULT']._serialized_end=1380
-  _globals['_APPROVALSERVICE']._serialized_start=1383
-  _globals['_APPROVALSERVICE']._serialized_end=1846
+  _globals['_LISTAPPROVALSREQUEST']._serialized_start=168
+  _globals['_LISTAPPROVALSREQUEST']._serialized_end=404
+  _globals['_LISTAPPROVALSRESPONSE']._serialized_start=406
+  _globals['_LISTAPPROVALSRESPONSE']._serialized_end=497
+  _globals['_GETAPPROVALREQUEST']._serialized_start=499
+  _globals['_GETAPPROVALREQUEST']._serialized_end=567
+  _globals['_GETAPPROVALRESPONSE']._serialized_start=569
+  _globals['_GETAPPROVALRESPONSE']._serialized_end=632
+  _globals['_WATCHAPPROVALSREQUEST']._serialized_start=634
+  _globals['_WATCHAPPROVALSREQUEST']._serialized_end=693
+  _globals['_WATCHAPPROVALSRESPONSE']._serialized_start=695
+  _globals['_WATCHAPPROVALSRESPONSE']._serialized_end=777
+  _globals['_DECISIONREQUEST']._serialized_start=780
+  _globals['_DECISIONREQUEST']._serialized_end=998
+  _globals['_DECIDEAPPROVALREQUEST']._serialized_start=1000
+  _globals['_DECIDEAPPROVALREQUEST']._serialized_end=1072
+  _globals['_DECIDEAPPROVALRESPONSE']._serialized_start=1074
+  _globals['_DECIDEAPPROVALRESPONSE']._serialized_end=1157
+  _globals['_BATCHDECIDEREQUEST']._serialized_start=1159
+  _globals['_BATCHDECIDEREQUEST']._serialized_end=1229
+  _globals['_BATCHDECIDERESPONSE']._serialized_start=1231
+  _globals['_BATCHDECIDERESPONSE']._serialized_end=1299
+  _globals['_DECISIONRESULT']._serialized_start=1302
+  _globals['_DECISIONRESULT']._serialized_end=1449
+  _globals['_LISTGRANTSREQUEST']._serialized_start=1452
+  _globals['_LISTGRANTSREQUEST']._serialized_end=1616
+  _globals['_LISTGRANTSRESPONSE']._serialized_start=1618
+  _globals['_LISTGRANTSRESPONSE']._serialized_end=1706
+  _globals['_REVOKEGRANTREQUEST']._serialized_start=1708
+  _globals['_REVOKEGRANTREQUEST']._serialized_end=1760
+  _globals['_REVOKEGRANTRESPONSE']._serialized_start=1762
+  _globals['_REVOKEGRANTRESPONSE']._serialized_end=1842
+  _globals['_APPROVALSERVICE']._serialized_start=1845
+  _globals['_APPROVALSERVICE']._serialized_end=2473
 # @@protoc_insertion_point(module_scope)

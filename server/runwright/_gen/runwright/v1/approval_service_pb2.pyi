@@ -10,6 +10,7 @@ from google.protobuf import timestamp_pb2 as timestamp_pb2
 from google.protobuf.internal import containers as containers
 from runwright._gen.runwright.v1 import approval_pb2 as approval_pb2
 from runwright._gen.runwright.v1 import error_pb2 as error_pb2
+from runwright._gen.runwright.v1 import grant_pb2 as grant_pb2
 import builtins as builtins
 import sys
 import typing as typing
@@ -218,6 +219,7 @@ class DecisionRequest(message.Message):
     NOTE_FIELD_NUMBER: builtins.int
     ON_BEHALF_OF_FIELD_NUMBER: builtins.int
     REQUEST_ID_FIELD_NUMBER: builtins.int
+    GRANT_FIELD_NUMBER: builtins.int
     approval_id: builtins.str
     """The approval."""
     digest: builtins.str
@@ -234,6 +236,12 @@ class DecisionRequest(message.Message):
     """On whose behalf, at most 256 bytes: a note, no authority."""
     request_id: builtins.str
     """Made by the caller, matching the id rule: the key of idempotency."""
+    @builtins.property
+    def grant(self) -> grant_pb2.GrantRequest:
+        """With APPROVAL_VERDICT_APPROVE: a grant to give with it, within what
+        `Approval.grants` offers; else GRANT_NOT_OFFERED, and nothing is decided.
+        """
+
     def __init__(
         self,
         *,
@@ -244,10 +252,11 @@ class DecisionRequest(message.Message):
         note: builtins.str = ...,
         on_behalf_of: builtins.str = ...,
         request_id: builtins.str = ...,
+        grant: grant_pb2.GrantRequest | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = typing.Literal["grant", b"grant"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["approval_id", b"approval_id", "digest", b"digest", "message", b"message", "note", b"note", "on_behalf_of", b"on_behalf_of", "request_id", b"request_id", "verdict", b"verdict"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["approval_id", b"approval_id", "digest", b"digest", "grant", b"grant", "message", b"message", "note", b"note", "on_behalf_of", b"on_behalf_of", "request_id", b"request_id", "verdict", b"verdict"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -376,3 +385,129 @@ class DecisionResult(message.Message):
     _WhichOneofReturnType_result: _TypeAlias = typing.Literal["decided", "error"]  # noqa: Y015
     _WhichOneofArgType_result: _TypeAlias = typing.Literal["result", b"result"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_result) -> _WhichOneofReturnType_result | None: ...
+
+@typing.final
+class ListGrantsRequest(message.Message):
+    """Request of ListGrants. What is left empty means any."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    PAGE_SIZE_FIELD_NUMBER: builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: builtins.int
+    STATES_FIELD_NUMBER: builtins.int
+    TOOL_FIELD_NUMBER: builtins.int
+    AGENT_ID_FIELD_NUMBER: builtins.int
+    RUN_ID_FIELD_NUMBER: builtins.int
+    ISSUER_FIELD_NUMBER: builtins.int
+    page_size: builtins.int
+    """At most so many, up to 1000. Zero: 100."""
+    page_token: builtins.str
+    """`next_page_token` of the page before. Empty: from the beginning."""
+    tool: builtins.str
+    """Of this tool."""
+    agent_id: builtins.str
+    """Of this agent."""
+    run_id: builtins.str
+    """Issued in this run."""
+    issuer: builtins.str
+    """Issued by this principal."""
+    @builtins.property
+    def states(self) -> containers.RepeatedScalarFieldContainer[grant_pb2.GrantState.ValueType]:
+        """Where they stand; either GRANT_STATE_OPEN alone or others without it. Empty:
+        open.
+        """
+
+    def __init__(
+        self,
+        *,
+        page_size: builtins.int = ...,
+        page_token: builtins.str = ...,
+        states: abc.Iterable[grant_pb2.GrantState.ValueType] | None = ...,
+        tool: builtins.str = ...,
+        agent_id: builtins.str = ...,
+        run_id: builtins.str = ...,
+        issuer: builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["agent_id", b"agent_id", "issuer", b"issuer", "page_size", b"page_size", "page_token", b"page_token", "run_id", b"run_id", "states", b"states", "tool", b"tool"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class ListGrantsResponse(message.Message):
+    """Response of ListGrants."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    GRANTS_FIELD_NUMBER: builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: builtins.int
+    next_page_token: builtins.str
+    """Where the next page begins; empty when this is the last."""
+    @builtins.property
+    def grants(self) -> containers.RepeatedCompositeFieldContainer[grant_pb2.GrantStatus]:
+        """The page; it may be empty where a filter hides much, also when it is not the
+        last.
+        """
+
+    def __init__(
+        self,
+        *,
+        grants: abc.Iterable[grant_pb2.GrantStatus] | None = ...,
+        next_page_token: builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["grants", b"grants", "next_page_token", b"next_page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class RevokeGrantRequest(message.Message):
+    """Request of RevokeGrant."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    GRANT_ID_FIELD_NUMBER: builtins.int
+    NOTE_FIELD_NUMBER: builtins.int
+    grant_id: builtins.str
+    """The grant."""
+    note: builtins.str
+    """For the record, at most 1024 bytes."""
+    def __init__(
+        self,
+        *,
+        grant_id: builtins.str = ...,
+        note: builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["grant_id", b"grant_id", "note", b"note"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class RevokeGrantResponse(message.Message):
+    """Response of RevokeGrant."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    GRANT_FIELD_NUMBER: builtins.int
+    REVOKED_FIELD_NUMBER: builtins.int
+    revoked: builtins.bool
+    """True when this call took it back; false when it answered no more before."""
+    @builtins.property
+    def grant(self) -> grant_pb2.GrantStatus:
+        """The grant as it stands."""
+
+    def __init__(
+        self,
+        *,
+        grant: grant_pb2.GrantStatus | None = ...,
+        revoked: builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["grant", b"grant"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["grant", b"grant", "revoked", b"revoked"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...

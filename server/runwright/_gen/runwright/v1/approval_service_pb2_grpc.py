@@ -64,6 +64,16 @@ class ApprovalServiceStub:
                 request_serializer=runwright_dot_v1_dot_approval__service__pb2.BatchDecideRequest.SerializeToString,
                 response_deserializer=runwright_dot_v1_dot_approval__service__pb2.BatchDecideResponse.FromString,
                 _registered_method=True)
+        self.ListGrants = channel.unary_unary(
+                '/runwright.v1.ApprovalService/ListGrants',
+                request_serializer=runwright_dot_v1_dot_approval__service__pb2.ListGrantsRequest.SerializeToString,
+                response_deserializer=runwright_dot_v1_dot_approval__service__pb2.ListGrantsResponse.FromString,
+                _registered_method=True)
+        self.RevokeGrant = channel.unary_unary(
+                '/runwright.v1.ApprovalService/RevokeGrant',
+                request_serializer=runwright_dot_v1_dot_approval__service__pb2.RevokeGrantRequest.SerializeToString,
+                response_deserializer=runwright_dot_v1_dot_approval__service__pb2.RevokeGrantResponse.FromString,
+                _registered_method=True)
 
 
 class ApprovalServiceServicer:
@@ -120,6 +130,26 @@ class ApprovalServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListGrants(self, request, context):
+        """Lists grants: those that answer, the one that lasts longest first; or those of
+        other states, the newest first. Observers and admins see every grant of the
+        namespace, whoever issued one that, and approvers those that were given with an
+        approval that they see.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RevokeGrant(self, request, context):
+        """Takes a grant back, for good, and returns when that is on disk: no call that
+        has not passed its gate by then passes it by this grant. Whoever issued it may,
+        and admins; others get GRANT_NOT_YOURS. Of one that answers no more nothing is
+        changed.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ApprovalServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -147,6 +177,16 @@ def add_ApprovalServiceServicer_to_server(servicer, server):
                     servicer.BatchDecide,
                     request_deserializer=runwright_dot_v1_dot_approval__service__pb2.BatchDecideRequest.FromString,
                     response_serializer=runwright_dot_v1_dot_approval__service__pb2.BatchDecideResponse.SerializeToString,
+            ),
+            'ListGrants': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListGrants,
+                    request_deserializer=runwright_dot_v1_dot_approval__service__pb2.ListGrantsRequest.FromString,
+                    response_serializer=runwright_dot_v1_dot_approval__service__pb2.ListGrantsResponse.SerializeToString,
+            ),
+            'RevokeGrant': grpc.unary_unary_rpc_method_handler(
+                    servicer.RevokeGrant,
+                    request_deserializer=runwright_dot_v1_dot_approval__service__pb2.RevokeGrantRequest.FromString,
+                    response_serializer=runwright_dot_v1_dot_approval__service__pb2.RevokeGrantResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -289,6 +329,60 @@ class ApprovalService:
             '/runwright.v1.ApprovalService/BatchDecide',
             runwright_dot_v1_dot_approval__service__pb2.BatchDecideRequest.SerializeToString,
             runwright_dot_v1_dot_approval__service__pb2.BatchDecideResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListGrants(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/runwright.v1.ApprovalService/ListGrants',
+            runwright_dot_v1_dot_approval__service__pb2.ListGrantsRequest.SerializeToString,
+            runwright_dot_v1_dot_approval__service__pb2.ListGrantsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RevokeGrant(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/runwright.v1.ApprovalService/RevokeGrant',
+            runwright_dot_v1_dot_approval__service__pb2.RevokeGrantRequest.SerializeToString,
+            runwright_dot_v1_dot_approval__service__pb2.RevokeGrantResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -62,6 +62,18 @@ class ApprovalServiceStub:
     """
     BatchDecide: grpc.UnaryUnaryMultiCallable[approval_service_pb2.BatchDecideRequest, approval_service_pb2.BatchDecideResponse]
     """Takes up to 100 decisions, each for itself."""
+    ListGrants: grpc.UnaryUnaryMultiCallable[approval_service_pb2.ListGrantsRequest, approval_service_pb2.ListGrantsResponse]
+    """Lists grants: those that answer, the one that lasts longest first; or those of
+    other states, the newest first. Observers and admins see every grant of the
+    namespace, whoever issued one that, and approvers those that were given with an
+    approval that they see.
+    """
+    RevokeGrant: grpc.UnaryUnaryMultiCallable[approval_service_pb2.RevokeGrantRequest, approval_service_pb2.RevokeGrantResponse]
+    """Takes a grant back, for good, and returns when that is on disk: no call that
+    has not passed its gate by then passes it by this grant. Whoever issued it may,
+    and admins; others get GRANT_NOT_YOURS. Of one that answers no more nothing is
+    changed.
+    """
 
 @typing.type_check_only
 class ApprovalServiceAsyncStub(ApprovalServiceStub):
@@ -97,6 +109,18 @@ class ApprovalServiceAsyncStub(ApprovalServiceStub):
     """
     BatchDecide: aio.UnaryUnaryMultiCallable[approval_service_pb2.BatchDecideRequest, approval_service_pb2.BatchDecideResponse]  # type: ignore[assignment]
     """Takes up to 100 decisions, each for itself."""
+    ListGrants: aio.UnaryUnaryMultiCallable[approval_service_pb2.ListGrantsRequest, approval_service_pb2.ListGrantsResponse]  # type: ignore[assignment]
+    """Lists grants: those that answer, the one that lasts longest first; or those of
+    other states, the newest first. Observers and admins see every grant of the
+    namespace, whoever issued one that, and approvers those that were given with an
+    approval that they see.
+    """
+    RevokeGrant: aio.UnaryUnaryMultiCallable[approval_service_pb2.RevokeGrantRequest, approval_service_pb2.RevokeGrantResponse]  # type: ignore[assignment]
+    """Takes a grant back, for good, and returns when that is on disk: no call that
+    has not passed its gate by then passes it by this grant. Whoever issued it may,
+    and admins; others get GRANT_NOT_YOURS. Of one that answers no more nothing is
+    changed.
+    """
 
 class ApprovalServiceServicer(metaclass=abc_1.ABCMeta):
     """Shows what waits for somebody to decide, and takes the decisions. Everything
@@ -159,5 +183,29 @@ class ApprovalServiceServicer(metaclass=abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> typing.Union[approval_service_pb2.BatchDecideResponse, abc.Awaitable[approval_service_pb2.BatchDecideResponse]]:
         """Takes up to 100 decisions, each for itself."""
+
+    @abc_1.abstractmethod
+    def ListGrants(
+        self,
+        request: approval_service_pb2.ListGrantsRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[approval_service_pb2.ListGrantsResponse, abc.Awaitable[approval_service_pb2.ListGrantsResponse]]:
+        """Lists grants: those that answer, the one that lasts longest first; or those of
+        other states, the newest first. Observers and admins see every grant of the
+        namespace, whoever issued one that, and approvers those that were given with an
+        approval that they see.
+        """
+
+    @abc_1.abstractmethod
+    def RevokeGrant(
+        self,
+        request: approval_service_pb2.RevokeGrantRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[approval_service_pb2.RevokeGrantResponse, abc.Awaitable[approval_service_pb2.RevokeGrantResponse]]:
+        """Takes a grant back, for good, and returns when that is on disk: no call that
+        has not passed its gate by then passes it by this grant. Whoever issued it may,
+        and admins; others get GRANT_NOT_YOURS. Of one that answers no more nothing is
+        changed.
+        """
 
 def add_ApprovalServiceServicer_to_server(servicer: ApprovalServiceServicer, server: typing.Union[grpc.Server, aio.Server]) -> None: ...

@@ -227,11 +227,26 @@ class _ErrorReasonEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_ErrorReaso
     run). Metadata: approval_id, rule.
     """
     ERROR_REASON_APPROVAL_ABORTED: _ErrorReason.ValueType  # 126
-    """Somebody who was asked to approve a call ended the run. Metadata: approval_id,
+    """Somebody who was asked for an approval ended the run. Metadata: approval_id,
     decided_by.
     """
     ERROR_REASON_APPROVER_MISSING: _ErrorReason.ValueType  # 127
     """The package asks for an approval that nobody can give. Metadata: approval."""
+    ERROR_REASON_GRANT_NOT_OFFERED: _ErrorReason.ValueType  # 135
+    """The grant is not among those that are offered, by `rule`: `scope`,
+    `matcher`, `uses`, `valid_for`, `tainted`, `room` (as many as are looked at stand
+    there). Metadata: approval_id, rule.
+    """
+    ERROR_REASON_GRANT_NOT_FOUND: _ErrorReason.ValueType  # 136
+    """No grant of that id is to be seen with this credential. Metadata: grant_id."""
+    ERROR_REASON_GRANT_NOT_YOURS: _ErrorReason.ValueType  # 137
+    """Whoever wants to take a grant back has not issued it, and is no admin.
+    Metadata: grant_id, issuer.
+    """
+    ERROR_REASON_APPROVAL_DENIED: _ErrorReason.ValueType  # 145
+    """Somebody who was asked to approve the start of a run, or its answer, denied it.
+    Metadata: approval_id, decided_by.
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why something failed. The name without its prefix is also the `reason` of
@@ -439,11 +454,26 @@ never), `executor` (they may perform the call), `four_eyes` (they started the
 run). Metadata: approval_id, rule.
 """
 ERROR_REASON_APPROVAL_ABORTED: ErrorReason.ValueType  # 126
-"""Somebody who was asked to approve a call ended the run. Metadata: approval_id,
+"""Somebody who was asked for an approval ended the run. Metadata: approval_id,
 decided_by.
 """
 ERROR_REASON_APPROVER_MISSING: ErrorReason.ValueType  # 127
 """The package asks for an approval that nobody can give. Metadata: approval."""
+ERROR_REASON_GRANT_NOT_OFFERED: ErrorReason.ValueType  # 135
+"""The grant is not among those that are offered, by `rule`: `scope`,
+`matcher`, `uses`, `valid_for`, `tainted`, `room` (as many as are looked at stand
+there). Metadata: approval_id, rule.
+"""
+ERROR_REASON_GRANT_NOT_FOUND: ErrorReason.ValueType  # 136
+"""No grant of that id is to be seen with this credential. Metadata: grant_id."""
+ERROR_REASON_GRANT_NOT_YOURS: ErrorReason.ValueType  # 137
+"""Whoever wants to take a grant back has not issued it, and is no admin.
+Metadata: grant_id, issuer.
+"""
+ERROR_REASON_APPROVAL_DENIED: ErrorReason.ValueType  # 145
+"""Somebody who was asked to approve the start of a run, or its answer, denied it.
+Metadata: approval_id, decided_by.
+"""
 
 class _AgentErrorKind:
     ValueType = typing.NewType("ValueType", builtins.int)

@@ -12,6 +12,7 @@ from google.protobuf.internal import enum_type_wrapper as enum_type_wrapper
 from runwright._gen.runwright.v1 import approval_pb2 as approval_pb2
 from runwright._gen.runwright.v1 import content_pb2 as content_pb2
 from runwright._gen.runwright.v1 import error_pb2 as error_pb2
+from runwright._gen.runwright.v1 import grant_pb2 as grant_pb2
 from runwright._gen.runwright.v1 import package_pb2 as package_pb2
 from runwright._gen.runwright.v1 import policy_pb2 as policy_pb2
 from runwright._gen.runwright.v1 import run_pb2 as run_pb2
@@ -114,6 +115,12 @@ class _EventKindEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_EventKind.Va
     """Intent: a dispatcher is about to be told of an approval."""
     EVENT_KIND_APPROVAL_DISPATCHED: _EventKind.ValueType  # 47
     """Result: a dispatcher has been told of an approval, or could not be."""
+    EVENT_KIND_GRANT_ISSUED: _EventKind.ValueType  # 50
+    """Whoever approved gave a grant with it."""
+    EVENT_KIND_GRANT_USED: _EventKind.ValueType  # 51
+    """A grant answered where somebody would have been asked."""
+    EVENT_KIND_GRANT_SUPERSEDED: _EventKind.ValueType  # 52
+    """What a grant answered counts no more: the policies ask for something else."""
 
 class EventKind(_EventKind, metaclass=_EventKindEnumTypeWrapper):
     """What happened. Names and numbers never change."""
@@ -200,6 +207,12 @@ EVENT_KIND_APPROVAL_DISPATCH_STARTED: EventKind.ValueType  # 46
 """Intent: a dispatcher is about to be told of an approval."""
 EVENT_KIND_APPROVAL_DISPATCHED: EventKind.ValueType  # 47
 """Result: a dispatcher has been told of an approval, or could not be."""
+EVENT_KIND_GRANT_ISSUED: EventKind.ValueType  # 50
+"""Whoever approved gave a grant with it."""
+EVENT_KIND_GRANT_USED: EventKind.ValueType  # 51
+"""A grant answered where somebody would have been asked."""
+EVENT_KIND_GRANT_SUPERSEDED: EventKind.ValueType  # 52
+"""What a grant answered counts no more: the policies ask for something else."""
 
 class _FinishReason:
     ValueType = typing.NewType("ValueType", builtins.int)
@@ -403,6 +416,9 @@ class Event(message.Message):
     APPROVAL_ESCALATED_FIELD_NUMBER: builtins.int
     APPROVAL_DISPATCH_STARTED_FIELD_NUMBER: builtins.int
     APPROVAL_DISPATCHED_FIELD_NUMBER: builtins.int
+    GRANT_ISSUED_FIELD_NUMBER: builtins.int
+    GRANT_USED_FIELD_NUMBER: builtins.int
+    GRANT_SUPERSEDED_FIELD_NUMBER: builtins.int
     seq: builtins.int
     """Position in the run: 1, 2, 3, … without a gap. 0: ephemeral."""
     event_id: builtins.str
@@ -592,6 +608,18 @@ class Event(message.Message):
     def approval_dispatched(self) -> ApprovalDispatched:
         """Of EVENT_KIND_APPROVAL_DISPATCHED."""
 
+    @builtins.property
+    def grant_issued(self) -> GrantIssued:
+        """Of EVENT_KIND_GRANT_ISSUED."""
+
+    @builtins.property
+    def grant_used(self) -> GrantUsed:
+        """Of EVENT_KIND_GRANT_USED."""
+
+    @builtins.property
+    def grant_superseded(self) -> GrantSuperseded:
+        """Of EVENT_KIND_GRANT_SUPERSEDED."""
+
     def __init__(
         self,
         *,
@@ -648,12 +676,15 @@ class Event(message.Message):
         approval_escalated: ApprovalEscalated | None = ...,
         approval_dispatch_started: ApprovalDispatchStarted | None = ...,
         approval_dispatched: ApprovalDispatched | None = ...,
+        grant_issued: GrantIssued | None = ...,
+        grant_used: GrantUsed | None = ...,
+        grant_superseded: GrantSuperseded | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = typing.Literal["approval_decided", b"approval_decided", "approval_dispatch_started", b"approval_dispatch_started", "approval_dispatched", b"approval_dispatched", "approval_escalated", b"approval_escalated", "approval_expired", b"approval_expired", "approval_requested", b"approval_requested", "approval_superseded", b"approval_superseded", "approval_withdrawn", b"approval_withdrawn", "body", b"body", "context_assembled", b"context_assembled", "effect_resolved", b"effect_resolved", "model_attempt_failed", b"model_attempt_failed", "model_attempt_started", b"model_attempt_started", "model_message_completed", b"model_message_completed", "model_stream_delta", b"model_stream_delta", "policy_answered", b"policy_answered", "policy_asked", b"policy_asked", "policy_decided", b"policy_decided", "policy_resumed", b"policy_resumed", "reconcile_ended", b"reconcile_ended", "reconcile_started", b"reconcile_started", "retry_scheduled", b"retry_scheduled", "run_cancel_requested", b"run_cancel_requested", "run_cancelled", b"run_cancelled", "run_completed", b"run_completed", "run_failed", b"run_failed", "run_started", b"run_started", "subject_replaced", b"subject_replaced", "time", b"time", "tool_cancelled", b"tool_cancelled", "tool_completed", b"tool_completed", "tool_denied", b"tool_denied", "tool_failed", b"tool_failed", "tool_recovery_required", b"tool_recovery_required", "tool_requested", b"tool_requested", "tool_result_released", b"tool_result_released", "tool_started", b"tool_started", "turn_completed", b"turn_completed", "turn_failed", b"turn_failed", "turn_started", b"turn_started"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = typing.Literal["approval_decided", b"approval_decided", "approval_dispatch_started", b"approval_dispatch_started", "approval_dispatched", b"approval_dispatched", "approval_escalated", b"approval_escalated", "approval_expired", b"approval_expired", "approval_requested", b"approval_requested", "approval_superseded", b"approval_superseded", "approval_withdrawn", b"approval_withdrawn", "body", b"body", "context_assembled", b"context_assembled", "effect_resolved", b"effect_resolved", "grant_issued", b"grant_issued", "grant_superseded", b"grant_superseded", "grant_used", b"grant_used", "model_attempt_failed", b"model_attempt_failed", "model_attempt_started", b"model_attempt_started", "model_message_completed", b"model_message_completed", "model_stream_delta", b"model_stream_delta", "policy_answered", b"policy_answered", "policy_asked", b"policy_asked", "policy_decided", b"policy_decided", "policy_resumed", b"policy_resumed", "reconcile_ended", b"reconcile_ended", "reconcile_started", b"reconcile_started", "retry_scheduled", b"retry_scheduled", "run_cancel_requested", b"run_cancel_requested", "run_cancelled", b"run_cancelled", "run_completed", b"run_completed", "run_failed", b"run_failed", "run_started", b"run_started", "subject_replaced", b"subject_replaced", "time", b"time", "tool_cancelled", b"tool_cancelled", "tool_completed", b"tool_completed", "tool_denied", b"tool_denied", "tool_failed", b"tool_failed", "tool_recovery_required", b"tool_recovery_required", "tool_requested", b"tool_requested", "tool_result_released", b"tool_result_released", "tool_started", b"tool_started", "turn_completed", b"turn_completed", "turn_failed", b"turn_failed", "turn_started", b"turn_started"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["agent_id", b"agent_id", "approval_decided", b"approval_decided", "approval_dispatch_started", b"approval_dispatch_started", "approval_dispatched", b"approval_dispatched", "approval_escalated", b"approval_escalated", "approval_expired", b"approval_expired", "approval_requested", b"approval_requested", "approval_superseded", b"approval_superseded", "approval_withdrawn", b"approval_withdrawn", "attempt", b"attempt", "body", b"body", "context_assembled", b"context_assembled", "effect_id", b"effect_id", "effect_resolved", b"effect_resolved", "event_id", b"event_id", "ignorable", b"ignorable", "kind", b"kind", "model_attempt_failed", b"model_attempt_failed", "model_attempt_started", b"model_attempt_started", "model_message_completed", b"model_message_completed", "model_stream_delta", b"model_stream_delta", "package_fingerprint", b"package_fingerprint", "policy_answered", b"policy_answered", "policy_asked", b"policy_asked", "policy_decided", b"policy_decided", "policy_resumed", b"policy_resumed", "principal", b"principal", "reconcile_ended", b"reconcile_ended", "reconcile_started", b"reconcile_started", "retry_scheduled", b"retry_scheduled", "round", b"round", "run_cancel_requested", b"run_cancel_requested", "run_cancelled", b"run_cancelled", "run_completed", b"run_completed", "run_failed", b"run_failed", "run_id", b"run_id", "run_started", b"run_started", "seq", b"seq", "session_id", b"session_id", "subject_replaced", b"subject_replaced", "time", b"time", "tool_cancelled", b"tool_cancelled", "tool_completed", b"tool_completed", "tool_denied", b"tool_denied", "tool_failed", b"tool_failed", "tool_recovery_required", b"tool_recovery_required", "tool_requested", b"tool_requested", "tool_result_released", b"tool_result_released", "tool_started", b"tool_started", "trace_parent", b"trace_parent", "turn_completed", b"turn_completed", "turn_failed", b"turn_failed", "turn_id", b"turn_id", "turn_started", b"turn_started"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["agent_id", b"agent_id", "approval_decided", b"approval_decided", "approval_dispatch_started", b"approval_dispatch_started", "approval_dispatched", b"approval_dispatched", "approval_escalated", b"approval_escalated", "approval_expired", b"approval_expired", "approval_requested", b"approval_requested", "approval_superseded", b"approval_superseded", "approval_withdrawn", b"approval_withdrawn", "attempt", b"attempt", "body", b"body", "context_assembled", b"context_assembled", "effect_id", b"effect_id", "effect_resolved", b"effect_resolved", "event_id", b"event_id", "grant_issued", b"grant_issued", "grant_superseded", b"grant_superseded", "grant_used", b"grant_used", "ignorable", b"ignorable", "kind", b"kind", "model_attempt_failed", b"model_attempt_failed", "model_attempt_started", b"model_attempt_started", "model_message_completed", b"model_message_completed", "model_stream_delta", b"model_stream_delta", "package_fingerprint", b"package_fingerprint", "policy_answered", b"policy_answered", "policy_asked", b"policy_asked", "policy_decided", b"policy_decided", "policy_resumed", b"policy_resumed", "principal", b"principal", "reconcile_ended", b"reconcile_ended", "reconcile_started", b"reconcile_started", "retry_scheduled", b"retry_scheduled", "round", b"round", "run_cancel_requested", b"run_cancel_requested", "run_cancelled", b"run_cancelled", "run_completed", b"run_completed", "run_failed", b"run_failed", "run_id", b"run_id", "run_started", b"run_started", "seq", b"seq", "session_id", b"session_id", "subject_replaced", b"subject_replaced", "time", b"time", "tool_cancelled", b"tool_cancelled", "tool_completed", b"tool_completed", "tool_denied", b"tool_denied", "tool_failed", b"tool_failed", "tool_recovery_required", b"tool_recovery_required", "tool_requested", b"tool_requested", "tool_result_released", b"tool_result_released", "tool_started", b"tool_started", "trace_parent", b"trace_parent", "turn_completed", b"turn_completed", "turn_failed", b"turn_failed", "turn_id", b"turn_id", "turn_started", b"turn_started"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_body: _TypeAlias = typing.Literal["run_started", "turn_started", "model_attempt_started", "model_message_completed", "model_attempt_failed", "tool_requested", "policy_decided", "tool_started", "tool_completed", "tool_failed", "tool_denied", "tool_cancelled", "tool_recovery_required", "run_cancel_requested", "turn_completed", "turn_failed", "run_completed", "run_failed", "run_cancelled", "retry_scheduled", "context_assembled", "model_stream_delta", "effect_resolved", "reconcile_started", "reconcile_ended", "policy_asked", "policy_answered", "policy_resumed", "subject_replaced", "tool_result_released", "approval_requested", "approval_decided", "approval_expired", "approval_withdrawn", "approval_superseded", "approval_escalated", "approval_dispatch_started", "approval_dispatched"]  # noqa: Y015
+    _WhichOneofReturnType_body: _TypeAlias = typing.Literal["run_started", "turn_started", "model_attempt_started", "model_message_completed", "model_attempt_failed", "tool_requested", "policy_decided", "tool_started", "tool_completed", "tool_failed", "tool_denied", "tool_cancelled", "tool_recovery_required", "run_cancel_requested", "turn_completed", "turn_failed", "run_completed", "run_failed", "run_cancelled", "retry_scheduled", "context_assembled", "model_stream_delta", "effect_resolved", "reconcile_started", "reconcile_ended", "policy_asked", "policy_answered", "policy_resumed", "subject_replaced", "tool_result_released", "approval_requested", "approval_decided", "approval_expired", "approval_withdrawn", "approval_superseded", "approval_escalated", "approval_dispatch_started", "approval_dispatched", "grant_issued", "grant_used", "grant_superseded"]  # noqa: Y015
     _WhichOneofArgType_body: _TypeAlias = typing.Literal["body", b"body"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_body) -> _WhichOneofReturnType_body | None: ...
 
@@ -814,6 +845,7 @@ class ModelMessageCompleted(message.Message):
     OUTPUT_TOKENS_FIELD_NUMBER: builtins.int
     OPAQUE_FIELD_NUMBER: builtins.int
     ROUTE_FIELD_NUMBER: builtins.int
+    IS_HELD_FIELD_NUMBER: builtins.int
     finish_reason: FinishReason.ValueType
     """Why it stopped."""
     tool_calls: builtins.int
@@ -825,6 +857,11 @@ class ModelMessageCompleted(message.Message):
     route: builtins.int
     """The route that answered, as in ModelAttemptStarted; 0 in events of older
     servers.
+    """
+    is_held: builtins.bool
+    """True when the text is an answer that a remote policy or a person is still to
+    decide on. It is in no view of this event then, nor in the run's export, until
+    the run is completed; RunCompleted has what is published.
     """
     @builtins.property
     def text(self) -> content_pb2.ContentRef:
@@ -847,10 +884,11 @@ class ModelMessageCompleted(message.Message):
         output_tokens: builtins.int = ...,
         opaque: content_pb2.ContentRef | None = ...,
         route: builtins.int = ...,
+        is_held: builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = typing.Literal["opaque", b"opaque", "text", b"text"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["finish_reason", b"finish_reason", "input_tokens", b"input_tokens", "opaque", b"opaque", "output_tokens", b"output_tokens", "route", b"route", "text", b"text", "tool_calls", b"tool_calls"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["finish_reason", b"finish_reason", "input_tokens", b"input_tokens", "is_held", b"is_held", "opaque", b"opaque", "output_tokens", b"output_tokens", "route", b"route", "text", b"text", "tool_calls", b"tool_calls"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1009,6 +1047,7 @@ class ToolStarted(message.Message):
     APPROVAL_ID_FIELD_NUMBER: builtins.int
     APPROVED_BY_FIELD_NUMBER: builtins.int
     APPROVAL_DIGEST_FIELD_NUMBER: builtins.int
+    GRANT_ID_FIELD_NUMBER: builtins.int
     tool: builtins.str
     """The tool."""
     executor: builtins.str
@@ -1032,6 +1071,10 @@ class ToolStarted(message.Message):
     """Who approved."""
     approval_digest: builtins.str
     """The digest that was approved."""
+    grant_id: builtins.str
+    """The grant that lets the call be made, when it was a grant: `approved_by` issued
+    it, and there is no `approval_id`.
+    """
     @builtins.property
     def deadline(self) -> timestamp_pb2.Timestamp:
         """When the attempt is given up, if it is sent at once. One that is sent later
@@ -1051,10 +1094,11 @@ class ToolStarted(message.Message):
         approval_id: builtins.str = ...,
         approved_by: builtins.str = ...,
         approval_digest: builtins.str = ...,
+        grant_id: builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = typing.Literal["deadline", b"deadline"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["approval_digest", b"approval_digest", "approval_id", b"approval_id", "approved_by", b"approved_by", "arguments_digest", b"arguments_digest", "deadline", b"deadline", "effect", b"effect", "executor", b"executor", "idempotency_key", b"idempotency_key", "idempotent", b"idempotent", "tool", b"tool"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["approval_digest", b"approval_digest", "approval_id", b"approval_id", "approved_by", b"approved_by", "arguments_digest", b"arguments_digest", "deadline", b"deadline", "effect", b"effect", "executor", b"executor", "grant_id", b"grant_id", "idempotency_key", b"idempotency_key", "idempotent", b"idempotent", "tool", b"tool"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -2180,7 +2224,10 @@ class EventFrame(message.Message):
 
 @typing.final
 class ApprovalRequested(message.Message):
-    """Somebody is asked to decide on a call. Everything a decision rests on is here."""
+    """Somebody is asked to decide on a call, on the start of the run or on its answer.
+    Everything a decision rests on is here. What is said of a call, such as `tool`,
+    is empty otherwise, in this event and in those about what became of it.
+    """
 
     DESCRIPTOR: descriptor.Descriptor
 
@@ -2204,9 +2251,11 @@ class ApprovalRequested(message.Message):
     ON_EXPIRY_FIELD_NUMBER: builtins.int
     FOUR_EYES_FIELD_NUMBER: builtins.int
     DISPATCHERS_FIELD_NUMBER: builtins.int
+    GRANTS_FIELD_NUMBER: builtins.int
     approval_id: builtins.str
     """The approval's id inside the run: `a`, and the numbers of the call with the
-    approval's own behind them.
+    approval's own behind them; of the run `a`, its round (0 before the first) and
+    the approval's own number.
     """
     kind: approval_pb2.ApprovalKind.ValueType
     """What is to be approved."""
@@ -2240,7 +2289,9 @@ class ApprovalRequested(message.Message):
     """True when whoever started the run must not decide."""
     @builtins.property
     def arguments(self) -> content_pb2.ContentRef:
-        """The arguments."""
+        """What is looked at, see `Approval.arguments`. An answer is in no view of this
+        event.
+        """
 
     @builtins.property
     def sets(self) -> containers.RepeatedCompositeFieldContainer[approval_pb2.ApproverSet]:
@@ -2253,6 +2304,10 @@ class ApprovalRequested(message.Message):
     @builtins.property
     def dispatchers(self) -> containers.RepeatedScalarFieldContainer[builtins.str]:
         """The dispatchers that are told, by name."""
+
+    @builtins.property
+    def grants(self) -> grant_pb2.GrantOffer:
+        """Which grants whoever approves may give with it; absent: none."""
 
     def __init__(
         self,
@@ -2277,10 +2332,11 @@ class ApprovalRequested(message.Message):
         on_expiry: approval_pb2.ApprovalExpiry.ValueType = ...,
         four_eyes: builtins.bool = ...,
         dispatchers: abc.Iterable[builtins.str] | None = ...,
+        grants: grant_pb2.GrantOffer | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = typing.Literal["arguments", b"arguments", "expires_at", b"expires_at"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = typing.Literal["arguments", b"arguments", "expires_at", b"expires_at", "grants", b"grants"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["approval", b"approval", "approval_id", b"approval_id", "arguments", b"arguments", "code", b"code", "decider", b"decider", "digest", b"digest", "dispatchers", b"dispatchers", "executor", b"executor", "expires_at", b"expires_at", "four_eyes", b"four_eyes", "kind", b"kind", "message", b"message", "on_expiry", b"on_expiry", "policy_ref", b"policy_ref", "risk", b"risk", "rule", b"rule", "schema_digest", b"schema_digest", "sets", b"sets", "tainted", b"tainted", "tool", b"tool"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["approval", b"approval", "approval_id", b"approval_id", "arguments", b"arguments", "code", b"code", "decider", b"decider", "digest", b"digest", "dispatchers", b"dispatchers", "executor", b"executor", "expires_at", b"expires_at", "four_eyes", b"four_eyes", "grants", b"grants", "kind", b"kind", "message", b"message", "on_expiry", b"on_expiry", "policy_ref", b"policy_ref", "risk", b"risk", "rule", b"rule", "schema_digest", b"schema_digest", "sets", b"sets", "tainted", b"tainted", "tool", b"tool"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -2302,6 +2358,7 @@ class ApprovalDecided(message.Message):
     REQUEST_ID_FIELD_NUMBER: builtins.int
     REQUEST_DIGEST_FIELD_NUMBER: builtins.int
     SEPARATION_FIELD_NUMBER: builtins.int
+    GRANT_ID_FIELD_NUMBER: builtins.int
     approval_id: builtins.str
     """The approval's id inside the run."""
     tool: builtins.str
@@ -2324,6 +2381,8 @@ class ApprovalDecided(message.Message):
     """The digest of that request: what a repeated one must match."""
     separation: approval_pb2.ApprovalSeparation.ValueType
     """Whether the server told approvers from others then."""
+    grant_id: builtins.str
+    """The grant that was given with it, in the event behind this one."""
     @builtins.property
     def requested_at(self) -> timestamp_pb2.Timestamp:
         """When it was asked for."""
@@ -2343,10 +2402,11 @@ class ApprovalDecided(message.Message):
         request_id: builtins.str = ...,
         request_digest: builtins.str = ...,
         separation: approval_pb2.ApprovalSeparation.ValueType = ...,
+        grant_id: builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = typing.Literal["requested_at", b"requested_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["approval_id", b"approval_id", "decided_by", b"decided_by", "digest", b"digest", "message", b"message", "note", b"note", "on_behalf_of", b"on_behalf_of", "request_digest", b"request_digest", "request_id", b"request_id", "requested_at", b"requested_at", "separation", b"separation", "tool", b"tool", "verdict", b"verdict"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["approval_id", b"approval_id", "decided_by", b"decided_by", "digest", b"digest", "grant_id", b"grant_id", "message", b"message", "note", b"note", "on_behalf_of", b"on_behalf_of", "request_digest", b"request_digest", "request_id", b"request_id", "requested_at", b"requested_at", "separation", b"separation", "tool", b"tool", "verdict", b"verdict"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -2609,5 +2669,115 @@ class DispatchedDecision(message.Message):
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
     _ClearFieldArgType: _TypeAlias = typing.Literal["on_behalf_of", b"on_behalf_of", "verdict", b"verdict"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class GrantIssued(message.Message):
+    """Whoever approved gave a grant with it. Stands right behind the decision."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    APPROVAL_ID_FIELD_NUMBER: builtins.int
+    GRANT_FIELD_NUMBER: builtins.int
+    approval_id: builtins.str
+    """The approval's id inside the run."""
+    @builtins.property
+    def grant(self) -> grant_pb2.Grant:
+        """The grant."""
+
+    def __init__(
+        self,
+        *,
+        approval_id: builtins.str = ...,
+        grant: grant_pb2.Grant | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["grant", b"grant"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["approval_id", b"approval_id", "grant", b"grant"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class GrantUsed(message.Message):
+    """A grant answered for a call, and one of its uses is spent. That it stood, was
+    not used up and had not expired were conditions of the append of this event.
+    """
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    TOOL_FIELD_NUMBER: builtins.int
+    GRANT_FIELD_NUMBER: builtins.int
+    ISSUED_HASH_FIELD_NUMBER: builtins.int
+    DIGEST_FIELD_NUMBER: builtins.int
+    ARGUMENTS_DIGEST_FIELD_NUMBER: builtins.int
+    POLICY_REF_FIELD_NUMBER: builtins.int
+    RULE_FIELD_NUMBER: builtins.int
+    CODE_FIELD_NUMBER: builtins.int
+    SEPARATION_FIELD_NUMBER: builtins.int
+    tool: builtins.str
+    """The tool."""
+    issued_hash: builtins.bytes
+    """The hash of that event in the chain of its run: SHA-256 over the hash before
+    it and its bytes.
+    """
+    digest: builtins.str
+    """What is permitted, as `Approval.digest`."""
+    arguments_digest: builtins.str
+    """The digest of the arguments."""
+    policy_ref: builtins.str
+    """The policy that asked."""
+    rule: builtins.str
+    """Its rule, by its place."""
+    code: builtins.str
+    """The code of the rule."""
+    separation: approval_pb2.ApprovalSeparation.ValueType
+    """Whether the server told approvers from others then."""
+    @builtins.property
+    def grant(self) -> grant_pb2.Grant:
+        """The whole grant, as the event that issued it has it."""
+
+    def __init__(
+        self,
+        *,
+        tool: builtins.str = ...,
+        grant: grant_pb2.Grant | None = ...,
+        issued_hash: builtins.bytes = ...,
+        digest: builtins.str = ...,
+        arguments_digest: builtins.str = ...,
+        policy_ref: builtins.str = ...,
+        rule: builtins.str = ...,
+        code: builtins.str = ...,
+        separation: approval_pb2.ApprovalSeparation.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["grant", b"grant"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["arguments_digest", b"arguments_digest", "code", b"code", "digest", b"digest", "grant", b"grant", "issued_hash", b"issued_hash", "policy_ref", b"policy_ref", "rule", b"rule", "separation", b"separation", "tool", b"tool"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class GrantSuperseded(message.Message):
+    """What a grant answered for a call that was not made yet counts no more: the
+    policies ask for something else by now. The use stays spent.
+    """
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    TOOL_FIELD_NUMBER: builtins.int
+    GRANT_ID_FIELD_NUMBER: builtins.int
+    tool: builtins.str
+    """The tool."""
+    grant_id: builtins.str
+    """The grant."""
+    def __init__(
+        self,
+        *,
+        tool: builtins.str = ...,
+        grant_id: builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["grant_id", b"grant_id", "tool", b"tool"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...

@@ -244,6 +244,7 @@ class Tool(message.Message):
     UNTRUSTED_FIELD_NUMBER: builtins.int
     RECONCILABLE_FIELD_NUMBER: builtins.int
     RECONCILE_FOR_FIELD_NUMBER: builtins.int
+    GRANTABLE_FIELD_NUMBER: builtins.int
     SCHEMA_DIGEST_FIELD_NUMBER: builtins.int
     MODEL_VIEW_JSON_FIELD_NUMBER: builtins.int
     name: builtins.str
@@ -282,6 +283,8 @@ class Tool(message.Message):
     """How long it is asked before a person is needed, such as `90s`, `10m` or `2h`;
     empty (from older servers): `10m`.
     """
+    grantable: builtins.bool
+    """False when no grant may answer for just any call of it. Absent: true."""
     schema_digest: builtins.str
     """Under which digest the schema is kept beside the package: `sha256:` and 64 hex
     digits, over its RFC 8785 form. Empty where the package itself has it.
@@ -306,14 +309,17 @@ class Tool(message.Message):
         untrusted: builtins.bool = ...,
         reconcilable: builtins.bool = ...,
         reconcile_for: builtins.str = ...,
+        grantable: builtins.bool | None = ...,
         schema_digest: builtins.str = ...,
         model_view_json: builtins.bytes = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = typing.Literal["_grantable", b"_grantable", "grantable", b"grantable"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["description", b"description", "effect", b"effect", "executor", b"executor", "idempotent", b"idempotent", "max_attempts", b"max_attempts", "model_view_json", b"model_view_json", "name", b"name", "parameters_schema_json", b"parameters_schema_json", "reconcilable", b"reconcilable", "reconcile_for", b"reconcile_for", "risk", b"risk", "schema_digest", b"schema_digest", "timeout_ms", b"timeout_ms", "unavailable_timeout_ms", b"unavailable_timeout_ms", "untrusted", b"untrusted"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["_grantable", b"_grantable", "description", b"description", "effect", b"effect", "executor", b"executor", "grantable", b"grantable", "idempotent", b"idempotent", "max_attempts", b"max_attempts", "model_view_json", b"model_view_json", "name", b"name", "parameters_schema_json", b"parameters_schema_json", "reconcilable", b"reconcilable", "reconcile_for", b"reconcile_for", "risk", b"risk", "schema_digest", b"schema_digest", "timeout_ms", b"timeout_ms", "unavailable_timeout_ms", b"unavailable_timeout_ms", "untrusted", b"untrusted"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__grantable: _TypeAlias = typing.Literal["grantable"]  # noqa: Y015
+    _WhichOneofArgType__grantable: _TypeAlias = typing.Literal["_grantable", b"_grantable"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__grantable) -> _WhichOneofReturnType__grantable | None: ...
 
 @typing.final
 class Budget(message.Message):

@@ -73,8 +73,8 @@ class _PolicyVerdictEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_PolicyVe
     POLICY_VERDICT_DENY: _PolicyVerdict.ValueType  # 2
     """It must not go on; of a result: it is withheld from the model."""
     POLICY_VERDICT_ASK: _PolicyVerdict.ValueType  # 3
-    """Somebody is to be asked. A call waits until it is decided on; at the other
-    stages nobody can be asked yet, so it is denied.
+    """Somebody is to be asked, at RUN_START, PRE_TOOL and OUTPUT: the start, the call
+    or the answer waits until it is decided on.
     """
     POLICY_VERDICT_INTERRUPT: _PolicyVerdict.ValueType  # 4
     """The run must end."""
@@ -97,8 +97,8 @@ POLICY_VERDICT_ALLOW: PolicyVerdict.ValueType  # 1
 POLICY_VERDICT_DENY: PolicyVerdict.ValueType  # 2
 """It must not go on; of a result: it is withheld from the model."""
 POLICY_VERDICT_ASK: PolicyVerdict.ValueType  # 3
-"""Somebody is to be asked. A call waits until it is decided on; at the other
-stages nobody can be asked yet, so it is denied.
+"""Somebody is to be asked, at RUN_START, PRE_TOOL and OUTPUT: the start, the call
+or the answer waits until it is decided on.
 """
 POLICY_VERDICT_INTERRUPT: PolicyVerdict.ValueType  # 4
 """The run must end."""

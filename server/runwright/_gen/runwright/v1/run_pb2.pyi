@@ -114,9 +114,13 @@ class _StopReasonEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_StopReason.
     STOP_REASON_POLICY_DENIED: _StopReason.ValueType  # 21
     """A policy denied the run its start, its input or its answer."""
     STOP_REASON_APPROVAL_ABORTED: _StopReason.ValueType  # 24
-    """Somebody who was asked to approve a call ended the run instead."""
+    """Somebody who was asked for an approval ended the run instead."""
     STOP_REASON_APPROVAL_EXPIRED: _StopReason.ValueType  # 25
-    """Nobody decided on a call in time, and its approval says that the run ends then."""
+    """Nobody decided in time: on a call whose approval says that the run ends then, or
+    on the start or the answer of the run.
+    """
+    STOP_REASON_APPROVAL_DENIED: _StopReason.ValueType  # 27
+    """Somebody who was asked to approve the start of the run, or its answer, denied it."""
 
 class StopReason(_StopReason, metaclass=_StopReasonEnumTypeWrapper):
     """Why a run ended."""
@@ -146,9 +150,13 @@ STOP_REASON_POLICY_INTERRUPT: StopReason.ValueType  # 20
 STOP_REASON_POLICY_DENIED: StopReason.ValueType  # 21
 """A policy denied the run its start, its input or its answer."""
 STOP_REASON_APPROVAL_ABORTED: StopReason.ValueType  # 24
-"""Somebody who was asked to approve a call ended the run instead."""
+"""Somebody who was asked for an approval ended the run instead."""
 STOP_REASON_APPROVAL_EXPIRED: StopReason.ValueType  # 25
-"""Nobody decided on a call in time, and its approval says that the run ends then."""
+"""Nobody decided in time: on a call whose approval says that the run ends then, or
+on the start or the answer of the run.
+"""
+STOP_REASON_APPROVAL_DENIED: StopReason.ValueType  # 27
+"""Somebody who was asked to approve the start of the run, or its answer, denied it."""
 
 class _OnBusy:
     ValueType = typing.NewType("ValueType", builtins.int)
@@ -194,7 +202,7 @@ class _WaitKindEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_WaitKind.Valu
     WAIT_KIND_POLICY: _WaitKind.ValueType  # 5
     """A remote policy: its answer, or a host of it that can be asked."""
     WAIT_KIND_APPROVAL: _WaitKind.ValueType  # 8
-    """Somebody who approves a call, or does not."""
+    """Somebody who approves a call, the start of the run or its answer, or does not."""
 
 class WaitKind(_WaitKind, metaclass=_WaitKindEnumTypeWrapper):
     """What kind of thing a run waits for."""
@@ -214,7 +222,7 @@ WAIT_KIND_RELEASE: WaitKind.ValueType  # 4
 WAIT_KIND_POLICY: WaitKind.ValueType  # 5
 """A remote policy: its answer, or a host of it that can be asked."""
 WAIT_KIND_APPROVAL: WaitKind.ValueType  # 8
-"""Somebody who approves a call, or does not."""
+"""Somebody who approves a call, the start of the run or its answer, or does not."""
 
 class _EffectState:
     ValueType = typing.NewType("ValueType", builtins.int)
@@ -589,17 +597,20 @@ class PendingApproval(message.Message):
     APPROVERS_FIELD_NUMBER: builtins.int
     REQUESTED_AT_FIELD_NUMBER: builtins.int
     EXPIRES_AT_FIELD_NUMBER: builtins.int
+    KIND_FIELD_NUMBER: builtins.int
     approval_id: builtins.str
     """Its id: what DecideApproval takes."""
     effect_id: builtins.str
-    """The call."""
+    """The call; empty where the start or the answer of the run is to be approved."""
     tool: builtins.str
-    """Its tool."""
+    """Its tool; empty as `effect_id` is."""
     digest: builtins.str
     """What is approved, see `Approval.digest`."""
+    kind: approval_pb2.ApprovalKind.ValueType
+    """What is to be approved."""
     @builtins.property
     def arguments(self) -> content_pb2.ContentRef:
-        """Its arguments, by reference."""
+        """What is looked at, by reference, see `Approval.arguments`."""
 
     @builtins.property
     def approvers(self) -> approval_pb2.ApproverSet:
@@ -624,10 +635,11 @@ class PendingApproval(message.Message):
         approvers: approval_pb2.ApproverSet | None = ...,
         requested_at: timestamp_pb2.Timestamp | None = ...,
         expires_at: timestamp_pb2.Timestamp | None = ...,
+        kind: approval_pb2.ApprovalKind.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = typing.Literal["approvers", b"approvers", "arguments", b"arguments", "expires_at", b"expires_at", "requested_at", b"requested_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["approval_id", b"approval_id", "approvers", b"approvers", "arguments", b"arguments", "digest", b"digest", "effect_id", b"effect_id", "expires_at", b"expires_at", "requested_at", b"requested_at", "tool", b"tool"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["approval_id", b"approval_id", "approvers", b"approvers", "arguments", b"arguments", "digest", b"digest", "effect_id", b"effect_id", "expires_at", b"expires_at", "kind", b"kind", "requested_at", b"requested_at", "tool", b"tool"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

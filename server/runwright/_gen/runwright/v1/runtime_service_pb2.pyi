@@ -113,6 +113,12 @@ class _AuditKindEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_AuditKind.Va
     """A decision about an approval was refused; `reason` says why. Subjects: the
     approval and, of APPROVER_NOT_ALLOWED, the rule.
     """
+    AUDIT_KIND_GRANT_REVOKED: _AuditKind.ValueType  # 63
+    """Somebody took a grant back. Subjects: the grant and its tool."""
+    AUDIT_KIND_GRANT_REVOCATION_REFUSED: _AuditKind.ValueType  # 64
+    """Somebody wanted to take a grant back and may not; `reason` says why. Subject:
+    the grant.
+    """
 
 class AuditKind(_AuditKind, metaclass=_AuditKindEnumTypeWrapper):
     """What an audit event is about."""
@@ -172,6 +178,12 @@ Subjects: the run and the call.
 AUDIT_KIND_APPROVAL_REFUSED: AuditKind.ValueType  # 60
 """A decision about an approval was refused; `reason` says why. Subjects: the
 approval and, of APPROVER_NOT_ALLOWED, the rule.
+"""
+AUDIT_KIND_GRANT_REVOKED: AuditKind.ValueType  # 63
+"""Somebody took a grant back. Subjects: the grant and its tool."""
+AUDIT_KIND_GRANT_REVOCATION_REFUSED: AuditKind.ValueType  # 64
+"""Somebody wanted to take a grant back and may not; `reason` says why. Subject:
+the grant.
 """
 
 @typing.final

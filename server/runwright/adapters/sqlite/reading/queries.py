@@ -17,7 +17,7 @@ from runwright.core.kinds import EventKind
 from runwright.core.records import Record
 from runwright.ports.journal import StoredEvent
 
-__all__ = ["content", "load", "place", "read", "records"]
+__all__ = ["content", "event", "load", "place", "read", "records"]
 
 _CONTENTS = """SELECT digest, data FROM contents
     WHERE namespace = ? AND digest IN (SELECT value FROM json_each(?))"""
@@ -47,6 +47,18 @@ def read(db: apsw.Connection, run: RunKey, after: int, limit: int) -> list[Store
         if fault is None and len(events) < limit and reached != stands_at:
             load(db, run)  # says whether an event is missing at the end or the row is wrong
     return events
+
+
+def event(db: apsw.Connection, run: RunKey, seq: int) -> StoredEvent | None:
+    """One event of a run, by its number."""
+    if seq < 1:
+        return None
+    with db:
+        run_no, _, _ = place(db, run, 0)
+        events, fault = checked_events.whole_part(db, run, run_no, seq - 1, 1)
+    if not events and fault is not None:
+        raise fault
+    return events[0] if events and events[0].seq == seq else None
 
 
 def place(db: apsw.Connection, run: RunKey, after: int) -> tuple[int, int, int]:

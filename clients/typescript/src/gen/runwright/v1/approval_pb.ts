@@ -8,13 +8,15 @@ import type { Timestamp } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
 import type { ContentRef, InlineContent } from "./content_pb.js";
 import { file_runwright_v1_content } from "./content_pb.js";
+import type { GrantOffer } from "./grant_pb.js";
+import { file_runwright_v1_grant } from "./grant_pb.js";
 import type { Message } from "@bufbuild/protobuf";
 
 /**
  * Describes the file runwright/v1/approval.proto.
  */
 export const file_runwright_v1_approval: GenFile = /*@__PURE__*/
-  fileDesc("ChtydW53cmlnaHQvdjEvYXBwcm92YWwucHJvdG8SDHJ1bndyaWdodC52MSKXAgoQQXBwcm92YWxEaXNwYXRjaBISCgpkaXNwYXRjaGVyGAEgASgJEiwKBm5vdGljZRgCIAEoDjIcLnJ1bndyaWdodC52MS5BcHByb3ZhbE5vdGljZRIPCgdhdHRlbXB0GAMgASgNEjQKBnJlc3VsdBgEIAEoDjIkLnJ1bndyaWdodC52MS5BcHByb3ZhbERpc3BhdGNoUmVzdWx0EigKBHRpbWUYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEiwKCHJldHJ5X2F0GAYgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIRCglwcmluY2lwYWwYByABKAkSDwoHcmVmdXNhbBgIIAEoCSJbCgtBcHByb3ZlclNldBINCgVyb2xlcxgBIAMoCRISCgpwcmluY2lwYWxzGAIgAygJEikKBXVudGlsGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCKzAQoMQXBwcm92YWxSdWxlEgwKBG5hbWUYASABKAkSKwoEc2V0cxgCIAMoCzIdLnJ1bndyaWdodC52MS5BcHByb3ZlclNldFJ1bGUSDwoHZXhwaXJlcxgDIAEoCRIvCglvbl9leHBpcnkYBCABKA4yHC5ydW53cmlnaHQudjEuQXBwcm92YWxFeHBpcnkSEQoJZm91cl9leWVzGAUgASgIEhMKC2Rpc3BhdGNoZXJzGAogAygJIkIKD0FwcHJvdmVyU2V0UnVsZRINCgVyb2xlcxgBIAMoCRISCgpwcmluY2lwYWxzGAIgAygJEgwKBHR1cm4YAyABKAkizQcKCEFwcHJvdmFsEhMKC2FwcHJvdmFsX2lkGAEgASgJEigKBGtpbmQYAiABKA4yGi5ydW53cmlnaHQudjEuQXBwcm92YWxLaW5kEioKBXN0YXRlGAMgASgOMhsucnVud3JpZ2h0LnYxLkFwcHJvdmFsU3RhdGUSDgoGcnVuX2lkGAQgASgJEhAKCGFnZW50X2lkGAUgASgJEhIKCnNlc3Npb25faWQYBiABKAkSEgoKc3RhcnRlZF9ieRgHIAEoCRIbChNwYWNrYWdlX2ZpbmdlcnByaW50GAggASgJEhEKCWVmZmVjdF9pZBgJIAEoCRIMCgR0b29sGAogASgJEhAKCGV4ZWN1dG9yGAsgASgJEgwKBHJpc2sYDCABKAkSKwoJYXJndW1lbnRzGA0gASgLMhgucnVud3JpZ2h0LnYxLkNvbnRlbnRSZWYSNgoRYXJndW1lbnRzX2NvbnRlbnQYDiABKAsyGy5ydW53cmlnaHQudjEuSW5saW5lQ29udGVudBIOCgZkaWdlc3QYDyABKAkSFQoNc2NoZW1hX2RpZ2VzdBgQIAEoCRIQCghhcHByb3ZhbBgRIAEoCRISCgpwb2xpY3lfcmVmGBIgASgJEgwKBHJ1bGUYEyABKAkSDAoEY29kZRgUIAEoCRIPCgdkZWNpZGVyGBUgASgJEg8KB21lc3NhZ2UYFiABKAkSDwoHdGFpbnRlZBgXIAEoCBInCgRzZXRzGBggAygLMhkucnVud3JpZ2h0LnYxLkFwcHJvdmVyU2V0EhMKC2N1cnJlbnRfc2V0GBkgASgNEjAKDHJlcXVlc3RlZF9hdBgaIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLgoKZXhwaXJlc19hdBgbIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLwoJb25fZXhwaXJ5GBwgASgOMhwucnVud3JpZ2h0LnYxLkFwcHJvdmFsRXhwaXJ5EhEKCWZvdXJfZXllcxgdIAEoCBI0CgpzZXBhcmF0aW9uGB4gASgOMiAucnVud3JpZ2h0LnYxLkFwcHJvdmFsU2VwYXJhdGlvbhIwCghkZWNpc2lvbhgfIAEoCzIeLnJ1bndyaWdodC52MS5BcHByb3ZhbERlY2lzaW9uEi0KCWNsb3NlZF9hdBggIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASMgoKZGlzcGF0Y2hlcxghIAMoCzIeLnJ1bndyaWdodC52MS5BcHByb3ZhbERpc3BhdGNoIo8CChBBcHByb3ZhbERlY2lzaW9uEi4KB3ZlcmRpY3QYASABKA4yHS5ydW53cmlnaHQudjEuQXBwcm92YWxWZXJkaWN0EhIKCmRlY2lkZWRfYnkYAiABKAkSKAoEdGltZRgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDgoGZGlnZXN0GAQgASgJEg8KB21lc3NhZ2UYBSABKAkSDAoEbm90ZRgGIAEoCRIUCgxvbl9iZWhhbGZfb2YYByABKAkSEgoKcmVxdWVzdF9pZBgIIAEoCRI0CgpzZXBhcmF0aW9uGAkgASgOMiAucnVud3JpZ2h0LnYxLkFwcHJvdmFsU2VwYXJhdGlvbipKCgxBcHByb3ZhbEtpbmQSHQoZQVBQUk9WQUxfS0lORF9VTlNQRUNJRklFRBAAEhsKF0FQUFJPVkFMX0tJTkRfVE9PTF9DQUxMEAEqlgIKDUFwcHJvdmFsU3RhdGUSHgoaQVBQUk9WQUxfU1RBVEVfVU5TUEVDSUZJRUQQABIaChZBUFBST1ZBTF9TVEFURV9QRU5ESU5HEAESGwoXQVBQUk9WQUxfU1RBVEVfQVBQUk9WRUQQAhIZChVBUFBST1ZBTF9TVEFURV9ERU5JRUQQAxIaChZBUFBST1ZBTF9TVEFURV9FWFBJUkVEEAQSHAoYQVBQUk9WQUxfU1RBVEVfV0lUSERSQVdOEAUSHQoZQVBQUk9WQUxfU1RBVEVfU1VQRVJTRURFRBAGEhwKGEFQUFJPVkFMX1NUQVRFX1JFU1BPTkRFRBAHEhoKFkFQUFJPVkFMX1NUQVRFX0FCT1JURUQQCCqqAQoPQXBwcm92YWxWZXJkaWN0EiAKHEFQUFJPVkFMX1ZFUkRJQ1RfVU5TUEVDSUZJRUQQABIcChhBUFBST1ZBTF9WRVJESUNUX0FQUFJPVkUQARIZChVBUFBST1ZBTF9WRVJESUNUX0RFTlkQAhIcChhBUFBST1ZBTF9WRVJESUNUX1JFU1BPTkQQAxIeChpBUFBST1ZBTF9WRVJESUNUX0FCT1JUX1JVThAEKmoKDkFwcHJvdmFsRXhwaXJ5Eh8KG0FQUFJPVkFMX0VYUElSWV9VTlNQRUNJRklFRBAAEhgKFEFQUFJPVkFMX0VYUElSWV9ERU5ZEAESHQoZQVBQUk9WQUxfRVhQSVJZX0FCT1JUX1JVThACKoEBChJBcHByb3ZhbFNlcGFyYXRpb24SIwofQVBQUk9WQUxfU0VQQVJBVElPTl9VTlNQRUNJRklFRBAAEiAKHEFQUFJPVkFMX1NFUEFSQVRJT05fRU5GT1JDRUQQARIkCiBBUFBST1ZBTF9TRVBBUkFUSU9OX05PVF9FTkZPUkNFRBACKokBCg5BcHByb3ZhbE5vdGljZRIfChtBUFBST1ZBTF9OT1RJQ0VfVU5TUEVDSUZJRUQQABIcChhBUFBST1ZBTF9OT1RJQ0VfRElTUEFUQ0gQARIaChZBUFBST1ZBTF9OT1RJQ0VfVVBEQVRFEAISHAoYQVBQUk9WQUxfTk9USUNFX1dJVEhEUkFXEAMqsAIKFkFwcHJvdmFsRGlzcGF0Y2hSZXN1bHQSKAokQVBQUk9WQUxfRElTUEFUQ0hfUkVTVUxUX1VOU1BFQ0lGSUVEEAASKQolQVBQUk9WQUxfRElTUEFUQ0hfUkVTVUxUX0FDS05PV0xFREdFRBABEiUKIUFQUFJPVkFMX0RJU1BBVENIX1JFU1VMVF9OT1RfU0VOVBACEiEKHUFQUFJPVkFMX0RJU1BBVENIX1JFU1VMVF9MT1NUEAMSJgoiQVBQUk9WQUxfRElTUEFUQ0hfUkVTVUxUX1RJTUVEX09VVBAEEicKI0FQUFJPVkFMX0RJU1BBVENIX1JFU1VMVF9VTlJFQURBQkxFEAUSJgoiQVBQUk9WQUxfRElTUEFUQ0hfUkVTVUxUX0FCQU5ET05FRBAGQmsKEGRldi5ydW53cmlnaHQudjFQAVpGZ2l0aHViLmNvbS9ydW53cmlnaHQvcnVud3JpZ2h0L2NsaWVudHMvZ28vZ2VuL3J1bndyaWdodC92MTtydW53cmlnaHR2MaoCDFJ1bndyaWdodC5WMWIGcHJvdG8z", [file_google_protobuf_timestamp, file_runwright_v1_content]);
+  fileDesc("ChtydW53cmlnaHQvdjEvYXBwcm92YWwucHJvdG8SDHJ1bndyaWdodC52MSKXAgoQQXBwcm92YWxEaXNwYXRjaBISCgpkaXNwYXRjaGVyGAEgASgJEiwKBm5vdGljZRgCIAEoDjIcLnJ1bndyaWdodC52MS5BcHByb3ZhbE5vdGljZRIPCgdhdHRlbXB0GAMgASgNEjQKBnJlc3VsdBgEIAEoDjIkLnJ1bndyaWdodC52MS5BcHByb3ZhbERpc3BhdGNoUmVzdWx0EigKBHRpbWUYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEiwKCHJldHJ5X2F0GAYgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIRCglwcmluY2lwYWwYByABKAkSDwoHcmVmdXNhbBgIIAEoCSJbCgtBcHByb3ZlclNldBINCgVyb2xlcxgBIAMoCRISCgpwcmluY2lwYWxzGAIgAygJEikKBXVudGlsGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCLdAQoMQXBwcm92YWxSdWxlEgwKBG5hbWUYASABKAkSKwoEc2V0cxgCIAMoCzIdLnJ1bndyaWdodC52MS5BcHByb3ZlclNldFJ1bGUSDwoHZXhwaXJlcxgDIAEoCRIvCglvbl9leHBpcnkYBCABKA4yHC5ydW53cmlnaHQudjEuQXBwcm92YWxFeHBpcnkSEQoJZm91cl9leWVzGAUgASgIEhMKC2Rpc3BhdGNoZXJzGAogAygJEigKBmdyYW50cxgIIAEoCzIYLnJ1bndyaWdodC52MS5HcmFudE9mZmVyIkIKD0FwcHJvdmVyU2V0UnVsZRINCgVyb2xlcxgBIAMoCRISCgpwcmluY2lwYWxzGAIgAygJEgwKBHR1cm4YAyABKAkisAgKCEFwcHJvdmFsEhMKC2FwcHJvdmFsX2lkGAEgASgJEigKBGtpbmQYAiABKA4yGi5ydW53cmlnaHQudjEuQXBwcm92YWxLaW5kEioKBXN0YXRlGAMgASgOMhsucnVud3JpZ2h0LnYxLkFwcHJvdmFsU3RhdGUSDgoGcnVuX2lkGAQgASgJEhAKCGFnZW50X2lkGAUgASgJEhIKCnNlc3Npb25faWQYBiABKAkSEgoKc3RhcnRlZF9ieRgHIAEoCRIbChNwYWNrYWdlX2ZpbmdlcnByaW50GAggASgJEhEKCWVmZmVjdF9pZBgJIAEoCRIMCgR0b29sGAogASgJEhAKCGV4ZWN1dG9yGAsgASgJEgwKBHJpc2sYDCABKAkSKwoJYXJndW1lbnRzGA0gASgLMhgucnVud3JpZ2h0LnYxLkNvbnRlbnRSZWYSNgoRYXJndW1lbnRzX2NvbnRlbnQYDiABKAsyGy5ydW53cmlnaHQudjEuSW5saW5lQ29udGVudBIOCgZkaWdlc3QYDyABKAkSFQoNc2NoZW1hX2RpZ2VzdBgQIAEoCRIQCghhcHByb3ZhbBgRIAEoCRISCgpwb2xpY3lfcmVmGBIgASgJEgwKBHJ1bGUYEyABKAkSDAoEY29kZRgUIAEoCRIPCgdkZWNpZGVyGBUgASgJEg8KB21lc3NhZ2UYFiABKAkSDwoHdGFpbnRlZBgXIAEoCBInCgRzZXRzGBggAygLMhkucnVud3JpZ2h0LnYxLkFwcHJvdmVyU2V0EhMKC2N1cnJlbnRfc2V0GBkgASgNEjAKDHJlcXVlc3RlZF9hdBgaIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLgoKZXhwaXJlc19hdBgbIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLwoJb25fZXhwaXJ5GBwgASgOMhwucnVud3JpZ2h0LnYxLkFwcHJvdmFsRXhwaXJ5EhEKCWZvdXJfZXllcxgdIAEoCBI0CgpzZXBhcmF0aW9uGB4gASgOMiAucnVud3JpZ2h0LnYxLkFwcHJvdmFsU2VwYXJhdGlvbhIwCghkZWNpc2lvbhgfIAEoCzIeLnJ1bndyaWdodC52MS5BcHByb3ZhbERlY2lzaW9uEi0KCWNsb3NlZF9hdBggIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASMgoKZGlzcGF0Y2hlcxghIAMoCzIeLnJ1bndyaWdodC52MS5BcHByb3ZhbERpc3BhdGNoEjcKEGFsbG93ZWRfdmVyZGljdHMYKiADKA4yHS5ydW53cmlnaHQudjEuQXBwcm92YWxWZXJkaWN0EigKBmdyYW50cxgjIAEoCzIYLnJ1bndyaWdodC52MS5HcmFudE9mZmVyIqECChBBcHByb3ZhbERlY2lzaW9uEi4KB3ZlcmRpY3QYASABKA4yHS5ydW53cmlnaHQudjEuQXBwcm92YWxWZXJkaWN0EhIKCmRlY2lkZWRfYnkYAiABKAkSKAoEdGltZRgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDgoGZGlnZXN0GAQgASgJEg8KB21lc3NhZ2UYBSABKAkSDAoEbm90ZRgGIAEoCRIUCgxvbl9iZWhhbGZfb2YYByABKAkSEgoKcmVxdWVzdF9pZBgIIAEoCRI0CgpzZXBhcmF0aW9uGAkgASgOMiAucnVud3JpZ2h0LnYxLkFwcHJvdmFsU2VwYXJhdGlvbhIQCghncmFudF9pZBgMIAEoCSqBAQoMQXBwcm92YWxLaW5kEh0KGUFQUFJPVkFMX0tJTkRfVU5TUEVDSUZJRUQQABIbChdBUFBST1ZBTF9LSU5EX1RPT0xfQ0FMTBABEhsKF0FQUFJPVkFMX0tJTkRfUlVOX1NUQVJUEAISGAoUQVBQUk9WQUxfS0lORF9PVVRQVVQQAyqWAgoNQXBwcm92YWxTdGF0ZRIeChpBUFBST1ZBTF9TVEFURV9VTlNQRUNJRklFRBAAEhoKFkFQUFJPVkFMX1NUQVRFX1BFTkRJTkcQARIbChdBUFBST1ZBTF9TVEFURV9BUFBST1ZFRBACEhkKFUFQUFJPVkFMX1NUQVRFX0RFTklFRBADEhoKFkFQUFJPVkFMX1NUQVRFX0VYUElSRUQQBBIcChhBUFBST1ZBTF9TVEFURV9XSVRIRFJBV04QBRIdChlBUFBST1ZBTF9TVEFURV9TVVBFUlNFREVEEAYSHAoYQVBQUk9WQUxfU1RBVEVfUkVTUE9OREVEEAcSGgoWQVBQUk9WQUxfU1RBVEVfQUJPUlRFRBAIKqoBCg9BcHByb3ZhbFZlcmRpY3QSIAocQVBQUk9WQUxfVkVSRElDVF9VTlNQRUNJRklFRBAAEhwKGEFQUFJPVkFMX1ZFUkRJQ1RfQVBQUk9WRRABEhkKFUFQUFJPVkFMX1ZFUkRJQ1RfREVOWRACEhwKGEFQUFJPVkFMX1ZFUkRJQ1RfUkVTUE9ORBADEh4KGkFQUFJPVkFMX1ZFUkRJQ1RfQUJPUlRfUlVOEAQqagoOQXBwcm92YWxFeHBpcnkSHwobQVBQUk9WQUxfRVhQSVJZX1VOU1BFQ0lGSUVEEAASGAoUQVBQUk9WQUxfRVhQSVJZX0RFTlkQARIdChlBUFBST1ZBTF9FWFBJUllfQUJPUlRfUlVOEAIqgQEKEkFwcHJvdmFsU2VwYXJhdGlvbhIjCh9BUFBST1ZBTF9TRVBBUkFUSU9OX1VOU1BFQ0lGSUVEEAASIAocQVBQUk9WQUxfU0VQQVJBVElPTl9FTkZPUkNFRBABEiQKIEFQUFJPVkFMX1NFUEFSQVRJT05fTk9UX0VORk9SQ0VEEAIqiQEKDkFwcHJvdmFsTm90aWNlEh8KG0FQUFJPVkFMX05PVElDRV9VTlNQRUNJRklFRBAAEhwKGEFQUFJPVkFMX05PVElDRV9ESVNQQVRDSBABEhoKFkFQUFJPVkFMX05PVElDRV9VUERBVEUQAhIcChhBUFBST1ZBTF9OT1RJQ0VfV0lUSERSQVcQAyqwAgoWQXBwcm92YWxEaXNwYXRjaFJlc3VsdBIoCiRBUFBST1ZBTF9ESVNQQVRDSF9SRVNVTFRfVU5TUEVDSUZJRUQQABIpCiVBUFBST1ZBTF9ESVNQQVRDSF9SRVNVTFRfQUNLTk9XTEVER0VEEAESJQohQVBQUk9WQUxfRElTUEFUQ0hfUkVTVUxUX05PVF9TRU5UEAISIQodQVBQUk9WQUxfRElTUEFUQ0hfUkVTVUxUX0xPU1QQAxImCiJBUFBST1ZBTF9ESVNQQVRDSF9SRVNVTFRfVElNRURfT1VUEAQSJwojQVBQUk9WQUxfRElTUEFUQ0hfUkVTVUxUX1VOUkVBREFCTEUQBRImCiJBUFBST1ZBTF9ESVNQQVRDSF9SRVNVTFRfQUJBTkRPTkVEEAZCawoQZGV2LnJ1bndyaWdodC52MVABWkZnaXRodWIuY29tL3J1bndyaWdodC9ydW53cmlnaHQvY2xpZW50cy9nby9nZW4vcnVud3JpZ2h0L3YxO3J1bndyaWdodHYxqgIMUnVud3JpZ2h0LlYxYgZwcm90bzM", [file_google_protobuf_timestamp, file_runwright_v1_content, file_runwright_v1_grant]);
 
 /**
  * How far a dispatcher has been told of an approval.
@@ -168,6 +170,13 @@ export type ApprovalRule = Message<"runwright.v1.ApprovalRule"> & {
    * @generated from field: repeated string dispatchers = 10;
    */
   dispatchers: string[];
+
+  /**
+   * Which grants whoever approves may give; absent: none.
+   *
+   * @generated from field: runwright.v1.GrantOffer grants = 8;
+   */
+  grants?: GrantOffer | undefined;
 };
 
 /**
@@ -276,14 +285,14 @@ export type Approval = Message<"runwright.v1.Approval"> & {
   packageFingerprint: string;
 
   /**
-   * The call.
+   * The call; empty where the start or the answer of a run is to be approved.
    *
    * @generated from field: string effect_id = 9;
    */
   effectId: string;
 
   /**
-   * Its tool.
+   * Its tool; empty as `effect_id` is.
    *
    * @generated from field: string tool = 10;
    */
@@ -304,23 +313,25 @@ export type Approval = Message<"runwright.v1.Approval"> & {
   risk: string;
 
   /**
-   * The arguments, by reference.
+   * What is looked at, by reference: the arguments of a call; the request of a run,
+   * as in RunStarted; or its answer.
    *
    * @generated from field: runwright.v1.ContentRef arguments = 13;
    */
   arguments?: ContentRef | undefined;
 
   /**
-   * The arguments; in the full view alone, and left out beyond 64 KiB.
+   * The same, itself: when GetApproval is asked for it, and left out beyond 64 KiB.
    *
    * @generated from field: runwright.v1.InlineContent arguments_content = 14;
    */
   argumentsContent?: InlineContent | undefined;
 
   /**
-   * What is approved: a digest over the package's fingerprint, the tool, the
-   * digest of its argument schema, the executor's name and the arguments. A
-   * decision names it.
+   * What is approved. Of a call: a digest over the package's fingerprint, the tool,
+   * the digest of its argument schema, the executor's name and the arguments. Of
+   * a start: over the fingerprint, the request and the budget. Of an answer: over
+   * the fingerprint and the answer. A decision names it.
    *
    * @generated from field: string digest = 15;
    */
@@ -454,6 +465,20 @@ export type Approval = Message<"runwright.v1.Approval"> & {
    * @generated from field: repeated runwright.v1.ApprovalDispatch dispatches = 33;
    */
   dispatches: ApprovalDispatch[];
+
+  /**
+   * What may be decided on it.
+   *
+   * @generated from field: repeated runwright.v1.ApprovalVerdict allowed_verdicts = 42;
+   */
+  allowedVerdicts: ApprovalVerdict[];
+
+  /**
+   * Which grants whoever approves may give with it; absent: none.
+   *
+   * @generated from field: runwright.v1.GrantOffer grants = 35;
+   */
+  grants?: GrantOffer | undefined;
 };
 
 /**
@@ -531,6 +556,13 @@ export type ApprovalDecision = Message<"runwright.v1.ApprovalDecision"> & {
    * @generated from field: runwright.v1.ApprovalSeparation separation = 9;
    */
   separation: ApprovalSeparation;
+
+  /**
+   * The grant that was given with it; empty without one.
+   *
+   * @generated from field: string grant_id = 12;
+   */
+  grantId: string;
 };
 
 /**
@@ -559,6 +591,21 @@ export enum ApprovalKind {
    * @generated from enum value: APPROVAL_KIND_TOOL_CALL = 1;
    */
   TOOL_CALL = 1,
+
+  /**
+   * The start of a run: its request, as it was made. The model is asked once it is
+   * approved.
+   *
+   * @generated from enum value: APPROVAL_KIND_RUN_START = 2;
+   */
+  RUN_START = 2,
+
+  /**
+   * The answer of a run. It is published once it is approved.
+   *
+   * @generated from enum value: APPROVAL_KIND_OUTPUT = 3;
+   */
+  OUTPUT = 3,
 }
 
 /**
@@ -588,14 +635,15 @@ export enum ApprovalState {
   PENDING = 1,
 
   /**
-   * It was approved: the call may be made, with the arguments it was asked for.
+   * It was approved: exactly what was asked for may be done.
    *
    * @generated from enum value: APPROVAL_STATE_APPROVED = 2;
    */
   APPROVED = 2,
 
   /**
-   * It was denied: the model is told.
+   * It was denied: of a call the model is told; of a start or an answer the run
+   * has failed.
    *
    * @generated from enum value: APPROVAL_STATE_DENIED = 3;
    */
@@ -657,28 +705,31 @@ export enum ApprovalVerdict {
   UNSPECIFIED = 0,
 
   /**
-   * The call is made, with the arguments it was asked for.
+   * The call is made, with the arguments it was asked for; the run starts; the
+   * answer is published.
    *
    * @generated from enum value: APPROVAL_VERDICT_APPROVE = 1;
    */
   APPROVE = 1,
 
   /**
-   * The call is not made, and the model is told so.
+   * The call is not made, and the model is told so. A run whose start or answer is
+   * denied fails (APPROVAL_DENIED).
    *
    * @generated from enum value: APPROVAL_VERDICT_DENY = 2;
    */
   DENY = 2,
 
   /**
-   * The call is not made; the text of the decision is its result.
+   * The call is not made; the text of the decision is its result. Of a start or an
+   * answer nobody responds.
    *
    * @generated from enum value: APPROVAL_VERDICT_RESPOND = 3;
    */
   RESPOND = 3,
 
   /**
-   * The call is not made, and the run ends.
+   * Nothing of it is done, and the run ends.
    *
    * @generated from enum value: APPROVAL_VERDICT_ABORT_RUN = 4;
    */
@@ -705,7 +756,8 @@ export enum ApprovalExpiry {
   UNSPECIFIED = 0,
 
   /**
-   * It is not made, and the model is told that nobody decided.
+   * It is not made, and the model is told that nobody decided. A run whose start
+   * or answer nobody decides on ends.
    *
    * @generated from enum value: APPROVAL_EXPIRY_DENY = 1;
    */

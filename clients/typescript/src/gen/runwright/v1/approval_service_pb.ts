@@ -10,13 +10,15 @@ import type { Approval, ApprovalState, ApprovalVerdict } from "./approval_pb.js"
 import { file_runwright_v1_approval } from "./approval_pb.js";
 import type { AgentError } from "./error_pb.js";
 import { file_runwright_v1_error } from "./error_pb.js";
+import type { GrantRequest, GrantState, GrantStatus } from "./grant_pb.js";
+import { file_runwright_v1_grant } from "./grant_pb.js";
 import type { Message } from "@bufbuild/protobuf";
 
 /**
  * Describes the file runwright/v1/approval_service.proto.
  */
 export const file_runwright_v1_approval_service: GenFile = /*@__PURE__*/
-  fileDesc("CiNydW53cmlnaHQvdjEvYXBwcm92YWxfc2VydmljZS5wcm90bxIMcnVud3JpZ2h0LnYxIuwBChRMaXN0QXBwcm92YWxzUmVxdWVzdBIRCglwYWdlX3NpemUYASABKA0SEgoKcGFnZV90b2tlbhgCIAEoCRIrCgZzdGF0ZXMYAyADKA4yGy5ydW53cmlnaHQudjEuQXBwcm92YWxTdGF0ZRIMCgRtaW5lGAQgASgIEhAKCGFnZW50X2lkGAUgASgJEgwKBHRvb2wYBiABKAkSDAoEcmlzaxgHIAEoCRIOCgZydW5faWQYCCABKAkSNAoQcmVxdWVzdGVkX2JlZm9yZRgJIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiWwoVTGlzdEFwcHJvdmFsc1Jlc3BvbnNlEikKCWFwcHJvdmFscxgBIAMoCzIWLnJ1bndyaWdodC52MS5BcHByb3ZhbBIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkiRAoSR2V0QXBwcm92YWxSZXF1ZXN0EhMKC2FwcHJvdmFsX2lkGAEgASgJEhkKEWluY2x1ZGVfYXJndW1lbnRzGAIgASgIIj8KE0dldEFwcHJvdmFsUmVzcG9uc2USKAoIYXBwcm92YWwYASABKAsyFi5ydW53cmlnaHQudjEuQXBwcm92YWwiOwoVV2F0Y2hBcHByb3ZhbHNSZXF1ZXN0EhQKDGFmdGVyX2N1cnNvchgBIAEoCRIMCgRtaW5lGAIgASgIIlIKFldhdGNoQXBwcm92YWxzUmVzcG9uc2USKAoIYXBwcm92YWwYASABKAsyFi5ydW53cmlnaHQudjEuQXBwcm92YWwSDgoGY3Vyc29yGAIgASgJIq8BCg9EZWNpc2lvblJlcXVlc3QSEwoLYXBwcm92YWxfaWQYASABKAkSDgoGZGlnZXN0GAIgASgJEi4KB3ZlcmRpY3QYAyABKA4yHS5ydW53cmlnaHQudjEuQXBwcm92YWxWZXJkaWN0Eg8KB21lc3NhZ2UYBCABKAkSDAoEbm90ZRgFIAEoCRIUCgxvbl9iZWhhbGZfb2YYBiABKAkSEgoKcmVxdWVzdF9pZBgHIAEoCSJIChVEZWNpZGVBcHByb3ZhbFJlcXVlc3QSLwoIZGVjaXNpb24YASABKAsyHS5ydW53cmlnaHQudjEuRGVjaXNpb25SZXF1ZXN0IlMKFkRlY2lkZUFwcHJvdmFsUmVzcG9uc2USKAoIYXBwcm92YWwYASABKAsyFi5ydW53cmlnaHQudjEuQXBwcm92YWwSDwoHZGVjaWRlZBgCIAEoCCJGChJCYXRjaERlY2lkZVJlcXVlc3QSMAoJZGVjaXNpb25zGAEgAygLMh0ucnVud3JpZ2h0LnYxLkRlY2lzaW9uUmVxdWVzdCJEChNCYXRjaERlY2lkZVJlc3BvbnNlEi0KB3Jlc3VsdHMYASADKAsyHC5ydW53cmlnaHQudjEuRGVjaXNpb25SZXN1bHQikwEKDkRlY2lzaW9uUmVzdWx0EhMKC2FwcHJvdmFsX2lkGAEgASgJEjcKB2RlY2lkZWQYAiABKAsyJC5ydW53cmlnaHQudjEuRGVjaWRlQXBwcm92YWxSZXNwb25zZUgAEikKBWVycm9yGAMgASgLMhgucnVud3JpZ2h0LnYxLkFnZW50RXJyb3JIAEIICgZyZXN1bHQyzwMKD0FwcHJvdmFsU2VydmljZRJYCg1MaXN0QXBwcm92YWxzEiIucnVud3JpZ2h0LnYxLkxpc3RBcHByb3ZhbHNSZXF1ZXN0GiMucnVud3JpZ2h0LnYxLkxpc3RBcHByb3ZhbHNSZXNwb25zZRJSCgtHZXRBcHByb3ZhbBIgLnJ1bndyaWdodC52MS5HZXRBcHByb3ZhbFJlcXVlc3QaIS5ydW53cmlnaHQudjEuR2V0QXBwcm92YWxSZXNwb25zZRJdCg5XYXRjaEFwcHJvdmFscxIjLnJ1bndyaWdodC52MS5XYXRjaEFwcHJvdmFsc1JlcXVlc3QaJC5ydW53cmlnaHQudjEuV2F0Y2hBcHByb3ZhbHNSZXNwb25zZTABElsKDkRlY2lkZUFwcHJvdmFsEiMucnVud3JpZ2h0LnYxLkRlY2lkZUFwcHJvdmFsUmVxdWVzdBokLnJ1bndyaWdodC52MS5EZWNpZGVBcHByb3ZhbFJlc3BvbnNlElIKC0JhdGNoRGVjaWRlEiAucnVud3JpZ2h0LnYxLkJhdGNoRGVjaWRlUmVxdWVzdBohLnJ1bndyaWdodC52MS5CYXRjaERlY2lkZVJlc3BvbnNlQmsKEGRldi5ydW53cmlnaHQudjFQAVpGZ2l0aHViLmNvbS9ydW53cmlnaHQvcnVud3JpZ2h0L2NsaWVudHMvZ28vZ2VuL3J1bndyaWdodC92MTtydW53cmlnaHR2MaoCDFJ1bndyaWdodC5WMWIGcHJvdG8z", [file_google_protobuf_timestamp, file_runwright_v1_approval, file_runwright_v1_error]);
+  fileDesc("CiNydW53cmlnaHQvdjEvYXBwcm92YWxfc2VydmljZS5wcm90bxIMcnVud3JpZ2h0LnYxIuwBChRMaXN0QXBwcm92YWxzUmVxdWVzdBIRCglwYWdlX3NpemUYASABKA0SEgoKcGFnZV90b2tlbhgCIAEoCRIrCgZzdGF0ZXMYAyADKA4yGy5ydW53cmlnaHQudjEuQXBwcm92YWxTdGF0ZRIMCgRtaW5lGAQgASgIEhAKCGFnZW50X2lkGAUgASgJEgwKBHRvb2wYBiABKAkSDAoEcmlzaxgHIAEoCRIOCgZydW5faWQYCCABKAkSNAoQcmVxdWVzdGVkX2JlZm9yZRgJIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiWwoVTGlzdEFwcHJvdmFsc1Jlc3BvbnNlEikKCWFwcHJvdmFscxgBIAMoCzIWLnJ1bndyaWdodC52MS5BcHByb3ZhbBIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkiRAoSR2V0QXBwcm92YWxSZXF1ZXN0EhMKC2FwcHJvdmFsX2lkGAEgASgJEhkKEWluY2x1ZGVfYXJndW1lbnRzGAIgASgIIj8KE0dldEFwcHJvdmFsUmVzcG9uc2USKAoIYXBwcm92YWwYASABKAsyFi5ydW53cmlnaHQudjEuQXBwcm92YWwiOwoVV2F0Y2hBcHByb3ZhbHNSZXF1ZXN0EhQKDGFmdGVyX2N1cnNvchgBIAEoCRIMCgRtaW5lGAIgASgIIlIKFldhdGNoQXBwcm92YWxzUmVzcG9uc2USKAoIYXBwcm92YWwYASABKAsyFi5ydW53cmlnaHQudjEuQXBwcm92YWwSDgoGY3Vyc29yGAIgASgJItoBCg9EZWNpc2lvblJlcXVlc3QSEwoLYXBwcm92YWxfaWQYASABKAkSDgoGZGlnZXN0GAIgASgJEi4KB3ZlcmRpY3QYAyABKA4yHS5ydW53cmlnaHQudjEuQXBwcm92YWxWZXJkaWN0Eg8KB21lc3NhZ2UYBCABKAkSDAoEbm90ZRgFIAEoCRIUCgxvbl9iZWhhbGZfb2YYBiABKAkSEgoKcmVxdWVzdF9pZBgHIAEoCRIpCgVncmFudBgKIAEoCzIaLnJ1bndyaWdodC52MS5HcmFudFJlcXVlc3QiSAoVRGVjaWRlQXBwcm92YWxSZXF1ZXN0Ei8KCGRlY2lzaW9uGAEgASgLMh0ucnVud3JpZ2h0LnYxLkRlY2lzaW9uUmVxdWVzdCJTChZEZWNpZGVBcHByb3ZhbFJlc3BvbnNlEigKCGFwcHJvdmFsGAEgASgLMhYucnVud3JpZ2h0LnYxLkFwcHJvdmFsEg8KB2RlY2lkZWQYAiABKAgiRgoSQmF0Y2hEZWNpZGVSZXF1ZXN0EjAKCWRlY2lzaW9ucxgBIAMoCzIdLnJ1bndyaWdodC52MS5EZWNpc2lvblJlcXVlc3QiRAoTQmF0Y2hEZWNpZGVSZXNwb25zZRItCgdyZXN1bHRzGAEgAygLMhwucnVud3JpZ2h0LnYxLkRlY2lzaW9uUmVzdWx0IpMBCg5EZWNpc2lvblJlc3VsdBITCgthcHByb3ZhbF9pZBgBIAEoCRI3CgdkZWNpZGVkGAIgASgLMiQucnVud3JpZ2h0LnYxLkRlY2lkZUFwcHJvdmFsUmVzcG9uc2VIABIpCgVlcnJvchgDIAEoCzIYLnJ1bndyaWdodC52MS5BZ2VudEVycm9ySABCCAoGcmVzdWx0IqQBChFMaXN0R3JhbnRzUmVxdWVzdBIRCglwYWdlX3NpemUYASABKA0SEgoKcGFnZV90b2tlbhgCIAEoCRIoCgZzdGF0ZXMYAyADKA4yGC5ydW53cmlnaHQudjEuR3JhbnRTdGF0ZRIMCgR0b29sGAQgASgJEhAKCGFnZW50X2lkGAUgASgJEg4KBnJ1bl9pZBgGIAEoCRIOCgZpc3N1ZXIYByABKAkiWAoSTGlzdEdyYW50c1Jlc3BvbnNlEikKBmdyYW50cxgBIAMoCzIZLnJ1bndyaWdodC52MS5HcmFudFN0YXR1cxIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkiNAoSUmV2b2tlR3JhbnRSZXF1ZXN0EhAKCGdyYW50X2lkGAEgASgJEgwKBG5vdGUYAiABKAkiUAoTUmV2b2tlR3JhbnRSZXNwb25zZRIoCgVncmFudBgBIAEoCzIZLnJ1bndyaWdodC52MS5HcmFudFN0YXR1cxIPCgdyZXZva2VkGAIgASgIMvQECg9BcHByb3ZhbFNlcnZpY2USWAoNTGlzdEFwcHJvdmFscxIiLnJ1bndyaWdodC52MS5MaXN0QXBwcm92YWxzUmVxdWVzdBojLnJ1bndyaWdodC52MS5MaXN0QXBwcm92YWxzUmVzcG9uc2USUgoLR2V0QXBwcm92YWwSIC5ydW53cmlnaHQudjEuR2V0QXBwcm92YWxSZXF1ZXN0GiEucnVud3JpZ2h0LnYxLkdldEFwcHJvdmFsUmVzcG9uc2USXQoOV2F0Y2hBcHByb3ZhbHMSIy5ydW53cmlnaHQudjEuV2F0Y2hBcHByb3ZhbHNSZXF1ZXN0GiQucnVud3JpZ2h0LnYxLldhdGNoQXBwcm92YWxzUmVzcG9uc2UwARJbCg5EZWNpZGVBcHByb3ZhbBIjLnJ1bndyaWdodC52MS5EZWNpZGVBcHByb3ZhbFJlcXVlc3QaJC5ydW53cmlnaHQudjEuRGVjaWRlQXBwcm92YWxSZXNwb25zZRJSCgtCYXRjaERlY2lkZRIgLnJ1bndyaWdodC52MS5CYXRjaERlY2lkZVJlcXVlc3QaIS5ydW53cmlnaHQudjEuQmF0Y2hEZWNpZGVSZXNwb25zZRJPCgpMaXN0R3JhbnRzEh8ucnVud3JpZ2h0LnYxLkxpc3RHcmFudHNSZXF1ZXN0GiAucnVud3JpZ2h0LnYxLkxpc3RHcmFudHNSZXNwb25zZRJSCgtSZXZva2VHcmFudBIgLnJ1bndyaWdodC52MS5SZXZva2VHcmFudFJlcXVlc3QaIS5ydW53cmlnaHQudjEuUmV2b2tlR3JhbnRSZXNwb25zZUJrChBkZXYucnVud3JpZ2h0LnYxUAFaRmdpdGh1Yi5jb20vcnVud3JpZ2h0L3J1bndyaWdodC9jbGllbnRzL2dvL2dlbi9ydW53cmlnaHQvdjE7cnVud3JpZ2h0djGqAgxSdW53cmlnaHQuVjFiBnByb3RvMw", [file_google_protobuf_timestamp, file_runwright_v1_approval, file_runwright_v1_error, file_runwright_v1_grant]);
 
 /**
  * Request of ListApprovals. What is left empty means any.
@@ -286,6 +288,14 @@ export type DecisionRequest = Message<"runwright.v1.DecisionRequest"> & {
    * @generated from field: string request_id = 7;
    */
   requestId: string;
+
+  /**
+   * With APPROVAL_VERDICT_APPROVE: a grant to give with it, within what
+   * `Approval.grants` offers; else GRANT_NOT_OFFERED, and nothing is decided.
+   *
+   * @generated from field: runwright.v1.GrantRequest grant = 10;
+   */
+  grant?: GrantRequest | undefined;
 };
 
 /**
@@ -431,6 +441,155 @@ export const DecisionResultSchema: GenMessage<DecisionResult> = /*@__PURE__*/
   messageDesc(file_runwright_v1_approval_service, 11);
 
 /**
+ * Request of ListGrants. What is left empty means any.
+ *
+ * @generated from message runwright.v1.ListGrantsRequest
+ */
+export type ListGrantsRequest = Message<"runwright.v1.ListGrantsRequest"> & {
+  /**
+   * At most so many, up to 1000. Zero: 100.
+   *
+   * @generated from field: uint32 page_size = 1;
+   */
+  pageSize: number;
+
+  /**
+   * `next_page_token` of the page before. Empty: from the beginning.
+   *
+   * @generated from field: string page_token = 2;
+   */
+  pageToken: string;
+
+  /**
+   * Where they stand; either GRANT_STATE_OPEN alone or others without it. Empty:
+   * open.
+   *
+   * @generated from field: repeated runwright.v1.GrantState states = 3;
+   */
+  states: GrantState[];
+
+  /**
+   * Of this tool.
+   *
+   * @generated from field: string tool = 4;
+   */
+  tool: string;
+
+  /**
+   * Of this agent.
+   *
+   * @generated from field: string agent_id = 5;
+   */
+  agentId: string;
+
+  /**
+   * Issued in this run.
+   *
+   * @generated from field: string run_id = 6;
+   */
+  runId: string;
+
+  /**
+   * Issued by this principal.
+   *
+   * @generated from field: string issuer = 7;
+   */
+  issuer: string;
+};
+
+/**
+ * Describes the message runwright.v1.ListGrantsRequest.
+ * Use `create(ListGrantsRequestSchema)` to create a new message.
+ */
+export const ListGrantsRequestSchema: GenMessage<ListGrantsRequest> = /*@__PURE__*/
+  messageDesc(file_runwright_v1_approval_service, 12);
+
+/**
+ * Response of ListGrants.
+ *
+ * @generated from message runwright.v1.ListGrantsResponse
+ */
+export type ListGrantsResponse = Message<"runwright.v1.ListGrantsResponse"> & {
+  /**
+   * The page; it may be empty where a filter hides much, also when it is not the
+   * last.
+   *
+   * @generated from field: repeated runwright.v1.GrantStatus grants = 1;
+   */
+  grants: GrantStatus[];
+
+  /**
+   * Where the next page begins; empty when this is the last.
+   *
+   * @generated from field: string next_page_token = 2;
+   */
+  nextPageToken: string;
+};
+
+/**
+ * Describes the message runwright.v1.ListGrantsResponse.
+ * Use `create(ListGrantsResponseSchema)` to create a new message.
+ */
+export const ListGrantsResponseSchema: GenMessage<ListGrantsResponse> = /*@__PURE__*/
+  messageDesc(file_runwright_v1_approval_service, 13);
+
+/**
+ * Request of RevokeGrant.
+ *
+ * @generated from message runwright.v1.RevokeGrantRequest
+ */
+export type RevokeGrantRequest = Message<"runwright.v1.RevokeGrantRequest"> & {
+  /**
+   * The grant.
+   *
+   * @generated from field: string grant_id = 1;
+   */
+  grantId: string;
+
+  /**
+   * For the record, at most 1024 bytes.
+   *
+   * @generated from field: string note = 2;
+   */
+  note: string;
+};
+
+/**
+ * Describes the message runwright.v1.RevokeGrantRequest.
+ * Use `create(RevokeGrantRequestSchema)` to create a new message.
+ */
+export const RevokeGrantRequestSchema: GenMessage<RevokeGrantRequest> = /*@__PURE__*/
+  messageDesc(file_runwright_v1_approval_service, 14);
+
+/**
+ * Response of RevokeGrant.
+ *
+ * @generated from message runwright.v1.RevokeGrantResponse
+ */
+export type RevokeGrantResponse = Message<"runwright.v1.RevokeGrantResponse"> & {
+  /**
+   * The grant as it stands.
+   *
+   * @generated from field: runwright.v1.GrantStatus grant = 1;
+   */
+  grant?: GrantStatus | undefined;
+
+  /**
+   * True when this call took it back; false when it answered no more before.
+   *
+   * @generated from field: bool revoked = 2;
+   */
+  revoked: boolean;
+};
+
+/**
+ * Describes the message runwright.v1.RevokeGrantResponse.
+ * Use `create(RevokeGrantResponseSchema)` to create a new message.
+ */
+export const RevokeGrantResponseSchema: GenMessage<RevokeGrantResponse> = /*@__PURE__*/
+  messageDesc(file_runwright_v1_approval_service, 15);
+
+/**
  * Shows what waits for somebody to decide, and takes the decisions. Everything
  * belongs to the caller's namespace. Observers and admins see every approval,
  * approvers those of whose approver sets they are in one. Every failed call
@@ -500,6 +659,32 @@ export const ApprovalService: GenService<{
     methodKind: "unary";
     input: typeof BatchDecideRequestSchema;
     output: typeof BatchDecideResponseSchema;
+  },
+  /**
+   * Lists grants: those that answer, the one that lasts longest first; or those of
+   * other states, the newest first. Observers and admins see every grant of the
+   * namespace, whoever issued one that, and approvers those that were given with an
+   * approval that they see.
+   *
+   * @generated from rpc runwright.v1.ApprovalService.ListGrants
+   */
+  listGrants: {
+    methodKind: "unary";
+    input: typeof ListGrantsRequestSchema;
+    output: typeof ListGrantsResponseSchema;
+  },
+  /**
+   * Takes a grant back, for good, and returns when that is on disk: no call that
+   * has not passed its gate by then passes it by this grant. Whoever issued it may,
+   * and admins; others get GRANT_NOT_YOURS. Of one that answers no more nothing is
+   * changed.
+   *
+   * @generated from rpc runwright.v1.ApprovalService.RevokeGrant
+   */
+  revokeGrant: {
+    methodKind: "unary";
+    input: typeof RevokeGrantRequestSchema;
+    output: typeof RevokeGrantResponseSchema;
   },
 }> = /*@__PURE__*/
   serviceDesc(file_runwright_v1_approval_service, 0);

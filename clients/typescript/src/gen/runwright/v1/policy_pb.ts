@@ -305,8 +305,8 @@ export enum PolicyVerdict {
   DENY = 2,
 
   /**
-   * Somebody is to be asked. A call waits until it is decided on; at the other
-   * stages nobody can be asked yet, so it is denied.
+   * Somebody is to be asked, at RUN_START, PRE_TOOL and OUTPUT: the start, the call
+   * or the answer waits until it is decided on.
    *
    * @generated from enum value: POLICY_VERDICT_ASK = 3;
    */

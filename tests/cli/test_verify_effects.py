@@ -1,0 +1,285 @@
+"""examples/verify_effects.py: from an export alone it says who allowed what, and finds what nobody allowed.
+
+Exports are forged as somebody would who knows their form: events are changed, and the chain is made anew.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import runpy
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from google.protobuf import json_format
+from runwright._gen.runwright.v1 import approval_pb2, policy_pb2
+from runwright._gen.runwright.v1 import event_pb2 as pb
+from runwright._gen.runwright.v1.runtime_service_pb2 import ExportRunResponse
+from runwright.core.approvals import ApprovalVerdict
+from runwright.core.kinds import EventKind
+from runwright.wire.references import event_refs
+
+from tests import builders as b
+from tests.cli.test_verify import lines_of
+from tests.runtime.approving import ANN, asking, decide, person, separated, waiting
+from tests.runtime.watching import stood_still
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+CALLS = ({"tool": "send", "arguments": {"to": "ann"}}, {"tool": "look", "arguments": {}})
+ANN_ALONE = {"sets": [{"principals": ["ann"]}], "expires": "1h"}
+Events = list[pb.Event]
+Forge = Callable[[Events], None]
+
+
+async def export(*calls: b.Fields, verdict: ApprovalVerdict = ApprovalVerdict.APPROVE) -> list[str]:
+    """The lines of an export of a run whose writing call ann decided on."""
+    bench = separated(b.Bench(), ANN, person("eve"))
+    runtime, _ = await waiting(bench, asking(*(calls or CALLS), approval=ANN_ALONE), principal="cal")
+    await decide(runtime, verdict, who=ANN)
+    await stood_still(runtime)
+    return await lines_of(bench, "run-1")
+
+
+def verified(tmp_path: Path, lines: list[str], monkeypatch: pytest.MonkeyPatch) -> int:
+    """The exit code of the example."""
+    file = tmp_path / "run.jsonl"
+    file.write_text("".join(line + "\n" for line in lines))
+    monkeypatch.syspath_prepend(str(EXAMPLES))
+    code: int = runpy.run_path(str(EXAMPLES / "verify_effects.py"))["main"](file)
+    return code
+
+
+def forged(lines: list[str], forge: Forge) -> list[str]:
+    """The export with other events, in a chain that fits them, and with what they mention alone."""
+    parts = [json_format.Parse(line, ExportRunResponse()) for line in lines]
+    header, exported = parts[0].header, [part for part in parts if part.HasField("event")]
+    events = [pb.Event.FromString(part.event.data) for part in exported]
+    forge(events)
+    link = hashlib.sha256("\0".join(("runwright-chain-v1", header.namespace, header.run_id)).encode()).digest()
+    made = []
+    for position, event in enumerate(events, start=1):
+        event.seq = position
+        part = ExportRunResponse()
+        part.event.data, part.event.position, part.event.previous_hash = event.SerializeToString(), position, link
+        part.event.hash = link = hashlib.sha256(link + part.event.data).digest()
+        made.append(part)
+    header.events, header.head_hash = len(made), link
+    mentioned = {ref.digest for part in made for ref in event_refs(part.event.data)}
+    contents = [part for part in parts if part.HasField("content") and part.content.digest in mentioned]
+    found = [parts[0], *made, *contents]
+    return [json_format.MessageToJson(part, preserving_proto_field_name=True, indent=None) for part in found]
+
+
+def of(events: Events, kind: EventKind, call: str = "c1.1") -> pb.Event:
+    """The event of a kind about a call."""
+    return next(event for event in events if event.kind == kind.value and event.effect_id == call)
+
+
+def drop(kind: EventKind, call: str = "c1.1") -> Forge:
+    """An event was left out."""
+    return lambda events: events.remove(of(events, kind, call))
+
+
+def other_arguments_in_the_intent(events: Events) -> None:
+    look = of(events, EventKind.TOOL_STARTED, "c1.2").tool_started
+    of(events, EventKind.TOOL_STARTED).tool_started.arguments_digest = look.arguments_digest
+
+
+def other_arguments_everywhere(events: Events) -> None:
+    """Those of the other call, whose content is in the export."""
+    other = of(events, EventKind.TOOL_REQUESTED, "c1.2").tool_requested.arguments
+    of(events, EventKind.TOOL_REQUESTED).tool_requested.arguments.CopyFrom(other)
+    of(events, EventKind.APPROVAL_REQUESTED).approval_requested.arguments.CopyFrom(other)
+    of(events, EventKind.TOOL_STARTED).tool_started.arguments_digest = other.digest
+
+
+def other_digest_in_the_decision(events: Events) -> None:
+    of(events, EventKind.APPROVAL_DECIDED).approval_decided.digest = f"sha256:runwright-approval-v1:{'0' * 64}"
+
+
+def other_digest_everywhere(events: Events) -> None:
+    other = f"sha256:runwright-approval-v1:{'0' * 64}"
+    of(events, EventKind.APPROVAL_REQUESTED).approval_requested.digest = other
+    of(events, EventKind.APPROVAL_DECIDED).approval_decided.digest = other
+    of(events, EventKind.TOOL_STARTED).tool_started.approval_digest = other
+
+
+def spent_twice(events: Events) -> None:
+    """The other call says that it was covered, too."""
+    spent = of(events, EventKind.TOOL_STARTED).tool_started
+    again = of(events, EventKind.TOOL_STARTED, "c1.2")
+    again.tool_started.approval_id, again.tool_started.approved_by = spent.approval_id, spent.approved_by
+    again.tool_started.approval_digest = spent.approval_digest
+    events.remove(again)
+    events.insert(events.index(of(events, EventKind.TOOL_STARTED)) + 1, again)
+
+
+def performed_by_whoever_approved(events: Events) -> None:
+    of(events, EventKind.TOOL_COMPLETED).tool_completed.executor_identity.principal = "ann"
+
+
+def denied(events: Events) -> None:
+    decided = of(events, EventKind.APPROVAL_DECIDED).approval_decided
+    decided.verdict = approval_pb2.APPROVAL_VERDICT_DENY
+
+
+def late_by_a_nanosecond(events: Events) -> None:
+    asked = of(events, EventKind.APPROVAL_REQUESTED).approval_requested
+    of(events, EventKind.APPROVAL_DECIDED).time.CopyFrom(asked.expires_at)
+
+
+def somebody_else_in_the_intent(events: Events) -> None:
+    of(events, EventKind.TOOL_STARTED).tool_started.approved_by = "eve"
+
+
+def somebody_who_was_not_asked(events: Events) -> None:
+    of(events, EventKind.APPROVAL_DECIDED).approval_decided.decided_by = "eve"
+    of(events, EventKind.TOOL_STARTED).tool_started.approved_by = "eve"
+
+
+def whoever_started_the_run(events: Events) -> None:
+    asked = of(events, EventKind.APPROVAL_REQUESTED).approval_requested
+    asked.four_eyes = True
+    for event in events:
+        event.principal = "ann"
+
+
+def decided_after_the_intent(events: Events) -> None:
+    decided = of(events, EventKind.APPROVAL_DECIDED)
+    events.remove(decided)
+    events.insert(events.index(of(events, EventKind.TOOL_STARTED)) + 1, decided)
+
+
+def decided_twice(events: Events) -> None:
+    decided = of(events, EventKind.APPROVAL_DECIDED)
+    events.insert(events.index(decided), decided)
+
+
+def withdrawn_before(events: Events) -> None:
+    decided = of(events, EventKind.APPROVAL_DECIDED)
+    withdrawn = pb.Event(kind=pb.EVENT_KIND_APPROVAL_WITHDRAWN, effect_id="c1.1", time=decided.time)
+    withdrawn.approval_withdrawn.approval_id = decided.approval_decided.approval_id
+    events.insert(events.index(decided), withdrawn)
+
+
+def superseded_after(events: Events) -> None:
+    decided = of(events, EventKind.APPROVAL_DECIDED)
+    superseded = pb.Event(kind=pb.EVENT_KIND_APPROVAL_SUPERSEDED, effect_id="c1.1", time=decided.time)
+    superseded.approval_superseded.approval_id = decided.approval_decided.approval_id
+    events.insert(events.index(decided) + 1, superseded)
+
+
+def asked_for_but_not_given(events: Events) -> None:
+    of(events, EventKind.POLICY_DECIDED, "c1.2").policy_decided.verdict = policy_pb2.POLICY_VERDICT_ASK
+
+
+def without_its_approval(events: Events) -> None:
+    started = of(events, EventKind.TOOL_STARTED).tool_started
+    started.approval_id = started.approved_by = started.approval_digest = ""
+
+
+def another_tool(events: Events) -> None:
+    of(events, EventKind.TOOL_STARTED).tool_started.tool = "look"
+
+
+def another_package(events: Events) -> None:
+    for event in events:
+        event.package_fingerprint = f"sha256:runwright-package-v0:{'0' * 64}"
+
+
+FORGED: dict[str, tuple[Forge, str]] = {
+    "dropped decision": (drop(EventKind.APPROVAL_DECIDED), "nobody approved c1.1 send, attempt 1"),
+    "dropped question": (drop(EventKind.APPROVAL_REQUESTED), "nobody approved c1.1"),
+    "dropped rule": (drop(EventKind.POLICY_DECIDED, "c1.2"), "nobody allowed c1.2 look, attempt 1"),
+    "dropped request": (drop(EventKind.TOOL_REQUESTED, "c1.2"), "c1.2 look, attempt 1 was not requested like this"),
+    "changed arguments": (other_arguments_in_the_intent, "c1.1 send, attempt 1 was not requested like this"),
+    "changed arguments everywhere": (other_arguments_everywhere, "a1.1.1 is not about the call as it was requested"),
+    "changed digest": (other_digest_in_the_decision, "counts nothing: it is about another digest"),
+    "changed digest everywhere": (other_digest_everywhere, "a1.1.1 is not about the call as it was requested"),
+    "spent twice": (spent_twice, "nobody approved c1.2"),
+    "performed by the approver": (performed_by_whoever_approved, "was performed by ann, who approved it"),
+    "denied": (denied, "nobody approved c1.1"),
+    "too late": (late_by_a_nanosecond, "counts nothing: it came too late"),
+    "another approver in the intent": (somebody_else_in_the_intent, "c1.1 send, attempt 1 is not what was approved"),
+    "an approver who was not asked": (somebody_who_was_not_asked, "counts nothing: eve is not in the approver set"),
+    "self-given": (whoever_started_the_run, "counts nothing: ann started the run"),
+    "decided afterwards": (decided_after_the_intent, "nobody approved c1.1"),
+    "decided twice": (decided_twice, "counts nothing: it was decided on before"),
+    "decided after the end": (withdrawn_before, "counts nothing: it was withdrawn"),
+    "superseded": (superseded_after, "nobody approved c1.1"),
+    "an ask that nobody answered": (asked_for_but_not_given, "nobody allowed c1.2"),
+    "no approval named": (without_its_approval, "nobody allowed c1.1"),
+    "another tool": (another_tool, "c1.1 look, attempt 1 was not requested like this"),
+    "another package": (another_package, "the run is not of the package that the export holds"),
+}
+
+
+async def test_of_every_effect_it_says_who_allowed_it_and_what_was_spent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = await export()
+    events = [json_format.Parse(line, ExportRunResponse()).event.data for line in lines if '"event"' in line]
+    made = of([pb.Event.FromString(data) for data in events], EventKind.TOOL_STARTED)
+
+    code = verified(tmp_path, lines, monkeypatch)
+
+    assert code == 0
+    digest = made.tool_started.approval_digest
+    assert capsys.readouterr().out.splitlines() == [
+        "c1.2 look, attempt 1: allowed by package builtin:read-only",
+        f"c1.1 send, attempt 1: asked for by package policies.1.rules.0, approved by ann over {digest},"
+        f" spent by event {made.seq}",
+    ]
+
+
+@pytest.mark.parametrize("how", FORGED)
+async def test_a_forged_export_is_found_out_by_what_nobody_allowed(
+    how: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    forge, said = FORGED[how]
+
+    code = verified(tmp_path, forged(await export(), forge), monkeypatch)
+
+    assert (code, said in (out := capsys.readouterr().out)) == (1, True), out
+
+
+async def test_messages_whose_bytes_are_no_text_are_read_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A reference is longer than a text of its length may be: some of its bytes stand for no character."""
+
+    def large(events: Events) -> None:
+        events[1].turn_started.input[0].size = 0xAF << 14
+
+    assert verified(tmp_path, forged(await export(), large), monkeypatch) == 0
+    assert "approved by ann" in capsys.readouterr().out
+
+
+async def test_an_export_that_is_not_whole_is_not_judged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = await export()
+
+    assert verified(tmp_path, lines[:-1], monkeypatch) == 1
+    assert "is missing" in capsys.readouterr().out
+    assert verified(tmp_path, ["{}"], monkeypatch) == 2
+    assert capsys.readouterr().out == "not an export\n"
+
+
+@pytest.mark.parametrize("verdict", [ApprovalVerdict.DENY, ApprovalVerdict.ABORT_RUN])
+async def test_where_somebody_said_no_nothing_was_done(
+    verdict: ApprovalVerdict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = await export(CALLS[0], verdict=verdict)
+
+    assert verified(tmp_path, lines, monkeypatch) == 0
+    assert capsys.readouterr().out == "nothing was done\n"
+
+
+def test_it_is_a_hundred_lines_and_has_no_code_of_the_server() -> None:
+    text = (EXAMPLES / "verify_effects.py").read_text()
+    imported = [line.split()[1] for line in text.splitlines() if line.startswith(("import ", "from "))]
+
+    assert len(text.splitlines()) <= 100
+    assert set(imported) <= {*sys.stdlib_module_names, "verify_export"}

@@ -1,0 +1,147 @@
+"""What whoever decides was told, held to the model: a refusal must be true, and whoever may decide must be let."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from runwright._gen.runwright.v1 import approval_pb2
+
+from tests.properties.approvals.people import People
+from tests.properties.approvals.reading import PENDING, Asked, Moment, Reading, ReadRun
+from tests.properties.approvals.server import Answer
+
+PASSING = {"JOURNAL_FULL", "JOURNAL_BUSY", "RUN_HELD", "INTERNAL", "JOURNAL_CONFLICT", "JOURNAL_CORRUPT", "DRAINING"}
+
+
+@dataclass
+class Sent:
+    """A decision that was asked for, and what was known when it was."""
+
+    who: str
+    request: Any
+    answer: Answer
+    run_time: int  # the time on record of the run; a decision comes no earlier, whatever the clock says
+    was_pending: bool
+
+
+@dataclass
+class Step:
+    """What is to be known of a step to judge its answers. `is_faulty`: the journal refused something, or the server
+    died. `is_alone`: nothing but decisions happened in it."""
+
+    moment: Moment
+    sent: Sequence[Sent]
+    is_faulty: bool
+    is_alone: bool
+    may_be_held: bool
+
+
+class Answers:
+    """Judges the answers of each step by the reading behind it."""
+
+    def __init__(self, reading: Reading, people: People) -> None:
+        self._reading = reading
+        self._people = people
+
+    def judge(self, step: Step) -> None:
+        """Raises AssertionError for what is not true."""
+        for sent in step.sent:
+            self._judge_one(step, sent)
+        for name in {sent.request.approval_id for sent in step.sent}:
+            self._judge_all(step, name, [sent for sent in step.sent if sent.request.approval_id == name])
+
+    def _judge_one(self, step: Step, sent: Sent) -> None:
+        answer, name = sent.answer, f"{sent.who} on {sent.request.approval_id}"
+        if not answer.is_heard:
+            assert step.is_faulty, f"{name} was never answered"
+            return
+        if answer.response is not None:
+            self._judge_decided(step, sent, name)
+            return
+        reason = answer.reason
+        if reason in PASSING:
+            passes = step.is_faulty or (step.may_be_held and reason == "RUN_HELD")
+            assert passes, f"{name} was refused with {reason}, and nothing was wrong: {answer.error}"
+            return
+        true = self._reasons(sent, step.moment.first) | self._reasons(sent, step.moment.last)
+        said = answer.error.metadata["rule"] if reason == "APPROVER_NOT_ALLOWED" else reason
+        assert said in true, f"{name} was refused with {said}; true are {true}"
+        if reason == "APPROVAL_ALREADY_DECIDED":
+            _, asked = self._reading.everything()[sent.request.approval_id]
+            told, verdict = answer.error.metadata, approval_pb2.ApprovalVerdict.Name(asked.request.verdict)
+            winner = (told["decided_by"], told["request_id"], f"APPROVAL_VERDICT_{told['verdict']}")
+            assert winner == (asked.decided_by, asked.request.request_id, verdict), f"{name}: another one won"
+
+    def _judge_decided(self, step: Step, sent: Sent, name: str) -> None:
+        found = self._reading.everything().get(sent.request.approval_id)
+        assert found is not None and found[1].request is not None, f"{name} is told of a decision that is not on record"
+        asked = found[1]
+        assert (asked.decided_by, asked.request.request_id) == (sent.who, sent.request.request_id), (
+            f"{name}: not theirs"
+        )
+        assert asked.request == sent.request, f"{name} is told that something else was decided"
+        told = sent.answer.response.approval.decision
+        assert (told.decided_by, told.verdict) == (sent.who, sent.request.verdict), f"{name} is shown another decision"
+        if sent.answer.response.decided:
+            assert asked.closed_in == step.moment.number, f"{name} is told to have decided now, and had before"
+
+    def _reasons(self, sent: Sent, at: int) -> set[str]:
+        """Every reason that may truly be given for a refusal, going by what is on record behind the step."""
+        request, who = sent.request, sent.who
+        if self._people.keys and who in self._people.revoked:
+            return {"UNAUTHENTICATED"}
+        if self._people.keys and not (self._people.has(who, "approver") or self._is_foreign(who)):
+            return {"ROLE_MISSING"}
+        found = self._reading.everything().get(request.approval_id)
+        if found is None or self._is_foreign(who):
+            return {"APPROVAL_NOT_FOUND"}
+        run, asked = found
+        return self._of_state(sent, asked) | self._of_who(sent, run, asked, max(at, sent.run_time))
+
+    def _of_state(self, sent: Sent, asked: Asked) -> set[str]:
+        match asked.state:
+            case "PENDING":
+                return set()
+            case "EXPIRED":
+                return {"APPROVAL_EXPIRED"}
+            case "WITHDRAWN":
+                return {"APPROVAL_WITHDRAWN"}
+        same = (asked.decided_by, asked.request.request_id) == (sent.who, sent.request.request_id)
+        if not same:
+            return {"APPROVAL_ALREADY_DECIDED"}
+        return set() if asked.request == sent.request else {"REQUEST_ID_CONFLICT"}
+
+    def _of_who(self, sent: Sent, run: ReadRun, asked: Asked, at: int) -> set[str]:
+        """What speaks against it while it is pending."""
+        if not sent.was_pending:
+            return set()
+        found = set[str]()
+        if sent.request.digest != asked.event.digest:
+            found.add("APPROVAL_DIGEST_MISMATCH")
+        four_eyes, executor = asked.spec.four_eyes, asked.event.executor
+        approvers = asked.spec.sets[asked.turn(at)]
+        return found | self._people.why_not(sent.who, approvers, executor, run.starter, four_eyes=four_eyes)
+
+    def _is_foreign(self, who: str) -> bool:
+        return self._people.keys and who not in self._people.roles
+
+    def _judge_all(self, step: Step, name: str, sent: Sequence[Sent]) -> None:
+        """Of those who may decide one has, and only one."""
+        decided = [each for each in sent if each.answer.response is not None and each.answer.response.decided]
+        assert len(decided) <= 1, f"{name} was decided {len(decided)} times"
+        if step.is_faulty or not step.is_alone or step.may_be_held:
+            return
+        found = self._reading.everything().get(name)
+        if found is None or (found[0].is_ending and not decided):
+            return
+        may = [each for each in sent if each.was_pending and self._may(each, found, step.moment.first)]
+        assert not may or decided, f"{name}: {may[0].who} may decide, and was told {may[0].answer.error}"
+        assert found[1].state != PENDING or not may
+
+    def _may(self, sent: Sent, found: tuple[ReadRun, Asked], clock: int) -> bool:
+        run, asked = found
+        at = max(clock, sent.run_time)
+        speaks_against = self._of_who(sent, run, asked, at)
+        return at < asked.expires_at and not speaks_against and not self._is_foreign(sent.who)

@@ -1,0 +1,153 @@
+"""The model, its first half: what policies come to for a call, and how a package asks for approvals.
+
+Written from docs/policies.md and docs/approvals.md, with nothing of the machine in it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+SECOND = 1_000_000
+UNITS = {"s": SECOND, "m": 60 * SECOND, "h": 3600 * SECOND}
+
+
+@dataclass(frozen=True)
+class Tool:
+    """A tool, as far as rules see it."""
+
+    name: str
+    executor: str
+    effect: str
+    idempotent: bool
+
+
+@dataclass(frozen=True)
+class Call:
+    """A call of a tool with its arguments."""
+
+    tool: Tool
+    arguments: Mapping[str, Any]
+
+
+CONDITIONS: Mapping[str, tuple[str, Callable[[Call], bool]]] = {
+    "always": ("", lambda _: True),
+    "writes": ('tool.effect == "write"', lambda call: call.tool.effect == "write"),
+    "sends": ('tool.name == "send"', lambda call: call.tool.name == "send"),
+    "is large": ("args.size > 5", lambda call: call.arguments["size"] > 5),
+    "is secret": ('args.path.startsWith("/secret/")', lambda call: call.arguments["path"].startswith("/secret/")),
+    "is mild": ('!args.path.startsWith("/secret/")', lambda call: not call.arguments["path"].startswith("/secret/")),
+}
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One rule: a name of CONDITIONS, a word, and for an ask which approval; an empty one is the built-in one."""
+
+    when: str
+    then: str
+    approval: str = ""
+
+    def as_file(self, number: int) -> dict[str, Any]:
+        """As packages and the operator's file have it."""
+        condition = CONDITIONS[self.when][0]
+        form: dict[str, Any] = {"then": self.then, "code": f"rule_{number}"}
+        if condition:
+            form["when"] = condition
+        if self.approval:
+            form["approval"] = self.approval
+        return form
+
+
+@dataclass(frozen=True)
+class Policy:
+    """Rules, or a built-in policy by its name."""
+
+    rules: tuple[Rule, ...] = ()
+    builtin: str = ""
+
+    def as_file(self) -> dict[str, Any]:
+        """As packages and the operator's file have it."""
+        if self.builtin:
+            return {"builtin": self.builtin}
+        return {"rules": [rule.as_file(number) for number, rule in enumerate(self.rules)]}
+
+    def said(self, call: Call) -> list[tuple[str, str]]:
+        """Every word on a call with the approval that it names."""
+        if self.builtin:
+            allows = self.builtin == "allow-declared" or call.tool.effect == "read"
+            return [("allow", "")] if allows else []
+        return [(rule.then, rule.approval) for rule in self.rules if CONDITIONS[rule.when][1](call)]
+
+
+STRICTNESS = ("allow", "ask", "deny", "interrupt")
+
+
+def verdict(call: Call, *owners: Sequence[Policy]) -> tuple[str, str]:
+    """The strictest word of all, of equal ones the first, with the approval that it names; nobody's allow is a deny."""
+    said = [word for policies in owners for policy in policies for word in policy.said(call)]
+    return max(said, key=lambda word: STRICTNESS.index(word[0]), default=("deny", ""))
+
+
+@dataclass(frozen=True)
+class Approvers:
+    """One set; `turn` is as packages write it, empty in the last one."""
+
+    roles: tuple[str, ...] = ()
+    principals: tuple[str, ...] = ()
+    turn: str = ""
+
+
+@dataclass(frozen=True)
+class Approval:
+    """One of a package's approvals."""
+
+    sets: tuple[Approvers, ...] = (Approvers(roles=("approver",)),)
+    expires: str = "24h"
+    on_expiry: str = "deny"
+    four_eyes: bool = False
+
+    def as_file(self) -> dict[str, Any]:
+        """As packages have it."""
+        sets = []
+        for each in self.sets:
+            form: dict[str, Any] = {"roles": list(each.roles), "principals": list(each.principals)}
+            sets.append(form | ({"for": each.turn} if each.turn else {}))
+        fields = {"expires": self.expires, "on_expiry": self.on_expiry, "four_eyes": self.four_eyes}
+        return {"sets": sets, **fields}
+
+    def ends(self) -> list[int]:
+        """When the turn of each set is over, in microseconds after the ask; the last one's with the approval."""
+        found, at = list[int](), 0
+        for each in self.sets:
+            at = at + span(each.turn) if each.turn else span(self.expires)
+            found.append(at)
+        return found
+
+
+BUILT_IN = Approval()
+
+
+def span(text: str) -> int:
+    """Microseconds of `90s`, `15m`, `8h`."""
+    return int(text[:-1]) * UNITS[text[-1]]
+
+
+@dataclass(frozen=True)
+class Package:
+    """What is known of a package beside its file."""
+
+    fingerprint: str
+    tools: Mapping[str, Tool]
+    policies: tuple[Policy, ...]
+    approvals: Mapping[str, Approval] = field(default_factory=dict)
+
+    def approval(self, name: str) -> Approval:
+        """The one of that name; the built-in one for none."""
+        return self.approvals[name] if name else BUILT_IN
+
+    def asks(self, *others: Sequence[Policy]) -> set[str]:
+        """The approvals that its rules and those of others may ask for."""
+        policies = [policy for each in (self.policies, *others) for policy in each]
+        return {rule.approval for policy in policies for rule in policy.rules if rule.then == "ask"}

@@ -1,0 +1,52 @@
+"""Whatever people, hosts, clocks and disks do: nothing runs that was not approved, and nobody decides who may not."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+
+import pytest
+
+from tests.properties.approval_histories import check
+from tests.properties.approvals.planted_bugs import BUGS, Bug
+
+_HISTORIES = 5_000 if os.environ.get("RUNWRIGHT_SOAK") else 240
+_ENOUGH = 150  # histories to find any bug in
+# What the histories must be about, or they show nothing.
+_HAPPENS = (
+    "approval_decided",
+    "approval_escalated",
+    "approval_expired",
+    "approval_withdrawn",
+    "tool_started",
+    "tool_denied",
+    "tool_recovery_required",
+    "crashes",
+)
+
+
+def test_histories_keep_to_the_model() -> None:
+    counts = Counter[str]()
+    for seed in range(_HISTORIES):
+        try:
+            counts += check(seed)
+        except AssertionError as error:
+            error.add_note(f"python -m tests.properties.approval_histories {seed} 1")
+            raise
+
+    assert not [what for what in _HAPPENS if not counts[what]]
+
+
+def test_a_history_follows_from_its_seed_alone() -> None:
+    assert [check(seed) for seed in range(5)] == [check(seed) for seed in range(5)]
+
+
+@pytest.mark.parametrize("plant", BUGS.values(), ids=BUGS)
+def test_a_planted_bug_is_found(plant: Bug, monkeypatch: pytest.MonkeyPatch) -> None:
+    plant(monkeypatch)
+
+    with pytest.raises(Exception) as found:
+        for seed in range(_ENOUGH):
+            check(seed, on_disk=False)
+
+    assert not isinstance(found.value, TypeError | AttributeError), "the bug itself must run"
