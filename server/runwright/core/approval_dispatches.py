@@ -50,8 +50,8 @@ class Dispatch(Struct, frozen=True):
 
     `is_open`: the latest attempt is under way, at telling `notice` as of `sent`; else another one may wait for
     `not_before` and a dispatcher of the name, since `since`. `may_know`: an attempt has, or may have, reached one.
-    `closing` is what is told at the end; None while the approval is pending. `given_up` is the last revision that nobody
-    could be told: there is no other attempt at it.
+    `closing` is what is told at the end; None while the approval is pending. `given_up` is the last revision that
+    nobody could be told: there is no other attempt at it.
     """
 
     effect_id: EffectId
