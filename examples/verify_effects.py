@@ -1,25 +1,16 @@
 """Says from an export of a run alone, for every attempt at a tool call: who allowed it, by which rule, who approved it
-over which digest, and which intent spent that: `python verify_effects.py FILE`, with verify_export.py beside it. Exit
+over which digest, and which intent spent that: `python verify_effects.py FILE`, beside the others named verify_. Exit
 code 0: all of it holds; 1: something was done that nobody allowed, or the export is not whole; 2: not an export."""
 
 import sys
 
 from verify_export import UNREADABLE, Message, digest, fingerprint, read
+from verify_permissions import ENFORCED, against, against_grant
 
-ALLOW, APPROVE, ENFORCED, NOTHING = 1, 1, 1, Message(b"")
+ALLOW, APPROVE, NOTHING = 1, 1, Message(b"")
 # The fields of `runwright.v1.Event` that matter here, and the field of each outcome that says who performed the call.
-STARTED, REQUESTED, POLICY, INTENT, REPLACED, ASKED, DECIDED = 20, 25, 26, 27, 56, 60, 61
+STARTED, REQUESTED, POLICY, INTENT, REPLACED, ASKED, DECIDED, USED, GRANT_VOID = 20, 25, 26, 27, 56, 60, 61, 71, 72
 ENDS, PERFORMED = {62: "it expired", 63: "it was withdrawn", 64: "it was superseded"}, {28: 3, 29: 4, 32: 6}
-
-
-def against(event, asked, decided):
-    """What speaks against a decision. Which roles somebody had is not in an export."""
-    sets, by, now = [Message(each) for each in asked.get(16, [b""])], decided.text(6), event.time(5)
-    turn, is_known = next((each for each in sets if now < each.time(3)), sets[-1]), decided.number(12) == ENFORCED
-    yield decided.text(4) != asked.text(7), "it is about another digest"
-    yield now >= asked.time(17), "it came too late"
-    yield is_known and 1 not in turn and by.encode() not in turn.get(2, []), f"{by} is not in the approver set"
-    yield is_known and asked.number(19) and by == event.text(14), f"{by} started the run"
 
 
 class Run:
@@ -41,6 +32,10 @@ class Run:
             call["is"]["arguments"] = body.inner(5).text(1)
         elif field == POLICY and body.number(1) == 1:
             call["policy"] = body
+        elif field in (USED, GRANT_VOID):
+            call["used"] = body if field == USED else NOTHING
+            is_over = field == USED and event.time(5) >= body.inner(2).time(16)
+            found = [(is_over, f"the grant for {call_id} had expired")]
         elif field == ASKED:
             self.asks[name] = (call_id, body)
             shown = {"tool": body.text(3), "executor": body.text(4), "arguments": body.inner(6).text(1)}
@@ -66,9 +61,14 @@ class Run:
         name, by, over, policy = body.text(8), body.text(9), body.text(10), call.get("policy", NOTHING)
         (asker, asked), decided = self.asks.get(name, ("", NOTHING)), self.decisions.get(name, NOTHING)
         said, rule = f"{event.text(11)} {body.text(1)}, attempt {event.number(12)}", policy.text(5) or policy.text(3)
-        call["not_by"] = by if decided.number(12) == ENFORCED else ""
+        used = call.get("used", NOTHING) if body.text(35) else NOTHING
+        call["not_by"] = by if ENFORCED in (decided.number(12), used.number(9)) else ""
         is_it = (call["is"]["tool"], call["is"]["arguments"]) == (body.text(1), body.text(6)) if "is" in call else False
         yield not is_it, f"{said} was not requested like this"
+        if body.text(35):
+            self.answers.append(f"{said}: asked for by {rule}, permitted by grant {body.text(35)} of {by} over {over}")
+            yield from ((is_so, f"{said}: {says}") for is_so, says in against_grant(event, body, used))
+            return
         if not name:
             self.answers.append(f"{said}: allowed by {policy.text(6)} {rule}")
             yield policy.number(2) != ALLOW, f"nobody allowed {said}"

@@ -278,8 +278,9 @@ async def test_where_somebody_said_no_nothing_was_done(
 
 
 def test_it_is_a_hundred_lines_and_has_no_code_of_the_server() -> None:
-    text = (EXAMPLES / "verify_effects.py").read_text()
-    imported = [line.split()[1] for line in text.splitlines() if line.startswith(("import ", "from "))]
+    for name in ("verify_effects.py", "verify_permissions.py"):
+        text = (EXAMPLES / name).read_text()
+        imported = [line.split()[1] for line in text.splitlines() if line.startswith(("import ", "from "))]
 
-    assert len(text.splitlines()) <= 100
-    assert set(imported) <= {*sys.stdlib_module_names, "verify_export"}
+        assert len(text.splitlines()) <= 100
+        assert set(imported) <= {*sys.stdlib_module_names, "verify_export", "verify_permissions"}

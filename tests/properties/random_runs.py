@@ -292,13 +292,15 @@ class RandomRun:
         if problem is None and self.rng.random() < (0.7 if grants else 0.15):
             asks = _asking(self.rng.choice(["", "writes", "writes"]), call.arguments.digest)
             asks = structs.replace(asks, grants=grants)
-            return structs.replace(call, findings=structs.replace(call.findings, policies=(asks,)))
+            not_by = grants[0].grant.issuer if grants else ""
+            return structs.replace(call, findings=structs.replace(call.findings, policies=(asks,), not_by=not_by))
         return call
 
     def _grants(self) -> tuple[AnsweringGrant, ...]:
-        """Those that were given in this run, as if found: whether their time is over is for `decide` to say."""
+        """Those that one person gave in this run, as if found: whether their time is over is for `decide` to say."""
         issued = [record.grant for record in self.records if isinstance(record, r.GrantIssued)]
-        return tuple(AnsweringGrant(grant, b"", self.rng.randint(0, 2)) for grant in issued)
+        of_one = [grant for grant in issued if grant.issuer == issued[0].issuer]
+        return tuple(AnsweringGrant(grant, b"", self.rng.randint(0, 2)) for grant in of_one)
 
     def _tool(self, effect: e.CallTool) -> i.Input:
         call_id, attempt, dice = effect.call_id, effect.attempt, self.rng.random()
