@@ -10,6 +10,7 @@ from runwright.core import effects as e
 from runwright.core import inputs as i
 from runwright.core import records as r
 from runwright.core.apply import fold
+from runwright.core.approval_delegation import Delegate
 from runwright.core.approvals import ApprovalVerdict, Decider
 from runwright.core.context import Context
 from runwright.core.errors import ErrorReason, Failure
@@ -46,10 +47,14 @@ _APPROVALS = {
     "writes": {
         "sets": [{"principals": ["ann"], "for": "5s"}, {"roles": ["approver"]}],
         "expires": "20s",
+        "delegates": ["bob", "dan"],
         "grants": _GRANTS,
     },
     "other": {"sets": [{"roles": ["approver"]}], "expires": "30s", "on_expiry": "abort_run", "four_eyes": True},
 }
+
+
+_EDITS = [b.json_text('{"edited":1}'), b.json_text('{"edited":2}')]
 
 
 @functools.cache
@@ -217,19 +222,25 @@ class RandomRun:
             return i.ApprovalDue(at=self.now, call_id=effect.call_id, approval_id=effect.approval_id)
         call = self.state.call(effect.call_id)
         digest = call.approval.digest if call and call.approval else ""
+        verdict = self.rng.choice([*ApprovalVerdict, *([ApprovalVerdict.APPROVE] * 4)])
+        edits = verdict is ApprovalVerdict.APPROVE_WITH_EDITS
+        said = self.rng.choice(["writes", "writes", "other"])
         is_of_writes = call is not None and call.approval is not None and call.approval.name == "writes"
         return i.ApprovalDecisionRequested(
             at=self.now,
             call_id=effect.call_id,
             approval_id=effect.approval_id,
             digest=self.rng.choice([digest, digest, digest, "another"]),
-            verdict=self.rng.choice([*ApprovalVerdict, *([ApprovalVerdict.APPROVE] * 4)]),
-            decider=Decider(self.rng.choice(["ann", "bob", "local"]), ("approver",), self.rng.random() < 0.1),
+            verdict=verdict,
+            decider=Decider(self.rng.choice(["ann", "bob", "local", "dan"]), ("approver",), self.rng.random() < 0.1),
             request_id="decision-1",
             request_digest="",
             response=_TEXT,
+            edited=self.rng.choice([None, *_EDITS, *_EDITS]),
+            delegate=Delegate(self.rng.choice(["bob", "dan", "local"]), may_decide=True, may_perform=False),
             grant=_GRANT if is_of_writes and self.rng.random() < 0.8 else self.rng.choice([None, None, None, _GRANT]),
             availability=self.rng.choice(_AVAILABILITIES),
+            policies=(_asking(said, self.rng.choice(_EDITS).digest),) if edits else (),
         )
 
     def _asked_anew(self, call: CallState) -> i.Input:

@@ -46,6 +46,8 @@ FULL: dict[str, Any] = {
             "risk": "high",
             "untrusted": True,
             "grantable": False,
+            "reversible": True,
+            "highlight": ["/path", "/deep/0"],
             **({"reconcilable": True, "reconcile_for": "90s"} if name == "write" else {}),
         }
         for name in ("look", "write")
@@ -65,7 +67,11 @@ RULE = {"stage": "run_start", "when": "run.session_id == 'a'", "then": "deny", "
 ASKING = {"stage": "pre_tool", "then": "ask", "approval": "writes"}
 APPROVERS = [{"roles": ["approver"], "principals": ["ann"], "for": "1h"}, {"principals": ["bob"]}]
 GRANTS = {"scopes": ["run"], "matchers": ["any"], "max_uses": 3, "max_time": "3h", "tainted": True}
-APPROVAL = {"sets": APPROVERS, "expires": "8h", "on_expiry": "abort_run", "four_eyes": True, "grants": GRANTS}
+ESCALATION = {"roles": ["approver"], "principals": ["ann"], "for": "1h", "then": "abort_run"}
+APPROVAL = {
+    **{"sets": APPROVERS, "expires": "8h", "on_expiry": "escalate", "four_eyes": True},
+    **{"delegates": ["dan", "eve"], "escalate": ESCALATION, "grants": GRANTS},
+}
 REMOTE = {
     **{"remote": "compliance", "stages": ["input", "pre_tool"], "cache": True},
     **{"timeout_ms": 20, "max_attempts": 2, "unavailable_timeout_ms": 30},
@@ -96,6 +102,7 @@ OTHER: dict[str, Any] = {
     "run": "session",
     "any": "constraints",
     "abort_run": "deny",
+    "escalate": None,  # beside how it does
     "high": "low",
     "run_start": "output",
     "input": "run_start",
@@ -251,10 +258,10 @@ def misspelled(package: dict[str, Any], chance: random.Random) -> str:
 
 
 def wrong_kind(package: dict[str, Any], chance: random.Random) -> str:
-    """A list where something else belongs."""
+    """A list where something else than a list belongs."""
     where = ("tools.0", "tools.1", "budget", "context", "provider")[chance.randrange(5)]
     path = tuple(int(step) if step.isdigit() else step for step in where.split("."))
-    key = chance.choice(sorted(set(at(package, path)) - {"parameters"}))
+    key = chance.choice(sorted(set(at(package, path)) - {"parameters", "highlight"}))
     at(package, path)[key] = [["x"]]
     return _dotted((*path, key))
 

@@ -122,6 +122,7 @@ def _call(event: event_pb2.Event, contents: Contents, step: Step) -> str:
             | "approval_withdrawn"
             | "approval_superseded"
             | "approval_escalated"
+            | "approval_delegated"
         ):
             return approval_event(event)
         case "grant_issued" | "grant_used" | "grant_superseded":

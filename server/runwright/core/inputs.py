@@ -11,6 +11,7 @@ from typing import TypeAlias
 
 from msgspec import Struct
 
+from runwright.core.approval_delegation import Delegate
 from runwright.core.approvals import ApprovalVerdict, Decider
 from runwright.core.content import Content, ContentRef
 from runwright.core.context import Context
@@ -291,8 +292,9 @@ class ApprovalDecisionRequested(Struct, frozen=True, kw_only=True):
     """Somebody decides on a pending approval, of a call or, without one, of the run as a whole.
 
     `digest` is that of what they have looked at. `response` is there for RESPOND, `grant` for an APPROVE that is to
-    give one. `availability` and `policies` are what was found when the call, or the run, was about to go on, as for a
-    call that has waited for its executor.
+    give one, `edited` for APPROVE_WITH_EDITS: arguments that the tool's schema accepts, `delegate` for DELEGATE.
+    `availability` and `policies` are what was found when the call, or the run, was about to go on, as for a call that
+    has waited for its executor.
     """
 
     at: Micros
@@ -307,6 +309,8 @@ class ApprovalDecisionRequested(Struct, frozen=True, kw_only=True):
     note: str = ""
     on_behalf_of: str = ""
     response: ContentRef | None = None
+    edited: ContentRef | None = None
+    delegate: Delegate | None = None
     grant: GrantRequest | None = None
     availability: Availability = Availability.BUSY
     policies: tuple[PolicyFindings, ...] = ()

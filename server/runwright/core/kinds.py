@@ -16,6 +16,7 @@ from typing import Any, TypeAlias
 from msgspec import Struct, structs
 
 from runwright.core import records as r
+from runwright.core.approval_delegation_rows import rows_of_delegation
 from runwright.core.approval_rows import (
     rows_of_decision,
     rows_of_expiry,
@@ -68,6 +69,7 @@ class EventKind(Enum):
     APPROVAL_WITHDRAWN = 43
     APPROVAL_SUPERSEDED = 44
     APPROVAL_ESCALATED = 45
+    APPROVAL_DELEGATED = 53
     GRANT_ISSUED = 50
     GRANT_USED = 51
     GRANT_SUPERSEDED = 52
@@ -178,6 +180,7 @@ ROWS = (
     Row(_K.GRANT_ISSUED, r.GrantIssued, _CALL, _RUNNING, _UNSENT, side_rows=rows_of_issue),
     Row(_K.GRANT_USED, r.GrantUsed, _CALL, _RUNNING, _UNSENT, side_rows=rows_of_use),
     Row(_K.GRANT_SUPERSEDED, r.GrantSuperseded, _CALL, _RUNNING, _UNSENT),
+    Row(_K.APPROVAL_DELEGATED, r.ApprovalDelegated, _EFFECT, _RUNNING, _UNSENT, side_rows=rows_of_delegation),
     Row(_K.RETRY_SCHEDULED, r.RetryScheduled, _EFFECT, _RUNNING, _AGAIN),
     Row(_K.RUN_CANCEL_REQUESTED, r.RunCancelRequested, _RUN, {_P.RUNNING: _P.CANCELLING}),
     Row(_K.TURN_COMPLETED, r.TurnCompleted, _RUN, _RUNNING),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
+from runwright.core.approval_delegation import Delegate
 from runwright.core.approvals import ApprovalSeparation, ApproverSet
 from runwright.core.ids import Namespace
 from runwright.core.principal import Principal
@@ -23,6 +24,12 @@ class Approvers(Protocol):
     def may_perform(self, who: Principal, executor: str) -> bool:
         """True when a principal may serve an executor of that name in its namespace now."""
 
+    def has_owner(self, namespace: Namespace, executor: str) -> bool:
+        """True when the operator has said who serves executors of that name; else everybody may who serves any."""
+
+    def as_delegate(self, namespace: Namespace, name: str, executor: str) -> Delegate:
+        """Somebody by name, as their credentials say: whether they decide, and whether they may serve the executor."""
+
 
 class NoSeparation:
     """Nothing is known of anybody: everybody is `local`."""
@@ -36,3 +43,11 @@ class NoSeparation:
     def may_perform(self, who: Principal, executor: str) -> bool:
         """Nobody knows."""
         return False
+
+    def has_owner(self, namespace: Namespace, executor: str) -> bool:
+        """Nobody is refused for it."""
+        return True
+
+    def as_delegate(self, namespace: Namespace, name: str, executor: str) -> Delegate:
+        """Nobody is known by name."""
+        return Delegate(name, may_decide=False, may_perform=False)

@@ -1,4 +1,4 @@
-"""Metrics of approvals: how many are asked for, what became of them, and how long that took."""
+"""Metrics of approvals: how many are asked for, what became of them, how long that took, and where grants answered."""
 
 from __future__ import annotations
 

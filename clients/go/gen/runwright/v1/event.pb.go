@@ -85,7 +85,8 @@ const (
 	EventKind_EVENT_KIND_POLICY_ANSWERED EventKind = 34
 	// What a policy has deferred goes on.
 	EventKind_EVENT_KIND_POLICY_RESUMED EventKind = 35
-	// A policy has put something else in the place of what it decided on.
+	// A policy has put something else in the place of what it decided on, or whoever
+	// approved a call other arguments in the place of its own.
 	EventKind_EVENT_KIND_SUBJECT_REPLACED EventKind = 36
 	// The model may go on with what came of a call: with the result, or with the
 	// word that it is withheld.
@@ -102,6 +103,8 @@ const (
 	EventKind_EVENT_KIND_APPROVAL_SUPERSEDED EventKind = 44
 	// The time of an approver set is over: it is the turn of the next one.
 	EventKind_EVENT_KIND_APPROVAL_ESCALATED EventKind = 45
+	// Somebody who may decide has somebody else decide.
+	EventKind_EVENT_KIND_APPROVAL_DELEGATED EventKind = 53
 	// Whoever approved gave a grant with it.
 	EventKind_EVENT_KIND_GRANT_ISSUED EventKind = 50
 	// A grant answered where somebody would have been asked.
@@ -150,6 +153,7 @@ var (
 		43: "EVENT_KIND_APPROVAL_WITHDRAWN",
 		44: "EVENT_KIND_APPROVAL_SUPERSEDED",
 		45: "EVENT_KIND_APPROVAL_ESCALATED",
+		53: "EVENT_KIND_APPROVAL_DELEGATED",
 		50: "EVENT_KIND_GRANT_ISSUED",
 		51: "EVENT_KIND_GRANT_USED",
 		52: "EVENT_KIND_GRANT_SUPERSEDED",
@@ -192,6 +196,7 @@ var (
 		"EVENT_KIND_APPROVAL_WITHDRAWN":      43,
 		"EVENT_KIND_APPROVAL_SUPERSEDED":     44,
 		"EVENT_KIND_APPROVAL_ESCALATED":      45,
+		"EVENT_KIND_APPROVAL_DELEGATED":      53,
 		"EVENT_KIND_GRANT_ISSUED":            50,
 		"EVENT_KIND_GRANT_USED":              51,
 		"EVENT_KIND_GRANT_SUPERSEDED":        52,
@@ -563,6 +568,7 @@ type Event struct {
 	//	*Event_ApprovalWithdrawn
 	//	*Event_ApprovalSuperseded
 	//	*Event_ApprovalEscalated
+	//	*Event_ApprovalDelegated
 	//	*Event_GrantIssued
 	//	*Event_GrantUsed
 	//	*Event_GrantSuperseded
@@ -1037,6 +1043,15 @@ func (x *Event) GetApprovalEscalated() *ApprovalEscalated {
 	return nil
 }
 
+func (x *Event) GetApprovalDelegated() *ApprovalDelegated {
+	if x != nil {
+		if x, ok := x.Body.(*Event_ApprovalDelegated); ok {
+			return x.ApprovalDelegated
+		}
+	}
+	return nil
+}
+
 func (x *Event) GetGrantIssued() *GrantIssued {
 	if x != nil {
 		if x, ok := x.Body.(*Event_GrantIssued); ok {
@@ -1248,6 +1263,11 @@ type Event_ApprovalEscalated struct {
 	ApprovalEscalated *ApprovalEscalated `protobuf:"bytes,65,opt,name=approval_escalated,json=approvalEscalated,proto3,oneof"`
 }
 
+type Event_ApprovalDelegated struct {
+	// Of EVENT_KIND_APPROVAL_DELEGATED.
+	ApprovalDelegated *ApprovalDelegated `protobuf:"bytes,73,opt,name=approval_delegated,json=approvalDelegated,proto3,oneof"`
+}
+
 type Event_GrantIssued struct {
 	// Of EVENT_KIND_GRANT_ISSUED.
 	GrantIssued *GrantIssued `protobuf:"bytes,70,opt,name=grant_issued,json=grantIssued,proto3,oneof"`
@@ -1334,6 +1354,8 @@ func (*Event_ApprovalWithdrawn) isEvent_Body() {}
 func (*Event_ApprovalSuperseded) isEvent_Body() {}
 
 func (*Event_ApprovalEscalated) isEvent_Body() {}
+
+func (*Event_ApprovalDelegated) isEvent_Body() {}
 
 func (*Event_GrantIssued) isEvent_Body() {}
 
@@ -3765,15 +3787,17 @@ func (x *PolicyResumed) GetRequestId() string {
 	return ""
 }
 
-// A policy has put something else in the place of what it was asked about. The
-// walk through the policies begins again with it.
+// A policy has put something else in the place of what it was asked about, or
+// whoever approved a call other arguments in the place of its own. The walk through
+// the policies begins again with it.
 type SubjectReplaced struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Where.
 	Stage PolicyStage `protobuf:"varint,1,opt,name=stage,proto3,enum=runwright.v1.PolicyStage" json:"stage,omitempty"`
-	// The policy, as in PolicyDecided.
+	// The policy, as in PolicyDecided; of arguments that were approved with edits
+	// `approval:` and the approval's name, or `approval` for the built-in one.
 	PolicyRef string `protobuf:"bytes,2,opt,name=policy_ref,json=policyRef,proto3" json:"policy_ref,omitempty"`
-	// Whose policy it is.
+	// Whose policy it is; of arguments that were approved with edits who decided.
 	Decider string `protobuf:"bytes,3,opt,name=decider,proto3" json:"decider,omitempty"`
 	// Digest of what was there before.
 	ReplacedDigest string `protobuf:"bytes,4,opt,name=replaced_digest,json=replacedDigest,proto3" json:"replaced_digest,omitempty"`
@@ -4464,6 +4488,11 @@ type ApprovalRequested struct {
 	OnExpiry ApprovalExpiry `protobuf:"varint,18,opt,name=on_expiry,json=onExpiry,proto3,enum=runwright.v1.ApprovalExpiry" json:"on_expiry,omitempty"`
 	// True when whoever started the run must not decide.
 	FourEyes bool `protobuf:"varint,19,opt,name=four_eyes,json=fourEyes,proto3" json:"four_eyes,omitempty"`
+	// The principals that whoever may decide can delegate to.
+	Delegates []string `protobuf:"bytes,38,rep,name=delegates,proto3" json:"delegates,omitempty"`
+	// When it goes to the last of `sets` because nobody before has decided; absent
+	// unless the rule says `on_expiry: escalate`.
+	EscalatesAt *timestamppb.Timestamp `protobuf:"bytes,40,opt,name=escalates_at,json=escalatesAt,proto3" json:"escalates_at,omitempty"`
 	// Which grants whoever approves may give with it; absent: none.
 	Grants        *GrantOffer `protobuf:"bytes,35,opt,name=grants,proto3" json:"grants,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -4633,6 +4662,20 @@ func (x *ApprovalRequested) GetFourEyes() bool {
 	return false
 }
 
+func (x *ApprovalRequested) GetDelegates() []string {
+	if x != nil {
+		return x.Delegates
+	}
+	return nil
+}
+
+func (x *ApprovalRequested) GetEscalatesAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.EscalatesAt
+	}
+	return nil
+}
+
 func (x *ApprovalRequested) GetGrants() *GrantOffer {
 	if x != nil {
 		return x.Grants
@@ -4667,6 +4710,11 @@ type ApprovalDecided struct {
 	RequestDigest string `protobuf:"bytes,11,opt,name=request_digest,json=requestDigest,proto3" json:"request_digest,omitempty"`
 	// Whether the server told approvers from others then.
 	Separation ApprovalSeparation `protobuf:"varint,12,opt,name=separation,proto3,enum=runwright.v1.ApprovalSeparation" json:"separation,omitempty"`
+	// Of APPROVAL_VERDICT_APPROVE_WITH_EDITS: the arguments that were approved in place
+	// of those it was asked for; SUBJECT_REPLACED, right behind, puts them there.
+	EditedArguments *ContentRef `protobuf:"bytes,14,opt,name=edited_arguments,json=editedArguments,proto3" json:"edited_arguments,omitempty"`
+	// What was approved then: the digest over the edited arguments.
+	EditedDigest string `protobuf:"bytes,15,opt,name=edited_digest,json=editedDigest,proto3" json:"edited_digest,omitempty"`
 	// The grant that was given with it, in the event behind this one.
 	GrantId       string `protobuf:"bytes,35,opt,name=grant_id,json=grantId,proto3" json:"grant_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -4785,6 +4833,20 @@ func (x *ApprovalDecided) GetSeparation() ApprovalSeparation {
 		return x.Separation
 	}
 	return ApprovalSeparation_APPROVAL_SEPARATION_UNSPECIFIED
+}
+
+func (x *ApprovalDecided) GetEditedArguments() *ContentRef {
+	if x != nil {
+		return x.EditedArguments
+	}
+	return nil
+}
+
+func (x *ApprovalDecided) GetEditedDigest() string {
+	if x != nil {
+		return x.EditedDigest
+	}
+	return ""
 }
 
 func (x *ApprovalDecided) GetGrantId() string {
@@ -5078,6 +5140,161 @@ func (x *ApprovalEscalated) GetCurrentSet() uint32 {
 	return 0
 }
 
+// Somebody who may decide has somebody else decide. The approval stays pending, and
+// no time of it changes.
+type ApprovalDelegated struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The approval's id inside the run.
+	ApprovalId string `protobuf:"bytes,1,opt,name=approval_id,json=approvalId,proto3" json:"approval_id,omitempty"`
+	// The tool.
+	Tool string `protobuf:"bytes,2,opt,name=tool,proto3" json:"tool,omitempty"`
+	// When it was asked for.
+	RequestedAt *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=requested_at,json=requestedAt,proto3" json:"requested_at,omitempty"`
+	// The digest of what is pending.
+	Digest string `protobuf:"bytes,4,opt,name=digest,proto3" json:"digest,omitempty"`
+	// The how many-th delegation of this approval it is, counted from 1.
+	Number uint32 `protobuf:"varint,5,opt,name=number,proto3" json:"number,omitempty"`
+	// Who delegated: the principal of the credential.
+	DelegatedBy string `protobuf:"bytes,6,opt,name=delegated_by,json=delegatedBy,proto3" json:"delegated_by,omitempty"`
+	// To whom.
+	DelegatedTo string `protobuf:"bytes,7,opt,name=delegated_to,json=delegatedTo,proto3" json:"delegated_to,omitempty"`
+	// Whose turn it is, counted from 0.
+	CurrentSet uint32 `protobuf:"varint,8,opt,name=current_set,json=currentSet,proto3" json:"current_set,omitempty"`
+	// Who may decide from now on, in the place of that set.
+	Approvers *ApproverSet `protobuf:"bytes,9,opt,name=approvers,proto3" json:"approvers,omitempty"`
+	// For the record only.
+	Note string `protobuf:"bytes,10,opt,name=note,proto3" json:"note,omitempty"`
+	// On whose behalf, as whoever delegated says: a note, no authority.
+	OnBehalfOf string `protobuf:"bytes,11,opt,name=on_behalf_of,json=onBehalfOf,proto3" json:"on_behalf_of,omitempty"`
+	// The id of the request that delegated.
+	RequestId string `protobuf:"bytes,12,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	// The digest of that request: what a repeated one must match.
+	RequestDigest string `protobuf:"bytes,13,opt,name=request_digest,json=requestDigest,proto3" json:"request_digest,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ApprovalDelegated) Reset() {
+	*x = ApprovalDelegated{}
+	mi := &file_runwright_v1_event_proto_msgTypes[44]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ApprovalDelegated) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ApprovalDelegated) ProtoMessage() {}
+
+func (x *ApprovalDelegated) ProtoReflect() protoreflect.Message {
+	mi := &file_runwright_v1_event_proto_msgTypes[44]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ApprovalDelegated.ProtoReflect.Descriptor instead.
+func (*ApprovalDelegated) Descriptor() ([]byte, []int) {
+	return file_runwright_v1_event_proto_rawDescGZIP(), []int{44}
+}
+
+func (x *ApprovalDelegated) GetApprovalId() string {
+	if x != nil {
+		return x.ApprovalId
+	}
+	return ""
+}
+
+func (x *ApprovalDelegated) GetTool() string {
+	if x != nil {
+		return x.Tool
+	}
+	return ""
+}
+
+func (x *ApprovalDelegated) GetRequestedAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.RequestedAt
+	}
+	return nil
+}
+
+func (x *ApprovalDelegated) GetDigest() string {
+	if x != nil {
+		return x.Digest
+	}
+	return ""
+}
+
+func (x *ApprovalDelegated) GetNumber() uint32 {
+	if x != nil {
+		return x.Number
+	}
+	return 0
+}
+
+func (x *ApprovalDelegated) GetDelegatedBy() string {
+	if x != nil {
+		return x.DelegatedBy
+	}
+	return ""
+}
+
+func (x *ApprovalDelegated) GetDelegatedTo() string {
+	if x != nil {
+		return x.DelegatedTo
+	}
+	return ""
+}
+
+func (x *ApprovalDelegated) GetCurrentSet() uint32 {
+	if x != nil {
+		return x.CurrentSet
+	}
+	return 0
+}
+
+func (x *ApprovalDelegated) GetApprovers() *ApproverSet {
+	if x != nil {
+		return x.Approvers
+	}
+	return nil
+}
+
+func (x *ApprovalDelegated) GetNote() string {
+	if x != nil {
+		return x.Note
+	}
+	return ""
+}
+
+func (x *ApprovalDelegated) GetOnBehalfOf() string {
+	if x != nil {
+		return x.OnBehalfOf
+	}
+	return ""
+}
+
+func (x *ApprovalDelegated) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+func (x *ApprovalDelegated) GetRequestDigest() string {
+	if x != nil {
+		return x.RequestDigest
+	}
+	return ""
+}
+
 // Whoever approved gave a grant with it. Stands right behind the decision.
 type GrantIssued struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -5091,7 +5308,7 @@ type GrantIssued struct {
 
 func (x *GrantIssued) Reset() {
 	*x = GrantIssued{}
-	mi := &file_runwright_v1_event_proto_msgTypes[44]
+	mi := &file_runwright_v1_event_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5103,7 +5320,7 @@ func (x *GrantIssued) String() string {
 func (*GrantIssued) ProtoMessage() {}
 
 func (x *GrantIssued) ProtoReflect() protoreflect.Message {
-	mi := &file_runwright_v1_event_proto_msgTypes[44]
+	mi := &file_runwright_v1_event_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5116,7 +5333,7 @@ func (x *GrantIssued) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GrantIssued.ProtoReflect.Descriptor instead.
 func (*GrantIssued) Descriptor() ([]byte, []int) {
-	return file_runwright_v1_event_proto_rawDescGZIP(), []int{44}
+	return file_runwright_v1_event_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *GrantIssued) GetApprovalId() string {
@@ -5162,7 +5379,7 @@ type GrantUsed struct {
 
 func (x *GrantUsed) Reset() {
 	*x = GrantUsed{}
-	mi := &file_runwright_v1_event_proto_msgTypes[45]
+	mi := &file_runwright_v1_event_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5174,7 +5391,7 @@ func (x *GrantUsed) String() string {
 func (*GrantUsed) ProtoMessage() {}
 
 func (x *GrantUsed) ProtoReflect() protoreflect.Message {
-	mi := &file_runwright_v1_event_proto_msgTypes[45]
+	mi := &file_runwright_v1_event_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5187,7 +5404,7 @@ func (x *GrantUsed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GrantUsed.ProtoReflect.Descriptor instead.
 func (*GrantUsed) Descriptor() ([]byte, []int) {
-	return file_runwright_v1_event_proto_rawDescGZIP(), []int{45}
+	return file_runwright_v1_event_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *GrantUsed) GetTool() string {
@@ -5267,7 +5484,7 @@ type GrantSuperseded struct {
 
 func (x *GrantSuperseded) Reset() {
 	*x = GrantSuperseded{}
-	mi := &file_runwright_v1_event_proto_msgTypes[46]
+	mi := &file_runwright_v1_event_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5279,7 +5496,7 @@ func (x *GrantSuperseded) String() string {
 func (*GrantSuperseded) ProtoMessage() {}
 
 func (x *GrantSuperseded) ProtoReflect() protoreflect.Message {
-	mi := &file_runwright_v1_event_proto_msgTypes[46]
+	mi := &file_runwright_v1_event_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5292,7 +5509,7 @@ func (x *GrantSuperseded) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GrantSuperseded.ProtoReflect.Descriptor instead.
 func (*GrantSuperseded) Descriptor() ([]byte, []int) {
-	return file_runwright_v1_event_proto_rawDescGZIP(), []int{46}
+	return file_runwright_v1_event_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *GrantSuperseded) GetTool() string {
@@ -5313,7 +5530,7 @@ var File_runwright_v1_event_proto protoreflect.FileDescriptor
 
 const file_runwright_v1_event_proto_rawDesc = "" +
 	"\n" +
-	"\x18runwright/v1/event.proto\x12\frunwright.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1brunwright/v1/approval.proto\x1a\x1arunwright/v1/content.proto\x1a\x18runwright/v1/error.proto\x1a\x18runwright/v1/grant.proto\x1a\x1arunwright/v1/package.proto\x1a\x19runwright/v1/policy.proto\x1a\x16runwright/v1/run.proto\"\x95\x1a\n" +
+	"\x18runwright/v1/event.proto\x12\frunwright.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1brunwright/v1/approval.proto\x1a\x1arunwright/v1/content.proto\x1a\x18runwright/v1/error.proto\x1a\x18runwright/v1/grant.proto\x1a\x1arunwright/v1/package.proto\x1a\x19runwright/v1/policy.proto\x1a\x16runwright/v1/run.proto\"\xe7\x1a\n" +
 	"\x05Event\x12\x10\n" +
 	"\x03seq\x18\x01 \x01(\x04R\x03seq\x12\x19\n" +
 	"\bevent_id\x18\x02 \x01(\tR\aeventId\x12+\n" +
@@ -5372,7 +5589,8 @@ const file_runwright_v1_event_proto_rawDesc = "" +
 	"\x10approval_expired\x18> \x01(\v2\x1d.runwright.v1.ApprovalExpiredH\x00R\x0fapprovalExpired\x12P\n" +
 	"\x12approval_withdrawn\x18? \x01(\v2\x1f.runwright.v1.ApprovalWithdrawnH\x00R\x11approvalWithdrawn\x12S\n" +
 	"\x13approval_superseded\x18@ \x01(\v2 .runwright.v1.ApprovalSupersededH\x00R\x12approvalSuperseded\x12P\n" +
-	"\x12approval_escalated\x18A \x01(\v2\x1f.runwright.v1.ApprovalEscalatedH\x00R\x11approvalEscalated\x12>\n" +
+	"\x12approval_escalated\x18A \x01(\v2\x1f.runwright.v1.ApprovalEscalatedH\x00R\x11approvalEscalated\x12P\n" +
+	"\x12approval_delegated\x18I \x01(\v2\x1f.runwright.v1.ApprovalDelegatedH\x00R\x11approvalDelegated\x12>\n" +
 	"\fgrant_issued\x18F \x01(\v2\x19.runwright.v1.GrantIssuedH\x00R\vgrantIssued\x128\n" +
 	"\n" +
 	"grant_used\x18G \x01(\v2\x17.runwright.v1.GrantUsedH\x00R\tgrantUsed\x12J\n" +
@@ -5634,7 +5852,7 @@ const file_runwright_v1_event_proto_rawDesc = "" +
 	"\fsub_sequence\x18\t \x01(\rR\vsubSequence\x12\x19\n" +
 	"\bends_run\x18\n" +
 	" \x01(\bR\aendsRunB\x06\n" +
-	"\x04item\"\xc2\x05\n" +
+	"\x04item\"\x9f\x06\n" +
 	"\x11ApprovalRequested\x12\x1f\n" +
 	"\vapproval_id\x18\x01 \x01(\tR\n" +
 	"approvalId\x12.\n" +
@@ -5658,8 +5876,10 @@ const file_runwright_v1_event_proto_rawDesc = "" +
 	"\n" +
 	"expires_at\x18\x11 \x01(\v2\x1a.google.protobuf.TimestampR\texpiresAt\x129\n" +
 	"\ton_expiry\x18\x12 \x01(\x0e2\x1c.runwright.v1.ApprovalExpiryR\bonExpiry\x12\x1b\n" +
-	"\tfour_eyes\x18\x13 \x01(\bR\bfourEyes\x120\n" +
-	"\x06grants\x18# \x01(\v2\x18.runwright.v1.GrantOfferR\x06grants\"\xe8\x03\n" +
+	"\tfour_eyes\x18\x13 \x01(\bR\bfourEyes\x12\x1c\n" +
+	"\tdelegates\x18& \x03(\tR\tdelegates\x12=\n" +
+	"\fescalates_at\x18( \x01(\v2\x1a.google.protobuf.TimestampR\vescalatesAt\x120\n" +
+	"\x06grants\x18# \x01(\v2\x18.runwright.v1.GrantOfferR\x06grants\"\xd2\x04\n" +
 	"\x0fApprovalDecided\x12\x1f\n" +
 	"\vapproval_id\x18\x01 \x01(\tR\n" +
 	"approvalId\x12\x12\n" +
@@ -5679,7 +5899,9 @@ const file_runwright_v1_event_proto_rawDesc = "" +
 	"\x0erequest_digest\x18\v \x01(\tR\rrequestDigest\x12@\n" +
 	"\n" +
 	"separation\x18\f \x01(\x0e2 .runwright.v1.ApprovalSeparationR\n" +
-	"separation\x12\x19\n" +
+	"separation\x12C\n" +
+	"\x10edited_arguments\x18\x0e \x01(\v2\x18.runwright.v1.ContentRefR\x0feditedArguments\x12#\n" +
+	"\redited_digest\x18\x0f \x01(\tR\feditedDigest\x12\x19\n" +
 	"\bgrant_id\x18# \x01(\tR\agrantId\"\xfb\x01\n" +
 	"\x0fApprovalExpired\x12\x1f\n" +
 	"\vapproval_id\x18\x01 \x01(\tR\n" +
@@ -5705,7 +5927,26 @@ const file_runwright_v1_event_proto_rawDesc = "" +
 	"\x04tool\x18\x02 \x01(\tR\x04tool\x12=\n" +
 	"\frequested_at\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\vrequestedAt\x12\x1f\n" +
 	"\vcurrent_set\x18\x04 \x01(\rR\n" +
-	"currentSet\"Y\n" +
+	"currentSet\"\xd3\x03\n" +
+	"\x11ApprovalDelegated\x12\x1f\n" +
+	"\vapproval_id\x18\x01 \x01(\tR\n" +
+	"approvalId\x12\x12\n" +
+	"\x04tool\x18\x02 \x01(\tR\x04tool\x12=\n" +
+	"\frequested_at\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\vrequestedAt\x12\x16\n" +
+	"\x06digest\x18\x04 \x01(\tR\x06digest\x12\x16\n" +
+	"\x06number\x18\x05 \x01(\rR\x06number\x12!\n" +
+	"\fdelegated_by\x18\x06 \x01(\tR\vdelegatedBy\x12!\n" +
+	"\fdelegated_to\x18\a \x01(\tR\vdelegatedTo\x12\x1f\n" +
+	"\vcurrent_set\x18\b \x01(\rR\n" +
+	"currentSet\x127\n" +
+	"\tapprovers\x18\t \x01(\v2\x19.runwright.v1.ApproverSetR\tapprovers\x12\x12\n" +
+	"\x04note\x18\n" +
+	" \x01(\tR\x04note\x12 \n" +
+	"\fon_behalf_of\x18\v \x01(\tR\n" +
+	"onBehalfOf\x12\x1d\n" +
+	"\n" +
+	"request_id\x18\f \x01(\tR\trequestId\x12%\n" +
+	"\x0erequest_digest\x18\r \x01(\tR\rrequestDigest\"Y\n" +
 	"\vGrantIssued\x12\x1f\n" +
 	"\vapproval_id\x18\x01 \x01(\tR\n" +
 	"approvalId\x12)\n" +
@@ -5726,7 +5967,7 @@ const file_runwright_v1_event_proto_rawDesc = "" +
 	"separation\"@\n" +
 	"\x0fGrantSuperseded\x12\x12\n" +
 	"\x04tool\x18\x01 \x01(\tR\x04tool\x12\x19\n" +
-	"\bgrant_id\x18\x02 \x01(\tR\agrantId*\x93\n" +
+	"\bgrant_id\x18\x02 \x01(\tR\agrantId*\xb6\n" +
 	"\n" +
 	"\tEventKind\x12\x1a\n" +
 	"\x16EVENT_KIND_UNSPECIFIED\x10\x00\x12\x1a\n" +
@@ -5766,7 +6007,8 @@ const file_runwright_v1_event_proto_rawDesc = "" +
 	"\x1bEVENT_KIND_APPROVAL_EXPIRED\x10*\x12!\n" +
 	"\x1dEVENT_KIND_APPROVAL_WITHDRAWN\x10+\x12\"\n" +
 	"\x1eEVENT_KIND_APPROVAL_SUPERSEDED\x10,\x12!\n" +
-	"\x1dEVENT_KIND_APPROVAL_ESCALATED\x10-\x12\x1b\n" +
+	"\x1dEVENT_KIND_APPROVAL_ESCALATED\x10-\x12!\n" +
+	"\x1dEVENT_KIND_APPROVAL_DELEGATED\x105\x12\x1b\n" +
 	"\x17EVENT_KIND_GRANT_ISSUED\x102\x12\x19\n" +
 	"\x15EVENT_KIND_GRANT_USED\x103\x12\x1f\n" +
 	"\x1bEVENT_KIND_GRANT_SUPERSEDED\x104*\x9f\x01\n" +
@@ -5813,7 +6055,7 @@ func file_runwright_v1_event_proto_rawDescGZIP() []byte {
 }
 
 var file_runwright_v1_event_proto_enumTypes = make([]protoimpl.EnumInfo, 5)
-var file_runwright_v1_event_proto_msgTypes = make([]protoimpl.MessageInfo, 48)
+var file_runwright_v1_event_proto_msgTypes = make([]protoimpl.MessageInfo, 49)
 var file_runwright_v1_event_proto_goTypes = []any{
 	(EventKind)(0),                // 0: runwright.v1.EventKind
 	(FinishReason)(0),             // 1: runwright.v1.FinishReason
@@ -5864,35 +6106,36 @@ var file_runwright_v1_event_proto_goTypes = []any{
 	(*ApprovalWithdrawn)(nil),     // 46: runwright.v1.ApprovalWithdrawn
 	(*ApprovalSuperseded)(nil),    // 47: runwright.v1.ApprovalSuperseded
 	(*ApprovalEscalated)(nil),     // 48: runwright.v1.ApprovalEscalated
-	(*GrantIssued)(nil),           // 49: runwright.v1.GrantIssued
-	(*GrantUsed)(nil),             // 50: runwright.v1.GrantUsed
-	(*GrantSuperseded)(nil),       // 51: runwright.v1.GrantSuperseded
-	nil,                           // 52: runwright.v1.RunStarted.LabelsEntry
-	(*timestamppb.Timestamp)(nil), // 53: google.protobuf.Timestamp
-	(*ContentRef)(nil),            // 54: runwright.v1.ContentRef
-	(*Budget)(nil),                // 55: runwright.v1.Budget
-	(*AgentError)(nil),            // 56: runwright.v1.AgentError
-	(PolicyStage)(0),              // 57: runwright.v1.PolicyStage
-	(PolicyVerdict)(0),            // 58: runwright.v1.PolicyVerdict
-	(*PolicyOpinion)(nil),         // 59: runwright.v1.PolicyOpinion
-	(EffectClass)(0),              // 60: runwright.v1.EffectClass
-	(*ExecutorIdentity)(nil),      // 61: runwright.v1.ExecutorIdentity
-	(ErrorReason)(0),              // 62: runwright.v1.ErrorReason
-	(StopReason)(0),               // 63: runwright.v1.StopReason
-	(*Usage)(nil),                 // 64: runwright.v1.Usage
-	(Resolution)(0),               // 65: runwright.v1.Resolution
-	(*InlineContent)(nil),         // 66: runwright.v1.InlineContent
-	(ApprovalKind)(0),             // 67: runwright.v1.ApprovalKind
-	(*ApproverSet)(nil),           // 68: runwright.v1.ApproverSet
-	(ApprovalExpiry)(0),           // 69: runwright.v1.ApprovalExpiry
-	(*GrantOffer)(nil),            // 70: runwright.v1.GrantOffer
-	(ApprovalVerdict)(0),          // 71: runwright.v1.ApprovalVerdict
-	(ApprovalSeparation)(0),       // 72: runwright.v1.ApprovalSeparation
-	(*Grant)(nil),                 // 73: runwright.v1.Grant
+	(*ApprovalDelegated)(nil),     // 49: runwright.v1.ApprovalDelegated
+	(*GrantIssued)(nil),           // 50: runwright.v1.GrantIssued
+	(*GrantUsed)(nil),             // 51: runwright.v1.GrantUsed
+	(*GrantSuperseded)(nil),       // 52: runwright.v1.GrantSuperseded
+	nil,                           // 53: runwright.v1.RunStarted.LabelsEntry
+	(*timestamppb.Timestamp)(nil), // 54: google.protobuf.Timestamp
+	(*ContentRef)(nil),            // 55: runwright.v1.ContentRef
+	(*Budget)(nil),                // 56: runwright.v1.Budget
+	(*AgentError)(nil),            // 57: runwright.v1.AgentError
+	(PolicyStage)(0),              // 58: runwright.v1.PolicyStage
+	(PolicyVerdict)(0),            // 59: runwright.v1.PolicyVerdict
+	(*PolicyOpinion)(nil),         // 60: runwright.v1.PolicyOpinion
+	(EffectClass)(0),              // 61: runwright.v1.EffectClass
+	(*ExecutorIdentity)(nil),      // 62: runwright.v1.ExecutorIdentity
+	(ErrorReason)(0),              // 63: runwright.v1.ErrorReason
+	(StopReason)(0),               // 64: runwright.v1.StopReason
+	(*Usage)(nil),                 // 65: runwright.v1.Usage
+	(Resolution)(0),               // 66: runwright.v1.Resolution
+	(*InlineContent)(nil),         // 67: runwright.v1.InlineContent
+	(ApprovalKind)(0),             // 68: runwright.v1.ApprovalKind
+	(*ApproverSet)(nil),           // 69: runwright.v1.ApproverSet
+	(ApprovalExpiry)(0),           // 70: runwright.v1.ApprovalExpiry
+	(*GrantOffer)(nil),            // 71: runwright.v1.GrantOffer
+	(ApprovalVerdict)(0),          // 72: runwright.v1.ApprovalVerdict
+	(ApprovalSeparation)(0),       // 73: runwright.v1.ApprovalSeparation
+	(*Grant)(nil),                 // 74: runwright.v1.Grant
 }
 var file_runwright_v1_event_proto_depIdxs = []int32{
 	0,   // 0: runwright.v1.Event.kind:type_name -> runwright.v1.EventKind
-	53,  // 1: runwright.v1.Event.time:type_name -> google.protobuf.Timestamp
+	54,  // 1: runwright.v1.Event.time:type_name -> google.protobuf.Timestamp
 	6,   // 2: runwright.v1.Event.run_started:type_name -> runwright.v1.RunStarted
 	7,   // 3: runwright.v1.Event.turn_started:type_name -> runwright.v1.TurnStarted
 	8,   // 4: runwright.v1.Event.model_attempt_started:type_name -> runwright.v1.ModelAttemptStarted
@@ -5929,100 +6172,105 @@ var file_runwright_v1_event_proto_depIdxs = []int32{
 	46,  // 35: runwright.v1.Event.approval_withdrawn:type_name -> runwright.v1.ApprovalWithdrawn
 	47,  // 36: runwright.v1.Event.approval_superseded:type_name -> runwright.v1.ApprovalSuperseded
 	48,  // 37: runwright.v1.Event.approval_escalated:type_name -> runwright.v1.ApprovalEscalated
-	49,  // 38: runwright.v1.Event.grant_issued:type_name -> runwright.v1.GrantIssued
-	50,  // 39: runwright.v1.Event.grant_used:type_name -> runwright.v1.GrantUsed
-	51,  // 40: runwright.v1.Event.grant_superseded:type_name -> runwright.v1.GrantSuperseded
-	54,  // 41: runwright.v1.RunStarted.request:type_name -> runwright.v1.ContentRef
-	54,  // 42: runwright.v1.RunStarted.package:type_name -> runwright.v1.ContentRef
-	55,  // 43: runwright.v1.RunStarted.budget:type_name -> runwright.v1.Budget
-	52,  // 44: runwright.v1.RunStarted.labels:type_name -> runwright.v1.RunStarted.LabelsEntry
-	54,  // 45: runwright.v1.TurnStarted.input:type_name -> runwright.v1.ContentRef
-	54,  // 46: runwright.v1.ModelMessageCompleted.text:type_name -> runwright.v1.ContentRef
-	1,   // 47: runwright.v1.ModelMessageCompleted.finish_reason:type_name -> runwright.v1.FinishReason
-	54,  // 48: runwright.v1.ModelMessageCompleted.opaque:type_name -> runwright.v1.ContentRef
-	56,  // 49: runwright.v1.ModelAttemptFailed.error:type_name -> runwright.v1.AgentError
-	54,  // 50: runwright.v1.ToolRequested.arguments:type_name -> runwright.v1.ContentRef
-	57,  // 51: runwright.v1.PolicyDecided.stage:type_name -> runwright.v1.PolicyStage
-	58,  // 52: runwright.v1.PolicyDecided.verdict:type_name -> runwright.v1.PolicyVerdict
-	59,  // 53: runwright.v1.PolicyDecided.shadow:type_name -> runwright.v1.PolicyOpinion
-	60,  // 54: runwright.v1.ToolStarted.effect:type_name -> runwright.v1.EffectClass
-	53,  // 55: runwright.v1.ToolStarted.deadline:type_name -> google.protobuf.Timestamp
-	54,  // 56: runwright.v1.ToolCompleted.result:type_name -> runwright.v1.ContentRef
-	61,  // 57: runwright.v1.ToolCompleted.executor_identity:type_name -> runwright.v1.ExecutorIdentity
-	62,  // 58: runwright.v1.ToolFailed.reason:type_name -> runwright.v1.ErrorReason
-	54,  // 59: runwright.v1.ToolFailed.message:type_name -> runwright.v1.ContentRef
-	61,  // 60: runwright.v1.ToolFailed.executor_identity:type_name -> runwright.v1.ExecutorIdentity
-	2,   // 61: runwright.v1.ToolResultReleased.release:type_name -> runwright.v1.ResultRelease
-	54,  // 62: runwright.v1.ToolResultReleased.replacement:type_name -> runwright.v1.ContentRef
-	62,  // 63: runwright.v1.ToolRecoveryRequired.reason:type_name -> runwright.v1.ErrorReason
-	61,  // 64: runwright.v1.ToolRecoveryRequired.executor_identity:type_name -> runwright.v1.ExecutorIdentity
-	53,  // 65: runwright.v1.RunCancelRequested.deadline:type_name -> google.protobuf.Timestamp
-	56,  // 66: runwright.v1.TurnFailed.error:type_name -> runwright.v1.AgentError
-	63,  // 67: runwright.v1.RunCompleted.stop_reason:type_name -> runwright.v1.StopReason
-	54,  // 68: runwright.v1.RunCompleted.result:type_name -> runwright.v1.ContentRef
-	64,  // 69: runwright.v1.RunCompleted.usage:type_name -> runwright.v1.Usage
-	54,  // 70: runwright.v1.RunCompleted.input:type_name -> runwright.v1.ContentRef
-	63,  // 71: runwright.v1.RunFailed.stop_reason:type_name -> runwright.v1.StopReason
-	56,  // 72: runwright.v1.RunFailed.error:type_name -> runwright.v1.AgentError
-	64,  // 73: runwright.v1.RunFailed.usage:type_name -> runwright.v1.Usage
-	56,  // 74: runwright.v1.RunCancelled.error:type_name -> runwright.v1.AgentError
-	64,  // 75: runwright.v1.RunCancelled.usage:type_name -> runwright.v1.Usage
-	62,  // 76: runwright.v1.RetryScheduled.reason:type_name -> runwright.v1.ErrorReason
-	53,  // 77: runwright.v1.RetryScheduled.not_before:type_name -> google.protobuf.Timestamp
-	53,  // 78: runwright.v1.RetryScheduled.give_up_at:type_name -> google.protobuf.Timestamp
-	61,  // 79: runwright.v1.RetryScheduled.executor_identity:type_name -> runwright.v1.ExecutorIdentity
-	28,  // 80: runwright.v1.ContextAssembled.included:type_name -> runwright.v1.SessionTurn
-	29,  // 81: runwright.v1.ContextAssembled.omitted:type_name -> runwright.v1.OmittedRun
-	54,  // 82: runwright.v1.SessionTurn.input:type_name -> runwright.v1.ContentRef
-	54,  // 83: runwright.v1.SessionTurn.answer:type_name -> runwright.v1.ContentRef
-	3,   // 84: runwright.v1.OmittedRun.why:type_name -> runwright.v1.ContextOmission
-	65,  // 85: runwright.v1.EffectResolved.resolution:type_name -> runwright.v1.Resolution
-	32,  // 86: runwright.v1.PolicyAsked.remote:type_name -> runwright.v1.RemotePolicy
-	57,  // 87: runwright.v1.PolicyAsked.stage:type_name -> runwright.v1.PolicyStage
-	53,  // 88: runwright.v1.PolicyAsked.deadline:type_name -> google.protobuf.Timestamp
-	32,  // 89: runwright.v1.PolicyAnswered.remote:type_name -> runwright.v1.RemotePolicy
-	34,  // 90: runwright.v1.PolicyAnswered.answer:type_name -> runwright.v1.PolicyAnswer
-	56,  // 91: runwright.v1.PolicyAnswered.error:type_name -> runwright.v1.AgentError
-	58,  // 92: runwright.v1.PolicyAnswer.verdict:type_name -> runwright.v1.PolicyVerdict
-	54,  // 93: runwright.v1.PolicyAnswer.replacement:type_name -> runwright.v1.ContentRef
-	55,  // 94: runwright.v1.PolicyAnswer.budget:type_name -> runwright.v1.Budget
-	53,  // 95: runwright.v1.PolicyAnswer.defer_until:type_name -> google.protobuf.Timestamp
-	57,  // 96: runwright.v1.SubjectReplaced.stage:type_name -> runwright.v1.PolicyStage
-	54,  // 97: runwright.v1.SubjectReplaced.replacement:type_name -> runwright.v1.ContentRef
-	55,  // 98: runwright.v1.SubjectReplaced.budget:type_name -> runwright.v1.Budget
-	53,  // 99: runwright.v1.ReconcileStarted.deadline:type_name -> google.protobuf.Timestamp
-	4,   // 100: runwright.v1.ReconcileEnded.answer:type_name -> runwright.v1.ReconcileAnswer
-	62,  // 101: runwright.v1.ReconcileEnded.reason:type_name -> runwright.v1.ErrorReason
-	53,  // 102: runwright.v1.ReconcileEnded.next_ask_at:type_name -> google.protobuf.Timestamp
-	53,  // 103: runwright.v1.ReconcileEnded.give_up_at:type_name -> google.protobuf.Timestamp
-	61,  // 104: runwright.v1.ReconcileEnded.executor_identity:type_name -> runwright.v1.ExecutorIdentity
-	5,   // 105: runwright.v1.EventFrame.event:type_name -> runwright.v1.Event
-	40,  // 106: runwright.v1.EventFrame.bookmark:type_name -> runwright.v1.Bookmark
-	41,  // 107: runwright.v1.EventFrame.gap:type_name -> runwright.v1.Gap
-	66,  // 108: runwright.v1.EventFrame.contents:type_name -> runwright.v1.InlineContent
-	67,  // 109: runwright.v1.ApprovalRequested.kind:type_name -> runwright.v1.ApprovalKind
-	54,  // 110: runwright.v1.ApprovalRequested.arguments:type_name -> runwright.v1.ContentRef
-	68,  // 111: runwright.v1.ApprovalRequested.sets:type_name -> runwright.v1.ApproverSet
-	53,  // 112: runwright.v1.ApprovalRequested.expires_at:type_name -> google.protobuf.Timestamp
-	69,  // 113: runwright.v1.ApprovalRequested.on_expiry:type_name -> runwright.v1.ApprovalExpiry
-	70,  // 114: runwright.v1.ApprovalRequested.grants:type_name -> runwright.v1.GrantOffer
-	53,  // 115: runwright.v1.ApprovalDecided.requested_at:type_name -> google.protobuf.Timestamp
-	71,  // 116: runwright.v1.ApprovalDecided.verdict:type_name -> runwright.v1.ApprovalVerdict
-	72,  // 117: runwright.v1.ApprovalDecided.separation:type_name -> runwright.v1.ApprovalSeparation
-	53,  // 118: runwright.v1.ApprovalExpired.requested_at:type_name -> google.protobuf.Timestamp
-	53,  // 119: runwright.v1.ApprovalExpired.expires_at:type_name -> google.protobuf.Timestamp
-	69,  // 120: runwright.v1.ApprovalExpired.on_expiry:type_name -> runwright.v1.ApprovalExpiry
-	53,  // 121: runwright.v1.ApprovalWithdrawn.requested_at:type_name -> google.protobuf.Timestamp
-	53,  // 122: runwright.v1.ApprovalSuperseded.requested_at:type_name -> google.protobuf.Timestamp
-	53,  // 123: runwright.v1.ApprovalEscalated.requested_at:type_name -> google.protobuf.Timestamp
-	73,  // 124: runwright.v1.GrantIssued.grant:type_name -> runwright.v1.Grant
-	73,  // 125: runwright.v1.GrantUsed.grant:type_name -> runwright.v1.Grant
-	72,  // 126: runwright.v1.GrantUsed.separation:type_name -> runwright.v1.ApprovalSeparation
-	127, // [127:127] is the sub-list for method output_type
-	127, // [127:127] is the sub-list for method input_type
-	127, // [127:127] is the sub-list for extension type_name
-	127, // [127:127] is the sub-list for extension extendee
-	0,   // [0:127] is the sub-list for field type_name
+	49,  // 38: runwright.v1.Event.approval_delegated:type_name -> runwright.v1.ApprovalDelegated
+	50,  // 39: runwright.v1.Event.grant_issued:type_name -> runwright.v1.GrantIssued
+	51,  // 40: runwright.v1.Event.grant_used:type_name -> runwright.v1.GrantUsed
+	52,  // 41: runwright.v1.Event.grant_superseded:type_name -> runwright.v1.GrantSuperseded
+	55,  // 42: runwright.v1.RunStarted.request:type_name -> runwright.v1.ContentRef
+	55,  // 43: runwright.v1.RunStarted.package:type_name -> runwright.v1.ContentRef
+	56,  // 44: runwright.v1.RunStarted.budget:type_name -> runwright.v1.Budget
+	53,  // 45: runwright.v1.RunStarted.labels:type_name -> runwright.v1.RunStarted.LabelsEntry
+	55,  // 46: runwright.v1.TurnStarted.input:type_name -> runwright.v1.ContentRef
+	55,  // 47: runwright.v1.ModelMessageCompleted.text:type_name -> runwright.v1.ContentRef
+	1,   // 48: runwright.v1.ModelMessageCompleted.finish_reason:type_name -> runwright.v1.FinishReason
+	55,  // 49: runwright.v1.ModelMessageCompleted.opaque:type_name -> runwright.v1.ContentRef
+	57,  // 50: runwright.v1.ModelAttemptFailed.error:type_name -> runwright.v1.AgentError
+	55,  // 51: runwright.v1.ToolRequested.arguments:type_name -> runwright.v1.ContentRef
+	58,  // 52: runwright.v1.PolicyDecided.stage:type_name -> runwright.v1.PolicyStage
+	59,  // 53: runwright.v1.PolicyDecided.verdict:type_name -> runwright.v1.PolicyVerdict
+	60,  // 54: runwright.v1.PolicyDecided.shadow:type_name -> runwright.v1.PolicyOpinion
+	61,  // 55: runwright.v1.ToolStarted.effect:type_name -> runwright.v1.EffectClass
+	54,  // 56: runwright.v1.ToolStarted.deadline:type_name -> google.protobuf.Timestamp
+	55,  // 57: runwright.v1.ToolCompleted.result:type_name -> runwright.v1.ContentRef
+	62,  // 58: runwright.v1.ToolCompleted.executor_identity:type_name -> runwright.v1.ExecutorIdentity
+	63,  // 59: runwright.v1.ToolFailed.reason:type_name -> runwright.v1.ErrorReason
+	55,  // 60: runwright.v1.ToolFailed.message:type_name -> runwright.v1.ContentRef
+	62,  // 61: runwright.v1.ToolFailed.executor_identity:type_name -> runwright.v1.ExecutorIdentity
+	2,   // 62: runwright.v1.ToolResultReleased.release:type_name -> runwright.v1.ResultRelease
+	55,  // 63: runwright.v1.ToolResultReleased.replacement:type_name -> runwright.v1.ContentRef
+	63,  // 64: runwright.v1.ToolRecoveryRequired.reason:type_name -> runwright.v1.ErrorReason
+	62,  // 65: runwright.v1.ToolRecoveryRequired.executor_identity:type_name -> runwright.v1.ExecutorIdentity
+	54,  // 66: runwright.v1.RunCancelRequested.deadline:type_name -> google.protobuf.Timestamp
+	57,  // 67: runwright.v1.TurnFailed.error:type_name -> runwright.v1.AgentError
+	64,  // 68: runwright.v1.RunCompleted.stop_reason:type_name -> runwright.v1.StopReason
+	55,  // 69: runwright.v1.RunCompleted.result:type_name -> runwright.v1.ContentRef
+	65,  // 70: runwright.v1.RunCompleted.usage:type_name -> runwright.v1.Usage
+	55,  // 71: runwright.v1.RunCompleted.input:type_name -> runwright.v1.ContentRef
+	64,  // 72: runwright.v1.RunFailed.stop_reason:type_name -> runwright.v1.StopReason
+	57,  // 73: runwright.v1.RunFailed.error:type_name -> runwright.v1.AgentError
+	65,  // 74: runwright.v1.RunFailed.usage:type_name -> runwright.v1.Usage
+	57,  // 75: runwright.v1.RunCancelled.error:type_name -> runwright.v1.AgentError
+	65,  // 76: runwright.v1.RunCancelled.usage:type_name -> runwright.v1.Usage
+	63,  // 77: runwright.v1.RetryScheduled.reason:type_name -> runwright.v1.ErrorReason
+	54,  // 78: runwright.v1.RetryScheduled.not_before:type_name -> google.protobuf.Timestamp
+	54,  // 79: runwright.v1.RetryScheduled.give_up_at:type_name -> google.protobuf.Timestamp
+	62,  // 80: runwright.v1.RetryScheduled.executor_identity:type_name -> runwright.v1.ExecutorIdentity
+	28,  // 81: runwright.v1.ContextAssembled.included:type_name -> runwright.v1.SessionTurn
+	29,  // 82: runwright.v1.ContextAssembled.omitted:type_name -> runwright.v1.OmittedRun
+	55,  // 83: runwright.v1.SessionTurn.input:type_name -> runwright.v1.ContentRef
+	55,  // 84: runwright.v1.SessionTurn.answer:type_name -> runwright.v1.ContentRef
+	3,   // 85: runwright.v1.OmittedRun.why:type_name -> runwright.v1.ContextOmission
+	66,  // 86: runwright.v1.EffectResolved.resolution:type_name -> runwright.v1.Resolution
+	32,  // 87: runwright.v1.PolicyAsked.remote:type_name -> runwright.v1.RemotePolicy
+	58,  // 88: runwright.v1.PolicyAsked.stage:type_name -> runwright.v1.PolicyStage
+	54,  // 89: runwright.v1.PolicyAsked.deadline:type_name -> google.protobuf.Timestamp
+	32,  // 90: runwright.v1.PolicyAnswered.remote:type_name -> runwright.v1.RemotePolicy
+	34,  // 91: runwright.v1.PolicyAnswered.answer:type_name -> runwright.v1.PolicyAnswer
+	57,  // 92: runwright.v1.PolicyAnswered.error:type_name -> runwright.v1.AgentError
+	59,  // 93: runwright.v1.PolicyAnswer.verdict:type_name -> runwright.v1.PolicyVerdict
+	55,  // 94: runwright.v1.PolicyAnswer.replacement:type_name -> runwright.v1.ContentRef
+	56,  // 95: runwright.v1.PolicyAnswer.budget:type_name -> runwright.v1.Budget
+	54,  // 96: runwright.v1.PolicyAnswer.defer_until:type_name -> google.protobuf.Timestamp
+	58,  // 97: runwright.v1.SubjectReplaced.stage:type_name -> runwright.v1.PolicyStage
+	55,  // 98: runwright.v1.SubjectReplaced.replacement:type_name -> runwright.v1.ContentRef
+	56,  // 99: runwright.v1.SubjectReplaced.budget:type_name -> runwright.v1.Budget
+	54,  // 100: runwright.v1.ReconcileStarted.deadline:type_name -> google.protobuf.Timestamp
+	4,   // 101: runwright.v1.ReconcileEnded.answer:type_name -> runwright.v1.ReconcileAnswer
+	63,  // 102: runwright.v1.ReconcileEnded.reason:type_name -> runwright.v1.ErrorReason
+	54,  // 103: runwright.v1.ReconcileEnded.next_ask_at:type_name -> google.protobuf.Timestamp
+	54,  // 104: runwright.v1.ReconcileEnded.give_up_at:type_name -> google.protobuf.Timestamp
+	62,  // 105: runwright.v1.ReconcileEnded.executor_identity:type_name -> runwright.v1.ExecutorIdentity
+	5,   // 106: runwright.v1.EventFrame.event:type_name -> runwright.v1.Event
+	40,  // 107: runwright.v1.EventFrame.bookmark:type_name -> runwright.v1.Bookmark
+	41,  // 108: runwright.v1.EventFrame.gap:type_name -> runwright.v1.Gap
+	67,  // 109: runwright.v1.EventFrame.contents:type_name -> runwright.v1.InlineContent
+	68,  // 110: runwright.v1.ApprovalRequested.kind:type_name -> runwright.v1.ApprovalKind
+	55,  // 111: runwright.v1.ApprovalRequested.arguments:type_name -> runwright.v1.ContentRef
+	69,  // 112: runwright.v1.ApprovalRequested.sets:type_name -> runwright.v1.ApproverSet
+	54,  // 113: runwright.v1.ApprovalRequested.expires_at:type_name -> google.protobuf.Timestamp
+	70,  // 114: runwright.v1.ApprovalRequested.on_expiry:type_name -> runwright.v1.ApprovalExpiry
+	54,  // 115: runwright.v1.ApprovalRequested.escalates_at:type_name -> google.protobuf.Timestamp
+	71,  // 116: runwright.v1.ApprovalRequested.grants:type_name -> runwright.v1.GrantOffer
+	54,  // 117: runwright.v1.ApprovalDecided.requested_at:type_name -> google.protobuf.Timestamp
+	72,  // 118: runwright.v1.ApprovalDecided.verdict:type_name -> runwright.v1.ApprovalVerdict
+	73,  // 119: runwright.v1.ApprovalDecided.separation:type_name -> runwright.v1.ApprovalSeparation
+	55,  // 120: runwright.v1.ApprovalDecided.edited_arguments:type_name -> runwright.v1.ContentRef
+	54,  // 121: runwright.v1.ApprovalExpired.requested_at:type_name -> google.protobuf.Timestamp
+	54,  // 122: runwright.v1.ApprovalExpired.expires_at:type_name -> google.protobuf.Timestamp
+	70,  // 123: runwright.v1.ApprovalExpired.on_expiry:type_name -> runwright.v1.ApprovalExpiry
+	54,  // 124: runwright.v1.ApprovalWithdrawn.requested_at:type_name -> google.protobuf.Timestamp
+	54,  // 125: runwright.v1.ApprovalSuperseded.requested_at:type_name -> google.protobuf.Timestamp
+	54,  // 126: runwright.v1.ApprovalEscalated.requested_at:type_name -> google.protobuf.Timestamp
+	54,  // 127: runwright.v1.ApprovalDelegated.requested_at:type_name -> google.protobuf.Timestamp
+	69,  // 128: runwright.v1.ApprovalDelegated.approvers:type_name -> runwright.v1.ApproverSet
+	74,  // 129: runwright.v1.GrantIssued.grant:type_name -> runwright.v1.Grant
+	74,  // 130: runwright.v1.GrantUsed.grant:type_name -> runwright.v1.Grant
+	73,  // 131: runwright.v1.GrantUsed.separation:type_name -> runwright.v1.ApprovalSeparation
+	132, // [132:132] is the sub-list for method output_type
+	132, // [132:132] is the sub-list for method input_type
+	132, // [132:132] is the sub-list for extension type_name
+	132, // [132:132] is the sub-list for extension extendee
+	0,   // [0:132] is the sub-list for field type_name
 }
 
 func init() { file_runwright_v1_event_proto_init() }
@@ -6074,6 +6322,7 @@ func file_runwright_v1_event_proto_init() {
 		(*Event_ApprovalWithdrawn)(nil),
 		(*Event_ApprovalSuperseded)(nil),
 		(*Event_ApprovalEscalated)(nil),
+		(*Event_ApprovalDelegated)(nil),
 		(*Event_GrantIssued)(nil),
 		(*Event_GrantUsed)(nil),
 		(*Event_GrantSuperseded)(nil),
@@ -6089,7 +6338,7 @@ func file_runwright_v1_event_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_runwright_v1_event_proto_rawDesc), len(file_runwright_v1_event_proto_rawDesc)),
 			NumEnums:      5,
-			NumMessages:   48,
+			NumMessages:   49,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
