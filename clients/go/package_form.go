@@ -19,6 +19,10 @@ const packageForm = `{
     "default": [],
     "younger": true
    },
+   "dispatchers": {
+    "default": [],
+    "younger": true
+   },
    "escalate": {
     "default": null,
     "part": "EscalationSpec",

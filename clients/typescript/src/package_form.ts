@@ -17,6 +17,10 @@ export const FORM = `{
     "default": [],
     "younger": true
    },
+   "dispatchers": {
+    "default": [],
+    "younger": true
+   },
    "escalate": {
     "default": null,
     "part": "EscalationSpec",

@@ -164,6 +164,7 @@ def _approval(name: str, spec: ApprovalSpec) -> approval_pb2.ApprovalRule:
         four_eyes=spec.four_eyes,
         delegates=spec.delegates,
         escalate=_escalation(spec.escalate) if spec.escalate else None,
+        dispatchers=spec.dispatchers,
     )
     if spec.grants is not None:
         put_offer(message.grants, spec.grants.offer)
@@ -192,6 +193,7 @@ def _to_approval(message: approval_pb2.ApprovalRule) -> ApprovalSpec:
         "four_eyes": message.four_eyes,
         "delegates": list(message.delegates),
         "grants": to_grants_spec(message.grants) if message.HasField("grants") else None,
+        "dispatchers": list(message.dispatchers),
     }
     if message.HasField("escalate"):
         then = message.escalate

@@ -17,6 +17,10 @@ FORM = r"""{
     "default": [],
     "younger": true
    },
+   "dispatchers": {
+    "default": [],
+    "younger": true
+   },
    "escalate": {
     "default": null,
     "part": "EscalationSpec",

@@ -59,6 +59,7 @@ def request(step: Step, call: CallState, opinion: PolicyOpinion) -> None:
             escalates_at=spec.escalates_at(step.at),
             reversible=tool.reversible,
             highlight=tool.highlight,
+            dispatchers=spec.dispatchers,
             grants=grants.offered(step.package, asked.name, tool, step.state.session_id),
         )
     )

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
-from typing import TypeVar, assert_never
+from collections.abc import Callable
+from typing import assert_never
 
 from msgspec.structs import replace
 
@@ -24,6 +24,8 @@ from runwright.runtime.conversations.model_reply import check_reply, counted, is
 from runwright.runtime.policies import Result
 from runwright.runtime.ports import Ports
 from runwright.runtime.runs import policy_findings
+from runwright.runtime.runs.approval_notifications import ApprovalNotifications
+from runwright.runtime.runs.guarded import guarded
 from runwright.runtime.runs.live_text import LiveText, LiveTexts
 from runwright.runtime.runs.looking_again import looked_at_again, run_looked_at_again
 from runwright.runtime.runs.places import CallPlaces
@@ -31,7 +33,6 @@ from runwright.runtime.runs.policy_questions import PolicyQuestions
 from runwright.runtime.runs.taking_places import PlaceTaker
 from runwright.runtime.runs.tool_contents import too_large, tool_content
 
-T = TypeVar("T")
 _UNKNOWN = {
     ToolOutcomeKind.LOST: ErrorReason.EXECUTOR_LOST,
     ToolOutcomeKind.TIMED_OUT: ErrorReason.TOOL_TIMED_OUT,
@@ -51,6 +52,7 @@ class Performer:
         self._texts = texts
         self._policies = ports.policies
         self._questions = PolicyQuestions(ports, package, conversation)
+        self._notifications = ApprovalNotifications(ports, conversation)
         self._text: LiveText | None = None  # of the model that answers now
         self.missing_provider = ""  # the adapter that the run has to ask and this server does not have
 
@@ -76,13 +78,15 @@ class Performer:
             case e.CallTool():
                 return await self._call_tool(state, effect, may_begin)
             case e.AskPolicy():
-                return await _guarded(self._questions.ask(state, effect))
+                return await guarded(self._questions.ask(state, effect))
             case e.HearPolicies():
                 return await self._questions.hear(state, effect)
             case e.ReconcileTool():
                 return await self._reconcile(state, effect)
             case e.EvaluateResult():
                 return await self._evaluate_result(state, effect)
+            case e.DispatchApproval():
+                return await self._notifications.tell(state, effect)
             case _:
                 assert_never(effect)
 
@@ -200,7 +204,7 @@ class Performer:
             ),
         )
         try:
-            return await _guarded(provider.complete(request, text.add))
+            return await guarded(provider.complete(request, text.add))
         except AgentError:
             raise
         except Exception as error:  # noqa: BLE001 - an adapter's own failure must end this run only
@@ -221,7 +225,7 @@ class Performer:
         try:
             arguments = await self._conversation.data(effect.arguments)
             invocation = self._invocation(state, effect, arguments, may_begin)
-            outcome = await _guarded(self._ports.tools.execute(place, invocation))
+            outcome = await guarded(self._ports.tools.execute(place, invocation))
         finally:
             place.release()
         settled = self._settled(effect, outcome, may_begin)
@@ -255,7 +259,7 @@ class Performer:
         try:
             arguments = await self._conversation.data(effect.arguments)
             invocation = self._invocation(state, effect, arguments, lambda: True)
-            outcome = await _guarded(self._ports.tools.reconcile(place, invocation, effect.ask))
+            outcome = await guarded(self._ports.tools.reconcile(place, invocation, effect.ask))
         finally:
             place.release()
         content, failure = None, None
@@ -342,17 +346,10 @@ class Performer:
 
     async def looked_at_again(self, state: RunState, input: i.Input) -> i.Input:
         """What is about to be decided on, with what holds by now."""
+        if isinstance(input, i.ApprovalDispatchReported) and input.decision is not None:
+            decided = await self.looked_at_again(state, input.decision)
+            assert isinstance(decided, i.ApprovalDecisionRequested), "the same, looked at again"
+            return replace(input, at=decided.at, decision=decided)
         if isinstance(input, i.ApprovalDecisionRequested) and input.call_id is None:
             return await run_looked_at_again(self._ports, state, input, self._questions.said_of_run)
         return await looked_at_again(self._ports, self._package, self._conversation, state, input, self.taker.for_call)
-
-
-async def _guarded(call: Coroutine[object, object, T]) -> T:
-    """Awaits an adapter. One that cancels itself fails; only the driver may cancel an effect."""
-    try:
-        return await call
-    except asyncio.CancelledError:
-        task = asyncio.current_task()
-        if task is not None and task.cancelling():
-            raise
-        raise RuntimeError("the adapter cancelled itself") from None
