@@ -144,7 +144,7 @@ class RandomRun:
         if unknown and dice < 0.4:
             return self._altered(self._resolution(self.rng.choice(unknown)))
         approved = [call for call in self.state.calls if call.passed and call.approval and not call.attempt]
-        if approved and dice < 0.3:
+        if approved and dice < (0.6 if any(call.approval and call.approval.grant_id for call in approved) else 0.3):
             return self._asked_anew(self.rng.choice(approved))
         wanted = [*pending(self.state).values(), *self._unwanted_waits()] or [e.CallModel(1, 1)]
         return self._altered(self._outcome(self.rng.choice(wanted)))
@@ -226,6 +226,7 @@ class RandomRun:
         edits = verdict is ApprovalVerdict.APPROVE_WITH_EDITS
         said = self.rng.choice(["writes", "writes", "other"])
         is_of_writes = call is not None and call.approval is not None and call.approval.name == "writes"
+        gives = is_of_writes and verdict is ApprovalVerdict.APPROVE and self.rng.random() < 0.8
         return i.ApprovalDecisionRequested(
             at=self.now,
             call_id=effect.call_id,
@@ -238,7 +239,7 @@ class RandomRun:
             response=_TEXT,
             edited=self.rng.choice([None, *_EDITS, *_EDITS]),
             delegate=Delegate(self.rng.choice(["bob", "dan", "local"]), may_decide=True, may_perform=False),
-            grant=_GRANT if is_of_writes and self.rng.random() < 0.8 else self.rng.choice([None, None, None, _GRANT]),
+            grant=_GRANT if gives else self.rng.choice([*([None] * 9), _GRANT]),
             availability=self.rng.choice(_AVAILABILITIES),
             policies=(_asking(said, self.rng.choice(_EDITS).digest),) if edits else (),
         )
