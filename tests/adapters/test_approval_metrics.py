@@ -65,13 +65,6 @@ def test_asks_turns_and_approvals_that_count_no_more_have_counters() -> None:
     assert found == [2, 1, 1]
 
 
-def test_grants_and_their_uses_have_counters() -> None:
-    metrics = counted(*[EXAMPLES[EventKind.GRANT_ISSUED]] * 2, *[EXAMPLES[EventKind.GRANT_USED]] * 3)
-
-    found = [metrics.registry.get_sample_value(f"runwright_grants_{name}_total") for name in ("issued", "used")]
-    assert found == [2, 3]
-
-
 def test_a_clock_that_was_set_back_makes_no_time_negative() -> None:
     decided = EXAMPLES[EventKind.APPROVAL_DECIDED]
     assert isinstance(decided, r.ApprovalDecided)

@@ -200,10 +200,7 @@ class SubjectReplaced(Record, frozen=True):
 
 
 class ToolStarted(Record, frozen=True):
-    """Intent of one attempt of a tool call. The first one spends the approval, if somebody was asked.
-
-    With a `grant_id` nobody was: a grant of `approved_by` answered.
-    """
+    """Intent of one attempt of a tool call. The first one spends the approval; a `grant_id` is that of who approved."""
 
     call_id: EffectId
     attempt: int
