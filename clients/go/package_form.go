@@ -15,6 +15,19 @@ const packageForm = `{
    }
   },
   "ApprovalSpec": {
+   "delegates": {
+    "default": [],
+    "younger": true
+   },
+   "dispatchers": {
+    "default": [],
+    "younger": true
+   },
+   "escalate": {
+    "default": null,
+    "part": "EscalationSpec",
+    "younger": true
+   },
    "expires": {
     "default": "24h"
    },
@@ -75,6 +88,18 @@ const packageForm = `{
    "session_turns": {
     "default": 20,
     "whole": true
+   }
+  },
+  "EscalationSpec": {
+   "for": {},
+   "principals": {
+    "default": []
+   },
+   "roles": {
+    "default": []
+   },
+   "then": {
+    "default": "deny"
    }
   },
   "GrantsSpec": {

@@ -13,6 +13,19 @@ FORM = r"""{
    }
   },
   "ApprovalSpec": {
+   "delegates": {
+    "default": [],
+    "younger": true
+   },
+   "dispatchers": {
+    "default": [],
+    "younger": true
+   },
+   "escalate": {
+    "default": null,
+    "part": "EscalationSpec",
+    "younger": true
+   },
    "expires": {
     "default": "24h"
    },
@@ -73,6 +86,18 @@ FORM = r"""{
    "session_turns": {
     "default": 20,
     "whole": true
+   }
+  },
+  "EscalationSpec": {
+   "for": {},
+   "principals": {
+    "default": []
+   },
+   "roles": {
+    "default": []
+   },
+   "then": {
+    "default": "deny"
    }
   },
   "GrantsSpec": {
