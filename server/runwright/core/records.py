@@ -89,7 +89,6 @@ class ModelAttemptStarted(Record, frozen=True):
 class ModelMessageCompleted(Record, frozen=True):
     """Result of a model request. `opaque`: what goes back over the same `route`, and nowhere else.
 
-    `is_held`: the text is an answer that a remote policy or a person is still to decide on.
     `route` is as in ModelAttemptStarted, and 0 in older events; none of those has `opaque`.
     """
 
@@ -102,7 +101,7 @@ class ModelMessageCompleted(Record, frozen=True):
     output_tokens: int
     opaque: ContentRef | None = None
     route: int = 0
-    is_held: bool = False
+    is_held: bool = False  # an answer that a remote policy or a person is still to decide on
 
 
 class ModelAttemptFailed(Record, frozen=True):
