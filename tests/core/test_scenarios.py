@@ -20,6 +20,8 @@ from msgspec import structs
 from runwright.core import inputs as i
 from runwright.core import records as r
 from runwright.core.apply import fold
+from runwright.core.approval_delegation import Delegate
+from runwright.core.approval_dispatches import DispatchResult
 from runwright.core.approvals import ApprovalVerdict, ApproverSet, Decider
 from runwright.core.content import Content, ContentRef
 from runwright.core.context import Context, Omission, OmittedRun, SessionTurn
@@ -36,11 +38,13 @@ from runwright.core.state import RunState
 from tests.core import builders as b
 
 SCENARIOS = sorted((Path(__file__).parent / "scenarios").glob("*.txt"))
-_TIMES = {"deadline", "not_before", "give_up_at", "next_ask_at", "due", "since", "expires_at", "until"}
+_TIMES = {"deadline", "not_before", "give_up_at", "next_ask_at", "due", "since", "expires_at", "until", "escalates_at"}
+_TIMES |= {"retry_at"}
 _WHEN_SET = _TIMES | {"principal_roles", "tainted", "untrusted", "message", "rule", "operator_digest", "shadow"}
 _WHEN_SET |= {"approval", "approval_id", "approved_by", "note", "on_behalf_of", "risk"}
-_WHEN_SET |= {"current_set", "four_eyes", "grant_id"}
-_WHEN_SET |= {"awaits_release", "policy_ref", "code", "unknown_effects", "input", "is_held"}
+_WHEN_SET |= {"current_set", "four_eyes", "delegates", "edited_arguments", "grant_id"}
+_WHEN_SET |= {"dispatchers", "retry_at", "reference", "refusal", "callback_id"}
+_WHEN_SET |= {"awaits_release", "policy_ref", "code", "unknown_effects", "input", "is_held", "reversible", "highlight"}
 # Constant in a run, or nothing to a reader of a transcript; test_machine.py holds them.
 _IDS = {
     "trace_parent",
@@ -60,6 +64,7 @@ _IDS = {
 }
 _PINNED = {"at", "principal", "request", "request_digest", "package", "package_fingerprint", "labels"}
 _PINNED |= {"decider", "subject_digest", "digest", "schema_digest", "approval_digest", "requested_at", "separation"}
+_PINNED |= {"edited_digest"}
 _LEFT_OUT = frozenset(_IDS | _PINNED)
 _OF_A_ROUTE = frozenset({"provider", "model", "route"})
 _IN_TOOL_STARTED = frozenset({"tool", "executor", "arguments", "idempotent"})
@@ -156,6 +161,8 @@ class Scenario:
             case Failure():
                 metadata = "".join(f" {key}={known}" for key, known in held.metadata)
                 return f'{held.reason.name} "{held.message}"{metadata}'
+            case r.DispatchedDecision():
+                return held.verdict.name
             case Decision():
                 return f"{held.verdict.name} {held.code}"
             case Usage():
@@ -198,7 +205,7 @@ def _read_package(lines: list[str]) -> RuntimePackage:
 
 
 def _read_approval(line: str) -> tuple[str, dict[str, Any]]:
-    """Of `approval writes: approver for 60s, then ann; expires 300s, abort_run, four_eyes`."""
+    """Of `approval writes: approver for 60s, then ann; expires 300s, abort_run, four_eyes, delegates dan`."""
     name, _, said = line.removeprefix("approval ").partition(": ")
     who, _, how = said.partition("; ")
     sets = []
@@ -207,8 +214,15 @@ def _read_approval(line: str) -> tuple[str, dict[str, Any]]:
         kind = "roles" if member == "approver" else "principals"
         sets.append({kind: [member], **({"for": turn} if turn else {})})
     expires, *more = how.removeprefix("expires ").split(", ")
-    on_expiry = "abort_run" if "abort_run" in more else "deny"
-    return name, {"sets": sets, "expires": expires, "on_expiry": on_expiry, "four_eyes": "four_eyes" in more}
+    fields: dict[str, Any] = {"on_expiry": "abort_run" if "abort_run" in more else "deny"}
+    for each in more:
+        if each.startswith("delegates "):
+            fields["delegates"] = each.removeprefix("delegates ").split(" and ")
+        if each.startswith("escalates to "):
+            member, _, turn = each.removeprefix("escalates to ").partition(" for ")
+            fields |= {"on_expiry": "escalate", "escalate": {"principals": [member], "for": turn}}
+    fields["dispatchers"] = [each.removeprefix("told to ") for each in more if each.startswith("told to ")]
+    return name, {"sets": sets, "expires": expires, "four_eyes": "four_eyes" in more, **fields}
 
 
 def _read_route(line: str) -> dict[str, Any]:
@@ -285,10 +299,10 @@ def _call(scenario: Scenario, call: str) -> i.RequestedCall:
     return i.RequestedCall(name, "call_x", scenario.arguments("{}"), found_out)
 
 
-def _asking(scenario: Scenario, approval: str, rules: str = "") -> tuple[PolicyFindings, ...]:
+def _asking(scenario: Scenario, approval: str, rules: str = "", of: str = "{}") -> tuple[PolicyFindings, ...]:
     named = "" if approval == "as built in" else approval
     asks = PolicyOpinion(Verdict.ASK, "policies.0", "policies.0.rules.0", "rule.ask", "package", "", named)
-    return (PolicyFindings(PolicyStage.PRE_TOOL, scenario.arguments("{}").digest, rules, (asks,)),)
+    return (PolicyFindings(PolicyStage.PRE_TOOL, scenario.arguments(of).digest, rules, (asks,)),)
 
 
 def _decide(scenario: Scenario, at: int, found: re.Match[str]) -> i.Input:
@@ -296,6 +310,8 @@ def _decide(scenario: Scenario, at: int, found: re.Match[str]) -> i.Input:
     call, words = scenario.state.call(call_id), found["words"] or ""
     verdict = _APPROVAL_VERDICTS[found["how"]]
     response = scenario.text(words) if verdict is ApprovalVerdict.RESPOND else None
+    edits = verdict is ApprovalVerdict.APPROVE_WITH_EDITS
+    delegates = verdict is ApprovalVerdict.DELEGATE
     return i.ApprovalDecisionRequested(
         at=at,
         call_id=call_id,
@@ -305,11 +321,50 @@ def _decide(scenario: Scenario, at: int, found: re.Match[str]) -> i.Input:
         decider=Decider(found["who"], ("approver",) if found["who"] != "ann" else (), bool(found["performs"])),
         request_id="decision-1",
         request_digest="",
-        message="" if response else words,
+        message="" if response or edits or delegates else words,
         response=response,
+        edited=scenario.arguments(words) if edits else None,
+        delegate=Delegate(words, may_decide=True, may_perform=False) if delegates else None,
         availability=i.Availability.HELD if found["place"] else i.Availability.BUSY,
-        policies=_asking(scenario, found["asks"], "rules-2") if found["asks"] else (),
+        policies=_asking(scenario, found["asks"], "rules-2", words if edits else "{}") if found["asks"] else (),
     )
+
+
+def _reported(scenario: Scenario, at: int, found: re.Match[str]) -> i.Input:
+    effect_id = EffectId(found["effect"])
+    known = scenario.state.dispatch(effect_id)
+    attempt = int(found["attempt"] or (known.attempt if known else 1))
+    decision = decided = None
+    if found["how"]:
+        call_id = EffectId("c" + found["effect"][1:].rsplit(".", 2)[0])
+        call, verdict = scenario.state.call(call_id), _APPROVAL_VERDICTS[found["how"]]
+        decided = r.DispatchedDecision(verdict)
+        decision = i.ApprovalDecisionRequested(
+            at=at,
+            call_id=call_id,
+            approval_id=known.approval_id if known else "",
+            digest=call.approval.digest if call and call.approval else "",
+            verdict=verdict,
+            decider=Decider(found["who"], ("approver",), is_dispatcher=True),
+            request_id="dispatch",
+            request_digest="",
+            availability=i.Availability.HELD if found["place"] else i.Availability.BUSY,
+        )
+    return i.ApprovalDispatchReported(
+        at=at,
+        effect_id=effect_id,
+        attempt=attempt,
+        result=DispatchResult[found["result"].upper().replace(" ", "_")],
+        reference="message-1" if found["result"] == "acknowledged" else "",
+        decided=decided,
+        decision=decision,
+    )
+
+
+def _dispatcher_is_there(scenario: Scenario, at: int, found: re.Match[str]) -> i.Input:
+    known = scenario.state.dispatch(EffectId(found["effect"]))
+    attempt = int(found["attempt"] or (known.attempt if known else 1))
+    return i.DispatcherAwaited(at=at, effect_id=EffectId(found["effect"]), attempt=attempt)
 
 
 def _approval_due(_: Scenario, at: int, found: re.Match[str]) -> i.Input:
@@ -426,6 +481,8 @@ _APPROVAL_VERDICTS = {
     "denies": ApprovalVerdict.DENY,
     "responds to": ApprovalVerdict.RESPOND,
     "ends the run over": ApprovalVerdict.ABORT_RUN,
+    "edits": ApprovalVerdict.APPROVE_WITH_EDITS,
+    "delegates": ApprovalVerdict.DELEGATE,
 }
 _GATED = "results await their release"
 _VERDICTS = {"allow": Verdict.ALLOW, "deny": Verdict.DENY, "interrupt": Verdict.INTERRUPT}
@@ -436,6 +493,7 @@ _UNKNOWN = {
 }
 _MODEL = r"model(?: m(?P<round>\d+) attempt (?P<attempt>\d+))?"
 _CALL = r"(?P<call>c\d+\.\d+)(?: attempt (?P<attempt>\d+))?"
+_NOTICE = r"(?P<effect>n[\d.]+)(?: attempt (?P<attempt>\d+))?"
 _READERS: dict[str, Callable[[Scenario, int, re.Match[str]], i.Input]] = {
     r"start in a session after (?P<turns>.+)": _start_in_session,
     r"start(?: with (?P<limits>.+))?": _start,
@@ -453,9 +511,13 @@ _READERS: dict[str, Callable[[Scenario, int, re.Match[str]], i.Input]] = {
     r"(?P<who>[a-z]+) resolves "
     + _CALL
     + r' as (?P<resolution>[A-Z_]+)(?: "(?P<words>.*?)")?(?: because "(?P<reason>.*)")?': _resolve,
-    r"(?P<who>[a-z]+)(?P<performs>, who may perform it,)? (?P<how>approves|denies|responds to|ends the run over)"
+    r"(?P<who>[a-z]+)(?P<performs>, who may perform it,)?"
+    r" (?P<how>approves|denies|responds to|ends the run over|edits|delegates)"
     r'(?P<other> something else than)? (?P<approval>a[\d.]+)(?: "(?P<words>.*?)")?(?P<place> with a place)?'
     r"(?: while policies ask for (?P<asks>\w+))?": _decide,
+    _NOTICE + r" is (?P<result>acknowledged|not sent|lost|timed out|unreadable)"
+    r"(?: and (?P<who>[a-z]+) (?P<how>approves|denies))?(?P<place> with a place)?": _reported,
+    r"dispatcher of " + _NOTICE + " is there": _dispatcher_is_there,
     r"time of (?P<approval>a[\d.]+) is over": _approval_due,
     r"policies (?P<verdict>allow|deny|interrupt) what came of " + _CALL + r"(?: as (?P<code>\w+))?": _policies_say,
     r'cancel "(?P<reason>.*)" with (?P<grace>\d+) s of grace': _cancel,

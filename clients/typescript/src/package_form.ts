@@ -13,6 +13,19 @@ export const FORM = `{
    }
   },
   "ApprovalSpec": {
+   "delegates": {
+    "default": [],
+    "younger": true
+   },
+   "dispatchers": {
+    "default": [],
+    "younger": true
+   },
+   "escalate": {
+    "default": null,
+    "part": "EscalationSpec",
+    "younger": true
+   },
    "expires": {
     "default": "24h"
    },
@@ -73,6 +86,18 @@ export const FORM = `{
    "session_turns": {
     "default": 20,
     "whole": true
+   }
+  },
+  "EscalationSpec": {
+   "for": {},
+   "principals": {
+    "default": []
+   },
+   "roles": {
+    "default": []
+   },
+   "then": {
+    "default": "deny"
    }
   },
   "GrantsSpec": {
@@ -226,6 +251,10 @@ export const FORM = `{
     "default": true,
     "younger": true
    },
+   "highlight": {
+    "default": [],
+    "younger": true
+   },
    "idempotent": {
     "default_is": {
      "equals": "read",
@@ -253,6 +282,10 @@ export const FORM = `{
    },
    "reconcile_for": {
     "default": "10m",
+    "younger": true
+   },
+   "reversible": {
+    "default": false,
     "younger": true
    },
    "risk": {

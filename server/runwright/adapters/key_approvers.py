@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Protocol
 
+from runwright.core.approval_delegation import Delegate
 from runwright.core.approvals import ApprovalSeparation, ApproverSet
 from runwright.core.executor_names import ExecutorNames
 from runwright.core.ids import Namespace
@@ -32,9 +33,15 @@ class KeyApprovers:
     def is_somebody(self, namespace: Namespace, sets: Sequence[ApproverSet], *, but: str = "") -> bool:
         """See the port."""
         return any(
-            who.namespace == namespace and who.name != but and who.has_any(_DECIDES) and _is_in(who, sets)
+            who.namespace == namespace and who.has_any(_DECIDES) and _is_in(who, sets) and not _is_barred(who, but)
             for who in self._known.principals()
         )
+
+    def principal(self, namespace: Namespace, name: str, credential: str) -> Principal | None:
+        """See the port."""
+        wanted = (namespace, name, credential)
+        known = self._known.principals()
+        return next((who for who in known if (who.namespace, who.name, who.credential) == wanted), None)
 
     def may_perform(self, who: Principal, executor: str) -> bool:
         """Whoever the name belongs to; of a name that belongs to nobody, whoever may register executors at all."""
@@ -43,7 +50,23 @@ class KeyApprovers:
             return True
         return who.has_any(_PERFORMS) and (not owners or who.name in owners)
 
+    def has_owner(self, namespace: Namespace, executor: str) -> bool:
+        """See the port."""
+        return bool(self._names.principals(namespace, executor))
+
+    def as_delegate(self, namespace: Namespace, name: str, executor: str) -> Delegate:
+        """See the port. One key of theirs is enough for either."""
+        theirs = [who for who in self._known.principals() if (who.namespace, who.name) == (namespace, name)]
+        # What is done as a whole nobody performs but the server.
+        may_perform = bool(executor) and any(self.may_perform(who, executor) for who in theirs)
+        return Delegate(name, any(who.has_any(_DECIDES) for who in theirs), may_perform)
+
 
 def _is_in(who: Principal, sets: Sequence[ApproverSet]) -> bool:
     roles = [role.value for role in who.roles]
     return any(each.has(who.name, roles) for each in sets)
+
+
+def _is_barred(who: Principal, but: str) -> bool:
+    """Four eyes are people's, and not those of whoever is named."""
+    return bool(but) and (who.name == but or Role.DISPATCHER in who.roles)

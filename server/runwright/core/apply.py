@@ -10,7 +10,7 @@ from typing import Any, TypeAlias, TypeVar
 
 from runwright.core import apply_policies as policies
 from runwright.core import records as r
-from runwright.core.apply_approvals import APPLY_APPROVALS
+from runwright.core.apply_dispatches import APPLY_APPROVALS_AND_DISPATCHES
 from runwright.core.apply_grants import APPLY_GRANTS
 from runwright.core.apply_run_approvals import require_published
 from runwright.core.approvals import ApprovalPhase, CallApproval
@@ -228,6 +228,8 @@ def _tool_started(state: RunState, record: r.ToolStarted) -> RunState:
     # What was asked for is sent with what was given for it alone, and nothing else is sent with it.
     given = before.approval or _NOTHING_GIVEN
     _require((record.approval_digest, record.grant_id) == (given.digest, given.grant_id), record, state)
+    is_approved = before.approval is None or before.approval.is_given_for(record.arguments_digest)
+    _require(is_approved, record, state)
     after = before.__replace__(
         phase=phase,
         attempt=record.attempt,
@@ -356,7 +358,7 @@ def _has_open_call(state: RunState) -> bool:
 
 
 _APPLY.update(policies.APPLY_POLICIES)
-_APPLY.update(APPLY_APPROVALS)
+_APPLY.update(APPLY_APPROVALS_AND_DISPATCHES)
 _APPLY.update(APPLY_GRANTS)
 _missing = [row.record.__name__ for row in ROWS if row.record not in _APPLY]
 assert not _missing, f"no function applies {_missing}"

@@ -11,10 +11,18 @@ __all__ = (
     "Approval",
     "ApprovalDecided",
     "ApprovalDecision",
+    "ApprovalDelegated",
+    "ApprovalDelegation",
+    "ApprovalDispatch",
+    "ApprovalDispatchResult",
+    "ApprovalDispatchStarted",
+    "ApprovalDispatched",
     "ApprovalEscalated",
+    "ApprovalEscalation",
     "ApprovalExpired",
     "ApprovalExpiry",
     "ApprovalKind",
+    "ApprovalNotice",
     "ApprovalRequested",
     "ApprovalRule",
     "ApprovalSeparation",
@@ -41,6 +49,7 @@ __all__ = (
     "DecideApprovalResponse",
     "DecisionRequest",
     "DecisionResult",
+    "DispatchedDecision",
     "EffectClass",
     "EffectResolution",
     "EffectResolved",
@@ -313,6 +322,71 @@ class AgentErrorKind(betterproto2.Enum):
         }
 
 
+class ApprovalDispatchResult(betterproto2.Enum):
+    """
+    What came of an attempt at telling a dispatcher.
+    """
+
+    UNSPECIFIED = 0
+    """
+    Never sent.
+    """
+
+    ACKNOWLEDGED = 1
+    """
+    It said that it has it.
+    """
+
+    NOT_SENT = 2
+    """
+    No dispatcher of the name got it.
+    """
+
+    LOST = 3
+    """
+    One got it, perhaps, and did not answer, or answered with an error.
+    """
+
+    TIMED_OUT = 4
+    """
+    One got it, perhaps, and did not answer in time.
+    """
+
+    UNREADABLE = 5
+    """
+    One answered what cannot be read.
+    """
+
+    ABANDONED = 6
+    """
+    The run or the server ended before an answer came.
+    """
+
+    @classmethod
+    def betterproto_value_to_renamed_proto_names(cls) -> dict[int, str]:
+        return {
+            0: "APPROVAL_DISPATCH_RESULT_UNSPECIFIED",
+            1: "APPROVAL_DISPATCH_RESULT_ACKNOWLEDGED",
+            2: "APPROVAL_DISPATCH_RESULT_NOT_SENT",
+            3: "APPROVAL_DISPATCH_RESULT_LOST",
+            4: "APPROVAL_DISPATCH_RESULT_TIMED_OUT",
+            5: "APPROVAL_DISPATCH_RESULT_UNREADABLE",
+            6: "APPROVAL_DISPATCH_RESULT_ABANDONED",
+        }
+
+    @classmethod
+    def betterproto_renamed_proto_names_to_value(cls) -> dict[str, int]:
+        return {
+            "APPROVAL_DISPATCH_RESULT_UNSPECIFIED": 0,
+            "APPROVAL_DISPATCH_RESULT_ACKNOWLEDGED": 1,
+            "APPROVAL_DISPATCH_RESULT_NOT_SENT": 2,
+            "APPROVAL_DISPATCH_RESULT_LOST": 3,
+            "APPROVAL_DISPATCH_RESULT_TIMED_OUT": 4,
+            "APPROVAL_DISPATCH_RESULT_UNREADABLE": 5,
+            "APPROVAL_DISPATCH_RESULT_ABANDONED": 6,
+        }
+
+
 class ApprovalExpiry(betterproto2.Enum):
     """
     What becomes of a call that nobody decides on in time.
@@ -334,12 +408,18 @@ class ApprovalExpiry(betterproto2.Enum):
     It is not made, and the run ends.
     """
 
+    ESCALATE = 3
+    """
+    Of a package's rule alone: first the approvers of its `escalate` have their time.
+    """
+
     @classmethod
     def betterproto_value_to_renamed_proto_names(cls) -> dict[int, str]:
         return {
             0: "APPROVAL_EXPIRY_UNSPECIFIED",
             1: "APPROVAL_EXPIRY_DENY",
             2: "APPROVAL_EXPIRY_ABORT_RUN",
+            3: "APPROVAL_EXPIRY_ESCALATE",
         }
 
     @classmethod
@@ -348,6 +428,7 @@ class ApprovalExpiry(betterproto2.Enum):
             "APPROVAL_EXPIRY_UNSPECIFIED": 0,
             "APPROVAL_EXPIRY_DENY": 1,
             "APPROVAL_EXPIRY_ABORT_RUN": 2,
+            "APPROVAL_EXPIRY_ESCALATE": 3,
         }
 
 
@@ -393,6 +474,50 @@ class ApprovalKind(betterproto2.Enum):
             "APPROVAL_KIND_TOOL_CALL": 1,
             "APPROVAL_KIND_RUN_START": 2,
             "APPROVAL_KIND_OUTPUT": 3,
+        }
+
+
+class ApprovalNotice(betterproto2.Enum):
+    """
+    What a dispatcher is told of an approval.
+    """
+
+    UNSPECIFIED = 0
+    """
+    Never sent.
+    """
+
+    DISPATCH = 1
+    """
+    It is asked for.
+    """
+
+    UPDATE = 2
+    """
+    Something about it has changed: whose turn it is, or it was decided.
+    """
+
+    WITHDRAW = 3
+    """
+    There is nothing to decide any more: it expired, was withdrawn or superseded.
+    """
+
+    @classmethod
+    def betterproto_value_to_renamed_proto_names(cls) -> dict[int, str]:
+        return {
+            0: "APPROVAL_NOTICE_UNSPECIFIED",
+            1: "APPROVAL_NOTICE_DISPATCH",
+            2: "APPROVAL_NOTICE_UPDATE",
+            3: "APPROVAL_NOTICE_WITHDRAW",
+        }
+
+    @classmethod
+    def betterproto_renamed_proto_names_to_value(cls) -> dict[str, int]:
+        return {
+            "APPROVAL_NOTICE_UNSPECIFIED": 0,
+            "APPROVAL_NOTICE_DISPATCH": 1,
+            "APPROVAL_NOTICE_UPDATE": 2,
+            "APPROVAL_NOTICE_WITHDRAW": 3,
         }
 
 
@@ -546,6 +671,21 @@ class ApprovalVerdict(betterproto2.Enum):
     Nothing of it is done, and the run ends.
     """
 
+    APPROVE_WITH_EDITS = 5
+    """
+    The call is made with the arguments that the decision carries in place of those
+    it was asked for, if the policies let it go on with them: they are asked anew. A
+    rule that asks for the same approval counts as answered by the decision; one
+    that asks for another approval supersedes it, and that one is pending then.
+    """
+
+    DELEGATE = 6
+    """
+    Somebody else is to decide, of those that the approval may be delegated to: the
+    delegate, beside whoever delegated it, until the time of the approver set is over.
+    The approval stays pending, and no time of it changes.
+    """
+
     @classmethod
     def betterproto_value_to_renamed_proto_names(cls) -> dict[int, str]:
         return {
@@ -554,6 +694,8 @@ class ApprovalVerdict(betterproto2.Enum):
             2: "APPROVAL_VERDICT_DENY",
             3: "APPROVAL_VERDICT_RESPOND",
             4: "APPROVAL_VERDICT_ABORT_RUN",
+            5: "APPROVAL_VERDICT_APPROVE_WITH_EDITS",
+            6: "APPROVAL_VERDICT_DELEGATE",
         }
 
     @classmethod
@@ -564,6 +706,8 @@ class ApprovalVerdict(betterproto2.Enum):
             "APPROVAL_VERDICT_DENY": 2,
             "APPROVAL_VERDICT_RESPOND": 3,
             "APPROVAL_VERDICT_ABORT_RUN": 4,
+            "APPROVAL_VERDICT_APPROVE_WITH_EDITS": 5,
+            "APPROVAL_VERDICT_DELEGATE": 6,
         }
 
 
@@ -1348,6 +1492,21 @@ class ErrorReason(betterproto2.Enum):
     Metadata: approval_id, decided_by.
     """
 
+    APPROVAL_EDIT_INVALID = 140
+    """
+    The call cannot be made with the arguments that a decision carries. The approval
+    is as it was. Metadata: approval_id, rule.
+    """
+
+    APPROVAL_DELEGATE_NOT_ALLOWED = 141
+    """
+    An approval cannot be delegated to somebody, by `rule`: `not_listed` (the package
+    does not say so), `oneself`, `starter` (they started the run), `executor` (they
+    may perform the call), `no_approver` (no key of theirs decides), `already`, `too_often`,
+    and `separation` (the server has no keys). The approval is as it was. Metadata:
+    approval_id, delegate_to, rule.
+    """
+
     @classmethod
     def betterproto_value_to_renamed_proto_names(cls) -> dict[int, str]:
         return {
@@ -1428,6 +1587,8 @@ class ErrorReason(betterproto2.Enum):
             136: "ERROR_REASON_GRANT_NOT_FOUND",
             137: "ERROR_REASON_GRANT_NOT_YOURS",
             145: "ERROR_REASON_APPROVAL_DENIED",
+            140: "ERROR_REASON_APPROVAL_EDIT_INVALID",
+            141: "ERROR_REASON_APPROVAL_DELEGATE_NOT_ALLOWED",
         }
 
     @classmethod
@@ -1510,6 +1671,8 @@ class ErrorReason(betterproto2.Enum):
             "ERROR_REASON_GRANT_NOT_FOUND": 136,
             "ERROR_REASON_GRANT_NOT_YOURS": 137,
             "ERROR_REASON_APPROVAL_DENIED": 145,
+            "ERROR_REASON_APPROVAL_EDIT_INVALID": 140,
+            "ERROR_REASON_APPROVAL_DELEGATE_NOT_ALLOWED": 141,
         }
 
 
@@ -1666,7 +1829,8 @@ class EventKind(betterproto2.Enum):
 
     SUBJECT_REPLACED = 36
     """
-    A policy has put something else in the place of what it decided on.
+    A policy has put something else in the place of what it decided on, or whoever
+    approved a call other arguments in the place of its own.
     """
 
     TOOL_RESULT_RELEASED = 37
@@ -1703,6 +1867,21 @@ class EventKind(betterproto2.Enum):
     APPROVAL_ESCALATED = 45
     """
     The time of an approver set is over: it is the turn of the next one.
+    """
+
+    APPROVAL_DELEGATED = 53
+    """
+    Somebody who may decide has somebody else decide.
+    """
+
+    APPROVAL_DISPATCH_STARTED = 46
+    """
+    Intent: a dispatcher is about to be told of an approval.
+    """
+
+    APPROVAL_DISPATCHED = 47
+    """
+    Result: a dispatcher has been told of an approval, or could not be.
     """
 
     GRANT_ISSUED = 50
@@ -1760,6 +1939,9 @@ class EventKind(betterproto2.Enum):
             43: "EVENT_KIND_APPROVAL_WITHDRAWN",
             44: "EVENT_KIND_APPROVAL_SUPERSEDED",
             45: "EVENT_KIND_APPROVAL_ESCALATED",
+            53: "EVENT_KIND_APPROVAL_DELEGATED",
+            46: "EVENT_KIND_APPROVAL_DISPATCH_STARTED",
+            47: "EVENT_KIND_APPROVAL_DISPATCHED",
             50: "EVENT_KIND_GRANT_ISSUED",
             51: "EVENT_KIND_GRANT_USED",
             52: "EVENT_KIND_GRANT_SUPERSEDED",
@@ -1805,6 +1987,9 @@ class EventKind(betterproto2.Enum):
             "EVENT_KIND_APPROVAL_WITHDRAWN": 43,
             "EVENT_KIND_APPROVAL_SUPERSEDED": 44,
             "EVENT_KIND_APPROVAL_ESCALATED": 45,
+            "EVENT_KIND_APPROVAL_DELEGATED": 53,
+            "EVENT_KIND_APPROVAL_DISPATCH_STARTED": 46,
+            "EVENT_KIND_APPROVAL_DISPATCHED": 47,
             "EVENT_KIND_GRANT_ISSUED": 50,
             "EVENT_KIND_GRANT_USED": 51,
             "EVENT_KIND_GRANT_SUPERSEDED": 52,
@@ -2988,7 +3173,8 @@ class Approval(betterproto2.Message):
         24, betterproto2.TYPE_MESSAGE, repeated=True
     )
     """
-    Who may decide, one set after the other.
+    Who may decide, one set after the other; in the place of one whose turn was
+    delegated the delegate, and whoever delegated it.
     """
 
     current_set: "int" = betterproto2.field(25, betterproto2.TYPE_UINT32)
@@ -3054,11 +3240,64 @@ class Approval(betterproto2.Message):
     pending.
     """
 
+    delegates: "list[str]" = betterproto2.field(
+        38, betterproto2.TYPE_STRING, repeated=True
+    )
+    """
+    The principals that whoever may decide can delegate to.
+    """
+
+    delegations: "list[ApprovalDelegation]" = betterproto2.field(
+        39, betterproto2.TYPE_MESSAGE, repeated=True
+    )
+    """
+    How it was delegated so far, in that order.
+    """
+
+    escalates_at: "datetime.datetime | None" = betterproto2.field(
+        40,
+        betterproto2.TYPE_MESSAGE,
+        unwrap=lambda: __google__protobuf__.Timestamp,
+        optional=True,
+    )
+    """
+    When it goes to the last of `sets` because nobody before has decided; absent
+    unless the rule says `on_expiry: escalate`.
+    """
+
+    dispatches: "list[ApprovalDispatch]" = betterproto2.field(
+        33, betterproto2.TYPE_MESSAGE, repeated=True
+    )
+    """
+    The dispatchers that are told, and how far each has been; of GetApproval alone.
+    """
+
     allowed_verdicts: "list[ApprovalVerdict]" = betterproto2.field(
         42, betterproto2.TYPE_ENUM, repeated=True
     )
     """
     What may be decided on it.
+    """
+
+    lineage: "list[str]" = betterproto2.field(
+        43, betterproto2.TYPE_STRING, repeated=True
+    )
+    """
+    The runs from the first one to the one that asks, which is the last: by what an
+    agent came to ask. One entry, as no run starts another.
+    """
+
+    reversible: "bool" = betterproto2.field(47, betterproto2.TYPE_BOOL)
+    """
+    True when the package says that what the call does can be undone. False: it
+    does not say so.
+    """
+
+    highlight: "list[str]" = betterproto2.field(
+        48, betterproto2.TYPE_STRING, repeated=True
+    )
+    """
+    Which of the arguments decide, as the package says: JSON pointers (RFC 6901).
     """
 
     grants: "GrantOffer | None" = betterproto2.field(
@@ -3147,6 +3386,19 @@ class ApprovalDecided(betterproto2.Message):
     Whether the server told approvers from others then.
     """
 
+    edited_arguments: "ContentRef | None" = betterproto2.field(
+        14, betterproto2.TYPE_MESSAGE, optional=True
+    )
+    """
+    Of APPROVAL_VERDICT_APPROVE_WITH_EDITS: the arguments that were approved in place
+    of those it was asked for; SUBJECT_REPLACED, right behind, puts them there.
+    """
+
+    edited_digest: "str" = betterproto2.field(15, betterproto2.TYPE_STRING)
+    """
+    What was approved then: the digest over the edited arguments.
+    """
+
     grant_id: "str" = betterproto2.field(35, betterproto2.TYPE_STRING)
     """
     The grant that was given with it, in the event behind this one.
@@ -3218,6 +3470,27 @@ class ApprovalDecision(betterproto2.Message):
     Whether the server told approvers from others then.
     """
 
+    edited_arguments: "ContentRef | None" = betterproto2.field(
+        14, betterproto2.TYPE_MESSAGE, optional=True
+    )
+    """
+    Of APPROVAL_VERDICT_APPROVE_WITH_EDITS: the arguments in their canonical form
+    that were approved in place of `Approval.arguments`, by reference.
+    """
+
+    edited_arguments_content: "InlineContent | None" = betterproto2.field(
+        15, betterproto2.TYPE_MESSAGE, optional=True
+    )
+    """
+    Those arguments; in the full view alone, and left out beyond 64 KiB.
+    """
+
+    edited_digest: "str" = betterproto2.field(16, betterproto2.TYPE_STRING)
+    """
+    What was approved then: the digest over the edited arguments, as
+    `Approval.digest` is over those that were asked for.
+    """
+
     grant_id: "str" = betterproto2.field(12, betterproto2.TYPE_STRING)
     """
     The grant that was given with it; empty without one.
@@ -3226,6 +3499,319 @@ class ApprovalDecision(betterproto2.Message):
 
 default_message_pool.register_message(
     "runwright.v1", "ApprovalDecision", ApprovalDecision
+)
+
+
+@dataclass(eq=False, repr=False)
+class ApprovalDelegated(betterproto2.Message):
+    """
+    Somebody who may decide has somebody else decide. The approval stays pending, and
+    no time of it changes.
+    """
+
+    approval_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    """
+    The approval's id inside the run.
+    """
+
+    tool: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    """
+    The tool.
+    """
+
+    requested_at: "datetime.datetime | None" = betterproto2.field(
+        3,
+        betterproto2.TYPE_MESSAGE,
+        unwrap=lambda: __google__protobuf__.Timestamp,
+        optional=True,
+    )
+    """
+    When it was asked for.
+    """
+
+    digest: "str" = betterproto2.field(4, betterproto2.TYPE_STRING)
+    """
+    The digest of what is pending.
+    """
+
+    number: "int" = betterproto2.field(5, betterproto2.TYPE_UINT32)
+    """
+    The how many-th delegation of this approval it is, counted from 1.
+    """
+
+    delegated_by: "str" = betterproto2.field(6, betterproto2.TYPE_STRING)
+    """
+    Who delegated: the principal of the credential.
+    """
+
+    delegated_to: "str" = betterproto2.field(7, betterproto2.TYPE_STRING)
+    """
+    To whom.
+    """
+
+    current_set: "int" = betterproto2.field(8, betterproto2.TYPE_UINT32)
+    """
+    Whose turn it is, counted from 0.
+    """
+
+    approvers: "ApproverSet | None" = betterproto2.field(
+        9, betterproto2.TYPE_MESSAGE, optional=True
+    )
+    """
+    Who may decide from now on, in the place of that set.
+    """
+
+    note: "str" = betterproto2.field(10, betterproto2.TYPE_STRING)
+    """
+    For the record only.
+    """
+
+    on_behalf_of: "str" = betterproto2.field(11, betterproto2.TYPE_STRING)
+    """
+    On whose behalf, as whoever delegated says: a note, no authority.
+    """
+
+    request_id: "str" = betterproto2.field(12, betterproto2.TYPE_STRING)
+    """
+    The id of the request that delegated.
+    """
+
+    request_digest: "str" = betterproto2.field(13, betterproto2.TYPE_STRING)
+    """
+    The digest of that request: what a repeated one must match.
+    """
+
+
+default_message_pool.register_message(
+    "runwright.v1", "ApprovalDelegated", ApprovalDelegated
+)
+
+
+@dataclass(eq=False, repr=False)
+class ApprovalDelegation(betterproto2.Message):
+    """
+    That somebody who may decide has somebody else decide.
+    """
+
+    delegated_by: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    """
+    Who delegated: the principal of the credential.
+    """
+
+    delegated_to: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    """
+    To whom.
+    """
+
+    time: "datetime.datetime | None" = betterproto2.field(
+        3,
+        betterproto2.TYPE_MESSAGE,
+        unwrap=lambda: __google__protobuf__.Timestamp,
+        optional=True,
+    )
+    """
+    When.
+    """
+
+    note: "str" = betterproto2.field(4, betterproto2.TYPE_STRING)
+    """
+    For the record only.
+    """
+
+    on_behalf_of: "str" = betterproto2.field(5, betterproto2.TYPE_STRING)
+    """
+    On whose behalf, as whoever delegated says: a note, no authority.
+    """
+
+    request_id: "str" = betterproto2.field(6, betterproto2.TYPE_STRING)
+    """
+    The id of the request that delegated.
+    """
+
+
+default_message_pool.register_message(
+    "runwright.v1", "ApprovalDelegation", ApprovalDelegation
+)
+
+
+@dataclass(eq=False, repr=False)
+class ApprovalDispatch(betterproto2.Message):
+    """
+    How far a dispatcher has been told of an approval.
+    """
+
+    dispatcher: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    """
+    The dispatcher, by the name it is registered under.
+    """
+
+    notice: "ApprovalNotice" = betterproto2.field(
+        2, betterproto2.TYPE_ENUM, default_factory=lambda: ApprovalNotice(0)
+    )
+    """
+    What it was told last, or is being told.
+    """
+
+    attempt: "int" = betterproto2.field(3, betterproto2.TYPE_UINT32)
+    """
+    How many attempts there were.
+    """
+
+    result: "ApprovalDispatchResult" = betterproto2.field(
+        4, betterproto2.TYPE_ENUM, default_factory=lambda: ApprovalDispatchResult(0)
+    )
+    """
+    What came of the last one; unspecified while it is under way.
+    """
+
+    time: "datetime.datetime | None" = betterproto2.field(
+        5,
+        betterproto2.TYPE_MESSAGE,
+        unwrap=lambda: __google__protobuf__.Timestamp,
+        optional=True,
+    )
+    """
+    When that became known, or when the attempt began.
+    """
+
+    retry_at: "datetime.datetime | None" = betterproto2.field(
+        6,
+        betterproto2.TYPE_MESSAGE,
+        unwrap=lambda: __google__protobuf__.Timestamp,
+        optional=True,
+    )
+    """
+    When it may be tried again; absent when it is not.
+    """
+
+    principal: "str" = betterproto2.field(7, betterproto2.TYPE_STRING)
+    """
+    The principal that registered whoever got it; empty when nobody did.
+    """
+
+    refusal: "str" = betterproto2.field(8, betterproto2.TYPE_STRING)
+    """
+    Why what the dispatcher decided does not count, see ApprovalDispatched.
+    """
+
+
+default_message_pool.register_message(
+    "runwright.v1", "ApprovalDispatch", ApprovalDispatch
+)
+
+
+@dataclass(eq=False, repr=False)
+class ApprovalDispatched(betterproto2.Message):
+    """
+    Result of an attempt at telling a dispatcher. What it decided, if that counts,
+    stands right behind it as ApprovalDecided.
+    """
+
+    approval_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    """
+    The approval's id inside the run.
+    """
+
+    dispatcher: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    """
+    The dispatcher, by the name it is registered under.
+    """
+
+    notice: "ApprovalNotice" = betterproto2.field(
+        3, betterproto2.TYPE_ENUM, default_factory=lambda: ApprovalNotice(0)
+    )
+    """
+    What it was told.
+    """
+
+    revision: "int" = betterproto2.field(4, betterproto2.TYPE_UINT32)
+    """
+    Which state of the approval it was told.
+    """
+
+    result: "ApprovalDispatchResult" = betterproto2.field(
+        5, betterproto2.TYPE_ENUM, default_factory=lambda: ApprovalDispatchResult(0)
+    )
+    """
+    What came of the attempt.
+    """
+
+    retry_at: "datetime.datetime | None" = betterproto2.field(
+        6,
+        betterproto2.TYPE_MESSAGE,
+        unwrap=lambda: __google__protobuf__.Timestamp,
+        optional=True,
+    )
+    """
+    When it may be tried again; absent when it is not.
+    """
+
+    principal: "str" = betterproto2.field(7, betterproto2.TYPE_STRING)
+    """
+    The principal that registered whoever got it; empty when nobody did.
+    """
+
+    callback_id: "str" = betterproto2.field(8, betterproto2.TYPE_STRING)
+    """
+    The registration that got it; empty when none did.
+    """
+
+    reference: "str" = betterproto2.field(9, betterproto2.TYPE_STRING)
+    """
+    What the dispatcher calls its message by; it is handed back with later calls.
+    """
+
+    decision: "DispatchedDecision | None" = betterproto2.field(
+        10, betterproto2.TYPE_MESSAGE, optional=True
+    )
+    """
+    What the dispatcher decided; absent when it did not, or cannot be understood.
+    """
+
+    refusal: "str" = betterproto2.field(11, betterproto2.TYPE_STRING)
+    """
+    Why that does not count: `role`, `approver_set`, `executor`, `four_eyes`,
+    `dispatcher`, `digest`, `closed` or `invalid`. Empty when it counts.
+    """
+
+
+default_message_pool.register_message(
+    "runwright.v1", "ApprovalDispatched", ApprovalDispatched
+)
+
+
+@dataclass(eq=False, repr=False)
+class ApprovalDispatchStarted(betterproto2.Message):
+    """
+    Intent: a dispatcher is about to be told how an approval stands. `effect_id` and
+    `attempt` of the event name the attempt.
+    """
+
+    approval_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    """
+    The approval's id inside the run.
+    """
+
+    dispatcher: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    """
+    The dispatcher, by the name it is registered under.
+    """
+
+    notice: "ApprovalNotice" = betterproto2.field(
+        3, betterproto2.TYPE_ENUM, default_factory=lambda: ApprovalNotice(0)
+    )
+    """
+    What it is told.
+    """
+
+    revision: "int" = betterproto2.field(4, betterproto2.TYPE_UINT32)
+    """
+    Which state of the approval, counted from 1: each change is one more.
+    """
+
+
+default_message_pool.register_message(
+    "runwright.v1", "ApprovalDispatchStarted", ApprovalDispatchStarted
 )
 
 
@@ -3263,6 +3849,44 @@ class ApprovalEscalated(betterproto2.Message):
 
 default_message_pool.register_message(
     "runwright.v1", "ApprovalEscalated", ApprovalEscalated
+)
+
+
+@dataclass(eq=False, repr=False)
+class ApprovalEscalation(betterproto2.Message):
+    """
+    Who decides once the time of all approver sets is over, and for how long: there is
+    an end to it.
+    """
+
+    roles: "list[str]" = betterproto2.field(1, betterproto2.TYPE_STRING, repeated=True)
+    """
+    Whoever has one of these roles,
+    """
+
+    principals: "list[str]" = betterproto2.field(
+        2, betterproto2.TYPE_STRING, repeated=True
+    )
+    """
+    or is one of these principals.
+    """
+
+    turn: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
+    """
+    How long, as written: `4h`.
+    """
+
+    then: "ApprovalExpiry" = betterproto2.field(
+        4, betterproto2.TYPE_ENUM, default_factory=lambda: ApprovalExpiry(0)
+    )
+    """
+    What becomes of the call when they have not decided either: APPROVAL_EXPIRY_DENY
+    or APPROVAL_EXPIRY_ABORT_RUN.
+    """
+
+
+default_message_pool.register_message(
+    "runwright.v1", "ApprovalEscalation", ApprovalEscalation
 )
 
 
@@ -3434,11 +4058,48 @@ class ApprovalRequested(betterproto2.Message):
     True when whoever started the run must not decide.
     """
 
+    delegates: "list[str]" = betterproto2.field(
+        38, betterproto2.TYPE_STRING, repeated=True
+    )
+    """
+    The principals that whoever may decide can delegate to.
+    """
+
+    escalates_at: "datetime.datetime | None" = betterproto2.field(
+        40,
+        betterproto2.TYPE_MESSAGE,
+        unwrap=lambda: __google__protobuf__.Timestamp,
+        optional=True,
+    )
+    """
+    When it goes to the last of `sets` because nobody before has decided; absent
+    unless the rule says `on_expiry: escalate`.
+    """
+
+    dispatchers: "list[str]" = betterproto2.field(
+        20, betterproto2.TYPE_STRING, repeated=True
+    )
+    """
+    The dispatchers that are told, by name.
+    """
+
     grants: "GrantOffer | None" = betterproto2.field(
         35, betterproto2.TYPE_MESSAGE, optional=True
     )
     """
     Which grants whoever approves may give with it; absent: none.
+    """
+
+    reversible: "bool" = betterproto2.field(31, betterproto2.TYPE_BOOL)
+    """
+    True when the package says that what the call does can be undone.
+    """
+
+    highlight: "list[str]" = betterproto2.field(
+        32, betterproto2.TYPE_STRING, repeated=True
+    )
+    """
+    Which of the arguments decide, as the package says: JSON pointers.
     """
 
 
@@ -3467,7 +4128,7 @@ class ApprovalRule(betterproto2.Message):
 
     expires: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
     """
-    After what time nobody may decide any more, as written: `8h`.
+    After what time nobody of the sets may decide any more, as written: `8h`.
     """
 
     on_expiry: "ApprovalExpiry" = betterproto2.field(
@@ -3480,6 +4141,27 @@ class ApprovalRule(betterproto2.Message):
     four_eyes: "bool" = betterproto2.field(5, betterproto2.TYPE_BOOL)
     """
     True when whoever started the run must not decide.
+    """
+
+    delegates: "list[str]" = betterproto2.field(
+        6, betterproto2.TYPE_STRING, repeated=True
+    )
+    """
+    The principals that whoever may decide can delegate to.
+    """
+
+    escalate: "ApprovalEscalation | None" = betterproto2.field(
+        7, betterproto2.TYPE_MESSAGE, optional=True
+    )
+    """
+    Of APPROVAL_EXPIRY_ESCALATE: who decides then, for how long.
+    """
+
+    dispatchers: "list[str]" = betterproto2.field(
+        10, betterproto2.TYPE_STRING, repeated=True
+    )
+    """
+    The dispatchers that are told of it, by name.
     """
 
     grants: "GrantOffer | None" = betterproto2.field(
@@ -3935,7 +4617,8 @@ class DecideApprovalResponse(betterproto2.Message):
 
     decided: "bool" = betterproto2.field(2, betterproto2.TYPE_BOOL)
     """
-    True when this call decided; false when the same request had decided before.
+    True when this call decided, or delegated; false when the same request had done so
+    before.
     """
 
 
@@ -3988,6 +4671,18 @@ class DecisionRequest(betterproto2.Message):
     Made by the caller, matching the id rule: the key of idempotency.
     """
 
+    arguments_json: "bytes" = betterproto2.field(13, betterproto2.TYPE_BYTES)
+    """
+    Of APPROVAL_VERDICT_APPROVE_WITH_EDITS, else empty: the arguments the call is to
+    be made with, a JSON object of at most 256 KiB that the tool's schema accepts.
+    """
+
+    delegate_to: "str" = betterproto2.field(14, betterproto2.TYPE_STRING)
+    """
+    Of APPROVAL_VERDICT_DELEGATE, else empty: one of `Approval.delegates`, who may
+    decide, is not the one who started the run, and cannot perform the call.
+    """
+
     grant: "GrantRequest | None" = betterproto2.field(
         10, betterproto2.TYPE_MESSAGE, optional=True
     )
@@ -4032,6 +4727,30 @@ class DecisionResult(betterproto2.Message):
 
 
 default_message_pool.register_message("runwright.v1", "DecisionResult", DecisionResult)
+
+
+@dataclass(eq=False, repr=False)
+class DispatchedDecision(betterproto2.Message):
+    """
+    What a dispatcher has answered that it decides.
+    """
+
+    verdict: "ApprovalVerdict" = betterproto2.field(
+        1, betterproto2.TYPE_ENUM, default_factory=lambda: ApprovalVerdict(0)
+    )
+    """
+    What.
+    """
+
+    on_behalf_of: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    """
+    On whose behalf, as it says: a note, no authority.
+    """
+
+
+default_message_pool.register_message(
+    "runwright.v1", "DispatchedDecision", DispatchedDecision
+)
 
 
 @dataclass(eq=False, repr=False)
@@ -4204,7 +4923,7 @@ class Event(betterproto2.Message):
     """
     The effect concerned: `m{round}`, `c{round}.{index}`, or of a question to a
     remote policy `p{round}.{index}.{n}` about a call and `p{round}.{n}` about the
-    run. Empty: none.
+    run; of telling a dispatcher `n{round}.{index}.{approval}.{n}`. Empty: none.
     """
 
     attempt: "int" = betterproto2.field(12, betterproto2.TYPE_UINT32)
@@ -4478,6 +5197,27 @@ class Event(betterproto2.Message):
     )
     """
     Of EVENT_KIND_APPROVAL_ESCALATED.
+    """
+
+    approval_delegated: "ApprovalDelegated | None" = betterproto2.field(
+        73, betterproto2.TYPE_MESSAGE, optional=True, group="body"
+    )
+    """
+    Of EVENT_KIND_APPROVAL_DELEGATED.
+    """
+
+    approval_dispatch_started: "ApprovalDispatchStarted | None" = betterproto2.field(
+        66, betterproto2.TYPE_MESSAGE, optional=True, group="body"
+    )
+    """
+    Of EVENT_KIND_APPROVAL_DISPATCH_STARTED.
+    """
+
+    approval_dispatched: "ApprovalDispatched | None" = betterproto2.field(
+        67, betterproto2.TYPE_MESSAGE, optional=True, group="body"
+    )
+    """
+    Of EVENT_KIND_APPROVAL_DISPATCHED.
     """
 
     grant_issued: "GrantIssued | None" = betterproto2.field(
@@ -8257,8 +8997,9 @@ default_message_pool.register_message("runwright.v1", "StreamScope", StreamScope
 @dataclass(eq=False, repr=False)
 class SubjectReplaced(betterproto2.Message):
     """
-    A policy has put something else in the place of what it was asked about. The
-    walk through the policies begins again with it.
+    A policy has put something else in the place of what it was asked about, or
+    whoever approved a call other arguments in the place of its own. The walk through
+    the policies begins again with it.
     """
 
     stage: "PolicyStage" = betterproto2.field(
@@ -8270,12 +9011,13 @@ class SubjectReplaced(betterproto2.Message):
 
     policy_ref: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
     """
-    The policy, as in PolicyDecided.
+    The policy, as in PolicyDecided; of arguments that were approved with edits
+    `approval:` and the approval's name, or `approval` for the built-in one.
     """
 
     decider: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
     """
-    Whose policy it is.
+    Whose policy it is; of arguments that were approved with edits who decided.
     """
 
     replaced_digest: "str" = betterproto2.field(4, betterproto2.TYPE_STRING)
@@ -8572,6 +9314,19 @@ class Tool(betterproto2.Message):
     """
     The schema that the model is shown in place of the one that checks the
     arguments, in RFC 8785 form. Empty: that one.
+    """
+
+    reversible: "bool" = betterproto2.field(33, betterproto2.TYPE_BOOL)
+    """
+    True when what a call does can be undone: approvers are told.
+    """
+
+    highlight: "list[str]" = betterproto2.field(
+        34, betterproto2.TYPE_STRING, repeated=True
+    )
+    """
+    The arguments that whoever approves a call is to look at first: JSON pointers
+    (RFC 6901).
     """
 
 
@@ -9192,7 +9947,9 @@ class ApprovalServiceStub(betterproto2_grpclib.ServiceStub):
     """
     Shows what waits for somebody to decide, and takes the decisions. Everything
     belongs to the caller's namespace. Observers and admins see every approval,
-    approvers those of whose approver sets they are in one. Every failed call
+    approvers those of whose approver sets they are in one, and those that were
+    delegated to them. For everybody else there is none: every method says
+    APPROVAL_NOT_FOUND, as of an id that nothing has. Every failed call
     carries `google.rpc.ErrorInfo` and `runwright.v1.AgentError` in its status
     details.
     """
@@ -9281,6 +10038,9 @@ class ApprovalServiceStub(betterproto2_grpclib.ServiceStub):
         any more; APPROVAL_DIGEST_MISMATCH when something else was looked at than what
         is pending; APPROVER_NOT_ALLOWED for whoever may not decide now, by `rule`: not
         in the approver set, able to perform the call, or the one who started the run.
+        Fails with APPROVAL_EDIT_INVALID for edited arguments that the call cannot be
+        made with, with APPROVAL_DELEGATE_NOT_ALLOWED for somebody it cannot be delegated
+        to.
         The approval is as it was then, and the attempt is audited.
         """
 
