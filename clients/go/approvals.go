@@ -9,6 +9,7 @@ import (
 	"github.com/google/uuid"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
 
 	runwrightv1 "github.com/runwright/runwright/clients/go/gen/runwright/v1"
 )
@@ -22,7 +23,9 @@ type (
 	ApprovalState = runwrightv1.ApprovalState
 	// ApprovalFilter says which approvals are wanted; what is left empty means any. Without states: those that are pending.
 	ApprovalFilter = runwrightv1.ListApprovalsRequest
-	// ApprovalDecision is a decision as it is asked for; see [Client.DecideApproval].
+	// ApprovalDecision is a decision as it is asked for; see [Client.DecideApproval]. ArgumentsJson is set to approve with
+	// edits: the arguments that the call is made with, as [encoding/json.Marshal] writes them. DelegateTo is set to
+	// delegate: who is to decide.
 	ApprovalDecision = runwrightv1.DecisionRequest
 	// DecisionResult is what came of one decision of [Client.BatchDecide].
 	DecisionResult = runwrightv1.DecisionResult
@@ -89,15 +92,12 @@ func (c *Client) BatchDecide(ctx context.Context, decisions ...*ApprovalDecision
 
 // named gives the decision with an id of its request.
 func named(decision *ApprovalDecision) *ApprovalDecision {
-	requestID := decision.GetRequestId()
-	if requestID == "" {
-		requestID = uuid.NewString()
+	named := &runwrightv1.DecisionRequest{}
+	proto.Merge(named, decision) // what is given stays as it is
+	if named.GetRequestId() == "" {
+		named.RequestId = uuid.NewString()
 	}
-	return &runwrightv1.DecisionRequest{
-		ApprovalId: decision.GetApprovalId(), Digest: decision.GetDigest(), Verdict: decision.GetVerdict(),
-		Message: decision.GetMessage(), Note: decision.GetNote(), OnBehalfOf: decision.GetOnBehalfOf(), RequestId: requestID,
-		Grant: decision.GetGrant(),
-	}
+	return named
 }
 
 // ApprovalUpdate is an approval as it stands, and where to go on from behind it.

@@ -15,8 +15,17 @@ const packageForm = `{
    }
   },
   "ApprovalSpec": {
+   "delegates": {
+    "default": [],
+    "younger": true
+   },
    "dispatchers": {
     "default": [],
+    "younger": true
+   },
+   "escalate": {
+    "default": null,
+    "part": "EscalationSpec",
     "younger": true
    },
    "expires": {
@@ -79,6 +88,18 @@ const packageForm = `{
    "session_turns": {
     "default": 20,
     "whole": true
+   }
+  },
+  "EscalationSpec": {
+   "for": {},
+   "principals": {
+    "default": []
+   },
+   "roles": {
+    "default": []
+   },
+   "then": {
+    "default": "deny"
    }
   },
   "GrantsSpec": {
@@ -232,6 +253,10 @@ const packageForm = `{
     "default": true,
     "younger": true
    },
+   "highlight": {
+    "default": [],
+    "younger": true
+   },
    "idempotent": {
     "default_is": {
      "equals": "read",
@@ -259,6 +284,10 @@ const packageForm = `{
    },
    "reconcile_for": {
     "default": "10m",
+    "younger": true
+   },
+   "reversible": {
+    "default": false,
     "younger": true
    },
    "risk": {

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from pathlib import Path
 
 import grpc
 import pytest
@@ -17,6 +18,7 @@ from runwright._gen.runwright.v1.approval_service_pb2_grpc import (
 )
 from runwright._gen.runwright.v1.runtime_service_pb2_grpc import add_RuntimeServiceServicer_to_server
 from runwright.cli.approval_table import table
+from runwright.cli.approval_text import approval_lines
 from runwright.cli.main import main
 
 from tests.cli.fake_runtime import FakeRuntime, fail
@@ -33,10 +35,13 @@ run        {RUN} of agent clerk, started by cal
 asked by   policies.1.rules.0 (writes, package), approval writes
 says       It cannot be undone.
 tainted    the model had seen what a tool marked untrusted answered when it asked for this
+reversible the package says that what the call does can be undone
+lineage    {RUN}
 asked at   2023-11-14 22:13:20Z
 approvers  role approver until 2023-11-14 23:13:20Z (their turn now)
 approvers  ann until 2023-11-15 06:13:20Z
 expires    2023-11-15 06:13:20Z; then the model is told
+verdicts   APPROVE, DENY
 separation NOT ENFORCED: this server has no keys: everybody may decide, also whoever asks and whoever performs
 digest     {DIGEST}
 arguments
@@ -65,6 +70,10 @@ def an_approval() -> approval_pb2.Approval:
         tainted=True,
         sets=[approval_pb2.ApproverSet(roles=["approver"]), approval_pb2.ApproverSet(principals=["ann"])],
         separation=approval_pb2.APPROVAL_SEPARATION_NOT_ENFORCED,
+        lineage=[RUN],
+        reversible=True,
+        highlight=["/to", "/copies/0"],
+        allowed_verdicts=[approval_pb2.APPROVAL_VERDICT_APPROVE, approval_pb2.APPROVAL_VERDICT_DENY],
     )
     approval.arguments_content.text = '{"to":"bob\x1b[2J"}'
     approval.requested_at.FromSeconds(1_700_000_000)
@@ -82,6 +91,7 @@ class FakeApprovals(ApprovalServiceServicer):
         self.requests: list[pb.DecisionRequest] = []
         self.wanted: list[pb.ListApprovalsRequest] = []
         self.after: list[str] = []
+        self.refuses = b""
 
     def ListApprovals(self, request: pb.ListApprovalsRequest, context: grpc.ServicerContext) -> object:
         """It, on the second page."""
@@ -99,6 +109,9 @@ class FakeApprovals(ApprovalServiceServicer):
 
     def DecideApproval(self, request: pb.DecideApprovalRequest, context: grpc.ServicerContext) -> object:
         """As somebody decided."""
+        if self.refuses and self.refuses in request.decision.arguments_json:
+            reason = error_pb2.ERROR_REASON_APPROVAL_EDIT_INVALID
+            fail(context, grpc.StatusCode.INVALID_ARGUMENT, reason, "They are not accepted.", "Mend them.")
         self.requests.append(request.decision)
         decided = an_approval()
         decided.state = approval_pb2.APPROVAL_STATE_APPROVED
@@ -208,6 +221,94 @@ def test_a_decision_is_on_what_was_shown(
     assert out == f"{SHOWN}{ID} is APPROVED, by ann\n"
 
 
+def test_an_edit_carries_the_arguments_of_the_command_line_or_of_a_file(program: Program, tmp_path: Path) -> None:
+    approvals, file = FakeApprovals(), tmp_path / "edited.json"
+    file.write_bytes(b'{"to": "eve"}')
+    with serving(approvals) as server:
+        code, out, _ = program("--server", server, "approvals", "edit", ID, "--args", '{"to": "ann"}')
+        program("--server", server, "approvals", "edit", ID, "--args", f"@{file}")
+        missing = program("--server", server, "approvals", "edit", ID, "--args", f"@{tmp_path / 'none'}")
+
+    verdict = approval_pb2.APPROVAL_VERDICT_APPROVE_WITH_EDITS
+    assert [request.arguments_json for request in approvals.requests] == [b'{"to": "ann"}', b'{"to": "eve"}']
+    assert {(request.verdict, request.digest) for request in approvals.requests} == {(verdict, DIGEST)}
+    assert (code, out) == (0, f"{SHOWN}{ID} is APPROVED, by ann\n")
+    assert missing[0] == 2 and "does not exist" in missing[2] and "Nothing was decided" in missing[2]
+
+
+def test_an_edit_opens_what_is_pending_in_the_editor_until_it_is_accepted(
+    program: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    approvals, seen = FakeApprovals(), tmp_path / "seen"
+    approvals.approval.arguments_content.text = '{"to":"bob"}'
+    approvals.refuses = b"nobody"
+    editor = tmp_path / "editor"
+    editor.write_text(
+        f'#!/bin/sh\ncat "$1" >> {seen}\nif grep -q nobody "$1"; then new=eve; else new=nobody; fi\n'
+        'sed -i "s/bob/$new/; s/nobody/$new/" "$1"\n'
+    )
+    editor.chmod(0o755)
+    monkeypatch.delenv("VISUAL", raising=False)
+    monkeypatch.setenv("EDITOR", str(editor))
+
+    with serving(approvals) as server:
+        code, out, err = program("--server", server, "approvals", "edit", ID)
+
+    assert (code, out) == (0, f"{ID} is APPROVED, by ann\n")
+    assert seen.read_text() == '{\n  "to": "bob"\n}\n{\n  "to": "nobody"\n}\n', "what is refused comes back"
+    assert "APPROVAL_EDIT_INVALID" in err
+    assert [request.arguments_json for request in approvals.requests] == [b'{\n  "to": "eve"\n}\n']
+
+
+def test_an_edit_that_is_left_as_it_was_decides_nothing(program: Program, monkeypatch: pytest.MonkeyPatch) -> None:
+    approvals = FakeApprovals()
+    approvals.approval.arguments_content.text = '{"to":"bob"}'
+    monkeypatch.delenv("VISUAL", raising=False)
+    monkeypatch.setenv("EDITOR", "true")
+    with serving(approvals) as server:
+        code, _, err = program("--server", server, "approvals", "edit", ID)
+
+    assert (code, approvals.requests) == (2, [])
+    assert "Nothing was edited" in err
+
+
+def test_a_delegation_names_who_is_to_decide_and_says_who_may_now(program: Program) -> None:
+    approvals = FakeApprovals()
+    with serving(approvals) as server:
+        code, out, _ = program("--server", server, "approvals", "delegate", ID, "dan", "--note", "on leave")
+
+    [request] = approvals.requests
+    assert (request.verdict, request.delegate_to) == (approval_pb2.APPROVAL_VERDICT_DELEGATE, "dan")
+    assert (request.note, request.digest) == ("on leave", DIGEST)
+    assert (code, out) == (0, f"{SHOWN}{ID} is delegated to dan; it waits for role approver\n")
+
+
+def test_who_delegated_to_whom_and_where_it_goes_next_is_shown(program: Program) -> None:
+    approvals = FakeApprovals()
+    approval = approvals.approval
+    approval.delegates.extend(["dan", "eve"])
+    delegation = approval.delegations.add(delegated_by="ann", delegated_to="dan", note="on leave", on_behalf_of="bo")
+    delegation.time.FromSeconds(1_700_000_100)
+    approval.escalates_at.FromSeconds(1_700_003_600)
+    with serving(approvals) as server:
+        _, out, _ = program("--server", server, "approvals", "show", ID)
+
+    assert "delegated  to dan by ann on behalf of bo, 2023-11-14 22:15:00Z: on leave\n" in out
+    assert "delegates  dan, eve\n" in out
+    assert "escalates  2023-11-14 23:13:20Z, to ann\n" in out
+
+
+def test_what_was_approved_instead_is_shown_beside_what_was_asked_for(program: Program) -> None:
+    approvals = FakeApprovals()
+    approvals.approval.decision.verdict = approval_pb2.APPROVAL_VERDICT_APPROVE_WITH_EDITS
+    approvals.approval.decision.edited_arguments_content.text = '{"to":"eve"}'
+    with serving(approvals) as server:
+        _, out, _ = program("--server", server, "approvals", "show", ID)
+
+    assert "decision   APPROVE_WITH_EDITS by" in out
+    assert out.endswith('approved with\n{"to":"eve"}\n')
+
+
 def test_a_decision_on_a_digest_of_before_is_sent_as_it_is(program: Program) -> None:
     approvals, looked_at = FakeApprovals(), f"sha256:runwright-approval-v1:{'1' * 64}"
     with serving(approvals) as server:
@@ -249,5 +350,15 @@ def test_explain_names_whose_turn_it_is_and_the_verbs(program: Program) -> None:
     assert "c1.1 waits for APPROVAL a1.1.1" in out
     assert "a decision by role approver" in out
     assert f"have somebody of role approver look at {ID} and decide:" in out
-    for word in ("show", "approve", "deny"):
+    for word in ("show", "approve", "edit", "deny"):
         assert f"approvals {word} {ID}" in out
+
+
+def test_the_arguments_that_decide_are_shown_first() -> None:
+    approval = an_approval()
+    approval.arguments_content.text = '{"a/b": {"~": 1}, "copies": ["ann", "\\u202ebob"], "to": "bob"}'
+    approval.highlight[:] = ["/copies/1", "/a~1b/~0", "/copies/2", "/nowhere", "/to/x"]
+
+    shown = [line for line in approval_lines(approval) if line.startswith("look at")]
+
+    assert shown == ['look at    /copies/1 "\\u202ebob"', "look at    /a~1b/~0 1"]

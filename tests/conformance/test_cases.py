@@ -13,7 +13,6 @@ from tests.conformance.languages import LANGUAGES
 # Where else it is provoked, or why a client cannot.
 ELSEWHERE = {
     "APPROVAL_EXPIRED": "takes the time until an approval expires; tests/transport/test_every_reason.py",
-    "APPROVER_NOT_ALLOWED": "takes keys of several persons; tests/transport/test_every_reason.py",
     "APPROVER_MISSING": "takes keys without an approver; tests/transport/test_every_reason.py",
     "PACKAGE_LIMIT": "takes a namespace full of packages; tests/transport/test_every_reason.py",
     "PROVIDER_MISSING": "a server with such a package does not start; tests/transport/test_every_reason.py",

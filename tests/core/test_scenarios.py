@@ -20,6 +20,7 @@ from msgspec import structs
 from runwright.core import inputs as i
 from runwright.core import records as r
 from runwright.core.apply import fold
+from runwright.core.approval_delegation import Delegate
 from runwright.core.approval_dispatches import DispatchResult
 from runwright.core.approvals import ApprovalVerdict, ApproverSet, Decider
 from runwright.core.content import Content, ContentRef
@@ -37,11 +38,13 @@ from runwright.core.state import RunState
 from tests.core import builders as b
 
 SCENARIOS = sorted((Path(__file__).parent / "scenarios").glob("*.txt"))
-_TIMES = {"deadline", "not_before", "give_up_at", "next_ask_at", "due", "since", "expires_at", "until", "retry_at"}
+_TIMES = {"deadline", "not_before", "give_up_at", "next_ask_at", "due", "since", "expires_at", "until", "escalates_at"}
+_TIMES |= {"retry_at"}
 _WHEN_SET = _TIMES | {"principal_roles", "tainted", "untrusted", "message", "rule", "operator_digest", "shadow"}
 _WHEN_SET |= {"approval", "approval_id", "approved_by", "note", "on_behalf_of", "risk"}
-_WHEN_SET |= {"current_set", "four_eyes", "dispatchers", "retry_at", "reference", "refusal", "callback_id", "grant_id"}
-_WHEN_SET |= {"awaits_release", "policy_ref", "code", "unknown_effects", "input", "is_held"}
+_WHEN_SET |= {"current_set", "four_eyes", "delegates", "edited_arguments", "grant_id"}
+_WHEN_SET |= {"dispatchers", "retry_at", "reference", "refusal", "callback_id"}
+_WHEN_SET |= {"awaits_release", "policy_ref", "code", "unknown_effects", "input", "is_held", "reversible", "highlight"}
 # Constant in a run, or nothing to a reader of a transcript; test_machine.py holds them.
 _IDS = {
     "trace_parent",
@@ -61,6 +64,7 @@ _IDS = {
 }
 _PINNED = {"at", "principal", "request", "request_digest", "package", "package_fingerprint", "labels"}
 _PINNED |= {"decider", "subject_digest", "digest", "schema_digest", "approval_digest", "requested_at", "separation"}
+_PINNED |= {"edited_digest"}
 _LEFT_OUT = frozenset(_IDS | _PINNED)
 _OF_A_ROUTE = frozenset({"provider", "model", "route"})
 _IN_TOOL_STARTED = frozenset({"tool", "executor", "arguments", "idempotent"})
@@ -201,7 +205,7 @@ def _read_package(lines: list[str]) -> RuntimePackage:
 
 
 def _read_approval(line: str) -> tuple[str, dict[str, Any]]:
-    """Of `approval writes: approver for 60s, then ann; expires 300s, abort_run, four_eyes`."""
+    """Of `approval writes: approver for 60s, then ann; expires 300s, abort_run, four_eyes, delegates dan`."""
     name, _, said = line.removeprefix("approval ").partition(": ")
     who, _, how = said.partition("; ")
     sets = []
@@ -210,10 +214,15 @@ def _read_approval(line: str) -> tuple[str, dict[str, Any]]:
         kind = "roles" if member == "approver" else "principals"
         sets.append({kind: [member], **({"for": turn} if turn else {})})
     expires, *more = how.removeprefix("expires ").split(", ")
-    on_expiry = "abort_run" if "abort_run" in more else "deny"
-    told = [each.removeprefix("told to ") for each in more if each.startswith("told to ")]
-    fields = {"on_expiry": on_expiry, "four_eyes": "four_eyes" in more, "dispatchers": told}
-    return name, {"sets": sets, "expires": expires, **fields}
+    fields: dict[str, Any] = {"on_expiry": "abort_run" if "abort_run" in more else "deny"}
+    for each in more:
+        if each.startswith("delegates "):
+            fields["delegates"] = each.removeprefix("delegates ").split(" and ")
+        if each.startswith("escalates to "):
+            member, _, turn = each.removeprefix("escalates to ").partition(" for ")
+            fields |= {"on_expiry": "escalate", "escalate": {"principals": [member], "for": turn}}
+    fields["dispatchers"] = [each.removeprefix("told to ") for each in more if each.startswith("told to ")]
+    return name, {"sets": sets, "expires": expires, "four_eyes": "four_eyes" in more, **fields}
 
 
 def _read_route(line: str) -> dict[str, Any]:
@@ -290,10 +299,10 @@ def _call(scenario: Scenario, call: str) -> i.RequestedCall:
     return i.RequestedCall(name, "call_x", scenario.arguments("{}"), found_out)
 
 
-def _asking(scenario: Scenario, approval: str, rules: str = "") -> tuple[PolicyFindings, ...]:
+def _asking(scenario: Scenario, approval: str, rules: str = "", of: str = "{}") -> tuple[PolicyFindings, ...]:
     named = "" if approval == "as built in" else approval
     asks = PolicyOpinion(Verdict.ASK, "policies.0", "policies.0.rules.0", "rule.ask", "package", "", named)
-    return (PolicyFindings(PolicyStage.PRE_TOOL, scenario.arguments("{}").digest, rules, (asks,)),)
+    return (PolicyFindings(PolicyStage.PRE_TOOL, scenario.arguments(of).digest, rules, (asks,)),)
 
 
 def _decide(scenario: Scenario, at: int, found: re.Match[str]) -> i.Input:
@@ -301,6 +310,8 @@ def _decide(scenario: Scenario, at: int, found: re.Match[str]) -> i.Input:
     call, words = scenario.state.call(call_id), found["words"] or ""
     verdict = _APPROVAL_VERDICTS[found["how"]]
     response = scenario.text(words) if verdict is ApprovalVerdict.RESPOND else None
+    edits = verdict is ApprovalVerdict.APPROVE_WITH_EDITS
+    delegates = verdict is ApprovalVerdict.DELEGATE
     return i.ApprovalDecisionRequested(
         at=at,
         call_id=call_id,
@@ -310,10 +321,12 @@ def _decide(scenario: Scenario, at: int, found: re.Match[str]) -> i.Input:
         decider=Decider(found["who"], ("approver",) if found["who"] != "ann" else (), bool(found["performs"])),
         request_id="decision-1",
         request_digest="",
-        message="" if response else words,
+        message="" if response or edits or delegates else words,
         response=response,
+        edited=scenario.arguments(words) if edits else None,
+        delegate=Delegate(words, may_decide=True, may_perform=False) if delegates else None,
         availability=i.Availability.HELD if found["place"] else i.Availability.BUSY,
-        policies=_asking(scenario, found["asks"], "rules-2") if found["asks"] else (),
+        policies=_asking(scenario, found["asks"], "rules-2", words if edits else "{}") if found["asks"] else (),
     )
 
 
@@ -468,6 +481,8 @@ _APPROVAL_VERDICTS = {
     "denies": ApprovalVerdict.DENY,
     "responds to": ApprovalVerdict.RESPOND,
     "ends the run over": ApprovalVerdict.ABORT_RUN,
+    "edits": ApprovalVerdict.APPROVE_WITH_EDITS,
+    "delegates": ApprovalVerdict.DELEGATE,
 }
 _GATED = "results await their release"
 _VERDICTS = {"allow": Verdict.ALLOW, "deny": Verdict.DENY, "interrupt": Verdict.INTERRUPT}
@@ -496,7 +511,8 @@ _READERS: dict[str, Callable[[Scenario, int, re.Match[str]], i.Input]] = {
     r"(?P<who>[a-z]+) resolves "
     + _CALL
     + r' as (?P<resolution>[A-Z_]+)(?: "(?P<words>.*?)")?(?: because "(?P<reason>.*)")?': _resolve,
-    r"(?P<who>[a-z]+)(?P<performs>, who may perform it,)? (?P<how>approves|denies|responds to|ends the run over)"
+    r"(?P<who>[a-z]+)(?P<performs>, who may perform it,)?"
+    r" (?P<how>approves|denies|responds to|ends the run over|edits|delegates)"
     r'(?P<other> something else than)? (?P<approval>a[\d.]+)(?: "(?P<words>.*?)")?(?P<place> with a place)?'
     r"(?: while policies ask for (?P<asks>\w+))?": _decide,
     _NOTICE + r" is (?P<result>acknowledged|not sent|lost|timed out|unreadable)"

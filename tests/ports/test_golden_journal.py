@@ -81,7 +81,16 @@ APPROVALS = frozenset(
         ),
         *(
             f"EVENT_KIND_APPROVAL_{name}"
-            for name in ("REQUESTED", "DECIDED", "EXPIRED", "WITHDRAWN", "SUPERSEDED", "ESCALATED", "DISPATCHED")
+            for name in (
+                "REQUESTED",
+                "DECIDED",
+                "EXPIRED",
+                "WITHDRAWN",
+                "SUPERSEDED",
+                "ESCALATED",
+                "DELEGATED",
+                "DISPATCHED",
+            )
         ),
         *(value.name for enum in approval_pb2.DESCRIPTOR.enum_types_by_name.values() for value in enum.values),
         *(

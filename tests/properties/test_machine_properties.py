@@ -31,9 +31,7 @@ from tests.core import builders as b
 from tests.properties.approval_ledger import ApprovalLedger
 from tests.properties.random_runs import RandomRun
 
-OF_REMOTE_POLICIES = {
-    *(EventKind.POLICY_ASKED, EventKind.POLICY_ANSWERED, EventKind.POLICY_RESUMED, EventKind.SUBJECT_REPLACED)
-}
+OF_REMOTE_POLICIES = {EventKind.POLICY_ASKED, EventKind.POLICY_ANSWERED, EventKind.POLICY_RESUMED}
 RUNS = 20_000
 _SLICE = 500
 
@@ -80,6 +78,8 @@ class Ledger:
             case r.ToolStarted():
                 self._start_tool(record)
             case r.PolicyDecided(stage=PolicyStage.PRE_TOOL, subject=str(subject), decision=Decision(Verdict.ALLOW)):
+                self._passed.add(subject)
+            case r.PolicyDecided(stage=PolicyStage.PRE_TOOL, subject=str(subject)) if self._approvals.answers(record):
                 self._passed.add(subject)
             case r.ToolCompleted(awaits_release=True) | r.ToolFailed(awaits_release=True):
                 self._unreleased.add(record.call_id)

@@ -283,7 +283,9 @@ def _a_policy_that_deferred_is_not_asked_again(patch: pytest.MonkeyPatch) -> Non
 def _only_the_first_remote_policy_is_asked(patch: pytest.MonkeyPatch) -> None:
     right = remote_policies.heard
     patch.setattr(
-        remote_policies, "heard", lambda step, who, found: right(step, who, replace(found, remotes=found.remotes[:1]))
+        remote_policies,
+        "heard",
+        lambda step, who, found, answered=None: right(step, who, replace(found, remotes=found.remotes[:1]), answered),
     )
 
 
@@ -291,9 +293,11 @@ def _only_the_first_remote_policy_is_asked(patch: pytest.MonkeyPatch) -> None:
 def _what_rules_deny_is_asked_about(patch: pytest.MonkeyPatch) -> None:
     right = remote_policies.heard
 
-    def wrong(step: Step, subject: EffectId, found: PolicyFindings) -> policy.PolicyOpinion | None:
+    def wrong(
+        step: Step, subject: EffectId, found: PolicyFindings, answered: str | None = None
+    ) -> policy.PolicyOpinion | None:
         milder = [each for each in found.opinions if each.verdict not in (Verdict.DENY, Verdict.INTERRUPT)]
-        opinion = right(step, subject, replace(found, opinions=tuple(milder)))
+        opinion = right(step, subject, replace(found, opinions=tuple(milder)), answered)
         return opinion and policy.decided(found.stage, [*found.opinions, opinion])
 
     patch.setattr(remote_policies, "heard", wrong)
@@ -468,9 +472,11 @@ def _a_result_is_looked_at_again_while_its_policy_is_asked(patch: pytest.MonkeyP
 def _a_remote_policy_in_shadow_mode_counts(patch: pytest.MonkeyPatch) -> None:
     right = remote_policies.heard
 
-    def wrong(step: Step, subject: EffectId, found: PolicyFindings) -> policy.PolicyOpinion | None:
+    def wrong(
+        step: Step, subject: EffectId, found: PolicyFindings, answered: str | None = None
+    ) -> policy.PolicyOpinion | None:
         enforced = tuple(replace(remote, shadow=False) for remote in found.remotes)
-        return right(step, subject, replace(found, remotes=enforced))
+        return right(step, subject, replace(found, remotes=enforced), answered)
 
     patch.setattr(remote_policies, "heard", wrong)
 

@@ -290,15 +290,15 @@ async def test_somebody_of_another_namespace_finds_no_approval(bench: b.Bench) -
     [
         (HOST, WRITES, "executor"),
         (CALLER, {**WRITES, "four_eyes": True}, "four_eyes"),
-        (BOB, {"sets": [{"principals": ["ann"]}]}, "approver_set"),
+        (BOB, {"sets": [{"principals": ["ann"], "for": "1h"}, {"roles": ["approver"]}]}, "approver_set"),
         (person("root", Role.ADMIN), WRITES, "executor"),
     ],
-    ids=["performs it", "started the run", "not in the set", "admin, who may perform everything"],
+    ids=["performs it", "started the run", "in another set", "admin, who may perform everything"],
 )
 async def test_an_approval_that_is_given_by_whoever_must_not_is_none(
     bench: b.Bench, who: object, approval: dict[str, object], rule: str
 ) -> None:
-    """Self-given, and by whoever is not in the set."""
+    """Self-given, and by whoever is not in the set whose turn it is."""
     runtime, sent = await waiting(separated(bench), asking(approval=approval), principal="cal")
 
     error = await refused(runtime, who=who)

@@ -23,13 +23,14 @@ from tests.transport.known import Metadata, add_key, authenticator, bearer
 from tests.transport.serving import CALL_SECONDS, Served
 
 APPROVE, DENY = approval_pb2.APPROVAL_VERDICT_APPROVE, approval_pb2.APPROVAL_VERDICT_DENY
-ABORT = approval_pb2.APPROVAL_VERDICT_ABORT_RUN
+DELEGATE = approval_pb2.APPROVAL_VERDICT_DELEGATE
+ABORT, EDIT = approval_pb2.APPROVAL_VERDICT_ABORT_RUN, approval_pb2.APPROVAL_VERDICT_APPROVE_WITH_EDITS
 
 
-def asking_bench(known: KeyFileAuthenticator | None = None, **approval: Any) -> b.Bench:
+def asking_bench(known: KeyFileAuthenticator | None = None, sent: Sent | None = None, **approval: Any) -> b.Bench:
     """A bench whose runs wait for an approval of their only call."""
     package = asking(approval={"sets": [{"roles": ["approver"]}], "expires": "1h", **approval})
-    bench = b.Bench(tools=FunctionTools({"send": Sent(), "look": b.look}), packages=(package,))
+    bench = b.Bench(tools=FunctionTools({"send": sent or Sent(), "look": b.look}), packages=(package,))
     if known is not None:
         bench.approvers = KeyApprovers(known, ExecutorNames())
     return bench

@@ -25,7 +25,7 @@ from tests.runtime.journals import FailingJournal, UnreadableJournal, journal_br
 from tests.runtime.parts import HeldProvider, HeldTool
 from tests.runtime.watching import key, quiet, stood_still
 from tests.transport.known import add_key, authenticator, bearer, keys_for
-from tests.transport.pending_approvals import People, asking_bench, waiting
+from tests.transport.pending_approvals import DELEGATE, EDIT, People, asking_bench, waiting
 from tests.transport.pending_approvals import decide as decide_approval
 from tests.transport.serving import (
     CALL_SECONDS,
@@ -234,6 +234,19 @@ async def approver_not_allowed(stage: Stage) -> Refusal:
     served = await stage.serve(asking_bench(people.known), authenticator=people.known)
     await waiting(served, people.caller)
     return await refused(decide_approval(served, people.hal))
+
+
+async def approval_edit_invalid(stage: Stage) -> Refusal:
+    served = await stage.serve(asking_bench())
+    await waiting(served)
+    return await refused(decide_approval(served, verdict=EDIT, arguments_json=b"[]"))
+
+
+async def approval_delegate_not_allowed(stage: Stage) -> Refusal:
+    people = People(stage.directory)
+    served = await stage.serve(asking_bench(people.known), authenticator=people.known)
+    await waiting(served, people.caller)
+    return await refused(decide_approval(served, people.bob, verdict=DELEGATE, delegate_to="ann"))
 
 
 async def approver_missing(stage: Stage) -> Refusal:

@@ -14,7 +14,7 @@ from runwright.adapters.keys import KeysFile, read_keys, write_keys
 from runwright.adapters.memory.audit import MemoryAudit
 from runwright.core.kinds import EventKind
 
-from tests.runtime.approving import ID, of_the_run
+from tests.runtime.approving import ID, Sent, of_the_run
 from tests.runtime.watching import reached
 from tests.transport.conftest import Serve
 from tests.transport.known import Metadata
@@ -22,6 +22,7 @@ from tests.transport.pending_approvals import (
     ABORT,
     APPROVE,
     DENY,
+    EDIT,
     People,
     asking_bench,
     decide,
@@ -230,6 +231,34 @@ async def test_somebody_else_hears_nothing_of_what_does_not_concern_them(serve: 
     assert not any(response.HasField("approval") for response in heard)
     for call in calls:
         call.cancel()
+
+
+async def test_what_was_edited_is_what_the_executor_gets_and_is_on_record(serve: Serve, tmp_path: Path) -> None:
+    people = People(tmp_path)
+    sent = Sent()
+    served = await serve(asking_bench(people.known, sent), authenticator=people.known)
+    await waiting(served, people.caller)
+    asked = await pending(served, people.bob)
+
+    edited = {"arguments_json": b'{"to": "eve"}'}
+    bad = await refused(decide(served, people.bob, EDIT, arguments_json=b"[]"))
+    first = await decide(served, people.bob, EDIT, **edited)
+    again = await decide(served, people.bob, EDIT, **edited)
+    wait = pb.WaitRequest(run_id="run-1")
+    ended = await served.stub.Wait(wait, timeout=CALL_SECONDS, metadata=people.caller)
+
+    assert (bad.code, bad.info.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "APPROVAL_EDIT_INVALID")
+    assert (first.decided, again.decided, ended.run.result.text) == (True, False, 'told "sent"')
+    shown = await pending(served, people.bob)
+    made = shown.decision
+    assert made.verdict == approval_pb2.APPROVAL_VERDICT_APPROVE_WITH_EDITS
+    assert (made.digest, shown.digest) == (asked.digest, asked.digest)
+    assert (shown.arguments_content.text, made.edited_arguments_content.text) == ('{"to":"bob"}', '{"to":"eve"}')
+    assert sent.calls == [{"to": "eve"}]
+    request = pb.ListEventsRequest(scope=pb.StreamScope(run_id="run-1"))
+    frames = (await served.stub.ListEvents(request, timeout=CALL_SECONDS, metadata=people.olga)).frames
+    [started] = [frame.event.tool_started for frame in frames if frame.event.HasField("tool_started")]
+    assert (started.approval_digest, started.arguments_digest) == (made.edited_digest, made.edited_arguments.digest)
 
 
 async def test_a_start_and_an_answer_are_approved_and_nothing_of_the_answer_is_read_before(

@@ -71,6 +71,8 @@ REFUSED_CALLS: dict[ErrorReason, tuple[Scenario, grpc.StatusCode]] = {
     R.GRANT_NOT_FOUND: (grants.grant_not_found, Code.NOT_FOUND),
     R.GRANT_NOT_YOURS: (grants.grant_not_yours, Code.PERMISSION_DENIED),
     R.APPROVER_NOT_ALLOWED: (calls.approver_not_allowed, Code.PERMISSION_DENIED),
+    R.APPROVAL_EDIT_INVALID: (calls.approval_edit_invalid, Code.INVALID_ARGUMENT),
+    R.APPROVAL_DELEGATE_NOT_ALLOWED: (calls.approval_delegate_not_allowed, Code.FAILED_PRECONDITION),
     R.APPROVER_MISSING: (calls.approver_missing, Code.FAILED_PRECONDITION),
 }
 FAILED_RUNS: dict[ErrorReason, Scenario] = {

@@ -363,10 +363,21 @@ func (p *program) getApproval(ctx context.Context, args arguments) (any, error) 
 }
 
 func (p *program) decideApproval(ctx context.Context, args arguments) (any, error) {
-	decision, err := decode(args.raw, &runwright.ApprovalDecision{})
+	var fields map[string]json.RawMessage
+	if err := json.Unmarshal(args.raw, &fields); err != nil {
+		return nil, err
+	}
+	edited := fields["arguments"]
+	delete(fields, "arguments")
+	rest, err := json.Marshal(fields)
 	if err != nil {
 		return nil, err
 	}
+	decision, err := decode(rest, &runwright.ApprovalDecision{})
+	if err != nil {
+		return nil, err
+	}
+	decision.ArgumentsJson = edited
 	decided, err := p.connected().DecideApproval(ctx, decision)
 	if err != nil {
 		return nil, err

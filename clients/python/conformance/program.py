@@ -266,7 +266,8 @@ class Program:
 
     async def decide_approval(self, args: Args) -> Args:
         """Decides on an approval."""
-        words = {name: args[name] for name in ("message", "note", "on_behalf_of", "request_id") if name in args}
+        fields = ("message", "note", "on_behalf_of", "request_id", "arguments", "delegate_to")
+        words = {name: args[name] for name in fields if name in args}
         verdict = ApprovalVerdict[args["verdict"].removeprefix("APPROVAL_VERDICT_")]
         grant = GrantRequest.from_dict(args["grant"]) if "grant" in args else None
         made = await self.client.decide_approval(args["approval_id"], args["digest"], verdict, grant=grant, **words)

@@ -2,7 +2,7 @@
 
 import { EventEmitter, once } from "node:events";
 import { createInterface } from "node:readline";
-import { fromJson, type JsonValue } from "@bufbuild/protobuf";
+import { fromJson, type JsonObject, type JsonValue } from "@bufbuild/protobuf";
 import {
   type ApprovalNotification,
   ApprovalState,
@@ -353,6 +353,8 @@ const operations: Record<string, (args: Args) => JsonValue | Promise<JsonValue>>
       note: optional(args["note"], text),
       onBehalfOf: optional(args["on_behalf_of"], text),
       requestId: optional(args["request_id"], text),
+      arguments: args["arguments"] as JsonObject | undefined,
+      delegateTo: optional(args["delegate_to"], text),
       grant: optional(args["grant"], grantOf),
     });
     return { approval: json(ApprovalSchema, approval), decided };

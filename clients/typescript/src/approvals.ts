@@ -1,12 +1,12 @@
 /** The part of a client that shows what waits for somebody to decide, and decides. */
 
 import { randomUUID } from "node:crypto";
-import type { MessageInitShape } from "@bufbuild/protobuf";
+import type { JsonObject, MessageInitShape } from "@bufbuild/protobuf";
 import { present } from "./caller.js";
 import type { CallOptions } from "./calls.js";
 import { asRunwrightError } from "./diagnosis.js";
 import type { Approval, ApprovalState, ApprovalVerdict } from "./gen/runwright/v1/approval_pb.js";
-import type { ApprovalService, DecisionResult } from "./gen/runwright/v1/approval_service_pb.js";
+import type { ApprovalService, DecisionRequestSchema, DecisionResult } from "./gen/runwright/v1/approval_service_pb.js";
 import { GrantCalls, type GrantRequest } from "./grants.js";
 import { check } from "./options.js";
 import { Contact, sleep } from "./patience.js";
@@ -40,6 +40,10 @@ export interface ApprovalDecision {
   readonly grant?: GrantRequest;
   /** Makes two requests the same one. Absent: a new id. */
   readonly requestId?: string;
+  /** Of APPROVE_WITH_EDITS: the arguments that the call is made with. */
+  readonly arguments?: JsonObject;
+  /** Of DELEGATE: who is to decide, one of `Approval.delegates`. */
+  readonly delegateTo?: string;
 }
 
 /** What {@link ApprovalCalls.decideApproval} gives. */
@@ -140,7 +144,12 @@ function checkDecision(decision: ApprovalDecision): void {
   if (decision.grant) check("grantRequest", decision.grant);
 }
 
-/** The decision with an id of its request. */
-function named({ requestId = randomUUID(), ...rest }: ApprovalDecision): ApprovalDecision & { requestId: string } {
-  return { ...rest, requestId };
+/** The decision as it is sent, with an id of its request. */
+function named({
+  requestId = randomUUID(),
+  arguments: edited,
+  ...rest
+}: ApprovalDecision): MessageInitShape<typeof DecisionRequestSchema> {
+  const argumentsJson = edited && new TextEncoder().encode(JSON.stringify(edited));
+  return { ...rest, requestId, argumentsJson };
 }

@@ -24,7 +24,7 @@ export const OPTIONS = {
   getApproval: CALL,
   decideApproval: CALL,
   batchDecide: CALL,
-  approvalDecision: ["approvalId", "digest", "verdict", "message", "note", "onBehalfOf", "grant", "requestId"],
+  approvalDecision: ["approvalId", "digest", "verdict", "message", "note", "onBehalfOf", "grant", "requestId", "arguments", "delegateTo"],
   grantRequest: ["scope", "matcher", "condition", "uses", "validFor", "tainted"],
   grantFilter: ["states", "tool", "agentId", "runId", "issuer"],
   listGrants: [...CALL, "pageSize"],

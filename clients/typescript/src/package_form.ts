@@ -13,8 +13,17 @@ export const FORM = `{
    }
   },
   "ApprovalSpec": {
+   "delegates": {
+    "default": [],
+    "younger": true
+   },
    "dispatchers": {
     "default": [],
+    "younger": true
+   },
+   "escalate": {
+    "default": null,
+    "part": "EscalationSpec",
     "younger": true
    },
    "expires": {
@@ -77,6 +86,18 @@ export const FORM = `{
    "session_turns": {
     "default": 20,
     "whole": true
+   }
+  },
+  "EscalationSpec": {
+   "for": {},
+   "principals": {
+    "default": []
+   },
+   "roles": {
+    "default": []
+   },
+   "then": {
+    "default": "deny"
    }
   },
   "GrantsSpec": {
@@ -230,6 +251,10 @@ export const FORM = `{
     "default": true,
     "younger": true
    },
+   "highlight": {
+    "default": [],
+    "younger": true
+   },
    "idempotent": {
     "default_is": {
      "equals": "read",
@@ -257,6 +282,10 @@ export const FORM = `{
    },
    "reconcile_for": {
     "default": "10m",
+    "younger": true
+   },
+   "reversible": {
+    "default": false,
     "younger": true
    },
    "risk": {

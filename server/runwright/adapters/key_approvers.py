@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Protocol
 
+from runwright.core.approval_delegation import Delegate
 from runwright.core.approvals import ApprovalSeparation, ApproverSet
 from runwright.core.executor_names import ExecutorNames
 from runwright.core.ids import Namespace
@@ -48,6 +49,17 @@ class KeyApprovers:
         if who.name == self._names.configured.get(executor):
             return True
         return who.has_any(_PERFORMS) and (not owners or who.name in owners)
+
+    def has_owner(self, namespace: Namespace, executor: str) -> bool:
+        """See the port."""
+        return bool(self._names.principals(namespace, executor))
+
+    def as_delegate(self, namespace: Namespace, name: str, executor: str) -> Delegate:
+        """See the port. One key of theirs is enough for either."""
+        theirs = [who for who in self._known.principals() if (who.namespace, who.name) == (namespace, name)]
+        # What is done as a whole nobody performs but the server.
+        may_perform = bool(executor) and any(self.may_perform(who, executor) for who in theirs)
+        return Delegate(name, any(who.has_any(_DECIDES) for who in theirs), may_perform)
 
 
 def _is_in(who: Principal, sets: Sequence[ApproverSet]) -> bool:

@@ -13,12 +13,13 @@ import typer
 from runwright import files
 from runwright._gen.runwright.v1 import approval_pb2
 from runwright._gen.runwright.v1 import approval_service_pb2 as pb
-from runwright.cli import sanitize
+from runwright.cli import edited_arguments, sanitize
 from runwright.cli.approval_feed import approval_updates
 from runwright.cli.approval_table import table
-from runwright.cli.approval_text import approval_lines, ls_line
+from runwright.cli.approval_text import approval_lines, approvers, ls_line
 from runwright.cli.client import Client
 from runwright.cli.decisions import named, outcome_line
+from runwright.cli.errors import Problem
 from runwright.cli.grant_options import (
     GrantAnyOption,
     GrantForOption,
@@ -45,7 +46,7 @@ app = typer.Typer(
     name="approvals",
     no_args_is_help=True,
     rich_markup_mode=None,
-    help="What waits for somebody to decide: ls, show, approve, deny, respond, abort, watch, inbox.",
+    help="What waits for somebody to decide: ls, show, approve, edit, deny, respond, delegate, abort, watch, inbox.",
 )
 
 ApprovalArgument = Annotated[str, typer.Argument(metavar="APPROVAL", help="Its id, such as first/a1.1.1.")]
@@ -229,6 +230,77 @@ def abort(
     _decide(context, approval, approval_pb2.APPROVAL_VERDICT_ABORT_RUN, decision, output)
 
 
+@app.command("edit")
+def edit(
+    context: typer.Context,
+    approval: ApprovalArgument,
+    args: Annotated[
+        str | None,
+        typer.Option(
+            metavar="JSON", help="The arguments: JSON, or what is in @FILE. [default: opens those pending in $EDITOR]"
+        ),
+    ] = None,
+    note: NoteOption = "",
+    on_behalf_of: BehalfOption = "",
+    digest: DigestOption = "",
+    output: FormatOption = Format.TEXT,
+) -> None:
+    """Has the call made with other arguments than it was asked for.
+
+    They are checked against the tool's schema, and the policies are asked about them:
+    what they deny is not made, and another approval that they ask for is pending then.
+    Arguments that are refused come back into the editor; leaving them as they are
+    decides nothing.
+
+    \b
+    Example:
+      runwright approvals edit first/a1.1.1
+      runwright approvals edit first/a1.1.1 --args '{"to": "ann"}' --note "the new address"
+    """
+    verdict = approval_pb2.APPROVAL_VERDICT_APPROVE_WITH_EDITS
+    decision = pb.DecisionRequest(note=note, on_behalf_of=on_behalf_of, digest=digest)
+    if args is not None:
+        decision.arguments_json = edited_arguments.given(args)
+        _decide(context, approval, verdict, decision, output)
+        return
+    shown = Client.of(context).approval(approval).approval
+    decision.digest = decision.digest or shown.digest
+    text = edited_arguments.pending(shown)
+    while True:
+        text = edited_arguments.written(text)
+        decision.arguments_json = text.encode()
+        try:
+            _decide(context, approval, verdict, decision, output)
+        except Problem as problem:
+            if problem.reason != "APPROVAL_EDIT_INVALID":
+                raise
+            typer.echo(str(problem), err=True)
+        else:
+            return
+
+
+@app.command("delegate")
+def delegate(
+    context: typer.Context,
+    approval: ApprovalArgument,
+    to: Annotated[str, typer.Argument(metavar="WHO", help="The name of a principal that the package lists.")],
+    note: NoteOption = "",
+    on_behalf_of: BehalfOption = "",
+    digest: DigestOption = "",
+    output: FormatOption = Format.TEXT,
+) -> None:
+    """Has somebody else decide, until the turn of the present approvers is over.
+
+    You can still decide, and take it back so. No time of the approval changes.
+
+    \b
+    Example:
+      runwright approvals delegate first/a1.1.1 dan --note "on leave until Monday"
+    """
+    decision = pb.DecisionRequest(note=note, on_behalf_of=on_behalf_of, digest=digest, delegate_to=to)
+    _decide(context, approval, approval_pb2.APPROVAL_VERDICT_DELEGATE, decision, output)
+
+
 @app.command("watch")
 def watch(
     context: typer.Context,
@@ -296,6 +368,10 @@ def _decide(
     response = client.decide(named(decision))
     if output is Format.JSON:
         print_json(response)
+        return
+    if decision.delegate_to:
+        now = approvers(response.approval.sets[response.approval.current_set])
+        print(sanitize.line(f"{approval_id} is delegated to {decision.delegate_to}; it waits for {now}"))
         return
     print(outcome_line(response))
 

@@ -123,6 +123,7 @@ def _call(event: event_pb2.Event, contents: Contents, step: Step) -> str:
             | "approval_withdrawn"
             | "approval_superseded"
             | "approval_escalated"
+            | "approval_delegated"
         ):
             return approval_event(event)
         case "approval_dispatch_started" | "approval_dispatched":

@@ -228,6 +228,8 @@ def _tool_started(state: RunState, record: r.ToolStarted) -> RunState:
     # What was asked for is sent with what was given for it alone, and nothing else is sent with it.
     given = before.approval or _NOTHING_GIVEN
     _require((record.approval_digest, record.grant_id) == (given.digest, given.grant_id), record, state)
+    is_approved = before.approval is None or before.approval.is_given_for(record.arguments_digest)
+    _require(is_approved, record, state)
     after = before.__replace__(
         phase=phase,
         attempt=record.attempt,

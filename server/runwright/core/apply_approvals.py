@@ -9,6 +9,7 @@ from runwright.core import apply_run_approvals as of_run
 from runwright.core import records as r
 from runwright.core.approval_failures import approval_aborted, approval_expired
 from runwright.core.approvals import (
+    APPROVING,
     ApprovalExpiry,
     ApprovalPhase,
     ApprovalVerdict,
@@ -16,6 +17,7 @@ from runwright.core.approvals import (
     approval_effect_id,
 )
 from runwright.core.call_changes import call_of, require, with_call
+from runwright.core.delegated_approval import after_delegation
 from runwright.core.ids import EffectId
 from runwright.core.outcomes import StopReason
 from runwright.core.policy import PolicyStage
@@ -40,6 +42,7 @@ def _approval_requested(state: RunState, record: r.ApprovalRequested) -> RunStat
         expires_at=record.expires_at,
         on_expiry=record.on_expiry,
         four_eyes=record.four_eyes,
+        delegates=record.delegates,
     )
     require(record.approval_id == approval_effect_id(record.call_id, pending.number), record, state)
     return with_call(state, before.__replace__(approval=pending))
@@ -52,12 +55,19 @@ def _approval_decided(state: RunState, record: r.ApprovalDecided) -> RunState:
     if record.verdict is ApprovalVerdict.ABORT_RUN:
         failure = approval_aborted(state.key, record.approval_id, record.decided_by, record.note)
         return _without_approval(state, before).__replace__(stop=StopReason.APPROVAL_ABORTED, policy_failure=failure)
-    if record.verdict is not ApprovalVerdict.APPROVE:
+    if record.verdict not in APPROVING:
         return _without_approval(state, before)
     require(record.digest == approval.digest, record, state)
     approved = approval.__replace__(
         phase=ApprovalPhase.APPROVED, approved_by=record.decided_by, separation=record.separation, sets=()
     )
+    if record.verdict is ApprovalVerdict.APPROVE_WITH_EDITS:
+        edited = record.edited_arguments
+        require(edited is not None and edited.digest != approval.arguments_digest, record, state)
+        assert edited is not None, "required before"
+        # It is given for the edited arguments and no others. The policies say whether the call goes on with them.
+        approved = approved.__replace__(digest=record.edited_digest, arguments_digest=edited.digest)
+        return with_call(state, before.__replace__(approval=approved, passed=None, since=record.at))
     return with_call(state, before.__replace__(approval=approved, passed=PolicyStage.PRE_TOOL, since=record.at))
 
 
@@ -97,6 +107,15 @@ def _approval_escalated(state: RunState, record: r.ApprovalEscalated) -> RunStat
     return with_call(state, before.__replace__(approval=approval.__replace__(current_set=record.current_set)))
 
 
+def _approval_delegated(state: RunState, record: r.ApprovalDelegated) -> RunState:
+    if record.call_id is None:
+        return of_run.delegated(state, record)
+    before, approval = _pending(state, record, record.call_id)
+    delegated = after_delegation(approval, record)
+    require(delegated is not None, record, state)
+    return with_call(state, before.__replace__(approval=delegated))
+
+
 def _pending(state: RunState, record: r.Record, call_id: EffectId) -> tuple[CallState, CallApproval]:
     """The call that a record about its pending approval is about, and that approval."""
     before, _ = call_of(state, record, call_id)
@@ -118,4 +137,5 @@ APPLY_APPROVALS: Mapping[type[r.Record], Callable[[RunState, Any], RunState]] = 
     r.ApprovalWithdrawn: _approval_withdrawn,
     r.ApprovalSuperseded: _approval_superseded,
     r.ApprovalEscalated: _approval_escalated,
+    r.ApprovalDelegated: _approval_delegated,
 }

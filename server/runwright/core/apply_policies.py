@@ -169,6 +169,9 @@ def resumed(state: RunState, record: r.PolicyResumed) -> RunState:
 def replaced(state: RunState, record: r.SubjectReplaced) -> RunState:
     """Arguments, text or budget are others now; nothing that was said before counts for them."""
     walk = state.walk_of(record.subject)
+    call = state.call(record.subject) if record.subject else None
+    if call is not None and _is_edit(call, record):
+        return with_call(state, call.__replace__(arguments=record.replacement))
     _require(walk is not None and walk.question is None and walk.stage is record.stage, record, state)
     assert walk is not None, "required before"
     state = _with_walk(state, record.subject, walk.__replace__(answers=(), replacements=walk.replacements + 1))
@@ -190,6 +193,15 @@ def replaced(state: RunState, record: r.SubjectReplaced) -> RunState:
             return state.__replace__(result=record.replacement)
         case _:
             raise IllegalTransition(f"{record!r} replaces nothing")
+
+
+def _is_edit(call: CallState, record: r.SubjectReplaced) -> bool:
+    """True for the arguments that the call was just approved with, in the place of those it still has."""
+    if call.approval is None or call.arguments is None or record.replacement is None or call.is_held_by_policy:
+        return False
+    replaces = record.stage is PolicyStage.PRE_TOOL and record.replaced_digest == call.arguments.digest
+    is_approved = call.approval.is_given_for(record.replacement.digest) and not call.attempt
+    return replaces and is_approved and not call.approval.is_given_for(call.arguments.digest)
 
 
 def next_question(state: RunState, subject: EffectId | None) -> EffectId:

@@ -6,6 +6,7 @@ from runwright.core import records as r
 from runwright.core.approval_failures import approval_aborted, approval_denied, approval_expired
 from runwright.core.approvals import ApprovalPhase, ApprovalVerdict, CallApproval
 from runwright.core.call_changes import require
+from runwright.core.delegated_approval import after_delegation
 from runwright.core.errors import Failure
 from runwright.core.outcomes import StopReason
 from runwright.core.policy import PolicyStage, Verdict
@@ -49,6 +50,7 @@ def requested(state: RunState, record: r.ApprovalRequested) -> RunState:
         expires_at=record.expires_at,
         on_expiry=record.on_expiry,
         four_eyes=record.four_eyes,
+        delegates=record.delegates,
     )
     require(record.approval_id == run_approval_id(state.round, pending.number), record, state)
     return state.__replace__(approval=asked.__replace__(approval=pending))
@@ -102,6 +104,14 @@ def escalated(state: RunState, record: r.ApprovalEscalated) -> RunState:
     return state.__replace__(
         approval=asked.__replace__(approval=asked.approval.__replace__(current_set=record.current_set))
     )
+
+
+def delegated(state: RunState, record: r.ApprovalDelegated) -> RunState:
+    """Somebody else is to decide."""
+    asked = _pending(state, record)
+    after = after_delegation(asked.approval, record)
+    require(after is not None, record, state)
+    return state.__replace__(approval=asked.__replace__(approval=after))
 
 
 def require_published(state: RunState, record: r.RunCompleted) -> None:

@@ -65,6 +65,18 @@ APPROVAL_MEANINGS: Mapping[ErrorReason, Meaning] = {
         "Give somebody a key with a role or a name that the package asks for: runwright keys add.",
         ("approval",),
     ),
+    ErrorReason.APPROVAL_EDIT_INVALID: Meaning(
+        _K.INVALID_REQUEST,
+        _R.NOT_RETRYABLE,
+        "Mend the arguments and decide again: `runwright approvals edit ID`. Nothing was decided.",
+        ("approval_id", "rule"),
+    ),
+    ErrorReason.APPROVAL_DELEGATE_NOT_ALLOWED: Meaning(
+        _K.INVALID_REQUEST,
+        _R.NOT_RETRYABLE,
+        "Delegate to somebody else of the approval's `delegates`, or decide: `runwright approvals show ID`.",
+        ("approval_id", "delegate_to", "rule"),
+    ),
     ErrorReason.GRANT_NOT_OFFERED: Meaning(
         _K.APPROVAL_FAILURE,
         _R.NOT_RETRYABLE,

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from runwright.core.approval_delegation import MAX_DELEGATIONS, NotDelegated
 from runwright.core.approval_rows import ApprovalOutcome, RequestedApproval
 from runwright.core.approvals import ApprovalState, ApproverSet, NotAllowed
-from runwright.core.errors import AgentError, ErrorReason, Failure
+from runwright.core.errors import MEANINGS, AgentError, ErrorReason, Failure
 from runwright.core.ids import RunKey
 from runwright.core.units import Micros, time_text
 
@@ -57,6 +58,30 @@ def already_closed(asked: RequestedApproval, outcome: ApprovalOutcome) -> AgentE
     return AgentError(ErrorReason.APPROVAL_ALREADY_DECIDED, message, metadata=metadata)
 
 
+def invalid_edit(asked: RequestedApproval, rule: str) -> AgentError:
+    """The call cannot be made with the arguments that a decision carries; `rule` says why, in a sentence."""
+    message = f"{asked.tool} cannot be called with the edited arguments of {asked.id}: {rule}"
+    return AgentError(ErrorReason.APPROVAL_EDIT_INVALID, message, metadata={"approval_id": asked.id, "rule": rule})
+
+
+def not_delegated(asked: RequestedApproval, to: str, why: NotDelegated) -> AgentError:
+    """An approval cannot be delegated to somebody."""
+    listed = ", ".join(asked.delegates) or "nobody"
+    said = {
+        NotDelegated.SEPARATION: "without keys nobody is told from anybody else",
+        NotDelegated.NOT_LISTED: f"its package lets it be delegated to {listed}",
+        NotDelegated.ONESELF: "whoever delegates may decide already",
+        NotDelegated.STARTER: "they started the run",
+        NotDelegated.EXECUTOR: f"they may serve executor {asked.executor}",
+        NotDelegated.NO_APPROVER: "no key of that name has role approver",
+        NotDelegated.ALREADY: "it is delegated to them",
+        NotDelegated.TOO_OFTEN: f"it was delegated {MAX_DELEGATIONS} times",
+    }
+    metadata = {"approval_id": asked.id, "delegate_to": to, "rule": why.value}
+    message = f"Approval {asked.id} cannot be delegated to {to}: {said[why]}."
+    return AgentError(ErrorReason.APPROVAL_DELEGATE_NOT_ALLOWED, message, metadata=metadata)
+
+
 def digest_mismatch(asked: RequestedApproval) -> AgentError:
     """Something else was looked at than what would run."""
     message = f"What is pending as {asked.id} is not what was looked at; its digest is {asked.digest}."
@@ -64,8 +89,10 @@ def digest_mismatch(asked: RequestedApproval) -> AgentError:
     return AgentError(ErrorReason.APPROVAL_DIGEST_MISMATCH, message, metadata=metadata)
 
 
-def approver_not_allowed(asked: RequestedApproval, why: NotAllowed, current: ApproverSet) -> AgentError:
-    """Whoever decides must not."""
+def approver_not_allowed(
+    asked: RequestedApproval, why: NotAllowed, current: ApproverSet, *, has_owner: bool
+) -> AgentError:
+    """Whoever decides must not. `has_owner`: the operator has said who serves the executor."""
     said = {
         NotAllowed.APPROVER_SET: f"it is the turn of {current}, and of nobody else",
         NotAllowed.EXECUTOR: f"whoever may serve executor {asked.executor} does not approve what it performs",
@@ -74,4 +101,11 @@ def approver_not_allowed(asked: RequestedApproval, why: NotAllowed, current: App
     }
     metadata = {"approval_id": asked.id, "rule": why.value}
     message = f"Approval {asked.id} is not yours to decide now: {said[why]}."
-    return AgentError(ErrorReason.APPROVER_NOT_ALLOWED, message, metadata=metadata)
+    remedy = ""
+    if why is NotAllowed.EXECUTOR and not has_owner:
+        remedy = (
+            f"Nobody owns the name {asked.executor}, so everybody with role executor may serve it, admins too: say"
+            " whose it is with `executor_owners`, or decide with a key that has role approver alone."
+            f" {MEANINGS[ErrorReason.APPROVER_NOT_ALLOWED].remedy}"
+        )
+    return AgentError(ErrorReason.APPROVER_NOT_ALLOWED, message, metadata=metadata, remedy=remedy)

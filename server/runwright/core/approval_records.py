@@ -45,7 +45,11 @@ class ApprovalRequested(Record, frozen=True):
     expires_at: Micros
     on_expiry: ApprovalExpiry
     four_eyes: bool
+    delegates: tuple[str, ...] = ()
+    escalates_at: Micros | None = None  # to the last of the sets, where the package says so
     grants: GrantOffer | None = None
+    reversible: bool = False
+    highlight: tuple[str, ...] = ()
     dispatchers: tuple[str, ...] = ()
 
 
@@ -65,6 +69,8 @@ class ApprovalDecided(Record, frozen=True):
     request_id: str
     request_digest: str
     separation: ApprovalSeparation
+    edited_arguments: ContentRef | None = None  # of APPROVE_WITH_EDITS
+    edited_digest: str = ""  # what was approved then
     grant_id: str = ""
 
 
@@ -105,6 +111,25 @@ class ApprovalEscalated(Record, frozen=True):
     tool: str
     requested_at: Micros
     current_set: int
+
+
+class ApprovalDelegated(Record, frozen=True):
+    """Somebody who may decide has somebody else decide; `approvers` may from now on. `number` counts from 1."""
+
+    call_id: EffectId | None
+    approval_id: str
+    tool: str
+    requested_at: Micros
+    digest: str
+    number: int
+    delegated_by: str
+    delegated_to: str
+    current_set: int
+    approvers: ApproverSet
+    note: str
+    on_behalf_of: str
+    request_id: str
+    request_digest: str
 
 
 class ApprovalDispatchStarted(Record, frozen=True):

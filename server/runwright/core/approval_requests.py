@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from msgspec import Struct
 from pydantic import JsonValue
 
+from runwright.core.approval_delegation import DelegationTerms
+from runwright.core.approval_delegation_rows import Delegation, sets_after
 from runwright.core.approval_rows import ApprovalOutcome, RequestedApproval
-from runwright.core.approvals import ApprovalSeparation, ApprovalState, ApprovalVerdict
+from runwright.core.approvals import ApprovalSeparation, ApprovalState, ApprovalVerdict, ApproverSet
 from runwright.core.content import INLINE_LIMIT_BYTES, digest
 from runwright.core.errors import invalid_request
 from runwright.core.fingerprint import canonical_json
@@ -22,6 +25,7 @@ MAX_MESSAGE_BYTES = 1024  # of what the model is told of a denial
 MAX_NOTE_BYTES = 1024
 MAX_BEHALF_BYTES = 256
 MAX_RESPONSE_BYTES = INLINE_LIMIT_BYTES
+MAX_EDIT_BYTES = 256 * 1024  # of arguments, as of those that a model asks for
 MAX_BATCH = 100
 # Of a call: round, call and number. Of the run: round, 0 before the first, and number.
 _APPROVAL = re.compile(r"a(?:0|[1-9][0-9]{0,8}(?:\.[1-9][0-9]{0,8})?)\.[1-9][0-9]{0,8}\Z")
@@ -63,6 +67,8 @@ class DecisionRequest(Struct, frozen=True, kw_only=True):
     message: str = ""
     note: str = ""
     on_behalf_of: str = ""
+    arguments_json: bytes = b""  # of APPROVE_WITH_EDITS
+    delegate_to: str = ""  # of DELEGATE
     grant: GrantRequest | None = None
 
     def check(self) -> ApprovalName:
@@ -78,6 +84,13 @@ class DecisionRequest(Struct, frozen=True, kw_only=True):
         said = self.verdict in (ApprovalVerdict.DENY, ApprovalVerdict.RESPOND)
         if self.message and not said:
             raise invalid_request("message", "empty, unless the model is told something", "Put it into `note`.")
+        edits = self.verdict is ApprovalVerdict.APPROVE_WITH_EDITS
+        if edits != bool(self.arguments_json):
+            remedy = "Send the arguments with APPROVE_WITH_EDITS, and with no other verdict."
+            raise invalid_request("arguments_json", "set for APPROVE_WITH_EDITS, and empty for the others", remedy)
+        if (self.verdict is ApprovalVerdict.DELEGATE) != bool(self.delegate_to):
+            remedy = "Name who is to decide with DELEGATE, and nobody with any other verdict."
+            raise invalid_request("delegate_to", "set for DELEGATE, and empty for the others", remedy)
         responds = self.verdict is ApprovalVerdict.RESPOND
         if responds and not self.message:
             raise invalid_request("message", "set, for a response", "Write what the model is to get as the result.")
@@ -85,6 +98,7 @@ class DecisionRequest(Struct, frozen=True, kw_only=True):
             ("message", self.message, MAX_RESPONSE_BYTES if responds else MAX_MESSAGE_BYTES),
             ("note", self.note, MAX_NOTE_BYTES),
             ("on_behalf_of", self.on_behalf_of, MAX_BEHALF_BYTES),
+            ("delegate_to", self.delegate_to, MAX_BEHALF_BYTES),
         ):
             if len(value.encode()) > most:
                 raise invalid_request(field, f"at most {most} bytes", "Shorten it.")
@@ -104,9 +118,19 @@ class DecisionRequest(Struct, frozen=True, kw_only=True):
             "on_behalf_of": self.on_behalf_of,
             "verdict": self.verdict.name,
         }
+        if self.arguments_json:
+            form["arguments_json"] = digest(self.arguments_json)
+        if self.delegate_to:
+            form["delegate_to"] = self.delegate_to
         if self.grant is not None:
             form["grant"] = grant_form(self.grant)
         return digest(canonical_json(form))
+
+
+def verdicts_on(asked: RequestedApproval) -> tuple[ApprovalVerdict, ...]:
+    """What may be decided on the approval; it is delegated only where its package says to whom."""
+    allowed = allowed_verdicts(asked.kind)
+    return allowed if asked.delegates else tuple(each for each in allowed if each is not ApprovalVerdict.DELEGATE)
 
 
 def require_allowed_verdict(asked: RequestedApproval, verdict: ApprovalVerdict) -> None:
@@ -161,6 +185,27 @@ class StandingApproval(Struct, frozen=True):
     is_superseded: bool
     current_set: int
     separation: ApprovalSeparation
+    delegations: tuple[Delegation, ...] = ()
+
+    @property
+    def sets(self) -> tuple[ApproverSet, ...]:
+        """Who may decide, one set after the other, as it was delegated."""
+        return sets_after(self.asked, self.delegations)
+
+    def delegation_terms(self, at: Micros) -> DelegationTerms:
+        """What delegating it at that time depends on."""
+        asked, last = self.asked, self.delegations[-1] if self.delegations else None
+        holder = last.delegated_to if last is not None and last.current_set == asked.current_set(at) else ""
+        return DelegationTerms(asked.delegates, asked.started_by, len(self.delegations), holder)
+
+    @property
+    def approvers(self) -> ApproverSet:
+        """Whose turn it is, or was last."""
+        return self.sets[self.current_set]
+
+    def is_of(self, name: str, roles: Sequence[str]) -> bool:
+        """True when a principal is in one of its approver sets, or it was delegated to them."""
+        return self.asked.is_of(name, roles) or any(name == each.delegated_to for each in self.delegations)
 
     @property
     def state(self) -> ApprovalState:

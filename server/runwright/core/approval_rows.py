@@ -64,7 +64,16 @@ class RequestedApproval(Struct, frozen=True):
     expires_at: Micros
     on_expiry: ApprovalExpiry
     four_eyes: bool
+    delegates: tuple[str, ...] = ()
+    escalates_at: Micros | None = None
     grants: GrantOffer | None = None
+    reversible: bool = False
+    highlight: tuple[str, ...] = ()
+
+    @property
+    def lineage(self) -> tuple[str, ...]:
+        """The runs from the first one to the one that asks. No run starts another, so it is the only one."""
+        return (self.run_id,)
 
     @property
     def id(self) -> str:
@@ -76,7 +85,7 @@ class RequestedApproval(Struct, frozen=True):
         return current_set(self.sets, at)
 
     def is_of(self, name: str, roles: Sequence[str]) -> bool:
-        """True when a principal is in one of its approver sets."""
+        """True when a principal is in one of the approver sets that it was asked for with."""
         return any(each.has(name, roles) for each in self.sets)
 
 
@@ -94,6 +103,8 @@ class ApprovalOutcome(Struct, frozen=True):
     request_id: str = ""
     request_digest: str = ""
     separation: ApprovalSeparation = ApprovalSeparation.ENFORCED
+    edited_arguments: ContentRef | None = None  # of APPROVE_WITH_EDITS
+    edited_digest: str = ""
     grant_id: str = ""
 
 
@@ -160,7 +171,11 @@ def rows_of_request(state: RunState, record: r.ApprovalRequested) -> Sequence[Si
         expires_at=record.expires_at,
         on_expiry=record.on_expiry,
         four_eyes=record.four_eyes,
+        delegates=record.delegates,
+        escalates_at=record.escalates_at,
         grants=record.grants,
+        reversible=record.reversible,
+        highlight=record.highlight,
     )
     value = _ENCODER.encode(row)
     # Twice, so that a page of the list is one question.
@@ -181,6 +196,8 @@ def rows_of_decision(state: RunState, record: r.ApprovalDecided) -> Sequence[Sid
         request_id=record.request_id,
         request_digest=record.request_digest,
         separation=record.separation,
+        edited_arguments=record.edited_arguments,
+        edited_digest=record.edited_digest,
         grant_id=record.grant_id,
     )
     return _closed(state.key, record.approval_id, record.requested_at, outcome)

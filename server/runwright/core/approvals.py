@@ -50,6 +50,8 @@ class ApprovalVerdict(Enum):
     DENY = 2
     RESPOND = 3
     ABORT_RUN = 4
+    APPROVE_WITH_EDITS = 5
+    DELEGATE = 6
 
     __hash__ = object.__hash__
 
@@ -59,11 +61,14 @@ class ApprovalVerdict(Enum):
         return _STATES[self]
 
 
+APPROVING = (ApprovalVerdict.APPROVE, ApprovalVerdict.APPROVE_WITH_EDITS)
 _STATES = {
     ApprovalVerdict.APPROVE: ApprovalState.APPROVED,
     ApprovalVerdict.DENY: ApprovalState.DENIED,
     ApprovalVerdict.RESPOND: ApprovalState.RESPONDED,
     ApprovalVerdict.ABORT_RUN: ApprovalState.ABORTED,
+    ApprovalVerdict.APPROVE_WITH_EDITS: ApprovalState.APPROVED,
+    ApprovalVerdict.DELEGATE: ApprovalState.PENDING,
 }
 
 
@@ -72,6 +77,7 @@ class ApprovalExpiry(Enum):
 
     DENY = 1
     ABORT_RUN = 2
+    ESCALATE = 3  # as packages say it: first others have their time
 
 
 class ApprovalSeparation(Enum):
@@ -188,6 +194,9 @@ class CallApproval(Struct, frozen=True):
     four_eyes: bool = False
     approved_by: str = ""  # of one that a grant answered: who issued that
     separation: ApprovalSeparation = ApprovalSeparation.ENFORCED  # when it was approved
+    delegates: tuple[str, ...] = ()  # whom it may be delegated to
+    delegations: int = 0  # so far
+    delegated_set: int | None = None  # whose turn was delegated last
     grant_id: str = ""  # of the grant that answered in place of somebody, in the namespace; then nobody was asked
 
     @property
@@ -200,7 +209,15 @@ class CallApproval(Struct, frozen=True):
         """Whose turn it is."""
         return self.sets[self.current_set]
 
+    @property
+    def ref(self) -> str:
+        """What stands for a policy where somebody who was asked has decided: `approval:writes`."""
+        return f"approval:{self.name}" if self.name else "approval"
+
     def covers(self, name: str, arguments_digest: str) -> bool:
         """True when it was given for this approval and these arguments."""
-        fits = (self.name, self.arguments_digest) == (name, arguments_digest)
-        return self.phase is ApprovalPhase.APPROVED and fits
+        return self.name == name and self.is_given_for(arguments_digest)
+
+    def is_given_for(self, arguments_digest: str) -> bool:
+        """True when it was given for these arguments: as they were asked for, or as whoever approved edited them."""
+        return self.phase is ApprovalPhase.APPROVED and self.arguments_digest == arguments_digest

@@ -30,6 +30,7 @@ class Findings(Struct, frozen=True):
     problem_text: ContentRef | None = None
     availability: Availability = Availability.BUSY
     policies: tuple[PolicyFindings, ...] = ()
+    not_by: str = ""  # the principal at whose executors the place that is held is certainly not; empty: not looked at
 
     def said_at(self, stage: PolicyStage) -> PolicyFindings | None:
         """What policies say at a stage, if that was found out."""

@@ -10,6 +10,7 @@ from typing import TypeAlias
 
 from msgspec import Struct
 
+from runwright.core.approval_delegation import Delegate
 from runwright.core.approval_dispatches import DispatchResult
 from runwright.core.approval_records import DispatchedDecision
 from runwright.core.approvals import ApprovalVerdict, Decider
@@ -260,8 +261,9 @@ class ApprovalDecisionRequested(Struct, frozen=True, kw_only=True):
     """Somebody decides on a pending approval, of a call or, without one, of the run as a whole.
 
     `digest` is that of what they have looked at. `response` is there for RESPOND, `grant` for an APPROVE that is to
-    give one. `availability` and `policies` are what was found when the call, or the run, was about to go on, as for a
-    call that has waited for its executor.
+    give one, `edited` for APPROVE_WITH_EDITS: arguments that the tool's schema accepts, `delegate` for DELEGATE.
+    `availability` and `policies` are what was found when the call, or the run, was about to go on, as for a call that
+    has waited for its executor.
     """
 
     at: Micros
@@ -276,6 +278,8 @@ class ApprovalDecisionRequested(Struct, frozen=True, kw_only=True):
     note: str = ""
     on_behalf_of: str = ""
     response: ContentRef | None = None
+    edited: ContentRef | None = None
+    delegate: Delegate | None = None
     grant: GrantRequest | None = None
     availability: Availability = Availability.BUSY
     policies: tuple[PolicyFindings, ...] = ()

@@ -16,6 +16,7 @@ from typing import Any, TypeAlias
 from msgspec import Struct, structs
 
 from runwright.core import records as r
+from runwright.core.approval_delegation_rows import rows_of_delegation
 from runwright.core.approval_dispatch_rows import rows_of_dispatch_started, rows_of_dispatched
 from runwright.core.approval_rows import (
     rows_of_decision,
@@ -69,6 +70,7 @@ class EventKind(Enum):
     APPROVAL_WITHDRAWN = 43
     APPROVAL_SUPERSEDED = 44
     APPROVAL_ESCALATED = 45
+    APPROVAL_DELEGATED = 53
     APPROVAL_DISPATCH_STARTED = 46
     APPROVAL_DISPATCHED = 47
     GRANT_ISSUED = 50
@@ -182,6 +184,7 @@ ROWS = (
     Row(_K.GRANT_ISSUED, r.GrantIssued, _CALL, _RUNNING, _UNSENT, side_rows=rows_of_issue),
     Row(_K.GRANT_USED, r.GrantUsed, _CALL, _RUNNING, _UNSENT, side_rows=rows_of_use),
     Row(_K.GRANT_SUPERSEDED, r.GrantSuperseded, _CALL, _RUNNING, _UNSENT),
+    Row(_K.APPROVAL_DELEGATED, r.ApprovalDelegated, _EFFECT, _RUNNING, _UNSENT, side_rows=rows_of_delegation),
     Row(
         _K.APPROVAL_DISPATCH_STARTED,
         r.ApprovalDispatchStarted,

@@ -121,14 +121,15 @@ def builtin_opinion(policy: PolicyRef, effect: str, decider: str = PACKAGE) -> P
     return None
 
 
-def decided(stage: PolicyStage, opinions: Iterable[PolicyOpinion]) -> PolicyOpinion:
+def decided(stage: PolicyStage, opinions: Iterable[PolicyOpinion], answered: str | None = None) -> PolicyOpinion:
     """The decision that all of them come to: the strictest says it, of equal ones the first.
 
-    Before a tool call nobody's allow is a denial; at the other stages nobody's objection is an allow.
+    Before a tool call nobody's allow is a denial; at the other stages nobody's objection is an allow. `answered` is
+    the approval that was given for this very subject, by its name: an ask for another one comes before an ask for it.
     """
     strictest: PolicyOpinion | None = None
     for opinion in opinions:
-        if strictest is None or _STRICTNESS.index(opinion.verdict) > _STRICTNESS.index(strictest.verdict):
+        if strictest is None or _is_stricter(opinion, strictest, answered):
             strictest = opinion
     if strictest is not None:
         return strictest
@@ -137,10 +138,21 @@ def decided(stage: PolicyStage, opinions: Iterable[PolicyOpinion]) -> PolicyOpin
     return PolicyOpinion(Verdict.ALLOW, ALL_POLICIES, "", NO_OBJECTION, SERVER)
 
 
-def decided_for_call(found: PolicyFindings | None, builtins: Sequence[PolicyRef], effect: str) -> PolicyOpinion:
-    """The decision on a call: by what was found for it, or without any findings by the built-in policies alone."""
+def _is_stricter(one: PolicyOpinion, other: PolicyOpinion, answered: str | None) -> bool:
+    if one.verdict is other.verdict is Verdict.ASK:
+        return other.approval == answered != one.approval
+    return _STRICTNESS.index(one.verdict) > _STRICTNESS.index(other.verdict)
+
+
+def decided_for_call(
+    found: PolicyFindings | None, builtins: Sequence[PolicyRef], effect: str, answered: str | None = None
+) -> PolicyOpinion:
+    """The decision on a call: by what was found for it, or without any findings by the built-in policies alone.
+
+    `answered` as in `decided`.
+    """
     if found is not None:
-        return decided(PolicyStage.PRE_TOOL, found.opinions)
+        return decided(PolicyStage.PRE_TOOL, found.opinions, answered)
     heard = [opinion for ref in builtins if (opinion := builtin_opinion(ref, effect)) is not None]
     if not heard and tuple(builtins) == (PolicyRef.READ_ONLY,):
         # Alone it is the whole policy, so what it does not allow it denies.

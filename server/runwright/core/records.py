@@ -9,6 +9,7 @@ from __future__ import annotations
 from msgspec import field
 
 from runwright.core.approval_records import ApprovalDecided as ApprovalDecided  # noqa: PLC0414  # a record like the others
+from runwright.core.approval_records import ApprovalDelegated as ApprovalDelegated  # noqa: PLC0414  # a record like the others
 from runwright.core.approval_records import (
     ApprovalDispatched as ApprovalDispatched,  # noqa: PLC0414  # a record like the others
 )
@@ -187,6 +188,8 @@ class PolicyResumed(Record, frozen=True):
 
 class SubjectReplaced(Record, frozen=True):
     """A remote policy put something else in the place of what it was asked about: of a call, or of the run.
+
+    Or whoever approved a call put other arguments in the place of its own; `policy_ref` is the approval then.
 
     One of `replacement` (arguments, or a text) and `budget` (at RUN_START) is there.
     """

@@ -25,9 +25,9 @@ KINDS: Mapping[PolicyStage, ApprovalKind] = {
     PolicyStage.RUN_START: ApprovalKind.RUN_START,
     PolicyStage.OUTPUT: ApprovalKind.OUTPUT,
 }
-_OF_CALL = (ApprovalVerdict.APPROVE, ApprovalVerdict.DENY, ApprovalVerdict.RESPOND, ApprovalVerdict.ABORT_RUN)
-# There is no result that somebody could give in place of a start or an answer.
-_OF_RUN = tuple(verdict for verdict in _OF_CALL if verdict is not ApprovalVerdict.RESPOND)
+_OF_CALL = tuple(ApprovalVerdict)
+# There is no result that somebody could give in place of a start or an answer, and there are no arguments to edit.
+_OF_RUN = (ApprovalVerdict.APPROVE, ApprovalVerdict.DENY, ApprovalVerdict.ABORT_RUN, ApprovalVerdict.DELEGATE)
 _WORDS: Mapping[ApprovalKind, str] = {
     ApprovalKind.TOOL_CALL: "a call",
     ApprovalKind.RUN_START: "the start of the run",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
+from runwright.core.approval_delegation import Delegate
 from runwright.core.approvals import ApprovalSeparation, ApproverSet
 from runwright.core.ids import LOCAL_PRINCIPAL, Namespace
 from runwright.core.principal import Principal, Role
@@ -26,6 +27,12 @@ class Approvers(Protocol):
     def may_perform(self, who: Principal, executor: str) -> bool:
         """True when a principal may serve an executor of that name in its namespace now."""
 
+    def has_owner(self, namespace: Namespace, executor: str) -> bool:
+        """True when the operator has said who serves executors of that name; else everybody may who serves any."""
+
+    def as_delegate(self, namespace: Namespace, name: str, executor: str) -> Delegate:
+        """Somebody by name, as their credentials say: whether they decide, and whether they may serve the executor."""
+
     def principal(self, namespace: Namespace, name: str, credential: str) -> Principal | None:
         """Whoever has that name and that key or certificate, with the roles of now; None when it holds no more."""
 
@@ -42,6 +49,14 @@ class NoSeparation:
     def may_perform(self, who: Principal, executor: str) -> bool:
         """Nobody knows."""
         return False
+
+    def has_owner(self, namespace: Namespace, executor: str) -> bool:
+        """Nobody is refused for it."""
+        return True
+
+    def as_delegate(self, namespace: Namespace, name: str, executor: str) -> Delegate:
+        """Nobody is known by name."""
+        return Delegate(name, may_decide=False, may_perform=False)
 
     def principal(self, namespace: Namespace, name: str, credential: str) -> Principal | None:
         """Everybody is `local`."""

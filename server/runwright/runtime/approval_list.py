@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from msgspec import Struct
 
 from runwright.core.approval_requests import ApprovalFilter, StandingApproval
-from runwright.core.approval_rows import BY_ID, CLOSED, PENDING, RequestedApproval, full_id, id_of_key
+from runwright.core.approval_rows import BY_ID, CLOSED, PENDING, full_id, id_of_key
 from runwright.core.errors import AgentError
 from runwright.core.ids import Namespace, check_caller_id
 from runwright.core.principal import Principal
@@ -76,22 +76,19 @@ class ApprovalList:
         """What an entry lists, if it is wanted and may be seen."""
         if index == CLOSED:
             standing = await self._approvals.look_up(who.namespace, id_of_key(entry.key))
-            if standing is None or not self._passes(who, wanted, standing.asked):
-                return None
         else:
             asked = self._approvals.read(entry.key, entry.value)
-            if not self._passes(who, wanted, asked):
+            if not (wanted.passes(asked) and self._approvals.may_see(who, asked)):
                 return None
             if index == PENDING:
-                standing = self._approvals.as_of(asked, None)
+                standing = self._approvals.as_of(asked, None, await self._approvals.delegations(who.namespace, asked))
             else:
                 standing = await self._approvals.standing(who.namespace, asked)
+        if standing is None or not (wanted.passes(standing.asked) and self._approvals.sees(who, standing)):
+            return None
         if wanted.states and standing.state not in wanted.states:
             return None
         is_open = standing.outcome is None
         if not wanted.states and not is_open:  # of one run, whose approvals stand in one list
             return None
-        return None if wanted.mine and not (is_open and self._approvals.may_decide(who, standing.asked)) else standing
-
-    def _passes(self, who: Principal, wanted: ApprovalFilter, asked: RequestedApproval) -> bool:
-        return wanted.passes(asked) and self._approvals.sees(who, asked)
+        return None if wanted.mine and not (is_open and self._approvals.may_decide(who, standing)) else standing

@@ -134,4 +134,4 @@ class Grants:
         if who.has_any(SEES_ALL) or who.name == grant.issuer:
             return True
         approval = await self._approvals.look_up(who.namespace, grant.approval_id)
-        return approval is not None and self._approvals.sees(who, approval.asked)
+        return approval is not None and self._approvals.sees(who, approval)

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from runwright._gen.runwright.v1 import approval_service_pb2 as pb
+from runwright._gen.runwright.v1.content_pb2 import InlineContent
 from runwright.core.approval_requests import MAX_BATCH, StandingApproval
+from runwright.core.approval_rows import RequestedApproval
 from runwright.core.audit import AuditEntry, AuditKind
+from runwright.core.content import ContentRef
 from runwright.core.error_kinds import RetryClass
 from runwright.core.errors import AgentError, invalid_request
 from runwright.runtime import AgentRuntime
@@ -51,10 +54,15 @@ class ApprovalService:
         for dispatch in await self._runtime.approvals.dispatches(principal().namespace, standing.asked):
             put_dispatch(response.approval.dispatches.add(), dispatch)
         if request.include_arguments:
-            ref = standing.asked.arguments
-            data = await self._runtime.approvals.arguments(principal().namespace, standing.asked)
-            response.approval.arguments_content.CopyFrom(inline_content(ref, data))
+            approval, asked, outcome = response.approval, standing.asked, standing.outcome
+            approval.arguments_content.CopyFrom(await self._content(asked, asked.arguments))
+            if outcome is not None and outcome.edited_arguments is not None:
+                edited = await self._content(asked, outcome.edited_arguments)
+                approval.decision.edited_arguments_content.CopyFrom(edited)
         return response
+
+    async def _content(self, asked: RequestedApproval, ref: ContentRef) -> InlineContent:
+        return inline_content(ref, await self._runtime.approvals.arguments(principal().namespace, asked, ref))
 
     async def WatchApprovals(self, request: pb.WatchApprovalsRequest, sender: MessageSender) -> None:
         """Streams approvals as they come and as they are decided."""

@@ -26,6 +26,7 @@ _RECORDS = (
     r.ApprovalWithdrawn,
     r.ApprovalSuperseded,
     r.ApprovalEscalated,
+    r.ApprovalDelegated,
 )
 _KINDS = frozenset(kind for kind in EventKind if kind.name.startswith("APPROVAL_"))
 
@@ -64,7 +65,7 @@ class ApprovalWatch:
         while True:
             page = await self._runtime.approval_list.page(who, ApprovalFilter(), token, PAGE)
             for standing in page.approvals:
-                if not request.mine or self._runtime.approvals.is_asked(who, standing.asked):
+                if not request.mine or self._runtime.approvals.is_asked(who, standing):
                     response = pb.WatchApprovalsResponse(cursor=cursor)
                     put_approval(response.approval, standing)
                     await sender.write(response)
@@ -80,7 +81,7 @@ class ApprovalWatch:
         assert isinstance(record, _RECORDS), f"the selection has no {kind_of(record).name}"
         found = await self._runtime.approvals.look_up(who.namespace, full_id(event.run.run_id, record.approval_id))
         approvals = self._runtime.approvals
-        if found is None or not approvals.sees(who, found.asked):
+        if found is None or not approvals.sees(who, found):
             return
-        if not mine or approvals.is_asked(who, found.asked):
+        if not mine or approvals.is_asked(who, found):
             put_approval(response.approval, found)

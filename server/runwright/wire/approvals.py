@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from runwright._gen.runwright.v1 import approval_pb2
 from runwright._gen.runwright.v1 import approval_service_pb2 as pb
-from runwright.core.approval_requests import ApprovalFilter, DecisionRequest, StandingApproval
+from runwright.core.approval_delegation_rows import Delegation
+from runwright.core.approval_requests import ApprovalFilter, DecisionRequest, StandingApproval, verdicts_on
 from runwright.core.approval_rows import ApprovalOutcome
 from runwright.core.approvals import ApprovalState, ApprovalVerdict, ApproverSet
 from runwright.core.errors import invalid_request
 from runwright.core.ids import check_caller_id
-from runwright.core.run_approvals import allowed_verdicts
 from runwright.wire.grant_offers import put_offer
 from runwright.wire.grants import grant_request
 from runwright.wire.values import micros, put_ref, put_timestamp
@@ -50,6 +50,8 @@ def decision_request(message: pb.DecisionRequest) -> DecisionRequest:
         message=message.message,
         note=message.note,
         on_behalf_of=message.on_behalf_of,
+        arguments_json=message.arguments_json,
+        delegate_to=message.delegate_to,
         grant=grant_request(message.grant) if message.HasField("grant") else None,
     )
 
@@ -68,7 +70,7 @@ def put_approval(message: approval_pb2.Approval, standing: StandingApproval) -> 
     message.approval, message.policy_ref, message.rule = asked.approval, asked.policy_ref, asked.rule
     message.code, message.decider, message.message = asked.code, asked.decider, asked.message
     message.tainted = asked.tainted
-    for each in asked.sets:
+    for each in standing.sets:
         put_approvers(message.sets.add(), each)
     message.current_set = standing.current_set
     put_timestamp(message.requested_at, asked.requested_at)
@@ -76,9 +78,17 @@ def put_approval(message: approval_pb2.Approval, standing: StandingApproval) -> 
     message.on_expiry = approval_pb2.ApprovalExpiry.ValueType(asked.on_expiry.value)
     message.four_eyes = asked.four_eyes
     message.allowed_verdicts.extend(
-        [approval_pb2.ApprovalVerdict.ValueType(verdict.value) for verdict in allowed_verdicts(asked.kind)]
+        [approval_pb2.ApprovalVerdict.ValueType(verdict.value) for verdict in verdicts_on(asked)]
     )
+    message.lineage.extend(asked.lineage)
+    message.reversible = asked.reversible
+    message.highlight.extend(asked.highlight)
     message.separation = approval_pb2.ApprovalSeparation.ValueType(standing.separation.value)
+    message.delegates.extend(asked.delegates)
+    for delegation in standing.delegations:
+        _put_delegation(message.delegations.add(), delegation)
+    if asked.escalates_at is not None:
+        put_timestamp(message.escalates_at, asked.escalates_at)
     if asked.grants is not None:
         put_offer(message.grants, asked.grants)
     if standing.outcome is not None:
@@ -93,6 +103,12 @@ def put_approvers(message: approval_pb2.ApproverSet, value: ApproverSet) -> None
     put_timestamp(message.until, value.until)
 
 
+def _put_delegation(message: approval_pb2.ApprovalDelegation, value: Delegation) -> None:
+    message.delegated_by, message.delegated_to = value.delegated_by, value.delegated_to
+    put_timestamp(message.time, value.at)
+    message.note, message.on_behalf_of, message.request_id = value.note, value.on_behalf_of, value.request_id
+
+
 def _put_decision(message: approval_pb2.Approval, outcome: ApprovalOutcome) -> None:
     if outcome.verdict is None:
         return
@@ -102,4 +118,7 @@ def _put_decision(message: approval_pb2.Approval, outcome: ApprovalOutcome) -> N
     put_timestamp(decision.time, outcome.at)
     decision.message, decision.note, decision.on_behalf_of = outcome.message, outcome.note, outcome.on_behalf_of
     decision.request_id, decision.grant_id = outcome.request_id, outcome.grant_id
+    if outcome.edited_arguments is not None:
+        put_ref(decision.edited_arguments, outcome.edited_arguments)
+        decision.edited_digest = outcome.edited_digest
     decision.separation = approval_pb2.ApprovalSeparation.ValueType(outcome.separation.value)

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from runwright._gen.runwright.v1 import approval_pb2, policy_pb2
 from runwright._gen.runwright.v1 import package_pb2 as pb
-from runwright.core.approval_rules import EXPIRIES, ApprovalSpec
+from runwright.core.approval_rules import EXPIRIES, ApprovalSpec, EscalationSpec
 from runwright.core.fingerprint import PACKAGE_TAG, canonical_json
 from runwright.core.package import (
     DEFAULT_MODEL_ATTEMPTS,
@@ -95,6 +95,8 @@ def to_package(message: pb.RuntimePackage) -> RuntimePackage:
                 schema_digest=tool.schema_digest or None,
                 model_view=json.loads(tool.model_view_json) if tool.model_view_json else None,
                 grantable=tool.grantable if tool.HasField("grantable") else True,
+                reversible=tool.reversible,
+                highlight=tuple(tool.highlight),
             )
             for tool in message.tools
         ),
@@ -143,6 +145,8 @@ def _tool(package: RuntimePackage, tool: ToolSpec) -> pb.Tool:
         schema_digest=tool.schema_digest or "",
         model_view_json=b"" if tool.model_view is None else canonical_json(tool.model_view),
         grantable=None if tool.grantable else False,
+        reversible=tool.reversible,
+        highlight=tool.highlight,
     )
 
 
@@ -150,17 +154,31 @@ def _approval(name: str, spec: ApprovalSpec) -> approval_pb2.ApprovalRule:
     message = approval_pb2.ApprovalRule(
         name=name,
         sets=[
-            approval_pb2.ApproverSetRule(roles=each.roles, principals=each.principals, turn=each.turn or "")
+            approval_pb2.ApproverSetRule(
+                roles=[role.value for role in each.roles], principals=each.principals, turn=each.turn or ""
+            )
             for each in spec.sets
         ],
         expires=spec.expires,
-        on_expiry=approval_pb2.ApprovalExpiry.ValueType(spec.expiry.value),
+        on_expiry=_expiry(spec.on_expiry),
         four_eyes=spec.four_eyes,
+        delegates=spec.delegates,
+        escalate=_escalation(spec.escalate) if spec.escalate else None,
         dispatchers=spec.dispatchers,
     )
     if spec.grants is not None:
         put_offer(message.grants, spec.grants.offer)
     return message
+
+
+def _escalation(spec: EscalationSpec) -> approval_pb2.ApprovalEscalation:
+    return approval_pb2.ApprovalEscalation(
+        roles=[role.value for role in spec.roles], principals=spec.principals, turn=spec.turn, then=_expiry(spec.then)
+    )
+
+
+def _expiry(name: str) -> approval_pb2.ApprovalExpiry.ValueType:
+    return approval_pb2.ApprovalExpiry.ValueType(EXPIRIES[name].value)
 
 
 def _to_approval(message: approval_pb2.ApprovalRule) -> ApprovalSpec:
@@ -173,9 +191,18 @@ def _to_approval(message: approval_pb2.ApprovalRule) -> ApprovalSpec:
         "expires": message.expires,
         "on_expiry": expiries[message.on_expiry],
         "four_eyes": message.four_eyes,
+        "delegates": list(message.delegates),
         "grants": to_grants_spec(message.grants) if message.HasField("grants") else None,
         "dispatchers": list(message.dispatchers),
     }
+    if message.HasField("escalate"):
+        then = message.escalate
+        fields["escalate"] = {
+            "roles": list(then.roles),
+            "principals": list(then.principals),
+            "for": then.turn,
+            "then": expiries[then.then],
+        }
     return ApprovalSpec.model_validate(fields)
 
 

@@ -28,6 +28,7 @@ ADDED: frozenset[str] = frozenset(
     {
         *("principal_roles", "tainted", "policy_failure", "walk", "cached_answers", "input", "approval", "dispatches"),
         *("calls.policy", "calls.policy.outcome", "calls.policy.walk", "calls.reconciling", "calls.approval"),
+        *("calls.approval.delegates", "calls.approval.delegations", "calls.approval.delegated_set"),
         "calls.approval.grant_id",
     }
 )

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import uuid
-from collections.abc import AsyncGenerator, Iterable
+from collections.abc import AsyncGenerator, Iterable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, replace
+from typing import Any
 
 from ._gen.runwright.v1 import (
     Approval,
@@ -102,12 +104,15 @@ class ApprovalCalls(GrantCalls):
         on_behalf_of: str = "",
         grant: GrantRequest | None = None,
         request_id: str = "",
+        arguments: Mapping[str, Any] | None = None,
+        delegate_to: str = "",
         deadline: float | None = None,
     ) -> Decided:
         """Decides, once, on what has this `digest`: `Approval.digest` of what was looked at.
 
-        `message` is what the model is told of a DENY, and the result that a RESPOND is. An APPROVE may come with a
-        `grant`, which permits such calls from then on, within what `Approval.grants` offers. The request id is made
+        `message` is what the model is told of a DENY, and the result that a RESPOND is; `arguments` are those that the
+        call is made with of APPROVE_WITH_EDITS; `delegate_to` says whom a DELEGATE has decide. An APPROVE may come with
+        a `grant`, which permits such calls from then on, within what `Approval.grants` offers. The request id is made
         here when there is none, so that a lost answer never decides twice.
         """
         request = DecideApprovalRequest(
@@ -120,6 +125,8 @@ class ApprovalCalls(GrantCalls):
                 on_behalf_of=on_behalf_of,
                 grant=grant,
                 request_id=request_id or str(uuid.uuid4()),
+                arguments_json=b"" if arguments is None else json.dumps(dict(arguments), allow_nan=False).encode(),
+                delegate_to=delegate_to,
             )
         )
         answer = await self._connection.unary(

@@ -14,14 +14,13 @@ from runwright.core.approvals import (
     ApprovalPhase,
     ApprovalVerdict,
     CallApproval,
-    approval_digest,
     approval_effect_id,
     current_set,
     why_not_allowed,
 )
 from runwright.core.errors import ErrorReason
 from runwright.core.ids import EffectId
-from runwright.core.machine import calls, grants
+from runwright.core.machine import approval_delegation, approval_edits, calls, grants
 from runwright.core.machine.step import Step
 from runwright.core.outcomes import CallPhase, RunPhase
 from runwright.core.policy import PolicyOpinion
@@ -32,7 +31,7 @@ def request(step: Step, call: CallState, opinion: PolicyOpinion) -> None:
     """Asks for an approval of exactly this call, as the policy that asks says. The call is held by it."""
     tool, arguments, asked = calls.spec_of(step, call), call.arguments, call.approval
     assert arguments is not None and asked is not None, "asked for by a policy, of an open call"
-    spec, fingerprint = approval_spec(step.package.approvals, asked.name), step.state.package_fingerprint
+    spec = approval_spec(step.package.approvals, asked.name)
     step.add(
         r.ApprovalRequested(
             at=step.at,
@@ -43,7 +42,7 @@ def request(step: Step, call: CallState, opinion: PolicyOpinion) -> None:
             executor=tool.executor,
             risk=tool.risk or "",
             arguments=arguments,
-            digest=approval_digest(fingerprint, tool.name, tool.arguments_digest, tool.executor, arguments.digest),
+            digest=approval_edits.digest_of(step, call, arguments),
             schema_digest=tool.arguments_digest,
             approval=asked.name,
             policy_ref=opinion.policy_ref,
@@ -56,6 +55,10 @@ def request(step: Step, call: CallState, opinion: PolicyOpinion) -> None:
             expires_at=spec.expires_at(step.at),
             on_expiry=spec.expiry,
             four_eyes=spec.four_eyes,
+            delegates=spec.delegates,
+            escalates_at=spec.escalates_at(step.at),
+            reversible=tool.reversible,
+            highlight=tool.highlight,
             dispatchers=spec.dispatchers,
             grants=grants.offered(step.package, asked.name, tool, step.state.session_id),
         )
@@ -108,9 +111,19 @@ def decided(step: Step, input_: i.ApprovalDecisionRequested, *, is_gated: bool) 
     approval = brought_up_to_date(step, *found)
     if approval is None or not is_acceptable(step, input_, approval):
         return False
-    if input_.grant is not None and grants.why_not(step, call, approval, input_.grant) is not None:
+    if input_.grant is not None and (
+        input_.verdict is not ApprovalVerdict.APPROVE or grants.why_not(step, call, approval, input_.grant) is not None
+    ):
         return False
-    step.add(decision(step, input_, approval, call.tool))
+    if input_.verdict is ApprovalVerdict.DELEGATE:
+        approval_delegation.delegate(step, approval, input_, call.tool)
+        return False
+    made = decision(step, input_, approval, call.tool)
+    if input_.verdict is ApprovalVerdict.APPROVE_WITH_EDITS:
+        if not approval_edits.is_usable(approval, input_.edited):
+            return False
+        made = approval_edits.with_edits(step, call, made, input_)
+    step.add(made)
     if input_.grant is not None:
         grants.issue(step, call, approval, input_.grant, input_.decider.name)
     return _follows(step, call, approval, input_, is_gated=is_gated)
@@ -150,11 +163,13 @@ def _follows(
     match input_.verdict:
         case ApprovalVerdict.APPROVE:
             return True
+        case ApprovalVerdict.APPROVE_WITH_EDITS:
+            approval_edits.replace(step, call, input_)
+            return True
         case ApprovalVerdict.DENY:
             said = " ".join(filter(None, (input_.message, calls.lost_note(call))))
-            ref = f"approval:{approval.name}" if approval.name else "approval"
             denied = r.ToolDenied(
-                at=step.at, call_id=call.call_id, tool=call.tool, policy_ref=ref, code=DENIED, message=said
+                at=step.at, call_id=call.call_id, tool=call.tool, policy_ref=approval.ref, code=DENIED, message=said
             )
             step.add(denied)
         case ApprovalVerdict.RESPOND:
@@ -162,6 +177,8 @@ def _follows(
             calls.complete(step, call, input_.response, is_gated=is_gated)
         case ApprovalVerdict.ABORT_RUN:
             pass  # the record says why the run is to end, and it is ended like by a policy
+        case ApprovalVerdict.DELEGATE:
+            pass  # decides nothing: it was told apart before
         case _:
             assert_never(input_.verdict)
     return False

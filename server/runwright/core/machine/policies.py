@@ -36,16 +36,18 @@ def allow_call(step: Step, call: CallState, found: PolicyFindings | None) -> boo
     assert call.arguments is not None, "an open call keeps its arguments"
     digest = call.arguments.digest
     fits = found is None or found.subject_digest == digest
+    answered = call.approval.name if call.approval and call.approval.is_given_for(digest) else None
     if not fits or (found is None and package.chain(stage).needs_findings):
         # What was found for something else counts for nothing, and what was not found out is not allowed.
         opinion, found = _UNKNOWN, None
     elif found is not None and remote_policies.are_in(step, call.call_id, found):
-        decision = remote_policies.heard(step, call.call_id, found)
+        decision = remote_policies.heard(step, call.call_id, found, answered)
         if decision is None:
             return False
         opinion = decision
     else:
-        opinion = decided_for_call(found, package.builtin_policies, calls.spec_of(step, call).effect.value)
+        effect = calls.spec_of(step, call).effect.value
+        opinion = decided_for_call(found, package.builtin_policies, effect, answered)
     if opinion.verdict is Verdict.ASK:
         approvals.supersede_unless(step, call, opinion.approval, digest)
         step.asking[call.call_id] = opinion

@@ -34,8 +34,13 @@ def are_in(step: Step, subject: EffectId | None, found: PolicyFindings) -> bool:
     return bool(found.remotes) or (walk is not None and walk.stage is found.stage)
 
 
-def heard(step: Step, subject: EffectId | None, found: PolicyFindings) -> PolicyOpinion | None:
-    """The decision over a subject; None while it is held: a question is out, or it is another subject now."""
+def heard(
+    step: Step, subject: EffectId | None, found: PolicyFindings, answered: str | None = None
+) -> PolicyOpinion | None:
+    """The decision over a subject; None while it is held: a question is out, or it is another subject now.
+
+    `answered` as in `decided`.
+    """
     while True:
         walk = step.state.walk_of(subject) or NO_WALK
         enforced = [remote for remote in found.remotes if not remote.shadow]
@@ -53,7 +58,7 @@ def heard(step: Step, subject: EffectId | None, found: PolicyFindings) -> Policy
     enforcing = (*answers, *(each for each in walk.answers if not each.remote.shadow))
     changed = next((each for each in enforcing if each.answer.verdict is Verdict.MODIFY), None)
     if changed is None:
-        return _decided_or_held(found, opinions, walk, answers)
+        return _decided_or_held(found, opinions, walk, answers, answered)
     if walk.replacements >= MAX_REPLACEMENTS:
         remote = changed.remote
         return PolicyOpinion(Verdict.DENY, remote.policy_ref, "", TOO_MANY_REPLACEMENTS, remote.decider)
@@ -71,12 +76,16 @@ def _next(found: PolicyFindings, walk: PolicyWalk, answers: list[SettledAnswer],
 
 
 def _decided_or_held(
-    found: PolicyFindings, opinions: list[PolicyOpinion], walk: PolicyWalk, answers: list[SettledAnswer]
+    found: PolicyFindings,
+    opinions: list[PolicyOpinion],
+    walk: PolicyWalk,
+    answers: list[SettledAnswer],
+    answered: str | None,
 ) -> PolicyOpinion | None:
     """The decision; None while somebody defers it, which may not be without end."""
     defers = next((settled.remote for settled in answers if settled.answer.verdict is Verdict.DEFER), None)
     if defers is None:
-        return decided(found.stage, opinions)
+        return decided(found.stage, opinions, answered)
     if walk.defers <= MAX_DEFERS:
         return None
     return PolicyOpinion(Verdict.DENY, defers.policy_ref, "", TOO_MANY_DEFERS, defers.decider)

@@ -12,7 +12,7 @@ from runwright.core.approval_rules import approval_spec
 from runwright.core.approvals import ApprovalVerdict, current_set
 from runwright.core.content import ContentRef
 from runwright.core.ids import EffectId
-from runwright.core.machine import approvals
+from runwright.core.machine import approval_delegation, approvals
 from runwright.core.machine.step import Step
 from runwright.core.outcomes import RunPhase
 from runwright.core.policy import PolicyOpinion, PolicyStage
@@ -49,6 +49,8 @@ def request(step: Step, opinion: PolicyOpinion) -> None:
             expires_at=spec.expires_at(step.at),
             on_expiry=spec.expiry,
             four_eyes=spec.four_eyes,
+            delegates=spec.delegates,
+            escalates_at=spec.escalates_at(step.at),
             dispatchers=spec.dispatchers,
         )
     )
@@ -109,6 +111,9 @@ def decided(step: Step, input_: i.ApprovalDecisionRequested) -> PolicyStage | No
     if asked is None or input_.verdict not in allowed_verdicts(asked.kind) or input_.grant is not None:
         return None
     if not approvals.is_acceptable(step, input_, asked.approval):
+        return None
+    if input_.verdict is ApprovalVerdict.DELEGATE:
+        approval_delegation.delegate(step, asked.approval, input_, tool="")
         return None
     step.add(approvals.decision(step, input_, asked.approval, tool=""))
     return asked.stage if input_.verdict is ApprovalVerdict.APPROVE else None

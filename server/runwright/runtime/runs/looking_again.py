@@ -8,7 +8,7 @@ from typing import TypeAlias
 from msgspec.structs import replace
 
 from runwright.core import inputs as i
-from runwright.core.approvals import ApprovalSeparation, ApprovalVerdict
+from runwright.core.approvals import APPROVING, ApprovalSeparation, ApprovalVerdict
 from runwright.core.package import RuntimePackage
 from runwright.core.policy import PolicyFindings
 from runwright.core.state import NO_POLICY, CallState, RunState, needs_repair
@@ -62,12 +62,18 @@ async def _decided_now(
 ) -> i.ApprovalDecisionRequested:
     assert asked.call_id is not None, "a decision on a call"
     call, policies = state.call(asked.call_id), tuple[PolicyFindings, ...]()
-    goes_on = asked.verdict is ApprovalVerdict.APPROVE and call is not None and call.is_pending
-    if call is None or call.arguments is None or not goes_on or needs_repair(state):
+    goes_on = asked.verdict in APPROVING and call is not None and call.is_pending
+    edited = next((content for content in asked.contents if content.ref == asked.edited), None)
+    if call is None or call.arguments is None or not goes_on or (needs_repair(state) and edited is None):
         return replace(asked, at=ports.clock.now())
-    data = await conversation.data(call.arguments)  # what cannot be read cannot be sent
-    if not _is_heard(ports, state, call):
+    # What cannot be read cannot be sent.
+    data = edited.data if edited else await conversation.data(call.arguments)
+    if edited is not None:
+        call = replace(call, arguments=edited.ref)  # what the policies are to be heard about anew
+    if edited is not None or not _is_heard(ports, state, call):
         policies = await policy_findings.of_call_again(ports, package, state, call, data)
+    if needs_repair(state):
+        return replace(asked, at=ports.clock.now(), policies=policies)
     is_told_apart = asked.decider.separation is ApprovalSeparation.ENFORCED
     availability = place(state, call, asked.decider.name if is_told_apart else "")
     return replace(asked, at=ports.clock.now(), availability=availability, policies=policies)

@@ -175,6 +175,15 @@ const (
 	ApprovalVerdict_APPROVAL_VERDICT_RESPOND ApprovalVerdict = 3
 	// Nothing of it is done, and the run ends.
 	ApprovalVerdict_APPROVAL_VERDICT_ABORT_RUN ApprovalVerdict = 4
+	// The call is made with the arguments that the decision carries in place of those
+	// it was asked for, if the policies let it go on with them: they are asked anew. A
+	// rule that asks for the same approval counts as answered by the decision; one
+	// that asks for another approval supersedes it, and that one is pending then.
+	ApprovalVerdict_APPROVAL_VERDICT_APPROVE_WITH_EDITS ApprovalVerdict = 5
+	// Somebody else is to decide, of those that the approval may be delegated to: the
+	// delegate, beside whoever delegated it, until the time of the approver set is over.
+	// The approval stays pending, and no time of it changes.
+	ApprovalVerdict_APPROVAL_VERDICT_DELEGATE ApprovalVerdict = 6
 )
 
 // Enum value maps for ApprovalVerdict.
@@ -185,13 +194,17 @@ var (
 		2: "APPROVAL_VERDICT_DENY",
 		3: "APPROVAL_VERDICT_RESPOND",
 		4: "APPROVAL_VERDICT_ABORT_RUN",
+		5: "APPROVAL_VERDICT_APPROVE_WITH_EDITS",
+		6: "APPROVAL_VERDICT_DELEGATE",
 	}
 	ApprovalVerdict_value = map[string]int32{
-		"APPROVAL_VERDICT_UNSPECIFIED": 0,
-		"APPROVAL_VERDICT_APPROVE":     1,
-		"APPROVAL_VERDICT_DENY":        2,
-		"APPROVAL_VERDICT_RESPOND":     3,
-		"APPROVAL_VERDICT_ABORT_RUN":   4,
+		"APPROVAL_VERDICT_UNSPECIFIED":        0,
+		"APPROVAL_VERDICT_APPROVE":            1,
+		"APPROVAL_VERDICT_DENY":               2,
+		"APPROVAL_VERDICT_RESPOND":            3,
+		"APPROVAL_VERDICT_ABORT_RUN":          4,
+		"APPROVAL_VERDICT_APPROVE_WITH_EDITS": 5,
+		"APPROVAL_VERDICT_DELEGATE":           6,
 	}
 )
 
@@ -233,6 +246,8 @@ const (
 	ApprovalExpiry_APPROVAL_EXPIRY_DENY ApprovalExpiry = 1
 	// It is not made, and the run ends.
 	ApprovalExpiry_APPROVAL_EXPIRY_ABORT_RUN ApprovalExpiry = 2
+	// Of a package's rule alone: first the approvers of its `escalate` have their time.
+	ApprovalExpiry_APPROVAL_EXPIRY_ESCALATE ApprovalExpiry = 3
 )
 
 // Enum value maps for ApprovalExpiry.
@@ -241,11 +256,13 @@ var (
 		0: "APPROVAL_EXPIRY_UNSPECIFIED",
 		1: "APPROVAL_EXPIRY_DENY",
 		2: "APPROVAL_EXPIRY_ABORT_RUN",
+		3: "APPROVAL_EXPIRY_ESCALATE",
 	}
 	ApprovalExpiry_value = map[string]int32{
 		"APPROVAL_EXPIRY_UNSPECIFIED": 0,
 		"APPROVAL_EXPIRY_DENY":        1,
 		"APPROVAL_EXPIRY_ABORT_RUN":   2,
+		"APPROVAL_EXPIRY_ESCALATE":    3,
 	}
 )
 
@@ -635,12 +652,16 @@ type ApprovalRule struct {
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	// Who may decide, one set after the other.
 	Sets []*ApproverSetRule `protobuf:"bytes,2,rep,name=sets,proto3" json:"sets,omitempty"`
-	// After what time nobody may decide any more, as written: `8h`.
+	// After what time nobody of the sets may decide any more, as written: `8h`.
 	Expires string `protobuf:"bytes,3,opt,name=expires,proto3" json:"expires,omitempty"`
 	// What becomes of the call then.
 	OnExpiry ApprovalExpiry `protobuf:"varint,4,opt,name=on_expiry,json=onExpiry,proto3,enum=runwright.v1.ApprovalExpiry" json:"on_expiry,omitempty"`
 	// True when whoever started the run must not decide.
 	FourEyes bool `protobuf:"varint,5,opt,name=four_eyes,json=fourEyes,proto3" json:"four_eyes,omitempty"`
+	// The principals that whoever may decide can delegate to.
+	Delegates []string `protobuf:"bytes,6,rep,name=delegates,proto3" json:"delegates,omitempty"`
+	// Of APPROVAL_EXPIRY_ESCALATE: who decides then, for how long.
+	Escalate *ApprovalEscalation `protobuf:"bytes,7,opt,name=escalate,proto3" json:"escalate,omitempty"`
 	// The dispatchers that are told of it, by name.
 	Dispatchers []string `protobuf:"bytes,10,rep,name=dispatchers,proto3" json:"dispatchers,omitempty"`
 	// Which grants whoever approves may give; absent: none.
@@ -714,6 +735,20 @@ func (x *ApprovalRule) GetFourEyes() bool {
 	return false
 }
 
+func (x *ApprovalRule) GetDelegates() []string {
+	if x != nil {
+		return x.Delegates
+	}
+	return nil
+}
+
+func (x *ApprovalRule) GetEscalate() *ApprovalEscalation {
+	if x != nil {
+		return x.Escalate
+	}
+	return nil
+}
+
 func (x *ApprovalRule) GetDispatchers() []string {
 	if x != nil {
 		return x.Dispatchers
@@ -726,6 +761,81 @@ func (x *ApprovalRule) GetGrants() *GrantOffer {
 		return x.Grants
 	}
 	return nil
+}
+
+// Who decides once the time of all approver sets is over, and for how long: there is
+// an end to it.
+type ApprovalEscalation struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Whoever has one of these roles,
+	Roles []string `protobuf:"bytes,1,rep,name=roles,proto3" json:"roles,omitempty"`
+	// or is one of these principals.
+	Principals []string `protobuf:"bytes,2,rep,name=principals,proto3" json:"principals,omitempty"`
+	// How long, as written: `4h`.
+	Turn string `protobuf:"bytes,3,opt,name=turn,proto3" json:"turn,omitempty"`
+	// What becomes of the call when they have not decided either: APPROVAL_EXPIRY_DENY
+	// or APPROVAL_EXPIRY_ABORT_RUN.
+	Then          ApprovalExpiry `protobuf:"varint,4,opt,name=then,proto3,enum=runwright.v1.ApprovalExpiry" json:"then,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ApprovalEscalation) Reset() {
+	*x = ApprovalEscalation{}
+	mi := &file_runwright_v1_approval_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ApprovalEscalation) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ApprovalEscalation) ProtoMessage() {}
+
+func (x *ApprovalEscalation) ProtoReflect() protoreflect.Message {
+	mi := &file_runwright_v1_approval_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ApprovalEscalation.ProtoReflect.Descriptor instead.
+func (*ApprovalEscalation) Descriptor() ([]byte, []int) {
+	return file_runwright_v1_approval_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *ApprovalEscalation) GetRoles() []string {
+	if x != nil {
+		return x.Roles
+	}
+	return nil
+}
+
+func (x *ApprovalEscalation) GetPrincipals() []string {
+	if x != nil {
+		return x.Principals
+	}
+	return nil
+}
+
+func (x *ApprovalEscalation) GetTurn() string {
+	if x != nil {
+		return x.Turn
+	}
+	return ""
+}
+
+func (x *ApprovalEscalation) GetThen() ApprovalExpiry {
+	if x != nil {
+		return x.Then
+	}
+	return ApprovalExpiry_APPROVAL_EXPIRY_UNSPECIFIED
 }
 
 // One set of approvers as a package has it.
@@ -744,7 +854,7 @@ type ApproverSetRule struct {
 
 func (x *ApproverSetRule) Reset() {
 	*x = ApproverSetRule{}
-	mi := &file_runwright_v1_approval_proto_msgTypes[3]
+	mi := &file_runwright_v1_approval_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -756,7 +866,7 @@ func (x *ApproverSetRule) String() string {
 func (*ApproverSetRule) ProtoMessage() {}
 
 func (x *ApproverSetRule) ProtoReflect() protoreflect.Message {
-	mi := &file_runwright_v1_approval_proto_msgTypes[3]
+	mi := &file_runwright_v1_approval_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -769,7 +879,7 @@ func (x *ApproverSetRule) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApproverSetRule.ProtoReflect.Descriptor instead.
 func (*ApproverSetRule) Descriptor() ([]byte, []int) {
-	return file_runwright_v1_approval_proto_rawDescGZIP(), []int{3}
+	return file_runwright_v1_approval_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *ApproverSetRule) GetRoles() []string {
@@ -847,7 +957,8 @@ type Approval struct {
 	// True when the model had seen a result of a tool marked `untrusted` when it
 	// asked for the call.
 	Tainted bool `protobuf:"varint,23,opt,name=tainted,proto3" json:"tainted,omitempty"`
-	// Who may decide, one set after the other.
+	// Who may decide, one set after the other; in the place of one whose turn was
+	// delegated the delegate, and whoever delegated it.
 	Sets []*ApproverSet `protobuf:"bytes,24,rep,name=sets,proto3" json:"sets,omitempty"`
 	// Whose turn it is now, counted from 0; of an approval that is not pending, whose
 	// it was last.
@@ -867,10 +978,25 @@ type Approval struct {
 	// When it was decided, expired, was withdrawn or superseded; absent while it is
 	// pending.
 	ClosedAt *timestamppb.Timestamp `protobuf:"bytes,32,opt,name=closed_at,json=closedAt,proto3" json:"closed_at,omitempty"`
+	// The principals that whoever may decide can delegate to.
+	Delegates []string `protobuf:"bytes,38,rep,name=delegates,proto3" json:"delegates,omitempty"`
+	// How it was delegated so far, in that order.
+	Delegations []*ApprovalDelegation `protobuf:"bytes,39,rep,name=delegations,proto3" json:"delegations,omitempty"`
+	// When it goes to the last of `sets` because nobody before has decided; absent
+	// unless the rule says `on_expiry: escalate`.
+	EscalatesAt *timestamppb.Timestamp `protobuf:"bytes,40,opt,name=escalates_at,json=escalatesAt,proto3" json:"escalates_at,omitempty"`
 	// The dispatchers that are told, and how far each has been; of GetApproval alone.
 	Dispatches []*ApprovalDispatch `protobuf:"bytes,33,rep,name=dispatches,proto3" json:"dispatches,omitempty"`
 	// What may be decided on it.
 	AllowedVerdicts []ApprovalVerdict `protobuf:"varint,42,rep,packed,name=allowed_verdicts,json=allowedVerdicts,proto3,enum=runwright.v1.ApprovalVerdict" json:"allowed_verdicts,omitempty"`
+	// The runs from the first one to the one that asks, which is the last: by what an
+	// agent came to ask. One entry, as no run starts another.
+	Lineage []string `protobuf:"bytes,43,rep,name=lineage,proto3" json:"lineage,omitempty"`
+	// True when the package says that what the call does can be undone. False: it
+	// does not say so.
+	Reversible bool `protobuf:"varint,47,opt,name=reversible,proto3" json:"reversible,omitempty"`
+	// Which of the arguments decide, as the package says: JSON pointers (RFC 6901).
+	Highlight []string `protobuf:"bytes,48,rep,name=highlight,proto3" json:"highlight,omitempty"`
 	// Which grants whoever approves may give with it; absent: none.
 	Grants        *GrantOffer `protobuf:"bytes,35,opt,name=grants,proto3" json:"grants,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -879,7 +1005,7 @@ type Approval struct {
 
 func (x *Approval) Reset() {
 	*x = Approval{}
-	mi := &file_runwright_v1_approval_proto_msgTypes[4]
+	mi := &file_runwright_v1_approval_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -891,7 +1017,7 @@ func (x *Approval) String() string {
 func (*Approval) ProtoMessage() {}
 
 func (x *Approval) ProtoReflect() protoreflect.Message {
-	mi := &file_runwright_v1_approval_proto_msgTypes[4]
+	mi := &file_runwright_v1_approval_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -904,7 +1030,7 @@ func (x *Approval) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Approval.ProtoReflect.Descriptor instead.
 func (*Approval) Descriptor() ([]byte, []int) {
-	return file_runwright_v1_approval_proto_rawDescGZIP(), []int{4}
+	return file_runwright_v1_approval_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Approval) GetApprovalId() string {
@@ -1131,6 +1257,27 @@ func (x *Approval) GetClosedAt() *timestamppb.Timestamp {
 	return nil
 }
 
+func (x *Approval) GetDelegates() []string {
+	if x != nil {
+		return x.Delegates
+	}
+	return nil
+}
+
+func (x *Approval) GetDelegations() []*ApprovalDelegation {
+	if x != nil {
+		return x.Delegations
+	}
+	return nil
+}
+
+func (x *Approval) GetEscalatesAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.EscalatesAt
+	}
+	return nil
+}
+
 func (x *Approval) GetDispatches() []*ApprovalDispatch {
 	if x != nil {
 		return x.Dispatches
@@ -1145,11 +1292,123 @@ func (x *Approval) GetAllowedVerdicts() []ApprovalVerdict {
 	return nil
 }
 
+func (x *Approval) GetLineage() []string {
+	if x != nil {
+		return x.Lineage
+	}
+	return nil
+}
+
+func (x *Approval) GetReversible() bool {
+	if x != nil {
+		return x.Reversible
+	}
+	return false
+}
+
+func (x *Approval) GetHighlight() []string {
+	if x != nil {
+		return x.Highlight
+	}
+	return nil
+}
+
 func (x *Approval) GetGrants() *GrantOffer {
 	if x != nil {
 		return x.Grants
 	}
 	return nil
+}
+
+// That somebody who may decide has somebody else decide.
+type ApprovalDelegation struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Who delegated: the principal of the credential.
+	DelegatedBy string `protobuf:"bytes,1,opt,name=delegated_by,json=delegatedBy,proto3" json:"delegated_by,omitempty"`
+	// To whom.
+	DelegatedTo string `protobuf:"bytes,2,opt,name=delegated_to,json=delegatedTo,proto3" json:"delegated_to,omitempty"`
+	// When.
+	Time *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=time,proto3" json:"time,omitempty"`
+	// For the record only.
+	Note string `protobuf:"bytes,4,opt,name=note,proto3" json:"note,omitempty"`
+	// On whose behalf, as whoever delegated says: a note, no authority.
+	OnBehalfOf string `protobuf:"bytes,5,opt,name=on_behalf_of,json=onBehalfOf,proto3" json:"on_behalf_of,omitempty"`
+	// The id of the request that delegated.
+	RequestId     string `protobuf:"bytes,6,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ApprovalDelegation) Reset() {
+	*x = ApprovalDelegation{}
+	mi := &file_runwright_v1_approval_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ApprovalDelegation) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ApprovalDelegation) ProtoMessage() {}
+
+func (x *ApprovalDelegation) ProtoReflect() protoreflect.Message {
+	mi := &file_runwright_v1_approval_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ApprovalDelegation.ProtoReflect.Descriptor instead.
+func (*ApprovalDelegation) Descriptor() ([]byte, []int) {
+	return file_runwright_v1_approval_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *ApprovalDelegation) GetDelegatedBy() string {
+	if x != nil {
+		return x.DelegatedBy
+	}
+	return ""
+}
+
+func (x *ApprovalDelegation) GetDelegatedTo() string {
+	if x != nil {
+		return x.DelegatedTo
+	}
+	return ""
+}
+
+func (x *ApprovalDelegation) GetTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Time
+	}
+	return nil
+}
+
+func (x *ApprovalDelegation) GetNote() string {
+	if x != nil {
+		return x.Note
+	}
+	return ""
+}
+
+func (x *ApprovalDelegation) GetOnBehalfOf() string {
+	if x != nil {
+		return x.OnBehalfOf
+	}
+	return ""
+}
+
+func (x *ApprovalDelegation) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
 }
 
 // A decision, as it is on record.
@@ -1173,6 +1432,14 @@ type ApprovalDecision struct {
 	RequestId string `protobuf:"bytes,8,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	// Whether the server told approvers from others then.
 	Separation ApprovalSeparation `protobuf:"varint,9,opt,name=separation,proto3,enum=runwright.v1.ApprovalSeparation" json:"separation,omitempty"`
+	// Of APPROVAL_VERDICT_APPROVE_WITH_EDITS: the arguments in their canonical form
+	// that were approved in place of `Approval.arguments`, by reference.
+	EditedArguments *ContentRef `protobuf:"bytes,14,opt,name=edited_arguments,json=editedArguments,proto3" json:"edited_arguments,omitempty"`
+	// Those arguments; in the full view alone, and left out beyond 64 KiB.
+	EditedArgumentsContent *InlineContent `protobuf:"bytes,15,opt,name=edited_arguments_content,json=editedArgumentsContent,proto3" json:"edited_arguments_content,omitempty"`
+	// What was approved then: the digest over the edited arguments, as
+	// `Approval.digest` is over those that were asked for.
+	EditedDigest string `protobuf:"bytes,16,opt,name=edited_digest,json=editedDigest,proto3" json:"edited_digest,omitempty"`
 	// The grant that was given with it; empty without one.
 	GrantId       string `protobuf:"bytes,12,opt,name=grant_id,json=grantId,proto3" json:"grant_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -1181,7 +1448,7 @@ type ApprovalDecision struct {
 
 func (x *ApprovalDecision) Reset() {
 	*x = ApprovalDecision{}
-	mi := &file_runwright_v1_approval_proto_msgTypes[5]
+	mi := &file_runwright_v1_approval_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1193,7 +1460,7 @@ func (x *ApprovalDecision) String() string {
 func (*ApprovalDecision) ProtoMessage() {}
 
 func (x *ApprovalDecision) ProtoReflect() protoreflect.Message {
-	mi := &file_runwright_v1_approval_proto_msgTypes[5]
+	mi := &file_runwright_v1_approval_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1206,7 +1473,7 @@ func (x *ApprovalDecision) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApprovalDecision.ProtoReflect.Descriptor instead.
 func (*ApprovalDecision) Descriptor() ([]byte, []int) {
-	return file_runwright_v1_approval_proto_rawDescGZIP(), []int{5}
+	return file_runwright_v1_approval_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *ApprovalDecision) GetVerdict() ApprovalVerdict {
@@ -1272,6 +1539,27 @@ func (x *ApprovalDecision) GetSeparation() ApprovalSeparation {
 	return ApprovalSeparation_APPROVAL_SEPARATION_UNSPECIFIED
 }
 
+func (x *ApprovalDecision) GetEditedArguments() *ContentRef {
+	if x != nil {
+		return x.EditedArguments
+	}
+	return nil
+}
+
+func (x *ApprovalDecision) GetEditedArgumentsContent() *InlineContent {
+	if x != nil {
+		return x.EditedArgumentsContent
+	}
+	return nil
+}
+
+func (x *ApprovalDecision) GetEditedDigest() string {
+	if x != nil {
+		return x.EditedDigest
+	}
+	return ""
+}
+
 func (x *ApprovalDecision) GetGrantId() string {
 	if x != nil {
 		return x.GrantId
@@ -1300,22 +1588,31 @@ const file_runwright_v1_approval_proto_rawDesc = "" +
 	"\n" +
 	"principals\x18\x02 \x03(\tR\n" +
 	"principals\x120\n" +
-	"\x05until\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x05until\"\x9b\x02\n" +
+	"\x05until\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x05until\"\xf7\x02\n" +
 	"\fApprovalRule\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x121\n" +
 	"\x04sets\x18\x02 \x03(\v2\x1d.runwright.v1.ApproverSetRuleR\x04sets\x12\x18\n" +
 	"\aexpires\x18\x03 \x01(\tR\aexpires\x129\n" +
 	"\ton_expiry\x18\x04 \x01(\x0e2\x1c.runwright.v1.ApprovalExpiryR\bonExpiry\x12\x1b\n" +
-	"\tfour_eyes\x18\x05 \x01(\bR\bfourEyes\x12 \n" +
+	"\tfour_eyes\x18\x05 \x01(\bR\bfourEyes\x12\x1c\n" +
+	"\tdelegates\x18\x06 \x03(\tR\tdelegates\x12<\n" +
+	"\bescalate\x18\a \x01(\v2 .runwright.v1.ApprovalEscalationR\bescalate\x12 \n" +
 	"\vdispatchers\x18\n" +
 	" \x03(\tR\vdispatchers\x120\n" +
-	"\x06grants\x18\b \x01(\v2\x18.runwright.v1.GrantOfferR\x06grants\"[\n" +
+	"\x06grants\x18\b \x01(\v2\x18.runwright.v1.GrantOfferR\x06grants\"\x90\x01\n" +
+	"\x12ApprovalEscalation\x12\x14\n" +
+	"\x05roles\x18\x01 \x03(\tR\x05roles\x12\x1e\n" +
+	"\n" +
+	"principals\x18\x02 \x03(\tR\n" +
+	"principals\x12\x12\n" +
+	"\x04turn\x18\x03 \x01(\tR\x04turn\x120\n" +
+	"\x04then\x18\x04 \x01(\x0e2\x1c.runwright.v1.ApprovalExpiryR\x04then\"[\n" +
 	"\x0fApproverSetRule\x12\x14\n" +
 	"\x05roles\x18\x01 \x03(\tR\x05roles\x12\x1e\n" +
 	"\n" +
 	"principals\x18\x02 \x03(\tR\n" +
 	"principals\x12\x12\n" +
-	"\x04turn\x18\x03 \x01(\tR\x04turn\"\x95\v\n" +
+	"\x04turn\x18\x03 \x01(\tR\x04turn\"\x8e\r\n" +
 	"\bApproval\x12\x1f\n" +
 	"\vapproval_id\x18\x01 \x01(\tR\n" +
 	"approvalId\x12.\n" +
@@ -1357,12 +1654,29 @@ const file_runwright_v1_approval_proto_rawDesc = "" +
 	"separation\x18\x1e \x01(\x0e2 .runwright.v1.ApprovalSeparationR\n" +
 	"separation\x12:\n" +
 	"\bdecision\x18\x1f \x01(\v2\x1e.runwright.v1.ApprovalDecisionR\bdecision\x127\n" +
-	"\tclosed_at\x18  \x01(\v2\x1a.google.protobuf.TimestampR\bclosedAt\x12>\n" +
+	"\tclosed_at\x18  \x01(\v2\x1a.google.protobuf.TimestampR\bclosedAt\x12\x1c\n" +
+	"\tdelegates\x18& \x03(\tR\tdelegates\x12B\n" +
+	"\vdelegations\x18' \x03(\v2 .runwright.v1.ApprovalDelegationR\vdelegations\x12=\n" +
+	"\fescalates_at\x18( \x01(\v2\x1a.google.protobuf.TimestampR\vescalatesAt\x12>\n" +
 	"\n" +
 	"dispatches\x18! \x03(\v2\x1e.runwright.v1.ApprovalDispatchR\n" +
 	"dispatches\x12H\n" +
-	"\x10allowed_verdicts\x18* \x03(\x0e2\x1d.runwright.v1.ApprovalVerdictR\x0fallowedVerdicts\x120\n" +
-	"\x06grants\x18# \x01(\v2\x18.runwright.v1.GrantOfferR\x06grants\"\xfe\x02\n" +
+	"\x10allowed_verdicts\x18* \x03(\x0e2\x1d.runwright.v1.ApprovalVerdictR\x0fallowedVerdicts\x12\x18\n" +
+	"\alineage\x18+ \x03(\tR\alineage\x12\x1e\n" +
+	"\n" +
+	"reversible\x18/ \x01(\bR\n" +
+	"reversible\x12\x1c\n" +
+	"\thighlight\x180 \x03(\tR\thighlight\x120\n" +
+	"\x06grants\x18# \x01(\v2\x18.runwright.v1.GrantOfferR\x06grants\"\xdf\x01\n" +
+	"\x12ApprovalDelegation\x12!\n" +
+	"\fdelegated_by\x18\x01 \x01(\tR\vdelegatedBy\x12!\n" +
+	"\fdelegated_to\x18\x02 \x01(\tR\vdelegatedTo\x12.\n" +
+	"\x04time\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x12\n" +
+	"\x04note\x18\x04 \x01(\tR\x04note\x12 \n" +
+	"\fon_behalf_of\x18\x05 \x01(\tR\n" +
+	"onBehalfOf\x12\x1d\n" +
+	"\n" +
+	"request_id\x18\x06 \x01(\tR\trequestId\"\xbf\x04\n" +
 	"\x10ApprovalDecision\x127\n" +
 	"\averdict\x18\x01 \x01(\x0e2\x1d.runwright.v1.ApprovalVerdictR\averdict\x12\x1d\n" +
 	"\n" +
@@ -1377,7 +1691,10 @@ const file_runwright_v1_approval_proto_rawDesc = "" +
 	"request_id\x18\b \x01(\tR\trequestId\x12@\n" +
 	"\n" +
 	"separation\x18\t \x01(\x0e2 .runwright.v1.ApprovalSeparationR\n" +
-	"separation\x12\x19\n" +
+	"separation\x12C\n" +
+	"\x10edited_arguments\x18\x0e \x01(\v2\x18.runwright.v1.ContentRefR\x0feditedArguments\x12U\n" +
+	"\x18edited_arguments_content\x18\x0f \x01(\v2\x1b.runwright.v1.InlineContentR\x16editedArgumentsContent\x12#\n" +
+	"\redited_digest\x18\x10 \x01(\tR\feditedDigest\x12\x19\n" +
 	"\bgrant_id\x18\f \x01(\tR\agrantId*\x81\x01\n" +
 	"\fApprovalKind\x12\x1d\n" +
 	"\x19APPROVAL_KIND_UNSPECIFIED\x10\x00\x12\x1b\n" +
@@ -1393,17 +1710,20 @@ const file_runwright_v1_approval_proto_rawDesc = "" +
 	"\x18APPROVAL_STATE_WITHDRAWN\x10\x05\x12\x1d\n" +
 	"\x19APPROVAL_STATE_SUPERSEDED\x10\x06\x12\x1c\n" +
 	"\x18APPROVAL_STATE_RESPONDED\x10\a\x12\x1a\n" +
-	"\x16APPROVAL_STATE_ABORTED\x10\b*\xaa\x01\n" +
+	"\x16APPROVAL_STATE_ABORTED\x10\b*\xf2\x01\n" +
 	"\x0fApprovalVerdict\x12 \n" +
 	"\x1cAPPROVAL_VERDICT_UNSPECIFIED\x10\x00\x12\x1c\n" +
 	"\x18APPROVAL_VERDICT_APPROVE\x10\x01\x12\x19\n" +
 	"\x15APPROVAL_VERDICT_DENY\x10\x02\x12\x1c\n" +
 	"\x18APPROVAL_VERDICT_RESPOND\x10\x03\x12\x1e\n" +
-	"\x1aAPPROVAL_VERDICT_ABORT_RUN\x10\x04*j\n" +
+	"\x1aAPPROVAL_VERDICT_ABORT_RUN\x10\x04\x12'\n" +
+	"#APPROVAL_VERDICT_APPROVE_WITH_EDITS\x10\x05\x12\x1d\n" +
+	"\x19APPROVAL_VERDICT_DELEGATE\x10\x06*\x88\x01\n" +
 	"\x0eApprovalExpiry\x12\x1f\n" +
 	"\x1bAPPROVAL_EXPIRY_UNSPECIFIED\x10\x00\x12\x18\n" +
 	"\x14APPROVAL_EXPIRY_DENY\x10\x01\x12\x1d\n" +
-	"\x19APPROVAL_EXPIRY_ABORT_RUN\x10\x02*\x81\x01\n" +
+	"\x19APPROVAL_EXPIRY_ABORT_RUN\x10\x02\x12\x1c\n" +
+	"\x18APPROVAL_EXPIRY_ESCALATE\x10\x03*\x81\x01\n" +
 	"\x12ApprovalSeparation\x12#\n" +
 	"\x1fAPPROVAL_SEPARATION_UNSPECIFIED\x10\x00\x12 \n" +
 	"\x1cAPPROVAL_SEPARATION_ENFORCED\x10\x01\x12$\n" +
@@ -1436,7 +1756,7 @@ func file_runwright_v1_approval_proto_rawDescGZIP() []byte {
 }
 
 var file_runwright_v1_approval_proto_enumTypes = make([]protoimpl.EnumInfo, 7)
-var file_runwright_v1_approval_proto_msgTypes = make([]protoimpl.MessageInfo, 6)
+var file_runwright_v1_approval_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
 var file_runwright_v1_approval_proto_goTypes = []any{
 	(ApprovalKind)(0),             // 0: runwright.v1.ApprovalKind
 	(ApprovalState)(0),            // 1: runwright.v1.ApprovalState
@@ -1448,45 +1768,54 @@ var file_runwright_v1_approval_proto_goTypes = []any{
 	(*ApprovalDispatch)(nil),      // 7: runwright.v1.ApprovalDispatch
 	(*ApproverSet)(nil),           // 8: runwright.v1.ApproverSet
 	(*ApprovalRule)(nil),          // 9: runwright.v1.ApprovalRule
-	(*ApproverSetRule)(nil),       // 10: runwright.v1.ApproverSetRule
-	(*Approval)(nil),              // 11: runwright.v1.Approval
-	(*ApprovalDecision)(nil),      // 12: runwright.v1.ApprovalDecision
-	(*timestamppb.Timestamp)(nil), // 13: google.protobuf.Timestamp
-	(*GrantOffer)(nil),            // 14: runwright.v1.GrantOffer
-	(*ContentRef)(nil),            // 15: runwright.v1.ContentRef
-	(*InlineContent)(nil),         // 16: runwright.v1.InlineContent
+	(*ApprovalEscalation)(nil),    // 10: runwright.v1.ApprovalEscalation
+	(*ApproverSetRule)(nil),       // 11: runwright.v1.ApproverSetRule
+	(*Approval)(nil),              // 12: runwright.v1.Approval
+	(*ApprovalDelegation)(nil),    // 13: runwright.v1.ApprovalDelegation
+	(*ApprovalDecision)(nil),      // 14: runwright.v1.ApprovalDecision
+	(*timestamppb.Timestamp)(nil), // 15: google.protobuf.Timestamp
+	(*GrantOffer)(nil),            // 16: runwright.v1.GrantOffer
+	(*ContentRef)(nil),            // 17: runwright.v1.ContentRef
+	(*InlineContent)(nil),         // 18: runwright.v1.InlineContent
 }
 var file_runwright_v1_approval_proto_depIdxs = []int32{
 	5,  // 0: runwright.v1.ApprovalDispatch.notice:type_name -> runwright.v1.ApprovalNotice
 	6,  // 1: runwright.v1.ApprovalDispatch.result:type_name -> runwright.v1.ApprovalDispatchResult
-	13, // 2: runwright.v1.ApprovalDispatch.time:type_name -> google.protobuf.Timestamp
-	13, // 3: runwright.v1.ApprovalDispatch.retry_at:type_name -> google.protobuf.Timestamp
-	13, // 4: runwright.v1.ApproverSet.until:type_name -> google.protobuf.Timestamp
-	10, // 5: runwright.v1.ApprovalRule.sets:type_name -> runwright.v1.ApproverSetRule
+	15, // 2: runwright.v1.ApprovalDispatch.time:type_name -> google.protobuf.Timestamp
+	15, // 3: runwright.v1.ApprovalDispatch.retry_at:type_name -> google.protobuf.Timestamp
+	15, // 4: runwright.v1.ApproverSet.until:type_name -> google.protobuf.Timestamp
+	11, // 5: runwright.v1.ApprovalRule.sets:type_name -> runwright.v1.ApproverSetRule
 	3,  // 6: runwright.v1.ApprovalRule.on_expiry:type_name -> runwright.v1.ApprovalExpiry
-	14, // 7: runwright.v1.ApprovalRule.grants:type_name -> runwright.v1.GrantOffer
-	0,  // 8: runwright.v1.Approval.kind:type_name -> runwright.v1.ApprovalKind
-	1,  // 9: runwright.v1.Approval.state:type_name -> runwright.v1.ApprovalState
-	15, // 10: runwright.v1.Approval.arguments:type_name -> runwright.v1.ContentRef
-	16, // 11: runwright.v1.Approval.arguments_content:type_name -> runwright.v1.InlineContent
-	8,  // 12: runwright.v1.Approval.sets:type_name -> runwright.v1.ApproverSet
-	13, // 13: runwright.v1.Approval.requested_at:type_name -> google.protobuf.Timestamp
-	13, // 14: runwright.v1.Approval.expires_at:type_name -> google.protobuf.Timestamp
-	3,  // 15: runwright.v1.Approval.on_expiry:type_name -> runwright.v1.ApprovalExpiry
-	4,  // 16: runwright.v1.Approval.separation:type_name -> runwright.v1.ApprovalSeparation
-	12, // 17: runwright.v1.Approval.decision:type_name -> runwright.v1.ApprovalDecision
-	13, // 18: runwright.v1.Approval.closed_at:type_name -> google.protobuf.Timestamp
-	7,  // 19: runwright.v1.Approval.dispatches:type_name -> runwright.v1.ApprovalDispatch
-	2,  // 20: runwright.v1.Approval.allowed_verdicts:type_name -> runwright.v1.ApprovalVerdict
-	14, // 21: runwright.v1.Approval.grants:type_name -> runwright.v1.GrantOffer
-	2,  // 22: runwright.v1.ApprovalDecision.verdict:type_name -> runwright.v1.ApprovalVerdict
-	13, // 23: runwright.v1.ApprovalDecision.time:type_name -> google.protobuf.Timestamp
-	4,  // 24: runwright.v1.ApprovalDecision.separation:type_name -> runwright.v1.ApprovalSeparation
-	25, // [25:25] is the sub-list for method output_type
-	25, // [25:25] is the sub-list for method input_type
-	25, // [25:25] is the sub-list for extension type_name
-	25, // [25:25] is the sub-list for extension extendee
-	0,  // [0:25] is the sub-list for field type_name
+	10, // 7: runwright.v1.ApprovalRule.escalate:type_name -> runwright.v1.ApprovalEscalation
+	16, // 8: runwright.v1.ApprovalRule.grants:type_name -> runwright.v1.GrantOffer
+	3,  // 9: runwright.v1.ApprovalEscalation.then:type_name -> runwright.v1.ApprovalExpiry
+	0,  // 10: runwright.v1.Approval.kind:type_name -> runwright.v1.ApprovalKind
+	1,  // 11: runwright.v1.Approval.state:type_name -> runwright.v1.ApprovalState
+	17, // 12: runwright.v1.Approval.arguments:type_name -> runwright.v1.ContentRef
+	18, // 13: runwright.v1.Approval.arguments_content:type_name -> runwright.v1.InlineContent
+	8,  // 14: runwright.v1.Approval.sets:type_name -> runwright.v1.ApproverSet
+	15, // 15: runwright.v1.Approval.requested_at:type_name -> google.protobuf.Timestamp
+	15, // 16: runwright.v1.Approval.expires_at:type_name -> google.protobuf.Timestamp
+	3,  // 17: runwright.v1.Approval.on_expiry:type_name -> runwright.v1.ApprovalExpiry
+	4,  // 18: runwright.v1.Approval.separation:type_name -> runwright.v1.ApprovalSeparation
+	14, // 19: runwright.v1.Approval.decision:type_name -> runwright.v1.ApprovalDecision
+	15, // 20: runwright.v1.Approval.closed_at:type_name -> google.protobuf.Timestamp
+	13, // 21: runwright.v1.Approval.delegations:type_name -> runwright.v1.ApprovalDelegation
+	15, // 22: runwright.v1.Approval.escalates_at:type_name -> google.protobuf.Timestamp
+	7,  // 23: runwright.v1.Approval.dispatches:type_name -> runwright.v1.ApprovalDispatch
+	2,  // 24: runwright.v1.Approval.allowed_verdicts:type_name -> runwright.v1.ApprovalVerdict
+	16, // 25: runwright.v1.Approval.grants:type_name -> runwright.v1.GrantOffer
+	15, // 26: runwright.v1.ApprovalDelegation.time:type_name -> google.protobuf.Timestamp
+	2,  // 27: runwright.v1.ApprovalDecision.verdict:type_name -> runwright.v1.ApprovalVerdict
+	15, // 28: runwright.v1.ApprovalDecision.time:type_name -> google.protobuf.Timestamp
+	4,  // 29: runwright.v1.ApprovalDecision.separation:type_name -> runwright.v1.ApprovalSeparation
+	17, // 30: runwright.v1.ApprovalDecision.edited_arguments:type_name -> runwright.v1.ContentRef
+	18, // 31: runwright.v1.ApprovalDecision.edited_arguments_content:type_name -> runwright.v1.InlineContent
+	32, // [32:32] is the sub-list for method output_type
+	32, // [32:32] is the sub-list for method input_type
+	32, // [32:32] is the sub-list for extension type_name
+	32, // [32:32] is the sub-list for extension extendee
+	0,  // [0:32] is the sub-list for field type_name
 }
 
 func init() { file_runwright_v1_approval_proto_init() }
@@ -1502,7 +1831,7 @@ func file_runwright_v1_approval_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_runwright_v1_approval_proto_rawDesc), len(file_runwright_v1_approval_proto_rawDesc)),
 			NumEnums:      7,
-			NumMessages:   6,
+			NumMessages:   8,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -427,6 +427,12 @@ type DecisionRequest struct {
 	OnBehalfOf string `protobuf:"bytes,6,opt,name=on_behalf_of,json=onBehalfOf,proto3" json:"on_behalf_of,omitempty"`
 	// Made by the caller, matching the id rule: the key of idempotency.
 	RequestId string `protobuf:"bytes,7,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	// Of APPROVAL_VERDICT_APPROVE_WITH_EDITS, else empty: the arguments the call is to
+	// be made with, a JSON object of at most 256 KiB that the tool's schema accepts.
+	ArgumentsJson []byte `protobuf:"bytes,13,opt,name=arguments_json,json=argumentsJson,proto3" json:"arguments_json,omitempty"`
+	// Of APPROVAL_VERDICT_DELEGATE, else empty: one of `Approval.delegates`, who may
+	// decide, is not the one who started the run, and cannot perform the call.
+	DelegateTo string `protobuf:"bytes,14,opt,name=delegate_to,json=delegateTo,proto3" json:"delegate_to,omitempty"`
 	// With APPROVAL_VERDICT_APPROVE: a grant to give with it, within what
 	// `Approval.grants` offers; else GRANT_NOT_OFFERED, and nothing is decided.
 	Grant         *GrantRequest `protobuf:"bytes,10,opt,name=grant,proto3" json:"grant,omitempty"`
@@ -513,6 +519,20 @@ func (x *DecisionRequest) GetRequestId() string {
 	return ""
 }
 
+func (x *DecisionRequest) GetArgumentsJson() []byte {
+	if x != nil {
+		return x.ArgumentsJson
+	}
+	return nil
+}
+
+func (x *DecisionRequest) GetDelegateTo() string {
+	if x != nil {
+		return x.DelegateTo
+	}
+	return ""
+}
+
 func (x *DecisionRequest) GetGrant() *GrantRequest {
 	if x != nil {
 		return x.Grant
@@ -571,7 +591,8 @@ type DecideApprovalResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The approval as it stands.
 	Approval *Approval `protobuf:"bytes,1,opt,name=approval,proto3" json:"approval,omitempty"`
-	// True when this call decided; false when the same request had decided before.
+	// True when this call decided, or delegated; false when the same request had done so
+	// before.
 	Decided       bool `protobuf:"varint,2,opt,name=decided,proto3" json:"decided,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1106,7 +1127,7 @@ const file_runwright_v1_approval_service_proto_rawDesc = "" +
 	"\x04mine\x18\x02 \x01(\bR\x04mine\"d\n" +
 	"\x16WatchApprovalsResponse\x122\n" +
 	"\bapproval\x18\x01 \x01(\v2\x16.runwright.v1.ApprovalR\bapproval\x12\x16\n" +
-	"\x06cursor\x18\x02 \x01(\tR\x06cursor\"\xa4\x02\n" +
+	"\x06cursor\x18\x02 \x01(\tR\x06cursor\"\xec\x02\n" +
 	"\x0fDecisionRequest\x12\x1f\n" +
 	"\vapproval_id\x18\x01 \x01(\tR\n" +
 	"approvalId\x12\x16\n" +
@@ -1117,7 +1138,10 @@ const file_runwright_v1_approval_service_proto_rawDesc = "" +
 	"\fon_behalf_of\x18\x06 \x01(\tR\n" +
 	"onBehalfOf\x12\x1d\n" +
 	"\n" +
-	"request_id\x18\a \x01(\tR\trequestId\x120\n" +
+	"request_id\x18\a \x01(\tR\trequestId\x12%\n" +
+	"\x0earguments_json\x18\r \x01(\fR\rargumentsJson\x12\x1f\n" +
+	"\vdelegate_to\x18\x0e \x01(\tR\n" +
+	"delegateTo\x120\n" +
 	"\x05grant\x18\n" +
 	" \x01(\v2\x1a.runwright.v1.GrantRequestR\x05grant\"R\n" +
 	"\x15DecideApprovalRequest\x129\n" +

@@ -34,7 +34,9 @@ const (
 //
 // Shows what waits for somebody to decide, and takes the decisions. Everything
 // belongs to the caller's namespace. Observers and admins see every approval,
-// approvers those of whose approver sets they are in one. Every failed call
+// approvers those of whose approver sets they are in one, and those that were
+// delegated to them. For everybody else there is none: every method says
+// APPROVAL_NOT_FOUND, as of an id that nothing has. Every failed call
 // carries `google.rpc.ErrorInfo` and `runwright.v1.AgentError` in its status
 // details.
 type ApprovalServiceClient interface {
@@ -55,6 +57,9 @@ type ApprovalServiceClient interface {
 	// any more; APPROVAL_DIGEST_MISMATCH when something else was looked at than what
 	// is pending; APPROVER_NOT_ALLOWED for whoever may not decide now, by `rule`: not
 	// in the approver set, able to perform the call, or the one who started the run.
+	// Fails with APPROVAL_EDIT_INVALID for edited arguments that the call cannot be
+	// made with, with APPROVAL_DELEGATE_NOT_ALLOWED for somebody it cannot be delegated
+	// to.
 	// The approval is as it was then, and the attempt is audited.
 	DecideApproval(ctx context.Context, in *DecideApprovalRequest, opts ...grpc.CallOption) (*DecideApprovalResponse, error)
 	// Takes up to 100 decisions, each for itself.
@@ -164,7 +169,9 @@ func (c *approvalServiceClient) RevokeGrant(ctx context.Context, in *RevokeGrant
 //
 // Shows what waits for somebody to decide, and takes the decisions. Everything
 // belongs to the caller's namespace. Observers and admins see every approval,
-// approvers those of whose approver sets they are in one. Every failed call
+// approvers those of whose approver sets they are in one, and those that were
+// delegated to them. For everybody else there is none: every method says
+// APPROVAL_NOT_FOUND, as of an id that nothing has. Every failed call
 // carries `google.rpc.ErrorInfo` and `runwright.v1.AgentError` in its status
 // details.
 type ApprovalServiceServer interface {
@@ -185,6 +192,9 @@ type ApprovalServiceServer interface {
 	// any more; APPROVAL_DIGEST_MISMATCH when something else was looked at than what
 	// is pending; APPROVER_NOT_ALLOWED for whoever may not decide now, by `rule`: not
 	// in the approver set, able to perform the call, or the one who started the run.
+	// Fails with APPROVAL_EDIT_INVALID for edited arguments that the call cannot be
+	// made with, with APPROVAL_DELEGATE_NOT_ALLOWED for somebody it cannot be delegated
+	// to.
 	// The approval is as it was then, and the attempt is audited.
 	DecideApproval(context.Context, *DecideApprovalRequest) (*DecideApprovalResponse, error)
 	// Takes up to 100 decisions, each for itself.

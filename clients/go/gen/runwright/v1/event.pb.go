@@ -85,7 +85,8 @@ const (
 	EventKind_EVENT_KIND_POLICY_ANSWERED EventKind = 34
 	// What a policy has deferred goes on.
 	EventKind_EVENT_KIND_POLICY_RESUMED EventKind = 35
-	// A policy has put something else in the place of what it decided on.
+	// A policy has put something else in the place of what it decided on, or whoever
+	// approved a call other arguments in the place of its own.
 	EventKind_EVENT_KIND_SUBJECT_REPLACED EventKind = 36
 	// The model may go on with what came of a call: with the result, or with the
 	// word that it is withheld.
@@ -102,6 +103,8 @@ const (
 	EventKind_EVENT_KIND_APPROVAL_SUPERSEDED EventKind = 44
 	// The time of an approver set is over: it is the turn of the next one.
 	EventKind_EVENT_KIND_APPROVAL_ESCALATED EventKind = 45
+	// Somebody who may decide has somebody else decide.
+	EventKind_EVENT_KIND_APPROVAL_DELEGATED EventKind = 53
 	// Intent: a dispatcher is about to be told of an approval.
 	EventKind_EVENT_KIND_APPROVAL_DISPATCH_STARTED EventKind = 46
 	// Result: a dispatcher has been told of an approval, or could not be.
@@ -154,6 +157,7 @@ var (
 		43: "EVENT_KIND_APPROVAL_WITHDRAWN",
 		44: "EVENT_KIND_APPROVAL_SUPERSEDED",
 		45: "EVENT_KIND_APPROVAL_ESCALATED",
+		53: "EVENT_KIND_APPROVAL_DELEGATED",
 		46: "EVENT_KIND_APPROVAL_DISPATCH_STARTED",
 		47: "EVENT_KIND_APPROVAL_DISPATCHED",
 		50: "EVENT_KIND_GRANT_ISSUED",
@@ -198,6 +202,7 @@ var (
 		"EVENT_KIND_APPROVAL_WITHDRAWN":        43,
 		"EVENT_KIND_APPROVAL_SUPERSEDED":       44,
 		"EVENT_KIND_APPROVAL_ESCALATED":        45,
+		"EVENT_KIND_APPROVAL_DELEGATED":        53,
 		"EVENT_KIND_APPROVAL_DISPATCH_STARTED": 46,
 		"EVENT_KIND_APPROVAL_DISPATCHED":       47,
 		"EVENT_KIND_GRANT_ISSUED":              50,
@@ -571,6 +576,7 @@ type Event struct {
 	//	*Event_ApprovalWithdrawn
 	//	*Event_ApprovalSuperseded
 	//	*Event_ApprovalEscalated
+	//	*Event_ApprovalDelegated
 	//	*Event_ApprovalDispatchStarted
 	//	*Event_ApprovalDispatched
 	//	*Event_GrantIssued
@@ -1047,6 +1053,15 @@ func (x *Event) GetApprovalEscalated() *ApprovalEscalated {
 	return nil
 }
 
+func (x *Event) GetApprovalDelegated() *ApprovalDelegated {
+	if x != nil {
+		if x, ok := x.Body.(*Event_ApprovalDelegated); ok {
+			return x.ApprovalDelegated
+		}
+	}
+	return nil
+}
+
 func (x *Event) GetApprovalDispatchStarted() *ApprovalDispatchStarted {
 	if x != nil {
 		if x, ok := x.Body.(*Event_ApprovalDispatchStarted); ok {
@@ -1276,6 +1291,11 @@ type Event_ApprovalEscalated struct {
 	ApprovalEscalated *ApprovalEscalated `protobuf:"bytes,65,opt,name=approval_escalated,json=approvalEscalated,proto3,oneof"`
 }
 
+type Event_ApprovalDelegated struct {
+	// Of EVENT_KIND_APPROVAL_DELEGATED.
+	ApprovalDelegated *ApprovalDelegated `protobuf:"bytes,73,opt,name=approval_delegated,json=approvalDelegated,proto3,oneof"`
+}
+
 type Event_ApprovalDispatchStarted struct {
 	// Of EVENT_KIND_APPROVAL_DISPATCH_STARTED.
 	ApprovalDispatchStarted *ApprovalDispatchStarted `protobuf:"bytes,66,opt,name=approval_dispatch_started,json=approvalDispatchStarted,proto3,oneof"`
@@ -1372,6 +1392,8 @@ func (*Event_ApprovalWithdrawn) isEvent_Body() {}
 func (*Event_ApprovalSuperseded) isEvent_Body() {}
 
 func (*Event_ApprovalEscalated) isEvent_Body() {}
+
+func (*Event_ApprovalDelegated) isEvent_Body() {}
 
 func (*Event_ApprovalDispatchStarted) isEvent_Body() {}
 
@@ -3807,15 +3829,17 @@ func (x *PolicyResumed) GetRequestId() string {
 	return ""
 }
 
-// A policy has put something else in the place of what it was asked about. The
-// walk through the policies begins again with it.
+// A policy has put something else in the place of what it was asked about, or
+// whoever approved a call other arguments in the place of its own. The walk through
+// the policies begins again with it.
 type SubjectReplaced struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Where.
 	Stage PolicyStage `protobuf:"varint,1,opt,name=stage,proto3,enum=runwright.v1.PolicyStage" json:"stage,omitempty"`
-	// The policy, as in PolicyDecided.
+	// The policy, as in PolicyDecided; of arguments that were approved with edits
+	// `approval:` and the approval's name, or `approval` for the built-in one.
 	PolicyRef string `protobuf:"bytes,2,opt,name=policy_ref,json=policyRef,proto3" json:"policy_ref,omitempty"`
-	// Whose policy it is.
+	// Whose policy it is; of arguments that were approved with edits who decided.
 	Decider string `protobuf:"bytes,3,opt,name=decider,proto3" json:"decider,omitempty"`
 	// Digest of what was there before.
 	ReplacedDigest string `protobuf:"bytes,4,opt,name=replaced_digest,json=replacedDigest,proto3" json:"replaced_digest,omitempty"`
@@ -4506,10 +4530,19 @@ type ApprovalRequested struct {
 	OnExpiry ApprovalExpiry `protobuf:"varint,18,opt,name=on_expiry,json=onExpiry,proto3,enum=runwright.v1.ApprovalExpiry" json:"on_expiry,omitempty"`
 	// True when whoever started the run must not decide.
 	FourEyes bool `protobuf:"varint,19,opt,name=four_eyes,json=fourEyes,proto3" json:"four_eyes,omitempty"`
+	// The principals that whoever may decide can delegate to.
+	Delegates []string `protobuf:"bytes,38,rep,name=delegates,proto3" json:"delegates,omitempty"`
+	// When it goes to the last of `sets` because nobody before has decided; absent
+	// unless the rule says `on_expiry: escalate`.
+	EscalatesAt *timestamppb.Timestamp `protobuf:"bytes,40,opt,name=escalates_at,json=escalatesAt,proto3" json:"escalates_at,omitempty"`
 	// The dispatchers that are told, by name.
 	Dispatchers []string `protobuf:"bytes,20,rep,name=dispatchers,proto3" json:"dispatchers,omitempty"`
 	// Which grants whoever approves may give with it; absent: none.
-	Grants        *GrantOffer `protobuf:"bytes,35,opt,name=grants,proto3" json:"grants,omitempty"`
+	Grants *GrantOffer `protobuf:"bytes,35,opt,name=grants,proto3" json:"grants,omitempty"`
+	// True when the package says that what the call does can be undone.
+	Reversible bool `protobuf:"varint,31,opt,name=reversible,proto3" json:"reversible,omitempty"`
+	// Which of the arguments decide, as the package says: JSON pointers.
+	Highlight     []string `protobuf:"bytes,32,rep,name=highlight,proto3" json:"highlight,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -4677,6 +4710,20 @@ func (x *ApprovalRequested) GetFourEyes() bool {
 	return false
 }
 
+func (x *ApprovalRequested) GetDelegates() []string {
+	if x != nil {
+		return x.Delegates
+	}
+	return nil
+}
+
+func (x *ApprovalRequested) GetEscalatesAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.EscalatesAt
+	}
+	return nil
+}
+
 func (x *ApprovalRequested) GetDispatchers() []string {
 	if x != nil {
 		return x.Dispatchers
@@ -4687,6 +4734,20 @@ func (x *ApprovalRequested) GetDispatchers() []string {
 func (x *ApprovalRequested) GetGrants() *GrantOffer {
 	if x != nil {
 		return x.Grants
+	}
+	return nil
+}
+
+func (x *ApprovalRequested) GetReversible() bool {
+	if x != nil {
+		return x.Reversible
+	}
+	return false
+}
+
+func (x *ApprovalRequested) GetHighlight() []string {
+	if x != nil {
+		return x.Highlight
 	}
 	return nil
 }
@@ -4718,6 +4779,11 @@ type ApprovalDecided struct {
 	RequestDigest string `protobuf:"bytes,11,opt,name=request_digest,json=requestDigest,proto3" json:"request_digest,omitempty"`
 	// Whether the server told approvers from others then.
 	Separation ApprovalSeparation `protobuf:"varint,12,opt,name=separation,proto3,enum=runwright.v1.ApprovalSeparation" json:"separation,omitempty"`
+	// Of APPROVAL_VERDICT_APPROVE_WITH_EDITS: the arguments that were approved in place
+	// of those it was asked for; SUBJECT_REPLACED, right behind, puts them there.
+	EditedArguments *ContentRef `protobuf:"bytes,14,opt,name=edited_arguments,json=editedArguments,proto3" json:"edited_arguments,omitempty"`
+	// What was approved then: the digest over the edited arguments.
+	EditedDigest string `protobuf:"bytes,15,opt,name=edited_digest,json=editedDigest,proto3" json:"edited_digest,omitempty"`
 	// The grant that was given with it, in the event behind this one.
 	GrantId       string `protobuf:"bytes,35,opt,name=grant_id,json=grantId,proto3" json:"grant_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -4836,6 +4902,20 @@ func (x *ApprovalDecided) GetSeparation() ApprovalSeparation {
 		return x.Separation
 	}
 	return ApprovalSeparation_APPROVAL_SEPARATION_UNSPECIFIED
+}
+
+func (x *ApprovalDecided) GetEditedArguments() *ContentRef {
+	if x != nil {
+		return x.EditedArguments
+	}
+	return nil
+}
+
+func (x *ApprovalDecided) GetEditedDigest() string {
+	if x != nil {
+		return x.EditedDigest
+	}
+	return ""
 }
 
 func (x *ApprovalDecided) GetGrantId() string {
@@ -5129,6 +5209,161 @@ func (x *ApprovalEscalated) GetCurrentSet() uint32 {
 	return 0
 }
 
+// Somebody who may decide has somebody else decide. The approval stays pending, and
+// no time of it changes.
+type ApprovalDelegated struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The approval's id inside the run.
+	ApprovalId string `protobuf:"bytes,1,opt,name=approval_id,json=approvalId,proto3" json:"approval_id,omitempty"`
+	// The tool.
+	Tool string `protobuf:"bytes,2,opt,name=tool,proto3" json:"tool,omitempty"`
+	// When it was asked for.
+	RequestedAt *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=requested_at,json=requestedAt,proto3" json:"requested_at,omitempty"`
+	// The digest of what is pending.
+	Digest string `protobuf:"bytes,4,opt,name=digest,proto3" json:"digest,omitempty"`
+	// The how many-th delegation of this approval it is, counted from 1.
+	Number uint32 `protobuf:"varint,5,opt,name=number,proto3" json:"number,omitempty"`
+	// Who delegated: the principal of the credential.
+	DelegatedBy string `protobuf:"bytes,6,opt,name=delegated_by,json=delegatedBy,proto3" json:"delegated_by,omitempty"`
+	// To whom.
+	DelegatedTo string `protobuf:"bytes,7,opt,name=delegated_to,json=delegatedTo,proto3" json:"delegated_to,omitempty"`
+	// Whose turn it is, counted from 0.
+	CurrentSet uint32 `protobuf:"varint,8,opt,name=current_set,json=currentSet,proto3" json:"current_set,omitempty"`
+	// Who may decide from now on, in the place of that set.
+	Approvers *ApproverSet `protobuf:"bytes,9,opt,name=approvers,proto3" json:"approvers,omitempty"`
+	// For the record only.
+	Note string `protobuf:"bytes,10,opt,name=note,proto3" json:"note,omitempty"`
+	// On whose behalf, as whoever delegated says: a note, no authority.
+	OnBehalfOf string `protobuf:"bytes,11,opt,name=on_behalf_of,json=onBehalfOf,proto3" json:"on_behalf_of,omitempty"`
+	// The id of the request that delegated.
+	RequestId string `protobuf:"bytes,12,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	// The digest of that request: what a repeated one must match.
+	RequestDigest string `protobuf:"bytes,13,opt,name=request_digest,json=requestDigest,proto3" json:"request_digest,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ApprovalDelegated) Reset() {
+	*x = ApprovalDelegated{}
+	mi := &file_runwright_v1_event_proto_msgTypes[44]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ApprovalDelegated) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ApprovalDelegated) ProtoMessage() {}
+
+func (x *ApprovalDelegated) ProtoReflect() protoreflect.Message {
+	mi := &file_runwright_v1_event_proto_msgTypes[44]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ApprovalDelegated.ProtoReflect.Descriptor instead.
+func (*ApprovalDelegated) Descriptor() ([]byte, []int) {
+	return file_runwright_v1_event_proto_rawDescGZIP(), []int{44}
+}
+
+func (x *ApprovalDelegated) GetApprovalId() string {
+	if x != nil {
+		return x.ApprovalId
+	}
+	return ""
+}
+
+func (x *ApprovalDelegated) GetTool() string {
+	if x != nil {
+		return x.Tool
+	}
+	return ""
+}
+
+func (x *ApprovalDelegated) GetRequestedAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.RequestedAt
+	}
+	return nil
+}
+
+func (x *ApprovalDelegated) GetDigest() string {
+	if x != nil {
+		return x.Digest
+	}
+	return ""
+}
+
+func (x *ApprovalDelegated) GetNumber() uint32 {
+	if x != nil {
+		return x.Number
+	}
+	return 0
+}
+
+func (x *ApprovalDelegated) GetDelegatedBy() string {
+	if x != nil {
+		return x.DelegatedBy
+	}
+	return ""
+}
+
+func (x *ApprovalDelegated) GetDelegatedTo() string {
+	if x != nil {
+		return x.DelegatedTo
+	}
+	return ""
+}
+
+func (x *ApprovalDelegated) GetCurrentSet() uint32 {
+	if x != nil {
+		return x.CurrentSet
+	}
+	return 0
+}
+
+func (x *ApprovalDelegated) GetApprovers() *ApproverSet {
+	if x != nil {
+		return x.Approvers
+	}
+	return nil
+}
+
+func (x *ApprovalDelegated) GetNote() string {
+	if x != nil {
+		return x.Note
+	}
+	return ""
+}
+
+func (x *ApprovalDelegated) GetOnBehalfOf() string {
+	if x != nil {
+		return x.OnBehalfOf
+	}
+	return ""
+}
+
+func (x *ApprovalDelegated) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+func (x *ApprovalDelegated) GetRequestDigest() string {
+	if x != nil {
+		return x.RequestDigest
+	}
+	return ""
+}
+
 // Intent: a dispatcher is about to be told how an approval stands. `effect_id` and
 // `attempt` of the event name the attempt.
 type ApprovalDispatchStarted struct {
@@ -5147,7 +5382,7 @@ type ApprovalDispatchStarted struct {
 
 func (x *ApprovalDispatchStarted) Reset() {
 	*x = ApprovalDispatchStarted{}
-	mi := &file_runwright_v1_event_proto_msgTypes[44]
+	mi := &file_runwright_v1_event_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5159,7 +5394,7 @@ func (x *ApprovalDispatchStarted) String() string {
 func (*ApprovalDispatchStarted) ProtoMessage() {}
 
 func (x *ApprovalDispatchStarted) ProtoReflect() protoreflect.Message {
-	mi := &file_runwright_v1_event_proto_msgTypes[44]
+	mi := &file_runwright_v1_event_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5172,7 +5407,7 @@ func (x *ApprovalDispatchStarted) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApprovalDispatchStarted.ProtoReflect.Descriptor instead.
 func (*ApprovalDispatchStarted) Descriptor() ([]byte, []int) {
-	return file_runwright_v1_event_proto_rawDescGZIP(), []int{44}
+	return file_runwright_v1_event_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *ApprovalDispatchStarted) GetApprovalId() string {
@@ -5236,7 +5471,7 @@ type ApprovalDispatched struct {
 
 func (x *ApprovalDispatched) Reset() {
 	*x = ApprovalDispatched{}
-	mi := &file_runwright_v1_event_proto_msgTypes[45]
+	mi := &file_runwright_v1_event_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5248,7 +5483,7 @@ func (x *ApprovalDispatched) String() string {
 func (*ApprovalDispatched) ProtoMessage() {}
 
 func (x *ApprovalDispatched) ProtoReflect() protoreflect.Message {
-	mi := &file_runwright_v1_event_proto_msgTypes[45]
+	mi := &file_runwright_v1_event_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5261,7 +5496,7 @@ func (x *ApprovalDispatched) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApprovalDispatched.ProtoReflect.Descriptor instead.
 func (*ApprovalDispatched) Descriptor() ([]byte, []int) {
-	return file_runwright_v1_event_proto_rawDescGZIP(), []int{45}
+	return file_runwright_v1_event_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *ApprovalDispatched) GetApprovalId() string {
@@ -5354,7 +5589,7 @@ type DispatchedDecision struct {
 
 func (x *DispatchedDecision) Reset() {
 	*x = DispatchedDecision{}
-	mi := &file_runwright_v1_event_proto_msgTypes[46]
+	mi := &file_runwright_v1_event_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5366,7 +5601,7 @@ func (x *DispatchedDecision) String() string {
 func (*DispatchedDecision) ProtoMessage() {}
 
 func (x *DispatchedDecision) ProtoReflect() protoreflect.Message {
-	mi := &file_runwright_v1_event_proto_msgTypes[46]
+	mi := &file_runwright_v1_event_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5379,7 +5614,7 @@ func (x *DispatchedDecision) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DispatchedDecision.ProtoReflect.Descriptor instead.
 func (*DispatchedDecision) Descriptor() ([]byte, []int) {
-	return file_runwright_v1_event_proto_rawDescGZIP(), []int{46}
+	return file_runwright_v1_event_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *DispatchedDecision) GetVerdict() ApprovalVerdict {
@@ -5409,7 +5644,7 @@ type GrantIssued struct {
 
 func (x *GrantIssued) Reset() {
 	*x = GrantIssued{}
-	mi := &file_runwright_v1_event_proto_msgTypes[47]
+	mi := &file_runwright_v1_event_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5421,7 +5656,7 @@ func (x *GrantIssued) String() string {
 func (*GrantIssued) ProtoMessage() {}
 
 func (x *GrantIssued) ProtoReflect() protoreflect.Message {
-	mi := &file_runwright_v1_event_proto_msgTypes[47]
+	mi := &file_runwright_v1_event_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5434,7 +5669,7 @@ func (x *GrantIssued) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GrantIssued.ProtoReflect.Descriptor instead.
 func (*GrantIssued) Descriptor() ([]byte, []int) {
-	return file_runwright_v1_event_proto_rawDescGZIP(), []int{47}
+	return file_runwright_v1_event_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *GrantIssued) GetApprovalId() string {
@@ -5480,7 +5715,7 @@ type GrantUsed struct {
 
 func (x *GrantUsed) Reset() {
 	*x = GrantUsed{}
-	mi := &file_runwright_v1_event_proto_msgTypes[48]
+	mi := &file_runwright_v1_event_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5492,7 +5727,7 @@ func (x *GrantUsed) String() string {
 func (*GrantUsed) ProtoMessage() {}
 
 func (x *GrantUsed) ProtoReflect() protoreflect.Message {
-	mi := &file_runwright_v1_event_proto_msgTypes[48]
+	mi := &file_runwright_v1_event_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5505,7 +5740,7 @@ func (x *GrantUsed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GrantUsed.ProtoReflect.Descriptor instead.
 func (*GrantUsed) Descriptor() ([]byte, []int) {
-	return file_runwright_v1_event_proto_rawDescGZIP(), []int{48}
+	return file_runwright_v1_event_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *GrantUsed) GetTool() string {
@@ -5585,7 +5820,7 @@ type GrantSuperseded struct {
 
 func (x *GrantSuperseded) Reset() {
 	*x = GrantSuperseded{}
-	mi := &file_runwright_v1_event_proto_msgTypes[49]
+	mi := &file_runwright_v1_event_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5597,7 +5832,7 @@ func (x *GrantSuperseded) String() string {
 func (*GrantSuperseded) ProtoMessage() {}
 
 func (x *GrantSuperseded) ProtoReflect() protoreflect.Message {
-	mi := &file_runwright_v1_event_proto_msgTypes[49]
+	mi := &file_runwright_v1_event_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5610,7 +5845,7 @@ func (x *GrantSuperseded) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GrantSuperseded.ProtoReflect.Descriptor instead.
 func (*GrantSuperseded) Descriptor() ([]byte, []int) {
-	return file_runwright_v1_event_proto_rawDescGZIP(), []int{49}
+	return file_runwright_v1_event_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *GrantSuperseded) GetTool() string {
@@ -5631,7 +5866,7 @@ var File_runwright_v1_event_proto protoreflect.FileDescriptor
 
 const file_runwright_v1_event_proto_rawDesc = "" +
 	"\n" +
-	"\x18runwright/v1/event.proto\x12\frunwright.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1brunwright/v1/approval.proto\x1a\x1arunwright/v1/content.proto\x1a\x18runwright/v1/error.proto\x1a\x18runwright/v1/grant.proto\x1a\x1arunwright/v1/package.proto\x1a\x19runwright/v1/policy.proto\x1a\x16runwright/v1/run.proto\"\xcf\x1b\n" +
+	"\x18runwright/v1/event.proto\x12\frunwright.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1brunwright/v1/approval.proto\x1a\x1arunwright/v1/content.proto\x1a\x18runwright/v1/error.proto\x1a\x18runwright/v1/grant.proto\x1a\x1arunwright/v1/package.proto\x1a\x19runwright/v1/policy.proto\x1a\x16runwright/v1/run.proto\"\xa1\x1c\n" +
 	"\x05Event\x12\x10\n" +
 	"\x03seq\x18\x01 \x01(\x04R\x03seq\x12\x19\n" +
 	"\bevent_id\x18\x02 \x01(\tR\aeventId\x12+\n" +
@@ -5690,7 +5925,8 @@ const file_runwright_v1_event_proto_rawDesc = "" +
 	"\x10approval_expired\x18> \x01(\v2\x1d.runwright.v1.ApprovalExpiredH\x00R\x0fapprovalExpired\x12P\n" +
 	"\x12approval_withdrawn\x18? \x01(\v2\x1f.runwright.v1.ApprovalWithdrawnH\x00R\x11approvalWithdrawn\x12S\n" +
 	"\x13approval_superseded\x18@ \x01(\v2 .runwright.v1.ApprovalSupersededH\x00R\x12approvalSuperseded\x12P\n" +
-	"\x12approval_escalated\x18A \x01(\v2\x1f.runwright.v1.ApprovalEscalatedH\x00R\x11approvalEscalated\x12c\n" +
+	"\x12approval_escalated\x18A \x01(\v2\x1f.runwright.v1.ApprovalEscalatedH\x00R\x11approvalEscalated\x12P\n" +
+	"\x12approval_delegated\x18I \x01(\v2\x1f.runwright.v1.ApprovalDelegatedH\x00R\x11approvalDelegated\x12c\n" +
 	"\x19approval_dispatch_started\x18B \x01(\v2%.runwright.v1.ApprovalDispatchStartedH\x00R\x17approvalDispatchStarted\x12S\n" +
 	"\x13approval_dispatched\x18C \x01(\v2 .runwright.v1.ApprovalDispatchedH\x00R\x12approvalDispatched\x12>\n" +
 	"\fgrant_issued\x18F \x01(\v2\x19.runwright.v1.GrantIssuedH\x00R\vgrantIssued\x128\n" +
@@ -5954,7 +6190,7 @@ const file_runwright_v1_event_proto_rawDesc = "" +
 	"\fsub_sequence\x18\t \x01(\rR\vsubSequence\x12\x19\n" +
 	"\bends_run\x18\n" +
 	" \x01(\bR\aendsRunB\x06\n" +
-	"\x04item\"\xe4\x05\n" +
+	"\x04item\"\xff\x06\n" +
 	"\x11ApprovalRequested\x12\x1f\n" +
 	"\vapproval_id\x18\x01 \x01(\tR\n" +
 	"approvalId\x12.\n" +
@@ -5978,9 +6214,15 @@ const file_runwright_v1_event_proto_rawDesc = "" +
 	"\n" +
 	"expires_at\x18\x11 \x01(\v2\x1a.google.protobuf.TimestampR\texpiresAt\x129\n" +
 	"\ton_expiry\x18\x12 \x01(\x0e2\x1c.runwright.v1.ApprovalExpiryR\bonExpiry\x12\x1b\n" +
-	"\tfour_eyes\x18\x13 \x01(\bR\bfourEyes\x12 \n" +
+	"\tfour_eyes\x18\x13 \x01(\bR\bfourEyes\x12\x1c\n" +
+	"\tdelegates\x18& \x03(\tR\tdelegates\x12=\n" +
+	"\fescalates_at\x18( \x01(\v2\x1a.google.protobuf.TimestampR\vescalatesAt\x12 \n" +
 	"\vdispatchers\x18\x14 \x03(\tR\vdispatchers\x120\n" +
-	"\x06grants\x18# \x01(\v2\x18.runwright.v1.GrantOfferR\x06grants\"\xe8\x03\n" +
+	"\x06grants\x18# \x01(\v2\x18.runwright.v1.GrantOfferR\x06grants\x12\x1e\n" +
+	"\n" +
+	"reversible\x18\x1f \x01(\bR\n" +
+	"reversible\x12\x1c\n" +
+	"\thighlight\x18  \x03(\tR\thighlight\"\xd2\x04\n" +
 	"\x0fApprovalDecided\x12\x1f\n" +
 	"\vapproval_id\x18\x01 \x01(\tR\n" +
 	"approvalId\x12\x12\n" +
@@ -6000,7 +6242,9 @@ const file_runwright_v1_event_proto_rawDesc = "" +
 	"\x0erequest_digest\x18\v \x01(\tR\rrequestDigest\x12@\n" +
 	"\n" +
 	"separation\x18\f \x01(\x0e2 .runwright.v1.ApprovalSeparationR\n" +
-	"separation\x12\x19\n" +
+	"separation\x12C\n" +
+	"\x10edited_arguments\x18\x0e \x01(\v2\x18.runwright.v1.ContentRefR\x0feditedArguments\x12#\n" +
+	"\redited_digest\x18\x0f \x01(\tR\feditedDigest\x12\x19\n" +
 	"\bgrant_id\x18# \x01(\tR\agrantId\"\xfb\x01\n" +
 	"\x0fApprovalExpired\x12\x1f\n" +
 	"\vapproval_id\x18\x01 \x01(\tR\n" +
@@ -6026,7 +6270,26 @@ const file_runwright_v1_event_proto_rawDesc = "" +
 	"\x04tool\x18\x02 \x01(\tR\x04tool\x12=\n" +
 	"\frequested_at\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\vrequestedAt\x12\x1f\n" +
 	"\vcurrent_set\x18\x04 \x01(\rR\n" +
-	"currentSet\"\xac\x01\n" +
+	"currentSet\"\xd3\x03\n" +
+	"\x11ApprovalDelegated\x12\x1f\n" +
+	"\vapproval_id\x18\x01 \x01(\tR\n" +
+	"approvalId\x12\x12\n" +
+	"\x04tool\x18\x02 \x01(\tR\x04tool\x12=\n" +
+	"\frequested_at\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\vrequestedAt\x12\x16\n" +
+	"\x06digest\x18\x04 \x01(\tR\x06digest\x12\x16\n" +
+	"\x06number\x18\x05 \x01(\rR\x06number\x12!\n" +
+	"\fdelegated_by\x18\x06 \x01(\tR\vdelegatedBy\x12!\n" +
+	"\fdelegated_to\x18\a \x01(\tR\vdelegatedTo\x12\x1f\n" +
+	"\vcurrent_set\x18\b \x01(\rR\n" +
+	"currentSet\x127\n" +
+	"\tapprovers\x18\t \x01(\v2\x19.runwright.v1.ApproverSetR\tapprovers\x12\x12\n" +
+	"\x04note\x18\n" +
+	" \x01(\tR\x04note\x12 \n" +
+	"\fon_behalf_of\x18\v \x01(\tR\n" +
+	"onBehalfOf\x12\x1d\n" +
+	"\n" +
+	"request_id\x18\f \x01(\tR\trequestId\x12%\n" +
+	"\x0erequest_digest\x18\r \x01(\tR\rrequestDigest\"\xac\x01\n" +
 	"\x17ApprovalDispatchStarted\x12\x1f\n" +
 	"\vapproval_id\x18\x01 \x01(\tR\n" +
 	"approvalId\x12\x1e\n" +
@@ -6076,8 +6339,7 @@ const file_runwright_v1_event_proto_rawDesc = "" +
 	"separation\"@\n" +
 	"\x0fGrantSuperseded\x12\x12\n" +
 	"\x04tool\x18\x01 \x01(\tR\x04tool\x12\x19\n" +
-	"\bgrant_id\x18\x02 \x01(\tR\agrantId*\xe1\n" +
-	"\n" +
+	"\bgrant_id\x18\x02 \x01(\tR\agrantId*\x84\v\n" +
 	"\tEventKind\x12\x1a\n" +
 	"\x16EVENT_KIND_UNSPECIFIED\x10\x00\x12\x1a\n" +
 	"\x16EVENT_KIND_RUN_STARTED\x10\x01\x12\x1b\n" +
@@ -6116,7 +6378,8 @@ const file_runwright_v1_event_proto_rawDesc = "" +
 	"\x1bEVENT_KIND_APPROVAL_EXPIRED\x10*\x12!\n" +
 	"\x1dEVENT_KIND_APPROVAL_WITHDRAWN\x10+\x12\"\n" +
 	"\x1eEVENT_KIND_APPROVAL_SUPERSEDED\x10,\x12!\n" +
-	"\x1dEVENT_KIND_APPROVAL_ESCALATED\x10-\x12(\n" +
+	"\x1dEVENT_KIND_APPROVAL_ESCALATED\x10-\x12!\n" +
+	"\x1dEVENT_KIND_APPROVAL_DELEGATED\x105\x12(\n" +
 	"$EVENT_KIND_APPROVAL_DISPATCH_STARTED\x10.\x12\"\n" +
 	"\x1eEVENT_KIND_APPROVAL_DISPATCHED\x10/\x12\x1b\n" +
 	"\x17EVENT_KIND_GRANT_ISSUED\x102\x12\x19\n" +
@@ -6165,7 +6428,7 @@ func file_runwright_v1_event_proto_rawDescGZIP() []byte {
 }
 
 var file_runwright_v1_event_proto_enumTypes = make([]protoimpl.EnumInfo, 5)
-var file_runwright_v1_event_proto_msgTypes = make([]protoimpl.MessageInfo, 51)
+var file_runwright_v1_event_proto_msgTypes = make([]protoimpl.MessageInfo, 52)
 var file_runwright_v1_event_proto_goTypes = []any{
 	(EventKind)(0),                  // 0: runwright.v1.EventKind
 	(FinishReason)(0),               // 1: runwright.v1.FinishReason
@@ -6216,40 +6479,41 @@ var file_runwright_v1_event_proto_goTypes = []any{
 	(*ApprovalWithdrawn)(nil),       // 46: runwright.v1.ApprovalWithdrawn
 	(*ApprovalSuperseded)(nil),      // 47: runwright.v1.ApprovalSuperseded
 	(*ApprovalEscalated)(nil),       // 48: runwright.v1.ApprovalEscalated
-	(*ApprovalDispatchStarted)(nil), // 49: runwright.v1.ApprovalDispatchStarted
-	(*ApprovalDispatched)(nil),      // 50: runwright.v1.ApprovalDispatched
-	(*DispatchedDecision)(nil),      // 51: runwright.v1.DispatchedDecision
-	(*GrantIssued)(nil),             // 52: runwright.v1.GrantIssued
-	(*GrantUsed)(nil),               // 53: runwright.v1.GrantUsed
-	(*GrantSuperseded)(nil),         // 54: runwright.v1.GrantSuperseded
-	nil,                             // 55: runwright.v1.RunStarted.LabelsEntry
-	(*timestamppb.Timestamp)(nil),   // 56: google.protobuf.Timestamp
-	(*ContentRef)(nil),              // 57: runwright.v1.ContentRef
-	(*Budget)(nil),                  // 58: runwright.v1.Budget
-	(*AgentError)(nil),              // 59: runwright.v1.AgentError
-	(PolicyStage)(0),                // 60: runwright.v1.PolicyStage
-	(PolicyVerdict)(0),              // 61: runwright.v1.PolicyVerdict
-	(*PolicyOpinion)(nil),           // 62: runwright.v1.PolicyOpinion
-	(EffectClass)(0),                // 63: runwright.v1.EffectClass
-	(*ExecutorIdentity)(nil),        // 64: runwright.v1.ExecutorIdentity
-	(ErrorReason)(0),                // 65: runwright.v1.ErrorReason
-	(StopReason)(0),                 // 66: runwright.v1.StopReason
-	(*Usage)(nil),                   // 67: runwright.v1.Usage
-	(Resolution)(0),                 // 68: runwright.v1.Resolution
-	(*InlineContent)(nil),           // 69: runwright.v1.InlineContent
-	(ApprovalKind)(0),               // 70: runwright.v1.ApprovalKind
-	(*ApproverSet)(nil),             // 71: runwright.v1.ApproverSet
-	(ApprovalExpiry)(0),             // 72: runwright.v1.ApprovalExpiry
-	(*GrantOffer)(nil),              // 73: runwright.v1.GrantOffer
-	(ApprovalVerdict)(0),            // 74: runwright.v1.ApprovalVerdict
-	(ApprovalSeparation)(0),         // 75: runwright.v1.ApprovalSeparation
-	(ApprovalNotice)(0),             // 76: runwright.v1.ApprovalNotice
-	(ApprovalDispatchResult)(0),     // 77: runwright.v1.ApprovalDispatchResult
-	(*Grant)(nil),                   // 78: runwright.v1.Grant
+	(*ApprovalDelegated)(nil),       // 49: runwright.v1.ApprovalDelegated
+	(*ApprovalDispatchStarted)(nil), // 50: runwright.v1.ApprovalDispatchStarted
+	(*ApprovalDispatched)(nil),      // 51: runwright.v1.ApprovalDispatched
+	(*DispatchedDecision)(nil),      // 52: runwright.v1.DispatchedDecision
+	(*GrantIssued)(nil),             // 53: runwright.v1.GrantIssued
+	(*GrantUsed)(nil),               // 54: runwright.v1.GrantUsed
+	(*GrantSuperseded)(nil),         // 55: runwright.v1.GrantSuperseded
+	nil,                             // 56: runwright.v1.RunStarted.LabelsEntry
+	(*timestamppb.Timestamp)(nil),   // 57: google.protobuf.Timestamp
+	(*ContentRef)(nil),              // 58: runwright.v1.ContentRef
+	(*Budget)(nil),                  // 59: runwright.v1.Budget
+	(*AgentError)(nil),              // 60: runwright.v1.AgentError
+	(PolicyStage)(0),                // 61: runwright.v1.PolicyStage
+	(PolicyVerdict)(0),              // 62: runwright.v1.PolicyVerdict
+	(*PolicyOpinion)(nil),           // 63: runwright.v1.PolicyOpinion
+	(EffectClass)(0),                // 64: runwright.v1.EffectClass
+	(*ExecutorIdentity)(nil),        // 65: runwright.v1.ExecutorIdentity
+	(ErrorReason)(0),                // 66: runwright.v1.ErrorReason
+	(StopReason)(0),                 // 67: runwright.v1.StopReason
+	(*Usage)(nil),                   // 68: runwright.v1.Usage
+	(Resolution)(0),                 // 69: runwright.v1.Resolution
+	(*InlineContent)(nil),           // 70: runwright.v1.InlineContent
+	(ApprovalKind)(0),               // 71: runwright.v1.ApprovalKind
+	(*ApproverSet)(nil),             // 72: runwright.v1.ApproverSet
+	(ApprovalExpiry)(0),             // 73: runwright.v1.ApprovalExpiry
+	(*GrantOffer)(nil),              // 74: runwright.v1.GrantOffer
+	(ApprovalVerdict)(0),            // 75: runwright.v1.ApprovalVerdict
+	(ApprovalSeparation)(0),         // 76: runwright.v1.ApprovalSeparation
+	(ApprovalNotice)(0),             // 77: runwright.v1.ApprovalNotice
+	(ApprovalDispatchResult)(0),     // 78: runwright.v1.ApprovalDispatchResult
+	(*Grant)(nil),                   // 79: runwright.v1.Grant
 }
 var file_runwright_v1_event_proto_depIdxs = []int32{
 	0,   // 0: runwright.v1.Event.kind:type_name -> runwright.v1.EventKind
-	56,  // 1: runwright.v1.Event.time:type_name -> google.protobuf.Timestamp
+	57,  // 1: runwright.v1.Event.time:type_name -> google.protobuf.Timestamp
 	6,   // 2: runwright.v1.Event.run_started:type_name -> runwright.v1.RunStarted
 	7,   // 3: runwright.v1.Event.turn_started:type_name -> runwright.v1.TurnStarted
 	8,   // 4: runwright.v1.Event.model_attempt_started:type_name -> runwright.v1.ModelAttemptStarted
@@ -6286,108 +6550,113 @@ var file_runwright_v1_event_proto_depIdxs = []int32{
 	46,  // 35: runwright.v1.Event.approval_withdrawn:type_name -> runwright.v1.ApprovalWithdrawn
 	47,  // 36: runwright.v1.Event.approval_superseded:type_name -> runwright.v1.ApprovalSuperseded
 	48,  // 37: runwright.v1.Event.approval_escalated:type_name -> runwright.v1.ApprovalEscalated
-	49,  // 38: runwright.v1.Event.approval_dispatch_started:type_name -> runwright.v1.ApprovalDispatchStarted
-	50,  // 39: runwright.v1.Event.approval_dispatched:type_name -> runwright.v1.ApprovalDispatched
-	52,  // 40: runwright.v1.Event.grant_issued:type_name -> runwright.v1.GrantIssued
-	53,  // 41: runwright.v1.Event.grant_used:type_name -> runwright.v1.GrantUsed
-	54,  // 42: runwright.v1.Event.grant_superseded:type_name -> runwright.v1.GrantSuperseded
-	57,  // 43: runwright.v1.RunStarted.request:type_name -> runwright.v1.ContentRef
-	57,  // 44: runwright.v1.RunStarted.package:type_name -> runwright.v1.ContentRef
-	58,  // 45: runwright.v1.RunStarted.budget:type_name -> runwright.v1.Budget
-	55,  // 46: runwright.v1.RunStarted.labels:type_name -> runwright.v1.RunStarted.LabelsEntry
-	57,  // 47: runwright.v1.TurnStarted.input:type_name -> runwright.v1.ContentRef
-	57,  // 48: runwright.v1.ModelMessageCompleted.text:type_name -> runwright.v1.ContentRef
-	1,   // 49: runwright.v1.ModelMessageCompleted.finish_reason:type_name -> runwright.v1.FinishReason
-	57,  // 50: runwright.v1.ModelMessageCompleted.opaque:type_name -> runwright.v1.ContentRef
-	59,  // 51: runwright.v1.ModelAttemptFailed.error:type_name -> runwright.v1.AgentError
-	57,  // 52: runwright.v1.ToolRequested.arguments:type_name -> runwright.v1.ContentRef
-	60,  // 53: runwright.v1.PolicyDecided.stage:type_name -> runwright.v1.PolicyStage
-	61,  // 54: runwright.v1.PolicyDecided.verdict:type_name -> runwright.v1.PolicyVerdict
-	62,  // 55: runwright.v1.PolicyDecided.shadow:type_name -> runwright.v1.PolicyOpinion
-	63,  // 56: runwright.v1.ToolStarted.effect:type_name -> runwright.v1.EffectClass
-	56,  // 57: runwright.v1.ToolStarted.deadline:type_name -> google.protobuf.Timestamp
-	57,  // 58: runwright.v1.ToolCompleted.result:type_name -> runwright.v1.ContentRef
-	64,  // 59: runwright.v1.ToolCompleted.executor_identity:type_name -> runwright.v1.ExecutorIdentity
-	65,  // 60: runwright.v1.ToolFailed.reason:type_name -> runwright.v1.ErrorReason
-	57,  // 61: runwright.v1.ToolFailed.message:type_name -> runwright.v1.ContentRef
-	64,  // 62: runwright.v1.ToolFailed.executor_identity:type_name -> runwright.v1.ExecutorIdentity
-	2,   // 63: runwright.v1.ToolResultReleased.release:type_name -> runwright.v1.ResultRelease
-	57,  // 64: runwright.v1.ToolResultReleased.replacement:type_name -> runwright.v1.ContentRef
-	65,  // 65: runwright.v1.ToolRecoveryRequired.reason:type_name -> runwright.v1.ErrorReason
-	64,  // 66: runwright.v1.ToolRecoveryRequired.executor_identity:type_name -> runwright.v1.ExecutorIdentity
-	56,  // 67: runwright.v1.RunCancelRequested.deadline:type_name -> google.protobuf.Timestamp
-	59,  // 68: runwright.v1.TurnFailed.error:type_name -> runwright.v1.AgentError
-	66,  // 69: runwright.v1.RunCompleted.stop_reason:type_name -> runwright.v1.StopReason
-	57,  // 70: runwright.v1.RunCompleted.result:type_name -> runwright.v1.ContentRef
-	67,  // 71: runwright.v1.RunCompleted.usage:type_name -> runwright.v1.Usage
-	57,  // 72: runwright.v1.RunCompleted.input:type_name -> runwright.v1.ContentRef
-	66,  // 73: runwright.v1.RunFailed.stop_reason:type_name -> runwright.v1.StopReason
-	59,  // 74: runwright.v1.RunFailed.error:type_name -> runwright.v1.AgentError
-	67,  // 75: runwright.v1.RunFailed.usage:type_name -> runwright.v1.Usage
-	59,  // 76: runwright.v1.RunCancelled.error:type_name -> runwright.v1.AgentError
-	67,  // 77: runwright.v1.RunCancelled.usage:type_name -> runwright.v1.Usage
-	65,  // 78: runwright.v1.RetryScheduled.reason:type_name -> runwright.v1.ErrorReason
-	56,  // 79: runwright.v1.RetryScheduled.not_before:type_name -> google.protobuf.Timestamp
-	56,  // 80: runwright.v1.RetryScheduled.give_up_at:type_name -> google.protobuf.Timestamp
-	64,  // 81: runwright.v1.RetryScheduled.executor_identity:type_name -> runwright.v1.ExecutorIdentity
-	28,  // 82: runwright.v1.ContextAssembled.included:type_name -> runwright.v1.SessionTurn
-	29,  // 83: runwright.v1.ContextAssembled.omitted:type_name -> runwright.v1.OmittedRun
-	57,  // 84: runwright.v1.SessionTurn.input:type_name -> runwright.v1.ContentRef
-	57,  // 85: runwright.v1.SessionTurn.answer:type_name -> runwright.v1.ContentRef
-	3,   // 86: runwright.v1.OmittedRun.why:type_name -> runwright.v1.ContextOmission
-	68,  // 87: runwright.v1.EffectResolved.resolution:type_name -> runwright.v1.Resolution
-	32,  // 88: runwright.v1.PolicyAsked.remote:type_name -> runwright.v1.RemotePolicy
-	60,  // 89: runwright.v1.PolicyAsked.stage:type_name -> runwright.v1.PolicyStage
-	56,  // 90: runwright.v1.PolicyAsked.deadline:type_name -> google.protobuf.Timestamp
-	32,  // 91: runwright.v1.PolicyAnswered.remote:type_name -> runwright.v1.RemotePolicy
-	34,  // 92: runwright.v1.PolicyAnswered.answer:type_name -> runwright.v1.PolicyAnswer
-	59,  // 93: runwright.v1.PolicyAnswered.error:type_name -> runwright.v1.AgentError
-	61,  // 94: runwright.v1.PolicyAnswer.verdict:type_name -> runwright.v1.PolicyVerdict
-	57,  // 95: runwright.v1.PolicyAnswer.replacement:type_name -> runwright.v1.ContentRef
-	58,  // 96: runwright.v1.PolicyAnswer.budget:type_name -> runwright.v1.Budget
-	56,  // 97: runwright.v1.PolicyAnswer.defer_until:type_name -> google.protobuf.Timestamp
-	60,  // 98: runwright.v1.SubjectReplaced.stage:type_name -> runwright.v1.PolicyStage
-	57,  // 99: runwright.v1.SubjectReplaced.replacement:type_name -> runwright.v1.ContentRef
-	58,  // 100: runwright.v1.SubjectReplaced.budget:type_name -> runwright.v1.Budget
-	56,  // 101: runwright.v1.ReconcileStarted.deadline:type_name -> google.protobuf.Timestamp
-	4,   // 102: runwright.v1.ReconcileEnded.answer:type_name -> runwright.v1.ReconcileAnswer
-	65,  // 103: runwright.v1.ReconcileEnded.reason:type_name -> runwright.v1.ErrorReason
-	56,  // 104: runwright.v1.ReconcileEnded.next_ask_at:type_name -> google.protobuf.Timestamp
-	56,  // 105: runwright.v1.ReconcileEnded.give_up_at:type_name -> google.protobuf.Timestamp
-	64,  // 106: runwright.v1.ReconcileEnded.executor_identity:type_name -> runwright.v1.ExecutorIdentity
-	5,   // 107: runwright.v1.EventFrame.event:type_name -> runwright.v1.Event
-	40,  // 108: runwright.v1.EventFrame.bookmark:type_name -> runwright.v1.Bookmark
-	41,  // 109: runwright.v1.EventFrame.gap:type_name -> runwright.v1.Gap
-	69,  // 110: runwright.v1.EventFrame.contents:type_name -> runwright.v1.InlineContent
-	70,  // 111: runwright.v1.ApprovalRequested.kind:type_name -> runwright.v1.ApprovalKind
-	57,  // 112: runwright.v1.ApprovalRequested.arguments:type_name -> runwright.v1.ContentRef
-	71,  // 113: runwright.v1.ApprovalRequested.sets:type_name -> runwright.v1.ApproverSet
-	56,  // 114: runwright.v1.ApprovalRequested.expires_at:type_name -> google.protobuf.Timestamp
-	72,  // 115: runwright.v1.ApprovalRequested.on_expiry:type_name -> runwright.v1.ApprovalExpiry
-	73,  // 116: runwright.v1.ApprovalRequested.grants:type_name -> runwright.v1.GrantOffer
-	56,  // 117: runwright.v1.ApprovalDecided.requested_at:type_name -> google.protobuf.Timestamp
-	74,  // 118: runwright.v1.ApprovalDecided.verdict:type_name -> runwright.v1.ApprovalVerdict
-	75,  // 119: runwright.v1.ApprovalDecided.separation:type_name -> runwright.v1.ApprovalSeparation
-	56,  // 120: runwright.v1.ApprovalExpired.requested_at:type_name -> google.protobuf.Timestamp
-	56,  // 121: runwright.v1.ApprovalExpired.expires_at:type_name -> google.protobuf.Timestamp
-	72,  // 122: runwright.v1.ApprovalExpired.on_expiry:type_name -> runwright.v1.ApprovalExpiry
-	56,  // 123: runwright.v1.ApprovalWithdrawn.requested_at:type_name -> google.protobuf.Timestamp
-	56,  // 124: runwright.v1.ApprovalSuperseded.requested_at:type_name -> google.protobuf.Timestamp
-	56,  // 125: runwright.v1.ApprovalEscalated.requested_at:type_name -> google.protobuf.Timestamp
-	76,  // 126: runwright.v1.ApprovalDispatchStarted.notice:type_name -> runwright.v1.ApprovalNotice
-	76,  // 127: runwright.v1.ApprovalDispatched.notice:type_name -> runwright.v1.ApprovalNotice
-	77,  // 128: runwright.v1.ApprovalDispatched.result:type_name -> runwright.v1.ApprovalDispatchResult
-	56,  // 129: runwright.v1.ApprovalDispatched.retry_at:type_name -> google.protobuf.Timestamp
-	51,  // 130: runwright.v1.ApprovalDispatched.decision:type_name -> runwright.v1.DispatchedDecision
-	74,  // 131: runwright.v1.DispatchedDecision.verdict:type_name -> runwright.v1.ApprovalVerdict
-	78,  // 132: runwright.v1.GrantIssued.grant:type_name -> runwright.v1.Grant
-	78,  // 133: runwright.v1.GrantUsed.grant:type_name -> runwright.v1.Grant
-	75,  // 134: runwright.v1.GrantUsed.separation:type_name -> runwright.v1.ApprovalSeparation
-	135, // [135:135] is the sub-list for method output_type
-	135, // [135:135] is the sub-list for method input_type
-	135, // [135:135] is the sub-list for extension type_name
-	135, // [135:135] is the sub-list for extension extendee
-	0,   // [0:135] is the sub-list for field type_name
+	49,  // 38: runwright.v1.Event.approval_delegated:type_name -> runwright.v1.ApprovalDelegated
+	50,  // 39: runwright.v1.Event.approval_dispatch_started:type_name -> runwright.v1.ApprovalDispatchStarted
+	51,  // 40: runwright.v1.Event.approval_dispatched:type_name -> runwright.v1.ApprovalDispatched
+	53,  // 41: runwright.v1.Event.grant_issued:type_name -> runwright.v1.GrantIssued
+	54,  // 42: runwright.v1.Event.grant_used:type_name -> runwright.v1.GrantUsed
+	55,  // 43: runwright.v1.Event.grant_superseded:type_name -> runwright.v1.GrantSuperseded
+	58,  // 44: runwright.v1.RunStarted.request:type_name -> runwright.v1.ContentRef
+	58,  // 45: runwright.v1.RunStarted.package:type_name -> runwright.v1.ContentRef
+	59,  // 46: runwright.v1.RunStarted.budget:type_name -> runwright.v1.Budget
+	56,  // 47: runwright.v1.RunStarted.labels:type_name -> runwright.v1.RunStarted.LabelsEntry
+	58,  // 48: runwright.v1.TurnStarted.input:type_name -> runwright.v1.ContentRef
+	58,  // 49: runwright.v1.ModelMessageCompleted.text:type_name -> runwright.v1.ContentRef
+	1,   // 50: runwright.v1.ModelMessageCompleted.finish_reason:type_name -> runwright.v1.FinishReason
+	58,  // 51: runwright.v1.ModelMessageCompleted.opaque:type_name -> runwright.v1.ContentRef
+	60,  // 52: runwright.v1.ModelAttemptFailed.error:type_name -> runwright.v1.AgentError
+	58,  // 53: runwright.v1.ToolRequested.arguments:type_name -> runwright.v1.ContentRef
+	61,  // 54: runwright.v1.PolicyDecided.stage:type_name -> runwright.v1.PolicyStage
+	62,  // 55: runwright.v1.PolicyDecided.verdict:type_name -> runwright.v1.PolicyVerdict
+	63,  // 56: runwright.v1.PolicyDecided.shadow:type_name -> runwright.v1.PolicyOpinion
+	64,  // 57: runwright.v1.ToolStarted.effect:type_name -> runwright.v1.EffectClass
+	57,  // 58: runwright.v1.ToolStarted.deadline:type_name -> google.protobuf.Timestamp
+	58,  // 59: runwright.v1.ToolCompleted.result:type_name -> runwright.v1.ContentRef
+	65,  // 60: runwright.v1.ToolCompleted.executor_identity:type_name -> runwright.v1.ExecutorIdentity
+	66,  // 61: runwright.v1.ToolFailed.reason:type_name -> runwright.v1.ErrorReason
+	58,  // 62: runwright.v1.ToolFailed.message:type_name -> runwright.v1.ContentRef
+	65,  // 63: runwright.v1.ToolFailed.executor_identity:type_name -> runwright.v1.ExecutorIdentity
+	2,   // 64: runwright.v1.ToolResultReleased.release:type_name -> runwright.v1.ResultRelease
+	58,  // 65: runwright.v1.ToolResultReleased.replacement:type_name -> runwright.v1.ContentRef
+	66,  // 66: runwright.v1.ToolRecoveryRequired.reason:type_name -> runwright.v1.ErrorReason
+	65,  // 67: runwright.v1.ToolRecoveryRequired.executor_identity:type_name -> runwright.v1.ExecutorIdentity
+	57,  // 68: runwright.v1.RunCancelRequested.deadline:type_name -> google.protobuf.Timestamp
+	60,  // 69: runwright.v1.TurnFailed.error:type_name -> runwright.v1.AgentError
+	67,  // 70: runwright.v1.RunCompleted.stop_reason:type_name -> runwright.v1.StopReason
+	58,  // 71: runwright.v1.RunCompleted.result:type_name -> runwright.v1.ContentRef
+	68,  // 72: runwright.v1.RunCompleted.usage:type_name -> runwright.v1.Usage
+	58,  // 73: runwright.v1.RunCompleted.input:type_name -> runwright.v1.ContentRef
+	67,  // 74: runwright.v1.RunFailed.stop_reason:type_name -> runwright.v1.StopReason
+	60,  // 75: runwright.v1.RunFailed.error:type_name -> runwright.v1.AgentError
+	68,  // 76: runwright.v1.RunFailed.usage:type_name -> runwright.v1.Usage
+	60,  // 77: runwright.v1.RunCancelled.error:type_name -> runwright.v1.AgentError
+	68,  // 78: runwright.v1.RunCancelled.usage:type_name -> runwright.v1.Usage
+	66,  // 79: runwright.v1.RetryScheduled.reason:type_name -> runwright.v1.ErrorReason
+	57,  // 80: runwright.v1.RetryScheduled.not_before:type_name -> google.protobuf.Timestamp
+	57,  // 81: runwright.v1.RetryScheduled.give_up_at:type_name -> google.protobuf.Timestamp
+	65,  // 82: runwright.v1.RetryScheduled.executor_identity:type_name -> runwright.v1.ExecutorIdentity
+	28,  // 83: runwright.v1.ContextAssembled.included:type_name -> runwright.v1.SessionTurn
+	29,  // 84: runwright.v1.ContextAssembled.omitted:type_name -> runwright.v1.OmittedRun
+	58,  // 85: runwright.v1.SessionTurn.input:type_name -> runwright.v1.ContentRef
+	58,  // 86: runwright.v1.SessionTurn.answer:type_name -> runwright.v1.ContentRef
+	3,   // 87: runwright.v1.OmittedRun.why:type_name -> runwright.v1.ContextOmission
+	69,  // 88: runwright.v1.EffectResolved.resolution:type_name -> runwright.v1.Resolution
+	32,  // 89: runwright.v1.PolicyAsked.remote:type_name -> runwright.v1.RemotePolicy
+	61,  // 90: runwright.v1.PolicyAsked.stage:type_name -> runwright.v1.PolicyStage
+	57,  // 91: runwright.v1.PolicyAsked.deadline:type_name -> google.protobuf.Timestamp
+	32,  // 92: runwright.v1.PolicyAnswered.remote:type_name -> runwright.v1.RemotePolicy
+	34,  // 93: runwright.v1.PolicyAnswered.answer:type_name -> runwright.v1.PolicyAnswer
+	60,  // 94: runwright.v1.PolicyAnswered.error:type_name -> runwright.v1.AgentError
+	62,  // 95: runwright.v1.PolicyAnswer.verdict:type_name -> runwright.v1.PolicyVerdict
+	58,  // 96: runwright.v1.PolicyAnswer.replacement:type_name -> runwright.v1.ContentRef
+	59,  // 97: runwright.v1.PolicyAnswer.budget:type_name -> runwright.v1.Budget
+	57,  // 98: runwright.v1.PolicyAnswer.defer_until:type_name -> google.protobuf.Timestamp
+	61,  // 99: runwright.v1.SubjectReplaced.stage:type_name -> runwright.v1.PolicyStage
+	58,  // 100: runwright.v1.SubjectReplaced.replacement:type_name -> runwright.v1.ContentRef
+	59,  // 101: runwright.v1.SubjectReplaced.budget:type_name -> runwright.v1.Budget
+	57,  // 102: runwright.v1.ReconcileStarted.deadline:type_name -> google.protobuf.Timestamp
+	4,   // 103: runwright.v1.ReconcileEnded.answer:type_name -> runwright.v1.ReconcileAnswer
+	66,  // 104: runwright.v1.ReconcileEnded.reason:type_name -> runwright.v1.ErrorReason
+	57,  // 105: runwright.v1.ReconcileEnded.next_ask_at:type_name -> google.protobuf.Timestamp
+	57,  // 106: runwright.v1.ReconcileEnded.give_up_at:type_name -> google.protobuf.Timestamp
+	65,  // 107: runwright.v1.ReconcileEnded.executor_identity:type_name -> runwright.v1.ExecutorIdentity
+	5,   // 108: runwright.v1.EventFrame.event:type_name -> runwright.v1.Event
+	40,  // 109: runwright.v1.EventFrame.bookmark:type_name -> runwright.v1.Bookmark
+	41,  // 110: runwright.v1.EventFrame.gap:type_name -> runwright.v1.Gap
+	70,  // 111: runwright.v1.EventFrame.contents:type_name -> runwright.v1.InlineContent
+	71,  // 112: runwright.v1.ApprovalRequested.kind:type_name -> runwright.v1.ApprovalKind
+	58,  // 113: runwright.v1.ApprovalRequested.arguments:type_name -> runwright.v1.ContentRef
+	72,  // 114: runwright.v1.ApprovalRequested.sets:type_name -> runwright.v1.ApproverSet
+	57,  // 115: runwright.v1.ApprovalRequested.expires_at:type_name -> google.protobuf.Timestamp
+	73,  // 116: runwright.v1.ApprovalRequested.on_expiry:type_name -> runwright.v1.ApprovalExpiry
+	57,  // 117: runwright.v1.ApprovalRequested.escalates_at:type_name -> google.protobuf.Timestamp
+	74,  // 118: runwright.v1.ApprovalRequested.grants:type_name -> runwright.v1.GrantOffer
+	57,  // 119: runwright.v1.ApprovalDecided.requested_at:type_name -> google.protobuf.Timestamp
+	75,  // 120: runwright.v1.ApprovalDecided.verdict:type_name -> runwright.v1.ApprovalVerdict
+	76,  // 121: runwright.v1.ApprovalDecided.separation:type_name -> runwright.v1.ApprovalSeparation
+	58,  // 122: runwright.v1.ApprovalDecided.edited_arguments:type_name -> runwright.v1.ContentRef
+	57,  // 123: runwright.v1.ApprovalExpired.requested_at:type_name -> google.protobuf.Timestamp
+	57,  // 124: runwright.v1.ApprovalExpired.expires_at:type_name -> google.protobuf.Timestamp
+	73,  // 125: runwright.v1.ApprovalExpired.on_expiry:type_name -> runwright.v1.ApprovalExpiry
+	57,  // 126: runwright.v1.ApprovalWithdrawn.requested_at:type_name -> google.protobuf.Timestamp
+	57,  // 127: runwright.v1.ApprovalSuperseded.requested_at:type_name -> google.protobuf.Timestamp
+	57,  // 128: runwright.v1.ApprovalEscalated.requested_at:type_name -> google.protobuf.Timestamp
+	57,  // 129: runwright.v1.ApprovalDelegated.requested_at:type_name -> google.protobuf.Timestamp
+	72,  // 130: runwright.v1.ApprovalDelegated.approvers:type_name -> runwright.v1.ApproverSet
+	77,  // 131: runwright.v1.ApprovalDispatchStarted.notice:type_name -> runwright.v1.ApprovalNotice
+	77,  // 132: runwright.v1.ApprovalDispatched.notice:type_name -> runwright.v1.ApprovalNotice
+	78,  // 133: runwright.v1.ApprovalDispatched.result:type_name -> runwright.v1.ApprovalDispatchResult
+	57,  // 134: runwright.v1.ApprovalDispatched.retry_at:type_name -> google.protobuf.Timestamp
+	52,  // 135: runwright.v1.ApprovalDispatched.decision:type_name -> runwright.v1.DispatchedDecision
+	75,  // 136: runwright.v1.DispatchedDecision.verdict:type_name -> runwright.v1.ApprovalVerdict
+	79,  // 137: runwright.v1.GrantIssued.grant:type_name -> runwright.v1.Grant
+	79,  // 138: runwright.v1.GrantUsed.grant:type_name -> runwright.v1.Grant
+	76,  // 139: runwright.v1.GrantUsed.separation:type_name -> runwright.v1.ApprovalSeparation
+	140, // [140:140] is the sub-list for method output_type
+	140, // [140:140] is the sub-list for method input_type
+	140, // [140:140] is the sub-list for extension type_name
+	140, // [140:140] is the sub-list for extension extendee
+	0,   // [0:140] is the sub-list for field type_name
 }
 
 func init() { file_runwright_v1_event_proto_init() }
@@ -6439,6 +6708,7 @@ func file_runwright_v1_event_proto_init() {
 		(*Event_ApprovalWithdrawn)(nil),
 		(*Event_ApprovalSuperseded)(nil),
 		(*Event_ApprovalEscalated)(nil),
+		(*Event_ApprovalDelegated)(nil),
 		(*Event_ApprovalDispatchStarted)(nil),
 		(*Event_ApprovalDispatched)(nil),
 		(*Event_GrantIssued)(nil),
@@ -6456,7 +6726,7 @@ func file_runwright_v1_event_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_runwright_v1_event_proto_rawDesc), len(file_runwright_v1_event_proto_rawDesc)),
 			NumEnums:      5,
-			NumMessages:   51,
+			NumMessages:   52,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -126,6 +126,17 @@ class _ApprovalVerdictEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_Approv
     """
     APPROVAL_VERDICT_ABORT_RUN: _ApprovalVerdict.ValueType  # 4
     """Nothing of it is done, and the run ends."""
+    APPROVAL_VERDICT_APPROVE_WITH_EDITS: _ApprovalVerdict.ValueType  # 5
+    """The call is made with the arguments that the decision carries in place of those
+    it was asked for, if the policies let it go on with them: they are asked anew. A
+    rule that asks for the same approval counts as answered by the decision; one
+    that asks for another approval supersedes it, and that one is pending then.
+    """
+    APPROVAL_VERDICT_DELEGATE: _ApprovalVerdict.ValueType  # 6
+    """Somebody else is to decide, of those that the approval may be delegated to: the
+    delegate, beside whoever delegated it, until the time of the approver set is over.
+    The approval stays pending, and no time of it changes.
+    """
 
 class ApprovalVerdict(_ApprovalVerdict, metaclass=_ApprovalVerdictEnumTypeWrapper):
     """What somebody decides."""
@@ -146,6 +157,17 @@ answer nobody responds.
 """
 APPROVAL_VERDICT_ABORT_RUN: ApprovalVerdict.ValueType  # 4
 """Nothing of it is done, and the run ends."""
+APPROVAL_VERDICT_APPROVE_WITH_EDITS: ApprovalVerdict.ValueType  # 5
+"""The call is made with the arguments that the decision carries in place of those
+it was asked for, if the policies let it go on with them: they are asked anew. A
+rule that asks for the same approval counts as answered by the decision; one
+that asks for another approval supersedes it, and that one is pending then.
+"""
+APPROVAL_VERDICT_DELEGATE: ApprovalVerdict.ValueType  # 6
+"""Somebody else is to decide, of those that the approval may be delegated to: the
+delegate, beside whoever delegated it, until the time of the approver set is over.
+The approval stays pending, and no time of it changes.
+"""
 
 class _ApprovalExpiry:
     ValueType = typing.NewType("ValueType", builtins.int)
@@ -161,6 +183,8 @@ class _ApprovalExpiryEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_Approva
     """
     APPROVAL_EXPIRY_ABORT_RUN: _ApprovalExpiry.ValueType  # 2
     """It is not made, and the run ends."""
+    APPROVAL_EXPIRY_ESCALATE: _ApprovalExpiry.ValueType  # 3
+    """Of a package's rule alone: first the approvers of its `escalate` have their time."""
 
 class ApprovalExpiry(_ApprovalExpiry, metaclass=_ApprovalExpiryEnumTypeWrapper):
     """What becomes of a call that nobody decides on in time."""
@@ -173,6 +197,8 @@ or answer nobody decides on ends.
 """
 APPROVAL_EXPIRY_ABORT_RUN: ApprovalExpiry.ValueType  # 2
 """It is not made, and the run ends."""
+APPROVAL_EXPIRY_ESCALATE: ApprovalExpiry.ValueType  # 3
+"""Of a package's rule alone: first the approvers of its `escalate` have their time."""
 
 class _ApprovalSeparation:
     ValueType = typing.NewType("ValueType", builtins.int)
@@ -360,12 +386,14 @@ class ApprovalRule(message.Message):
     EXPIRES_FIELD_NUMBER: builtins.int
     ON_EXPIRY_FIELD_NUMBER: builtins.int
     FOUR_EYES_FIELD_NUMBER: builtins.int
+    DELEGATES_FIELD_NUMBER: builtins.int
+    ESCALATE_FIELD_NUMBER: builtins.int
     DISPATCHERS_FIELD_NUMBER: builtins.int
     GRANTS_FIELD_NUMBER: builtins.int
     name: builtins.str
     """Its name, which rules refer to."""
     expires: builtins.str
-    """After what time nobody may decide any more, as written: `8h`."""
+    """After what time nobody of the sets may decide any more, as written: `8h`."""
     on_expiry: ApprovalExpiry.ValueType
     """What becomes of the call then."""
     four_eyes: builtins.bool
@@ -373,6 +401,14 @@ class ApprovalRule(message.Message):
     @builtins.property
     def sets(self) -> containers.RepeatedCompositeFieldContainer[ApproverSetRule]:
         """Who may decide, one set after the other."""
+
+    @builtins.property
+    def delegates(self) -> containers.RepeatedScalarFieldContainer[builtins.str]:
+        """The principals that whoever may decide can delegate to."""
+
+    @builtins.property
+    def escalate(self) -> ApprovalEscalation:
+        """Of APPROVAL_EXPIRY_ESCALATE: who decides then, for how long."""
 
     @builtins.property
     def dispatchers(self) -> containers.RepeatedScalarFieldContainer[builtins.str]:
@@ -390,12 +426,54 @@ class ApprovalRule(message.Message):
         expires: builtins.str = ...,
         on_expiry: ApprovalExpiry.ValueType = ...,
         four_eyes: builtins.bool = ...,
+        delegates: abc.Iterable[builtins.str] | None = ...,
+        escalate: ApprovalEscalation | None = ...,
         dispatchers: abc.Iterable[builtins.str] | None = ...,
         grants: grant_pb2.GrantOffer | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = typing.Literal["grants", b"grants"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = typing.Literal["escalate", b"escalate", "grants", b"grants"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["dispatchers", b"dispatchers", "expires", b"expires", "four_eyes", b"four_eyes", "grants", b"grants", "name", b"name", "on_expiry", b"on_expiry", "sets", b"sets"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["delegates", b"delegates", "dispatchers", b"dispatchers", "escalate", b"escalate", "expires", b"expires", "four_eyes", b"four_eyes", "grants", b"grants", "name", b"name", "on_expiry", b"on_expiry", "sets", b"sets"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class ApprovalEscalation(message.Message):
+    """Who decides once the time of all approver sets is over, and for how long: there is
+    an end to it.
+    """
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    ROLES_FIELD_NUMBER: builtins.int
+    PRINCIPALS_FIELD_NUMBER: builtins.int
+    TURN_FIELD_NUMBER: builtins.int
+    THEN_FIELD_NUMBER: builtins.int
+    turn: builtins.str
+    """How long, as written: `4h`."""
+    then: ApprovalExpiry.ValueType
+    """What becomes of the call when they have not decided either: APPROVAL_EXPIRY_DENY
+    or APPROVAL_EXPIRY_ABORT_RUN.
+    """
+    @builtins.property
+    def roles(self) -> containers.RepeatedScalarFieldContainer[builtins.str]:
+        """Whoever has one of these roles,"""
+
+    @builtins.property
+    def principals(self) -> containers.RepeatedScalarFieldContainer[builtins.str]:
+        """or is one of these principals."""
+
+    def __init__(
+        self,
+        *,
+        roles: abc.Iterable[builtins.str] | None = ...,
+        principals: abc.Iterable[builtins.str] | None = ...,
+        turn: builtins.str = ...,
+        then: ApprovalExpiry.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["principals", b"principals", "roles", b"roles", "then", b"then", "turn", b"turn"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -471,8 +549,14 @@ class Approval(message.Message):
     SEPARATION_FIELD_NUMBER: builtins.int
     DECISION_FIELD_NUMBER: builtins.int
     CLOSED_AT_FIELD_NUMBER: builtins.int
+    DELEGATES_FIELD_NUMBER: builtins.int
+    DELEGATIONS_FIELD_NUMBER: builtins.int
+    ESCALATES_AT_FIELD_NUMBER: builtins.int
     DISPATCHES_FIELD_NUMBER: builtins.int
     ALLOWED_VERDICTS_FIELD_NUMBER: builtins.int
+    LINEAGE_FIELD_NUMBER: builtins.int
+    REVERSIBLE_FIELD_NUMBER: builtins.int
+    HIGHLIGHT_FIELD_NUMBER: builtins.int
     GRANTS_FIELD_NUMBER: builtins.int
     approval_id: builtins.str
     """Its id: the run's, a slash, and the approval's own inside the run."""
@@ -532,6 +616,10 @@ class Approval(message.Message):
     """True when whoever started the run must not decide."""
     separation: ApprovalSeparation.ValueType
     """Whether this server tells approvers from others."""
+    reversible: builtins.bool
+    """True when the package says that what the call does can be undone. False: it
+    does not say so.
+    """
     @builtins.property
     def arguments(self) -> content_pb2.ContentRef:
         """What is looked at, by reference: the arguments of a call; the request of a run,
@@ -544,7 +632,9 @@ class Approval(message.Message):
 
     @builtins.property
     def sets(self) -> containers.RepeatedCompositeFieldContainer[ApproverSet]:
-        """Who may decide, one set after the other."""
+        """Who may decide, one set after the other; in the place of one whose turn was
+        delegated the delegate, and whoever delegated it.
+        """
 
     @builtins.property
     def requested_at(self) -> timestamp_pb2.Timestamp:
@@ -565,12 +655,36 @@ class Approval(message.Message):
         """
 
     @builtins.property
+    def delegates(self) -> containers.RepeatedScalarFieldContainer[builtins.str]:
+        """The principals that whoever may decide can delegate to."""
+
+    @builtins.property
+    def delegations(self) -> containers.RepeatedCompositeFieldContainer[ApprovalDelegation]:
+        """How it was delegated so far, in that order."""
+
+    @builtins.property
+    def escalates_at(self) -> timestamp_pb2.Timestamp:
+        """When it goes to the last of `sets` because nobody before has decided; absent
+        unless the rule says `on_expiry: escalate`.
+        """
+
+    @builtins.property
     def dispatches(self) -> containers.RepeatedCompositeFieldContainer[ApprovalDispatch]:
         """The dispatchers that are told, and how far each has been; of GetApproval alone."""
 
     @builtins.property
     def allowed_verdicts(self) -> containers.RepeatedScalarFieldContainer[ApprovalVerdict.ValueType]:
         """What may be decided on it."""
+
+    @builtins.property
+    def lineage(self) -> containers.RepeatedScalarFieldContainer[builtins.str]:
+        """The runs from the first one to the one that asks, which is the last: by what an
+        agent came to ask. One entry, as no run starts another.
+        """
+
+    @builtins.property
+    def highlight(self) -> containers.RepeatedScalarFieldContainer[builtins.str]:
+        """Which of the arguments decide, as the package says: JSON pointers (RFC 6901)."""
 
     @builtins.property
     def grants(self) -> grant_pb2.GrantOffer:
@@ -611,13 +725,61 @@ class Approval(message.Message):
         separation: ApprovalSeparation.ValueType = ...,
         decision: ApprovalDecision | None = ...,
         closed_at: timestamp_pb2.Timestamp | None = ...,
+        delegates: abc.Iterable[builtins.str] | None = ...,
+        delegations: abc.Iterable[ApprovalDelegation] | None = ...,
+        escalates_at: timestamp_pb2.Timestamp | None = ...,
         dispatches: abc.Iterable[ApprovalDispatch] | None = ...,
         allowed_verdicts: abc.Iterable[ApprovalVerdict.ValueType] | None = ...,
+        lineage: abc.Iterable[builtins.str] | None = ...,
+        reversible: builtins.bool = ...,
+        highlight: abc.Iterable[builtins.str] | None = ...,
         grants: grant_pb2.GrantOffer | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = typing.Literal["arguments", b"arguments", "arguments_content", b"arguments_content", "closed_at", b"closed_at", "decision", b"decision", "expires_at", b"expires_at", "grants", b"grants", "requested_at", b"requested_at"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = typing.Literal["arguments", b"arguments", "arguments_content", b"arguments_content", "closed_at", b"closed_at", "decision", b"decision", "escalates_at", b"escalates_at", "expires_at", b"expires_at", "grants", b"grants", "requested_at", b"requested_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["agent_id", b"agent_id", "allowed_verdicts", b"allowed_verdicts", "approval", b"approval", "approval_id", b"approval_id", "arguments", b"arguments", "arguments_content", b"arguments_content", "closed_at", b"closed_at", "code", b"code", "current_set", b"current_set", "decider", b"decider", "decision", b"decision", "digest", b"digest", "dispatches", b"dispatches", "effect_id", b"effect_id", "executor", b"executor", "expires_at", b"expires_at", "four_eyes", b"four_eyes", "grants", b"grants", "kind", b"kind", "message", b"message", "on_expiry", b"on_expiry", "package_fingerprint", b"package_fingerprint", "policy_ref", b"policy_ref", "requested_at", b"requested_at", "risk", b"risk", "rule", b"rule", "run_id", b"run_id", "schema_digest", b"schema_digest", "separation", b"separation", "session_id", b"session_id", "sets", b"sets", "started_by", b"started_by", "state", b"state", "tainted", b"tainted", "tool", b"tool"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["agent_id", b"agent_id", "allowed_verdicts", b"allowed_verdicts", "approval", b"approval", "approval_id", b"approval_id", "arguments", b"arguments", "arguments_content", b"arguments_content", "closed_at", b"closed_at", "code", b"code", "current_set", b"current_set", "decider", b"decider", "decision", b"decision", "delegates", b"delegates", "delegations", b"delegations", "digest", b"digest", "dispatches", b"dispatches", "effect_id", b"effect_id", "escalates_at", b"escalates_at", "executor", b"executor", "expires_at", b"expires_at", "four_eyes", b"four_eyes", "grants", b"grants", "highlight", b"highlight", "kind", b"kind", "lineage", b"lineage", "message", b"message", "on_expiry", b"on_expiry", "package_fingerprint", b"package_fingerprint", "policy_ref", b"policy_ref", "requested_at", b"requested_at", "reversible", b"reversible", "risk", b"risk", "rule", b"rule", "run_id", b"run_id", "schema_digest", b"schema_digest", "separation", b"separation", "session_id", b"session_id", "sets", b"sets", "started_by", b"started_by", "state", b"state", "tainted", b"tainted", "tool", b"tool"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class ApprovalDelegation(message.Message):
+    """That somebody who may decide has somebody else decide."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    DELEGATED_BY_FIELD_NUMBER: builtins.int
+    DELEGATED_TO_FIELD_NUMBER: builtins.int
+    TIME_FIELD_NUMBER: builtins.int
+    NOTE_FIELD_NUMBER: builtins.int
+    ON_BEHALF_OF_FIELD_NUMBER: builtins.int
+    REQUEST_ID_FIELD_NUMBER: builtins.int
+    delegated_by: builtins.str
+    """Who delegated: the principal of the credential."""
+    delegated_to: builtins.str
+    """To whom."""
+    note: builtins.str
+    """For the record only."""
+    on_behalf_of: builtins.str
+    """On whose behalf, as whoever delegated says: a note, no authority."""
+    request_id: builtins.str
+    """The id of the request that delegated."""
+    @builtins.property
+    def time(self) -> timestamp_pb2.Timestamp:
+        """When."""
+
+    def __init__(
+        self,
+        *,
+        delegated_by: builtins.str = ...,
+        delegated_to: builtins.str = ...,
+        time: timestamp_pb2.Timestamp | None = ...,
+        note: builtins.str = ...,
+        on_behalf_of: builtins.str = ...,
+        request_id: builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["time", b"time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["delegated_by", b"delegated_by", "delegated_to", b"delegated_to", "note", b"note", "on_behalf_of", b"on_behalf_of", "request_id", b"request_id", "time", b"time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -636,6 +798,9 @@ class ApprovalDecision(message.Message):
     ON_BEHALF_OF_FIELD_NUMBER: builtins.int
     REQUEST_ID_FIELD_NUMBER: builtins.int
     SEPARATION_FIELD_NUMBER: builtins.int
+    EDITED_ARGUMENTS_FIELD_NUMBER: builtins.int
+    EDITED_ARGUMENTS_CONTENT_FIELD_NUMBER: builtins.int
+    EDITED_DIGEST_FIELD_NUMBER: builtins.int
     GRANT_ID_FIELD_NUMBER: builtins.int
     verdict: ApprovalVerdict.ValueType
     """What was decided."""
@@ -653,11 +818,25 @@ class ApprovalDecision(message.Message):
     """The id of the request that decided."""
     separation: ApprovalSeparation.ValueType
     """Whether the server told approvers from others then."""
+    edited_digest: builtins.str
+    """What was approved then: the digest over the edited arguments, as
+    `Approval.digest` is over those that were asked for.
+    """
     grant_id: builtins.str
     """The grant that was given with it; empty without one."""
     @builtins.property
     def time(self) -> timestamp_pb2.Timestamp:
         """When."""
+
+    @builtins.property
+    def edited_arguments(self) -> content_pb2.ContentRef:
+        """Of APPROVAL_VERDICT_APPROVE_WITH_EDITS: the arguments in their canonical form
+        that were approved in place of `Approval.arguments`, by reference.
+        """
+
+    @builtins.property
+    def edited_arguments_content(self) -> content_pb2.InlineContent:
+        """Those arguments; in the full view alone, and left out beyond 64 KiB."""
 
     def __init__(
         self,
@@ -671,10 +850,13 @@ class ApprovalDecision(message.Message):
         on_behalf_of: builtins.str = ...,
         request_id: builtins.str = ...,
         separation: ApprovalSeparation.ValueType = ...,
+        edited_arguments: content_pb2.ContentRef | None = ...,
+        edited_arguments_content: content_pb2.InlineContent | None = ...,
+        edited_digest: builtins.str = ...,
         grant_id: builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = typing.Literal["time", b"time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = typing.Literal["edited_arguments", b"edited_arguments", "edited_arguments_content", b"edited_arguments_content", "time", b"time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["decided_by", b"decided_by", "digest", b"digest", "grant_id", b"grant_id", "message", b"message", "note", b"note", "on_behalf_of", b"on_behalf_of", "request_id", b"request_id", "separation", b"separation", "time", b"time", "verdict", b"verdict"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["decided_by", b"decided_by", "digest", b"digest", "edited_arguments", b"edited_arguments", "edited_arguments_content", b"edited_arguments_content", "edited_digest", b"edited_digest", "grant_id", b"grant_id", "message", b"message", "note", b"note", "on_behalf_of", b"on_behalf_of", "request_id", b"request_id", "separation", b"separation", "time", b"time", "verdict", b"verdict"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...

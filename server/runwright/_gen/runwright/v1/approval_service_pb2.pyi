@@ -219,6 +219,8 @@ class DecisionRequest(message.Message):
     NOTE_FIELD_NUMBER: builtins.int
     ON_BEHALF_OF_FIELD_NUMBER: builtins.int
     REQUEST_ID_FIELD_NUMBER: builtins.int
+    ARGUMENTS_JSON_FIELD_NUMBER: builtins.int
+    DELEGATE_TO_FIELD_NUMBER: builtins.int
     GRANT_FIELD_NUMBER: builtins.int
     approval_id: builtins.str
     """The approval."""
@@ -236,6 +238,14 @@ class DecisionRequest(message.Message):
     """On whose behalf, at most 256 bytes: a note, no authority."""
     request_id: builtins.str
     """Made by the caller, matching the id rule: the key of idempotency."""
+    arguments_json: builtins.bytes
+    """Of APPROVAL_VERDICT_APPROVE_WITH_EDITS, else empty: the arguments the call is to
+    be made with, a JSON object of at most 256 KiB that the tool's schema accepts.
+    """
+    delegate_to: builtins.str
+    """Of APPROVAL_VERDICT_DELEGATE, else empty: one of `Approval.delegates`, who may
+    decide, is not the one who started the run, and cannot perform the call.
+    """
     @builtins.property
     def grant(self) -> grant_pb2.GrantRequest:
         """With APPROVAL_VERDICT_APPROVE: a grant to give with it, within what
@@ -252,11 +262,13 @@ class DecisionRequest(message.Message):
         note: builtins.str = ...,
         on_behalf_of: builtins.str = ...,
         request_id: builtins.str = ...,
+        arguments_json: builtins.bytes = ...,
+        delegate_to: builtins.str = ...,
         grant: grant_pb2.GrantRequest | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = typing.Literal["grant", b"grant"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["approval_id", b"approval_id", "digest", b"digest", "grant", b"grant", "message", b"message", "note", b"note", "on_behalf_of", b"on_behalf_of", "request_id", b"request_id", "verdict", b"verdict"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["approval_id", b"approval_id", "arguments_json", b"arguments_json", "delegate_to", b"delegate_to", "digest", b"digest", "grant", b"grant", "message", b"message", "note", b"note", "on_behalf_of", b"on_behalf_of", "request_id", b"request_id", "verdict", b"verdict"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -291,7 +303,9 @@ class DecideApprovalResponse(message.Message):
     APPROVAL_FIELD_NUMBER: builtins.int
     DECIDED_FIELD_NUMBER: builtins.int
     decided: builtins.bool
-    """True when this call decided; false when the same request had decided before."""
+    """True when this call decided, or delegated; false when the same request had done so
+    before.
+    """
     @builtins.property
     def approval(self) -> approval_pb2.Approval:
         """The approval as it stands."""

@@ -28,7 +28,9 @@ if _version_not_supported:
 class ApprovalServiceStub:
     """Shows what waits for somebody to decide, and takes the decisions. Everything
     belongs to the caller's namespace. Observers and admins see every approval,
-    approvers those of whose approver sets they are in one. Every failed call
+    approvers those of whose approver sets they are in one, and those that were
+    delegated to them. For everybody else there is none: every method says
+    APPROVAL_NOT_FOUND, as of an id that nothing has. Every failed call
     carries `google.rpc.ErrorInfo` and `runwright.v1.AgentError` in its status
     details.
     """
@@ -79,7 +81,9 @@ class ApprovalServiceStub:
 class ApprovalServiceServicer:
     """Shows what waits for somebody to decide, and takes the decisions. Everything
     belongs to the caller's namespace. Observers and admins see every approval,
-    approvers those of whose approver sets they are in one. Every failed call
+    approvers those of whose approver sets they are in one, and those that were
+    delegated to them. For everybody else there is none: every method says
+    APPROVAL_NOT_FOUND, as of an id that nothing has. Every failed call
     carries `google.rpc.ErrorInfo` and `runwright.v1.AgentError` in its status
     details.
     """
@@ -117,6 +121,9 @@ class ApprovalServiceServicer:
         any more; APPROVAL_DIGEST_MISMATCH when something else was looked at than what
         is pending; APPROVER_NOT_ALLOWED for whoever may not decide now, by `rule`: not
         in the approver set, able to perform the call, or the one who started the run.
+        Fails with APPROVAL_EDIT_INVALID for edited arguments that the call cannot be
+        made with, with APPROVAL_DELEGATE_NOT_ALLOWED for somebody it cannot be delegated
+        to.
         The approval is as it was then, and the attempt is audited.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -199,7 +206,9 @@ def add_ApprovalServiceServicer_to_server(servicer, server):
 class ApprovalService:
     """Shows what waits for somebody to decide, and takes the decisions. Everything
     belongs to the caller's namespace. Observers and admins see every approval,
-    approvers those of whose approver sets they are in one. Every failed call
+    approvers those of whose approver sets they are in one, and those that were
+    delegated to them. For everybody else there is none: every method says
+    APPROVAL_NOT_FOUND, as of an id that nothing has. Every failed call
     carries `google.rpc.ErrorInfo` and `runwright.v1.AgentError` in its status
     details.
     """

@@ -29,7 +29,9 @@ GRPC_VERSION: str
 class ApprovalServiceStub:
     """Shows what waits for somebody to decide, and takes the decisions. Everything
     belongs to the caller's namespace. Observers and admins see every approval,
-    approvers those of whose approver sets they are in one. Every failed call
+    approvers those of whose approver sets they are in one, and those that were
+    delegated to them. For everybody else there is none: every method says
+    APPROVAL_NOT_FOUND, as of an id that nothing has. Every failed call
     carries `google.rpc.ErrorInfo` and `runwright.v1.AgentError` in its status
     details.
     """
@@ -58,6 +60,9 @@ class ApprovalServiceStub:
     any more; APPROVAL_DIGEST_MISMATCH when something else was looked at than what
     is pending; APPROVER_NOT_ALLOWED for whoever may not decide now, by `rule`: not
     in the approver set, able to perform the call, or the one who started the run.
+    Fails with APPROVAL_EDIT_INVALID for edited arguments that the call cannot be
+    made with, with APPROVAL_DELEGATE_NOT_ALLOWED for somebody it cannot be delegated
+    to.
     The approval is as it was then, and the attempt is audited.
     """
     BatchDecide: grpc.UnaryUnaryMultiCallable[approval_service_pb2.BatchDecideRequest, approval_service_pb2.BatchDecideResponse]
@@ -79,7 +84,9 @@ class ApprovalServiceStub:
 class ApprovalServiceAsyncStub(ApprovalServiceStub):
     """Shows what waits for somebody to decide, and takes the decisions. Everything
     belongs to the caller's namespace. Observers and admins see every approval,
-    approvers those of whose approver sets they are in one. Every failed call
+    approvers those of whose approver sets they are in one, and those that were
+    delegated to them. For everybody else there is none: every method says
+    APPROVAL_NOT_FOUND, as of an id that nothing has. Every failed call
     carries `google.rpc.ErrorInfo` and `runwright.v1.AgentError` in its status
     details.
     """
@@ -105,6 +112,9 @@ class ApprovalServiceAsyncStub(ApprovalServiceStub):
     any more; APPROVAL_DIGEST_MISMATCH when something else was looked at than what
     is pending; APPROVER_NOT_ALLOWED for whoever may not decide now, by `rule`: not
     in the approver set, able to perform the call, or the one who started the run.
+    Fails with APPROVAL_EDIT_INVALID for edited arguments that the call cannot be
+    made with, with APPROVAL_DELEGATE_NOT_ALLOWED for somebody it cannot be delegated
+    to.
     The approval is as it was then, and the attempt is audited.
     """
     BatchDecide: aio.UnaryUnaryMultiCallable[approval_service_pb2.BatchDecideRequest, approval_service_pb2.BatchDecideResponse]  # type: ignore[assignment]
@@ -125,7 +135,9 @@ class ApprovalServiceAsyncStub(ApprovalServiceStub):
 class ApprovalServiceServicer(metaclass=abc_1.ABCMeta):
     """Shows what waits for somebody to decide, and takes the decisions. Everything
     belongs to the caller's namespace. Observers and admins see every approval,
-    approvers those of whose approver sets they are in one. Every failed call
+    approvers those of whose approver sets they are in one, and those that were
+    delegated to them. For everybody else there is none: every method says
+    APPROVAL_NOT_FOUND, as of an id that nothing has. Every failed call
     carries `google.rpc.ErrorInfo` and `runwright.v1.AgentError` in its status
     details.
     """
@@ -173,6 +185,9 @@ class ApprovalServiceServicer(metaclass=abc_1.ABCMeta):
         any more; APPROVAL_DIGEST_MISMATCH when something else was looked at than what
         is pending; APPROVER_NOT_ALLOWED for whoever may not decide now, by `rule`: not
         in the approver set, able to perform the call, or the one who started the run.
+        Fails with APPROVAL_EDIT_INVALID for edited arguments that the call cannot be
+        made with, with APPROVAL_DELEGATE_NOT_ALLOWED for somebody it cannot be delegated
+        to.
         The approval is as it was then, and the attempt is audited.
         """
 

@@ -247,6 +247,17 @@ class _ErrorReasonEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_ErrorReaso
     """Somebody who was asked to approve the start of a run, or its answer, denied it.
     Metadata: approval_id, decided_by.
     """
+    ERROR_REASON_APPROVAL_EDIT_INVALID: _ErrorReason.ValueType  # 140
+    """The call cannot be made with the arguments that a decision carries. The approval
+    is as it was. Metadata: approval_id, rule.
+    """
+    ERROR_REASON_APPROVAL_DELEGATE_NOT_ALLOWED: _ErrorReason.ValueType  # 141
+    """An approval cannot be delegated to somebody, by `rule`: `not_listed` (the package
+    does not say so), `oneself`, `starter` (they started the run), `executor` (they
+    may perform the call), `no_approver` (no key of theirs decides), `already`, `too_often`,
+    and `separation` (the server has no keys). The approval is as it was. Metadata:
+    approval_id, delegate_to, rule.
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why something failed. The name without its prefix is also the `reason` of
@@ -473,6 +484,17 @@ Metadata: grant_id, issuer.
 ERROR_REASON_APPROVAL_DENIED: ErrorReason.ValueType  # 145
 """Somebody who was asked to approve the start of a run, or its answer, denied it.
 Metadata: approval_id, decided_by.
+"""
+ERROR_REASON_APPROVAL_EDIT_INVALID: ErrorReason.ValueType  # 140
+"""The call cannot be made with the arguments that a decision carries. The approval
+is as it was. Metadata: approval_id, rule.
+"""
+ERROR_REASON_APPROVAL_DELEGATE_NOT_ALLOWED: ErrorReason.ValueType  # 141
+"""An approval cannot be delegated to somebody, by `rule`: `not_listed` (the package
+does not say so), `oneself`, `starter` (they started the run), `executor` (they
+may perform the call), `no_approver` (no key of theirs decides), `already`, `too_often`,
+and `separation` (the server has no keys). The approval is as it was. Metadata:
+approval_id, delegate_to, rule.
 """
 
 class _AgentErrorKind:

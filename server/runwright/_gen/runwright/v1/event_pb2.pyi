@@ -94,7 +94,9 @@ class _EventKindEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_EventKind.Va
     EVENT_KIND_POLICY_RESUMED: _EventKind.ValueType  # 35
     """What a policy has deferred goes on."""
     EVENT_KIND_SUBJECT_REPLACED: _EventKind.ValueType  # 36
-    """A policy has put something else in the place of what it decided on."""
+    """A policy has put something else in the place of what it decided on, or whoever
+    approved a call other arguments in the place of its own.
+    """
     EVENT_KIND_TOOL_RESULT_RELEASED: _EventKind.ValueType  # 37
     """The model may go on with what came of a call: with the result, or with the
     word that it is withheld.
@@ -111,6 +113,8 @@ class _EventKindEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_EventKind.Va
     """Another approval takes the place of one that was not used."""
     EVENT_KIND_APPROVAL_ESCALATED: _EventKind.ValueType  # 45
     """The time of an approver set is over: it is the turn of the next one."""
+    EVENT_KIND_APPROVAL_DELEGATED: _EventKind.ValueType  # 53
+    """Somebody who may decide has somebody else decide."""
     EVENT_KIND_APPROVAL_DISPATCH_STARTED: _EventKind.ValueType  # 46
     """Intent: a dispatcher is about to be told of an approval."""
     EVENT_KIND_APPROVAL_DISPATCHED: _EventKind.ValueType  # 47
@@ -186,7 +190,9 @@ EVENT_KIND_POLICY_ANSWERED: EventKind.ValueType  # 34
 EVENT_KIND_POLICY_RESUMED: EventKind.ValueType  # 35
 """What a policy has deferred goes on."""
 EVENT_KIND_SUBJECT_REPLACED: EventKind.ValueType  # 36
-"""A policy has put something else in the place of what it decided on."""
+"""A policy has put something else in the place of what it decided on, or whoever
+approved a call other arguments in the place of its own.
+"""
 EVENT_KIND_TOOL_RESULT_RELEASED: EventKind.ValueType  # 37
 """The model may go on with what came of a call: with the result, or with the
 word that it is withheld.
@@ -203,6 +209,8 @@ EVENT_KIND_APPROVAL_SUPERSEDED: EventKind.ValueType  # 44
 """Another approval takes the place of one that was not used."""
 EVENT_KIND_APPROVAL_ESCALATED: EventKind.ValueType  # 45
 """The time of an approver set is over: it is the turn of the next one."""
+EVENT_KIND_APPROVAL_DELEGATED: EventKind.ValueType  # 53
+"""Somebody who may decide has somebody else decide."""
 EVENT_KIND_APPROVAL_DISPATCH_STARTED: EventKind.ValueType  # 46
 """Intent: a dispatcher is about to be told of an approval."""
 EVENT_KIND_APPROVAL_DISPATCHED: EventKind.ValueType  # 47
@@ -414,6 +422,7 @@ class Event(message.Message):
     APPROVAL_WITHDRAWN_FIELD_NUMBER: builtins.int
     APPROVAL_SUPERSEDED_FIELD_NUMBER: builtins.int
     APPROVAL_ESCALATED_FIELD_NUMBER: builtins.int
+    APPROVAL_DELEGATED_FIELD_NUMBER: builtins.int
     APPROVAL_DISPATCH_STARTED_FIELD_NUMBER: builtins.int
     APPROVAL_DISPATCHED_FIELD_NUMBER: builtins.int
     GRANT_ISSUED_FIELD_NUMBER: builtins.int
@@ -601,6 +610,10 @@ class Event(message.Message):
         """Of EVENT_KIND_APPROVAL_ESCALATED."""
 
     @builtins.property
+    def approval_delegated(self) -> ApprovalDelegated:
+        """Of EVENT_KIND_APPROVAL_DELEGATED."""
+
+    @builtins.property
     def approval_dispatch_started(self) -> ApprovalDispatchStarted:
         """Of EVENT_KIND_APPROVAL_DISPATCH_STARTED."""
 
@@ -674,17 +687,18 @@ class Event(message.Message):
         approval_withdrawn: ApprovalWithdrawn | None = ...,
         approval_superseded: ApprovalSuperseded | None = ...,
         approval_escalated: ApprovalEscalated | None = ...,
+        approval_delegated: ApprovalDelegated | None = ...,
         approval_dispatch_started: ApprovalDispatchStarted | None = ...,
         approval_dispatched: ApprovalDispatched | None = ...,
         grant_issued: GrantIssued | None = ...,
         grant_used: GrantUsed | None = ...,
         grant_superseded: GrantSuperseded | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = typing.Literal["approval_decided", b"approval_decided", "approval_dispatch_started", b"approval_dispatch_started", "approval_dispatched", b"approval_dispatched", "approval_escalated", b"approval_escalated", "approval_expired", b"approval_expired", "approval_requested", b"approval_requested", "approval_superseded", b"approval_superseded", "approval_withdrawn", b"approval_withdrawn", "body", b"body", "context_assembled", b"context_assembled", "effect_resolved", b"effect_resolved", "grant_issued", b"grant_issued", "grant_superseded", b"grant_superseded", "grant_used", b"grant_used", "model_attempt_failed", b"model_attempt_failed", "model_attempt_started", b"model_attempt_started", "model_message_completed", b"model_message_completed", "model_stream_delta", b"model_stream_delta", "policy_answered", b"policy_answered", "policy_asked", b"policy_asked", "policy_decided", b"policy_decided", "policy_resumed", b"policy_resumed", "reconcile_ended", b"reconcile_ended", "reconcile_started", b"reconcile_started", "retry_scheduled", b"retry_scheduled", "run_cancel_requested", b"run_cancel_requested", "run_cancelled", b"run_cancelled", "run_completed", b"run_completed", "run_failed", b"run_failed", "run_started", b"run_started", "subject_replaced", b"subject_replaced", "time", b"time", "tool_cancelled", b"tool_cancelled", "tool_completed", b"tool_completed", "tool_denied", b"tool_denied", "tool_failed", b"tool_failed", "tool_recovery_required", b"tool_recovery_required", "tool_requested", b"tool_requested", "tool_result_released", b"tool_result_released", "tool_started", b"tool_started", "turn_completed", b"turn_completed", "turn_failed", b"turn_failed", "turn_started", b"turn_started"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = typing.Literal["approval_decided", b"approval_decided", "approval_delegated", b"approval_delegated", "approval_dispatch_started", b"approval_dispatch_started", "approval_dispatched", b"approval_dispatched", "approval_escalated", b"approval_escalated", "approval_expired", b"approval_expired", "approval_requested", b"approval_requested", "approval_superseded", b"approval_superseded", "approval_withdrawn", b"approval_withdrawn", "body", b"body", "context_assembled", b"context_assembled", "effect_resolved", b"effect_resolved", "grant_issued", b"grant_issued", "grant_superseded", b"grant_superseded", "grant_used", b"grant_used", "model_attempt_failed", b"model_attempt_failed", "model_attempt_started", b"model_attempt_started", "model_message_completed", b"model_message_completed", "model_stream_delta", b"model_stream_delta", "policy_answered", b"policy_answered", "policy_asked", b"policy_asked", "policy_decided", b"policy_decided", "policy_resumed", b"policy_resumed", "reconcile_ended", b"reconcile_ended", "reconcile_started", b"reconcile_started", "retry_scheduled", b"retry_scheduled", "run_cancel_requested", b"run_cancel_requested", "run_cancelled", b"run_cancelled", "run_completed", b"run_completed", "run_failed", b"run_failed", "run_started", b"run_started", "subject_replaced", b"subject_replaced", "time", b"time", "tool_cancelled", b"tool_cancelled", "tool_completed", b"tool_completed", "tool_denied", b"tool_denied", "tool_failed", b"tool_failed", "tool_recovery_required", b"tool_recovery_required", "tool_requested", b"tool_requested", "tool_result_released", b"tool_result_released", "tool_started", b"tool_started", "turn_completed", b"turn_completed", "turn_failed", b"turn_failed", "turn_started", b"turn_started"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["agent_id", b"agent_id", "approval_decided", b"approval_decided", "approval_dispatch_started", b"approval_dispatch_started", "approval_dispatched", b"approval_dispatched", "approval_escalated", b"approval_escalated", "approval_expired", b"approval_expired", "approval_requested", b"approval_requested", "approval_superseded", b"approval_superseded", "approval_withdrawn", b"approval_withdrawn", "attempt", b"attempt", "body", b"body", "context_assembled", b"context_assembled", "effect_id", b"effect_id", "effect_resolved", b"effect_resolved", "event_id", b"event_id", "grant_issued", b"grant_issued", "grant_superseded", b"grant_superseded", "grant_used", b"grant_used", "ignorable", b"ignorable", "kind", b"kind", "model_attempt_failed", b"model_attempt_failed", "model_attempt_started", b"model_attempt_started", "model_message_completed", b"model_message_completed", "model_stream_delta", b"model_stream_delta", "package_fingerprint", b"package_fingerprint", "policy_answered", b"policy_answered", "policy_asked", b"policy_asked", "policy_decided", b"policy_decided", "policy_resumed", b"policy_resumed", "principal", b"principal", "reconcile_ended", b"reconcile_ended", "reconcile_started", b"reconcile_started", "retry_scheduled", b"retry_scheduled", "round", b"round", "run_cancel_requested", b"run_cancel_requested", "run_cancelled", b"run_cancelled", "run_completed", b"run_completed", "run_failed", b"run_failed", "run_id", b"run_id", "run_started", b"run_started", "seq", b"seq", "session_id", b"session_id", "subject_replaced", b"subject_replaced", "time", b"time", "tool_cancelled", b"tool_cancelled", "tool_completed", b"tool_completed", "tool_denied", b"tool_denied", "tool_failed", b"tool_failed", "tool_recovery_required", b"tool_recovery_required", "tool_requested", b"tool_requested", "tool_result_released", b"tool_result_released", "tool_started", b"tool_started", "trace_parent", b"trace_parent", "turn_completed", b"turn_completed", "turn_failed", b"turn_failed", "turn_id", b"turn_id", "turn_started", b"turn_started"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["agent_id", b"agent_id", "approval_decided", b"approval_decided", "approval_delegated", b"approval_delegated", "approval_dispatch_started", b"approval_dispatch_started", "approval_dispatched", b"approval_dispatched", "approval_escalated", b"approval_escalated", "approval_expired", b"approval_expired", "approval_requested", b"approval_requested", "approval_superseded", b"approval_superseded", "approval_withdrawn", b"approval_withdrawn", "attempt", b"attempt", "body", b"body", "context_assembled", b"context_assembled", "effect_id", b"effect_id", "effect_resolved", b"effect_resolved", "event_id", b"event_id", "grant_issued", b"grant_issued", "grant_superseded", b"grant_superseded", "grant_used", b"grant_used", "ignorable", b"ignorable", "kind", b"kind", "model_attempt_failed", b"model_attempt_failed", "model_attempt_started", b"model_attempt_started", "model_message_completed", b"model_message_completed", "model_stream_delta", b"model_stream_delta", "package_fingerprint", b"package_fingerprint", "policy_answered", b"policy_answered", "policy_asked", b"policy_asked", "policy_decided", b"policy_decided", "policy_resumed", b"policy_resumed", "principal", b"principal", "reconcile_ended", b"reconcile_ended", "reconcile_started", b"reconcile_started", "retry_scheduled", b"retry_scheduled", "round", b"round", "run_cancel_requested", b"run_cancel_requested", "run_cancelled", b"run_cancelled", "run_completed", b"run_completed", "run_failed", b"run_failed", "run_id", b"run_id", "run_started", b"run_started", "seq", b"seq", "session_id", b"session_id", "subject_replaced", b"subject_replaced", "time", b"time", "tool_cancelled", b"tool_cancelled", "tool_completed", b"tool_completed", "tool_denied", b"tool_denied", "tool_failed", b"tool_failed", "tool_recovery_required", b"tool_recovery_required", "tool_requested", b"tool_requested", "tool_result_released", b"tool_result_released", "tool_started", b"tool_started", "trace_parent", b"trace_parent", "turn_completed", b"turn_completed", "turn_failed", b"turn_failed", "turn_id", b"turn_id", "turn_started", b"turn_started"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_body: _TypeAlias = typing.Literal["run_started", "turn_started", "model_attempt_started", "model_message_completed", "model_attempt_failed", "tool_requested", "policy_decided", "tool_started", "tool_completed", "tool_failed", "tool_denied", "tool_cancelled", "tool_recovery_required", "run_cancel_requested", "turn_completed", "turn_failed", "run_completed", "run_failed", "run_cancelled", "retry_scheduled", "context_assembled", "model_stream_delta", "effect_resolved", "reconcile_started", "reconcile_ended", "policy_asked", "policy_answered", "policy_resumed", "subject_replaced", "tool_result_released", "approval_requested", "approval_decided", "approval_expired", "approval_withdrawn", "approval_superseded", "approval_escalated", "approval_dispatch_started", "approval_dispatched", "grant_issued", "grant_used", "grant_superseded"]  # noqa: Y015
+    _WhichOneofReturnType_body: _TypeAlias = typing.Literal["run_started", "turn_started", "model_attempt_started", "model_message_completed", "model_attempt_failed", "tool_requested", "policy_decided", "tool_started", "tool_completed", "tool_failed", "tool_denied", "tool_cancelled", "tool_recovery_required", "run_cancel_requested", "turn_completed", "turn_failed", "run_completed", "run_failed", "run_cancelled", "retry_scheduled", "context_assembled", "model_stream_delta", "effect_resolved", "reconcile_started", "reconcile_ended", "policy_asked", "policy_answered", "policy_resumed", "subject_replaced", "tool_result_released", "approval_requested", "approval_decided", "approval_expired", "approval_withdrawn", "approval_superseded", "approval_escalated", "approval_delegated", "approval_dispatch_started", "approval_dispatched", "grant_issued", "grant_used", "grant_superseded"]  # noqa: Y015
     _WhichOneofArgType_body: _TypeAlias = typing.Literal["body", b"body"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_body) -> _WhichOneofReturnType_body | None: ...
 
@@ -1911,8 +1925,9 @@ class PolicyResumed(message.Message):
 
 @typing.final
 class SubjectReplaced(message.Message):
-    """A policy has put something else in the place of what it was asked about. The
-    walk through the policies begins again with it.
+    """A policy has put something else in the place of what it was asked about, or
+    whoever approved a call other arguments in the place of its own. The walk through
+    the policies begins again with it.
     """
 
     DESCRIPTOR: descriptor.Descriptor
@@ -1926,9 +1941,11 @@ class SubjectReplaced(message.Message):
     stage: policy_pb2.PolicyStage.ValueType
     """Where."""
     policy_ref: builtins.str
-    """The policy, as in PolicyDecided."""
+    """The policy, as in PolicyDecided; of arguments that were approved with edits
+    `approval:` and the approval's name, or `approval` for the built-in one.
+    """
     decider: builtins.str
-    """Whose policy it is."""
+    """Whose policy it is; of arguments that were approved with edits who decided."""
     replaced_digest: builtins.str
     """Digest of what was there before."""
     @builtins.property
@@ -2250,8 +2267,12 @@ class ApprovalRequested(message.Message):
     EXPIRES_AT_FIELD_NUMBER: builtins.int
     ON_EXPIRY_FIELD_NUMBER: builtins.int
     FOUR_EYES_FIELD_NUMBER: builtins.int
+    DELEGATES_FIELD_NUMBER: builtins.int
+    ESCALATES_AT_FIELD_NUMBER: builtins.int
     DISPATCHERS_FIELD_NUMBER: builtins.int
     GRANTS_FIELD_NUMBER: builtins.int
+    REVERSIBLE_FIELD_NUMBER: builtins.int
+    HIGHLIGHT_FIELD_NUMBER: builtins.int
     approval_id: builtins.str
     """The approval's id inside the run: `a`, and the numbers of the call with the
     approval's own behind them; of the run `a`, its round (0 before the first) and
@@ -2287,6 +2308,8 @@ class ApprovalRequested(message.Message):
     """What becomes of the call then."""
     four_eyes: builtins.bool
     """True when whoever started the run must not decide."""
+    reversible: builtins.bool
+    """True when the package says that what the call does can be undone."""
     @builtins.property
     def arguments(self) -> content_pb2.ContentRef:
         """What is looked at, see `Approval.arguments`. An answer is in no view of this
@@ -2302,12 +2325,26 @@ class ApprovalRequested(message.Message):
         """From when on nobody may decide any more."""
 
     @builtins.property
+    def delegates(self) -> containers.RepeatedScalarFieldContainer[builtins.str]:
+        """The principals that whoever may decide can delegate to."""
+
+    @builtins.property
+    def escalates_at(self) -> timestamp_pb2.Timestamp:
+        """When it goes to the last of `sets` because nobody before has decided; absent
+        unless the rule says `on_expiry: escalate`.
+        """
+
+    @builtins.property
     def dispatchers(self) -> containers.RepeatedScalarFieldContainer[builtins.str]:
         """The dispatchers that are told, by name."""
 
     @builtins.property
     def grants(self) -> grant_pb2.GrantOffer:
         """Which grants whoever approves may give with it; absent: none."""
+
+    @builtins.property
+    def highlight(self) -> containers.RepeatedScalarFieldContainer[builtins.str]:
+        """Which of the arguments decide, as the package says: JSON pointers."""
 
     def __init__(
         self,
@@ -2331,12 +2368,16 @@ class ApprovalRequested(message.Message):
         expires_at: timestamp_pb2.Timestamp | None = ...,
         on_expiry: approval_pb2.ApprovalExpiry.ValueType = ...,
         four_eyes: builtins.bool = ...,
+        delegates: abc.Iterable[builtins.str] | None = ...,
+        escalates_at: timestamp_pb2.Timestamp | None = ...,
         dispatchers: abc.Iterable[builtins.str] | None = ...,
         grants: grant_pb2.GrantOffer | None = ...,
+        reversible: builtins.bool = ...,
+        highlight: abc.Iterable[builtins.str] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = typing.Literal["arguments", b"arguments", "expires_at", b"expires_at", "grants", b"grants"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = typing.Literal["arguments", b"arguments", "escalates_at", b"escalates_at", "expires_at", b"expires_at", "grants", b"grants"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["approval", b"approval", "approval_id", b"approval_id", "arguments", b"arguments", "code", b"code", "decider", b"decider", "digest", b"digest", "dispatchers", b"dispatchers", "executor", b"executor", "expires_at", b"expires_at", "four_eyes", b"four_eyes", "grants", b"grants", "kind", b"kind", "message", b"message", "on_expiry", b"on_expiry", "policy_ref", b"policy_ref", "risk", b"risk", "rule", b"rule", "schema_digest", b"schema_digest", "sets", b"sets", "tainted", b"tainted", "tool", b"tool"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["approval", b"approval", "approval_id", b"approval_id", "arguments", b"arguments", "code", b"code", "decider", b"decider", "delegates", b"delegates", "digest", b"digest", "dispatchers", b"dispatchers", "escalates_at", b"escalates_at", "executor", b"executor", "expires_at", b"expires_at", "four_eyes", b"four_eyes", "grants", b"grants", "highlight", b"highlight", "kind", b"kind", "message", b"message", "on_expiry", b"on_expiry", "policy_ref", b"policy_ref", "reversible", b"reversible", "risk", b"risk", "rule", b"rule", "schema_digest", b"schema_digest", "sets", b"sets", "tainted", b"tainted", "tool", b"tool"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -2358,6 +2399,8 @@ class ApprovalDecided(message.Message):
     REQUEST_ID_FIELD_NUMBER: builtins.int
     REQUEST_DIGEST_FIELD_NUMBER: builtins.int
     SEPARATION_FIELD_NUMBER: builtins.int
+    EDITED_ARGUMENTS_FIELD_NUMBER: builtins.int
+    EDITED_DIGEST_FIELD_NUMBER: builtins.int
     GRANT_ID_FIELD_NUMBER: builtins.int
     approval_id: builtins.str
     """The approval's id inside the run."""
@@ -2381,11 +2424,19 @@ class ApprovalDecided(message.Message):
     """The digest of that request: what a repeated one must match."""
     separation: approval_pb2.ApprovalSeparation.ValueType
     """Whether the server told approvers from others then."""
+    edited_digest: builtins.str
+    """What was approved then: the digest over the edited arguments."""
     grant_id: builtins.str
     """The grant that was given with it, in the event behind this one."""
     @builtins.property
     def requested_at(self) -> timestamp_pb2.Timestamp:
         """When it was asked for."""
+
+    @builtins.property
+    def edited_arguments(self) -> content_pb2.ContentRef:
+        """Of APPROVAL_VERDICT_APPROVE_WITH_EDITS: the arguments that were approved in place
+        of those it was asked for; SUBJECT_REPLACED, right behind, puts them there.
+        """
 
     def __init__(
         self,
@@ -2402,11 +2453,13 @@ class ApprovalDecided(message.Message):
         request_id: builtins.str = ...,
         request_digest: builtins.str = ...,
         separation: approval_pb2.ApprovalSeparation.ValueType = ...,
+        edited_arguments: content_pb2.ContentRef | None = ...,
+        edited_digest: builtins.str = ...,
         grant_id: builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = typing.Literal["requested_at", b"requested_at"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = typing.Literal["edited_arguments", b"edited_arguments", "requested_at", b"requested_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["approval_id", b"approval_id", "decided_by", b"decided_by", "digest", b"digest", "grant_id", b"grant_id", "message", b"message", "note", b"note", "on_behalf_of", b"on_behalf_of", "request_digest", b"request_digest", "request_id", b"request_id", "requested_at", b"requested_at", "separation", b"separation", "tool", b"tool", "verdict", b"verdict"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["approval_id", b"approval_id", "decided_by", b"decided_by", "digest", b"digest", "edited_arguments", b"edited_arguments", "edited_digest", b"edited_digest", "grant_id", b"grant_id", "message", b"message", "note", b"note", "on_behalf_of", b"on_behalf_of", "request_digest", b"request_digest", "request_id", b"request_id", "requested_at", b"requested_at", "separation", b"separation", "tool", b"tool", "verdict", b"verdict"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -2543,6 +2596,80 @@ class ApprovalEscalated(message.Message):
     _HasFieldArgType: _TypeAlias = typing.Literal["requested_at", b"requested_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
     _ClearFieldArgType: _TypeAlias = typing.Literal["approval_id", b"approval_id", "current_set", b"current_set", "requested_at", b"requested_at", "tool", b"tool"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class ApprovalDelegated(message.Message):
+    """Somebody who may decide has somebody else decide. The approval stays pending, and
+    no time of it changes.
+    """
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    APPROVAL_ID_FIELD_NUMBER: builtins.int
+    TOOL_FIELD_NUMBER: builtins.int
+    REQUESTED_AT_FIELD_NUMBER: builtins.int
+    DIGEST_FIELD_NUMBER: builtins.int
+    NUMBER_FIELD_NUMBER: builtins.int
+    DELEGATED_BY_FIELD_NUMBER: builtins.int
+    DELEGATED_TO_FIELD_NUMBER: builtins.int
+    CURRENT_SET_FIELD_NUMBER: builtins.int
+    APPROVERS_FIELD_NUMBER: builtins.int
+    NOTE_FIELD_NUMBER: builtins.int
+    ON_BEHALF_OF_FIELD_NUMBER: builtins.int
+    REQUEST_ID_FIELD_NUMBER: builtins.int
+    REQUEST_DIGEST_FIELD_NUMBER: builtins.int
+    approval_id: builtins.str
+    """The approval's id inside the run."""
+    tool: builtins.str
+    """The tool."""
+    digest: builtins.str
+    """The digest of what is pending."""
+    number: builtins.int
+    """The how many-th delegation of this approval it is, counted from 1."""
+    delegated_by: builtins.str
+    """Who delegated: the principal of the credential."""
+    delegated_to: builtins.str
+    """To whom."""
+    current_set: builtins.int
+    """Whose turn it is, counted from 0."""
+    note: builtins.str
+    """For the record only."""
+    on_behalf_of: builtins.str
+    """On whose behalf, as whoever delegated says: a note, no authority."""
+    request_id: builtins.str
+    """The id of the request that delegated."""
+    request_digest: builtins.str
+    """The digest of that request: what a repeated one must match."""
+    @builtins.property
+    def requested_at(self) -> timestamp_pb2.Timestamp:
+        """When it was asked for."""
+
+    @builtins.property
+    def approvers(self) -> approval_pb2.ApproverSet:
+        """Who may decide from now on, in the place of that set."""
+
+    def __init__(
+        self,
+        *,
+        approval_id: builtins.str = ...,
+        tool: builtins.str = ...,
+        requested_at: timestamp_pb2.Timestamp | None = ...,
+        digest: builtins.str = ...,
+        number: builtins.int = ...,
+        delegated_by: builtins.str = ...,
+        delegated_to: builtins.str = ...,
+        current_set: builtins.int = ...,
+        approvers: approval_pb2.ApproverSet | None = ...,
+        note: builtins.str = ...,
+        on_behalf_of: builtins.str = ...,
+        request_id: builtins.str = ...,
+        request_digest: builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["approvers", b"approvers", "requested_at", b"requested_at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["approval_id", b"approval_id", "approvers", b"approvers", "current_set", b"current_set", "delegated_by", b"delegated_by", "delegated_to", b"delegated_to", "digest", b"digest", "note", b"note", "number", b"number", "on_behalf_of", b"on_behalf_of", "request_digest", b"request_digest", "request_id", b"request_id", "requested_at", b"requested_at", "tool", b"tool"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

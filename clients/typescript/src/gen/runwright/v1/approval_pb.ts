@@ -16,7 +16,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file runwright/v1/approval.proto.
  */
 export const file_runwright_v1_approval: GenFile = /*@__PURE__*/
-  fileDesc("ChtydW53cmlnaHQvdjEvYXBwcm92YWwucHJvdG8SDHJ1bndyaWdodC52MSKXAgoQQXBwcm92YWxEaXNwYXRjaBISCgpkaXNwYXRjaGVyGAEgASgJEiwKBm5vdGljZRgCIAEoDjIcLnJ1bndyaWdodC52MS5BcHByb3ZhbE5vdGljZRIPCgdhdHRlbXB0GAMgASgNEjQKBnJlc3VsdBgEIAEoDjIkLnJ1bndyaWdodC52MS5BcHByb3ZhbERpc3BhdGNoUmVzdWx0EigKBHRpbWUYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEiwKCHJldHJ5X2F0GAYgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIRCglwcmluY2lwYWwYByABKAkSDwoHcmVmdXNhbBgIIAEoCSJbCgtBcHByb3ZlclNldBINCgVyb2xlcxgBIAMoCRISCgpwcmluY2lwYWxzGAIgAygJEikKBXVudGlsGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCLdAQoMQXBwcm92YWxSdWxlEgwKBG5hbWUYASABKAkSKwoEc2V0cxgCIAMoCzIdLnJ1bndyaWdodC52MS5BcHByb3ZlclNldFJ1bGUSDwoHZXhwaXJlcxgDIAEoCRIvCglvbl9leHBpcnkYBCABKA4yHC5ydW53cmlnaHQudjEuQXBwcm92YWxFeHBpcnkSEQoJZm91cl9leWVzGAUgASgIEhMKC2Rpc3BhdGNoZXJzGAogAygJEigKBmdyYW50cxgIIAEoCzIYLnJ1bndyaWdodC52MS5HcmFudE9mZmVyIkIKD0FwcHJvdmVyU2V0UnVsZRINCgVyb2xlcxgBIAMoCRISCgpwcmluY2lwYWxzGAIgAygJEgwKBHR1cm4YAyABKAkisAgKCEFwcHJvdmFsEhMKC2FwcHJvdmFsX2lkGAEgASgJEigKBGtpbmQYAiABKA4yGi5ydW53cmlnaHQudjEuQXBwcm92YWxLaW5kEioKBXN0YXRlGAMgASgOMhsucnVud3JpZ2h0LnYxLkFwcHJvdmFsU3RhdGUSDgoGcnVuX2lkGAQgASgJEhAKCGFnZW50X2lkGAUgASgJEhIKCnNlc3Npb25faWQYBiABKAkSEgoKc3RhcnRlZF9ieRgHIAEoCRIbChNwYWNrYWdlX2ZpbmdlcnByaW50GAggASgJEhEKCWVmZmVjdF9pZBgJIAEoCRIMCgR0b29sGAogASgJEhAKCGV4ZWN1dG9yGAsgASgJEgwKBHJpc2sYDCABKAkSKwoJYXJndW1lbnRzGA0gASgLMhgucnVud3JpZ2h0LnYxLkNvbnRlbnRSZWYSNgoRYXJndW1lbnRzX2NvbnRlbnQYDiABKAsyGy5ydW53cmlnaHQudjEuSW5saW5lQ29udGVudBIOCgZkaWdlc3QYDyABKAkSFQoNc2NoZW1hX2RpZ2VzdBgQIAEoCRIQCghhcHByb3ZhbBgRIAEoCRISCgpwb2xpY3lfcmVmGBIgASgJEgwKBHJ1bGUYEyABKAkSDAoEY29kZRgUIAEoCRIPCgdkZWNpZGVyGBUgASgJEg8KB21lc3NhZ2UYFiABKAkSDwoHdGFpbnRlZBgXIAEoCBInCgRzZXRzGBggAygLMhkucnVud3JpZ2h0LnYxLkFwcHJvdmVyU2V0EhMKC2N1cnJlbnRfc2V0GBkgASgNEjAKDHJlcXVlc3RlZF9hdBgaIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLgoKZXhwaXJlc19hdBgbIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLwoJb25fZXhwaXJ5GBwgASgOMhwucnVud3JpZ2h0LnYxLkFwcHJvdmFsRXhwaXJ5EhEKCWZvdXJfZXllcxgdIAEoCBI0CgpzZXBhcmF0aW9uGB4gASgOMiAucnVud3JpZ2h0LnYxLkFwcHJvdmFsU2VwYXJhdGlvbhIwCghkZWNpc2lvbhgfIAEoCzIeLnJ1bndyaWdodC52MS5BcHByb3ZhbERlY2lzaW9uEi0KCWNsb3NlZF9hdBggIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASMgoKZGlzcGF0Y2hlcxghIAMoCzIeLnJ1bndyaWdodC52MS5BcHByb3ZhbERpc3BhdGNoEjcKEGFsbG93ZWRfdmVyZGljdHMYKiADKA4yHS5ydW53cmlnaHQudjEuQXBwcm92YWxWZXJkaWN0EigKBmdyYW50cxgjIAEoCzIYLnJ1bndyaWdodC52MS5HcmFudE9mZmVyIqECChBBcHByb3ZhbERlY2lzaW9uEi4KB3ZlcmRpY3QYASABKA4yHS5ydW53cmlnaHQudjEuQXBwcm92YWxWZXJkaWN0EhIKCmRlY2lkZWRfYnkYAiABKAkSKAoEdGltZRgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDgoGZGlnZXN0GAQgASgJEg8KB21lc3NhZ2UYBSABKAkSDAoEbm90ZRgGIAEoCRIUCgxvbl9iZWhhbGZfb2YYByABKAkSEgoKcmVxdWVzdF9pZBgIIAEoCRI0CgpzZXBhcmF0aW9uGAkgASgOMiAucnVud3JpZ2h0LnYxLkFwcHJvdmFsU2VwYXJhdGlvbhIQCghncmFudF9pZBgMIAEoCSqBAQoMQXBwcm92YWxLaW5kEh0KGUFQUFJPVkFMX0tJTkRfVU5TUEVDSUZJRUQQABIbChdBUFBST1ZBTF9LSU5EX1RPT0xfQ0FMTBABEhsKF0FQUFJPVkFMX0tJTkRfUlVOX1NUQVJUEAISGAoUQVBQUk9WQUxfS0lORF9PVVRQVVQQAyqWAgoNQXBwcm92YWxTdGF0ZRIeChpBUFBST1ZBTF9TVEFURV9VTlNQRUNJRklFRBAAEhoKFkFQUFJPVkFMX1NUQVRFX1BFTkRJTkcQARIbChdBUFBST1ZBTF9TVEFURV9BUFBST1ZFRBACEhkKFUFQUFJPVkFMX1NUQVRFX0RFTklFRBADEhoKFkFQUFJPVkFMX1NUQVRFX0VYUElSRUQQBBIcChhBUFBST1ZBTF9TVEFURV9XSVRIRFJBV04QBRIdChlBUFBST1ZBTF9TVEFURV9TVVBFUlNFREVEEAYSHAoYQVBQUk9WQUxfU1RBVEVfUkVTUE9OREVEEAcSGgoWQVBQUk9WQUxfU1RBVEVfQUJPUlRFRBAIKqoBCg9BcHByb3ZhbFZlcmRpY3QSIAocQVBQUk9WQUxfVkVSRElDVF9VTlNQRUNJRklFRBAAEhwKGEFQUFJPVkFMX1ZFUkRJQ1RfQVBQUk9WRRABEhkKFUFQUFJPVkFMX1ZFUkRJQ1RfREVOWRACEhwKGEFQUFJPVkFMX1ZFUkRJQ1RfUkVTUE9ORBADEh4KGkFQUFJPVkFMX1ZFUkRJQ1RfQUJPUlRfUlVOEAQqagoOQXBwcm92YWxFeHBpcnkSHwobQVBQUk9WQUxfRVhQSVJZX1VOU1BFQ0lGSUVEEAASGAoUQVBQUk9WQUxfRVhQSVJZX0RFTlkQARIdChlBUFBST1ZBTF9FWFBJUllfQUJPUlRfUlVOEAIqgQEKEkFwcHJvdmFsU2VwYXJhdGlvbhIjCh9BUFBST1ZBTF9TRVBBUkFUSU9OX1VOU1BFQ0lGSUVEEAASIAocQVBQUk9WQUxfU0VQQVJBVElPTl9FTkZPUkNFRBABEiQKIEFQUFJPVkFMX1NFUEFSQVRJT05fTk9UX0VORk9SQ0VEEAIqiQEKDkFwcHJvdmFsTm90aWNlEh8KG0FQUFJPVkFMX05PVElDRV9VTlNQRUNJRklFRBAAEhwKGEFQUFJPVkFMX05PVElDRV9ESVNQQVRDSBABEhoKFkFQUFJPVkFMX05PVElDRV9VUERBVEUQAhIcChhBUFBST1ZBTF9OT1RJQ0VfV0lUSERSQVcQAyqwAgoWQXBwcm92YWxEaXNwYXRjaFJlc3VsdBIoCiRBUFBST1ZBTF9ESVNQQVRDSF9SRVNVTFRfVU5TUEVDSUZJRUQQABIpCiVBUFBST1ZBTF9ESVNQQVRDSF9SRVNVTFRfQUNLTk9XTEVER0VEEAESJQohQVBQUk9WQUxfRElTUEFUQ0hfUkVTVUxUX05PVF9TRU5UEAISIQodQVBQUk9WQUxfRElTUEFUQ0hfUkVTVUxUX0xPU1QQAxImCiJBUFBST1ZBTF9ESVNQQVRDSF9SRVNVTFRfVElNRURfT1VUEAQSJwojQVBQUk9WQUxfRElTUEFUQ0hfUkVTVUxUX1VOUkVBREFCTEUQBRImCiJBUFBST1ZBTF9ESVNQQVRDSF9SRVNVTFRfQUJBTkRPTkVEEAZCawoQZGV2LnJ1bndyaWdodC52MVABWkZnaXRodWIuY29tL3J1bndyaWdodC9ydW53cmlnaHQvY2xpZW50cy9nby9nZW4vcnVud3JpZ2h0L3YxO3J1bndyaWdodHYxqgIMUnVud3JpZ2h0LlYxYgZwcm90bzM", [file_google_protobuf_timestamp, file_runwright_v1_content, file_runwright_v1_grant]);
+  fileDesc("ChtydW53cmlnaHQvdjEvYXBwcm92YWwucHJvdG8SDHJ1bndyaWdodC52MSKXAgoQQXBwcm92YWxEaXNwYXRjaBISCgpkaXNwYXRjaGVyGAEgASgJEiwKBm5vdGljZRgCIAEoDjIcLnJ1bndyaWdodC52MS5BcHByb3ZhbE5vdGljZRIPCgdhdHRlbXB0GAMgASgNEjQKBnJlc3VsdBgEIAEoDjIkLnJ1bndyaWdodC52MS5BcHByb3ZhbERpc3BhdGNoUmVzdWx0EigKBHRpbWUYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEiwKCHJldHJ5X2F0GAYgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIRCglwcmluY2lwYWwYByABKAkSDwoHcmVmdXNhbBgIIAEoCSJbCgtBcHByb3ZlclNldBINCgVyb2xlcxgBIAMoCRISCgpwcmluY2lwYWxzGAIgAygJEikKBXVudGlsGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCKkAgoMQXBwcm92YWxSdWxlEgwKBG5hbWUYASABKAkSKwoEc2V0cxgCIAMoCzIdLnJ1bndyaWdodC52MS5BcHByb3ZlclNldFJ1bGUSDwoHZXhwaXJlcxgDIAEoCRIvCglvbl9leHBpcnkYBCABKA4yHC5ydW53cmlnaHQudjEuQXBwcm92YWxFeHBpcnkSEQoJZm91cl9leWVzGAUgASgIEhEKCWRlbGVnYXRlcxgGIAMoCRIyCghlc2NhbGF0ZRgHIAEoCzIgLnJ1bndyaWdodC52MS5BcHByb3ZhbEVzY2FsYXRpb24SEwoLZGlzcGF0Y2hlcnMYCiADKAkSKAoGZ3JhbnRzGAggASgLMhgucnVud3JpZ2h0LnYxLkdyYW50T2ZmZXIicQoSQXBwcm92YWxFc2NhbGF0aW9uEg0KBXJvbGVzGAEgAygJEhIKCnByaW5jaXBhbHMYAiADKAkSDAoEdHVybhgDIAEoCRIqCgR0aGVuGAQgASgOMhwucnVud3JpZ2h0LnYxLkFwcHJvdmFsRXhwaXJ5IkIKD0FwcHJvdmVyU2V0UnVsZRINCgVyb2xlcxgBIAMoCRISCgpwcmluY2lwYWxzGAIgAygJEgwKBHR1cm4YAyABKAki5AkKCEFwcHJvdmFsEhMKC2FwcHJvdmFsX2lkGAEgASgJEigKBGtpbmQYAiABKA4yGi5ydW53cmlnaHQudjEuQXBwcm92YWxLaW5kEioKBXN0YXRlGAMgASgOMhsucnVud3JpZ2h0LnYxLkFwcHJvdmFsU3RhdGUSDgoGcnVuX2lkGAQgASgJEhAKCGFnZW50X2lkGAUgASgJEhIKCnNlc3Npb25faWQYBiABKAkSEgoKc3RhcnRlZF9ieRgHIAEoCRIbChNwYWNrYWdlX2ZpbmdlcnByaW50GAggASgJEhEKCWVmZmVjdF9pZBgJIAEoCRIMCgR0b29sGAogASgJEhAKCGV4ZWN1dG9yGAsgASgJEgwKBHJpc2sYDCABKAkSKwoJYXJndW1lbnRzGA0gASgLMhgucnVud3JpZ2h0LnYxLkNvbnRlbnRSZWYSNgoRYXJndW1lbnRzX2NvbnRlbnQYDiABKAsyGy5ydW53cmlnaHQudjEuSW5saW5lQ29udGVudBIOCgZkaWdlc3QYDyABKAkSFQoNc2NoZW1hX2RpZ2VzdBgQIAEoCRIQCghhcHByb3ZhbBgRIAEoCRISCgpwb2xpY3lfcmVmGBIgASgJEgwKBHJ1bGUYEyABKAkSDAoEY29kZRgUIAEoCRIPCgdkZWNpZGVyGBUgASgJEg8KB21lc3NhZ2UYFiABKAkSDwoHdGFpbnRlZBgXIAEoCBInCgRzZXRzGBggAygLMhkucnVud3JpZ2h0LnYxLkFwcHJvdmVyU2V0EhMKC2N1cnJlbnRfc2V0GBkgASgNEjAKDHJlcXVlc3RlZF9hdBgaIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLgoKZXhwaXJlc19hdBgbIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLwoJb25fZXhwaXJ5GBwgASgOMhwucnVud3JpZ2h0LnYxLkFwcHJvdmFsRXhwaXJ5EhEKCWZvdXJfZXllcxgdIAEoCBI0CgpzZXBhcmF0aW9uGB4gASgOMiAucnVud3JpZ2h0LnYxLkFwcHJvdmFsU2VwYXJhdGlvbhIwCghkZWNpc2lvbhgfIAEoCzIeLnJ1bndyaWdodC52MS5BcHByb3ZhbERlY2lzaW9uEi0KCWNsb3NlZF9hdBggIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASEQoJZGVsZWdhdGVzGCYgAygJEjUKC2RlbGVnYXRpb25zGCcgAygLMiAucnVud3JpZ2h0LnYxLkFwcHJvdmFsRGVsZWdhdGlvbhIwCgxlc2NhbGF0ZXNfYXQYKCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEjIKCmRpc3BhdGNoZXMYISADKAsyHi5ydW53cmlnaHQudjEuQXBwcm92YWxEaXNwYXRjaBI3ChBhbGxvd2VkX3ZlcmRpY3RzGCogAygOMh0ucnVud3JpZ2h0LnYxLkFwcHJvdmFsVmVyZGljdBIPCgdsaW5lYWdlGCsgAygJEhIKCnJldmVyc2libGUYLyABKAgSEQoJaGlnaGxpZ2h0GDAgAygJEigKBmdyYW50cxgjIAEoCzIYLnJ1bndyaWdodC52MS5HcmFudE9mZmVyIqIBChJBcHByb3ZhbERlbGVnYXRpb24SFAoMZGVsZWdhdGVkX2J5GAEgASgJEhQKDGRlbGVnYXRlZF90bxgCIAEoCRIoCgR0aW1lGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIMCgRub3RlGAQgASgJEhQKDG9uX2JlaGFsZl9vZhgFIAEoCRISCgpyZXF1ZXN0X2lkGAYgASgJIqsDChBBcHByb3ZhbERlY2lzaW9uEi4KB3ZlcmRpY3QYASABKA4yHS5ydW53cmlnaHQudjEuQXBwcm92YWxWZXJkaWN0EhIKCmRlY2lkZWRfYnkYAiABKAkSKAoEdGltZRgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDgoGZGlnZXN0GAQgASgJEg8KB21lc3NhZ2UYBSABKAkSDAoEbm90ZRgGIAEoCRIUCgxvbl9iZWhhbGZfb2YYByABKAkSEgoKcmVxdWVzdF9pZBgIIAEoCRI0CgpzZXBhcmF0aW9uGAkgASgOMiAucnVud3JpZ2h0LnYxLkFwcHJvdmFsU2VwYXJhdGlvbhIyChBlZGl0ZWRfYXJndW1lbnRzGA4gASgLMhgucnVud3JpZ2h0LnYxLkNvbnRlbnRSZWYSPQoYZWRpdGVkX2FyZ3VtZW50c19jb250ZW50GA8gASgLMhsucnVud3JpZ2h0LnYxLklubGluZUNvbnRlbnQSFQoNZWRpdGVkX2RpZ2VzdBgQIAEoCRIQCghncmFudF9pZBgMIAEoCSqBAQoMQXBwcm92YWxLaW5kEh0KGUFQUFJPVkFMX0tJTkRfVU5TUEVDSUZJRUQQABIbChdBUFBST1ZBTF9LSU5EX1RPT0xfQ0FMTBABEhsKF0FQUFJPVkFMX0tJTkRfUlVOX1NUQVJUEAISGAoUQVBQUk9WQUxfS0lORF9PVVRQVVQQAyqWAgoNQXBwcm92YWxTdGF0ZRIeChpBUFBST1ZBTF9TVEFURV9VTlNQRUNJRklFRBAAEhoKFkFQUFJPVkFMX1NUQVRFX1BFTkRJTkcQARIbChdBUFBST1ZBTF9TVEFURV9BUFBST1ZFRBACEhkKFUFQUFJPVkFMX1NUQVRFX0RFTklFRBADEhoKFkFQUFJPVkFMX1NUQVRFX0VYUElSRUQQBBIcChhBUFBST1ZBTF9TVEFURV9XSVRIRFJBV04QBRIdChlBUFBST1ZBTF9TVEFURV9TVVBFUlNFREVEEAYSHAoYQVBQUk9WQUxfU1RBVEVfUkVTUE9OREVEEAcSGgoWQVBQUk9WQUxfU1RBVEVfQUJPUlRFRBAIKvIBCg9BcHByb3ZhbFZlcmRpY3QSIAocQVBQUk9WQUxfVkVSRElDVF9VTlNQRUNJRklFRBAAEhwKGEFQUFJPVkFMX1ZFUkRJQ1RfQVBQUk9WRRABEhkKFUFQUFJPVkFMX1ZFUkRJQ1RfREVOWRACEhwKGEFQUFJPVkFMX1ZFUkRJQ1RfUkVTUE9ORBADEh4KGkFQUFJPVkFMX1ZFUkRJQ1RfQUJPUlRfUlVOEAQSJwojQVBQUk9WQUxfVkVSRElDVF9BUFBST1ZFX1dJVEhfRURJVFMQBRIdChlBUFBST1ZBTF9WRVJESUNUX0RFTEVHQVRFEAYqiAEKDkFwcHJvdmFsRXhwaXJ5Eh8KG0FQUFJPVkFMX0VYUElSWV9VTlNQRUNJRklFRBAAEhgKFEFQUFJPVkFMX0VYUElSWV9ERU5ZEAESHQoZQVBQUk9WQUxfRVhQSVJZX0FCT1JUX1JVThACEhwKGEFQUFJPVkFMX0VYUElSWV9FU0NBTEFURRADKoEBChJBcHByb3ZhbFNlcGFyYXRpb24SIwofQVBQUk9WQUxfU0VQQVJBVElPTl9VTlNQRUNJRklFRBAAEiAKHEFQUFJPVkFMX1NFUEFSQVRJT05fRU5GT1JDRUQQARIkCiBBUFBST1ZBTF9TRVBBUkFUSU9OX05PVF9FTkZPUkNFRBACKokBCg5BcHByb3ZhbE5vdGljZRIfChtBUFBST1ZBTF9OT1RJQ0VfVU5TUEVDSUZJRUQQABIcChhBUFBST1ZBTF9OT1RJQ0VfRElTUEFUQ0gQARIaChZBUFBST1ZBTF9OT1RJQ0VfVVBEQVRFEAISHAoYQVBQUk9WQUxfTk9USUNFX1dJVEhEUkFXEAMqsAIKFkFwcHJvdmFsRGlzcGF0Y2hSZXN1bHQSKAokQVBQUk9WQUxfRElTUEFUQ0hfUkVTVUxUX1VOU1BFQ0lGSUVEEAASKQolQVBQUk9WQUxfRElTUEFUQ0hfUkVTVUxUX0FDS05PV0xFREdFRBABEiUKIUFQUFJPVkFMX0RJU1BBVENIX1JFU1VMVF9OT1RfU0VOVBACEiEKHUFQUFJPVkFMX0RJU1BBVENIX1JFU1VMVF9MT1NUEAMSJgoiQVBQUk9WQUxfRElTUEFUQ0hfUkVTVUxUX1RJTUVEX09VVBAEEicKI0FQUFJPVkFMX0RJU1BBVENIX1JFU1VMVF9VTlJFQURBQkxFEAUSJgoiQVBQUk9WQUxfRElTUEFUQ0hfUkVTVUxUX0FCQU5ET05FRBAGQmsKEGRldi5ydW53cmlnaHQudjFQAVpGZ2l0aHViLmNvbS9ydW53cmlnaHQvcnVud3JpZ2h0L2NsaWVudHMvZ28vZ2VuL3J1bndyaWdodC92MTtydW53cmlnaHR2MaoCDFJ1bndyaWdodC5WMWIGcHJvdG8z", [file_google_protobuf_timestamp, file_runwright_v1_content, file_runwright_v1_grant]);
 
 /**
  * How far a dispatcher has been told of an approval.
@@ -144,7 +144,7 @@ export type ApprovalRule = Message<"runwright.v1.ApprovalRule"> & {
   sets: ApproverSetRule[];
 
   /**
-   * After what time nobody may decide any more, as written: `8h`.
+   * After what time nobody of the sets may decide any more, as written: `8h`.
    *
    * @generated from field: string expires = 3;
    */
@@ -163,6 +163,20 @@ export type ApprovalRule = Message<"runwright.v1.ApprovalRule"> & {
    * @generated from field: bool four_eyes = 5;
    */
   fourEyes: boolean;
+
+  /**
+   * The principals that whoever may decide can delegate to.
+   *
+   * @generated from field: repeated string delegates = 6;
+   */
+  delegates: string[];
+
+  /**
+   * Of APPROVAL_EXPIRY_ESCALATE: who decides then, for how long.
+   *
+   * @generated from field: runwright.v1.ApprovalEscalation escalate = 7;
+   */
+  escalate?: ApprovalEscalation | undefined;
 
   /**
    * The dispatchers that are told of it, by name.
@@ -185,6 +199,50 @@ export type ApprovalRule = Message<"runwright.v1.ApprovalRule"> & {
  */
 export const ApprovalRuleSchema: GenMessage<ApprovalRule> = /*@__PURE__*/
   messageDesc(file_runwright_v1_approval, 2);
+
+/**
+ * Who decides once the time of all approver sets is over, and for how long: there is
+ * an end to it.
+ *
+ * @generated from message runwright.v1.ApprovalEscalation
+ */
+export type ApprovalEscalation = Message<"runwright.v1.ApprovalEscalation"> & {
+  /**
+   * Whoever has one of these roles,
+   *
+   * @generated from field: repeated string roles = 1;
+   */
+  roles: string[];
+
+  /**
+   * or is one of these principals.
+   *
+   * @generated from field: repeated string principals = 2;
+   */
+  principals: string[];
+
+  /**
+   * How long, as written: `4h`.
+   *
+   * @generated from field: string turn = 3;
+   */
+  turn: string;
+
+  /**
+   * What becomes of the call when they have not decided either: APPROVAL_EXPIRY_DENY
+   * or APPROVAL_EXPIRY_ABORT_RUN.
+   *
+   * @generated from field: runwright.v1.ApprovalExpiry then = 4;
+   */
+  then: ApprovalExpiry;
+};
+
+/**
+ * Describes the message runwright.v1.ApprovalEscalation.
+ * Use `create(ApprovalEscalationSchema)` to create a new message.
+ */
+export const ApprovalEscalationSchema: GenMessage<ApprovalEscalation> = /*@__PURE__*/
+  messageDesc(file_runwright_v1_approval, 3);
 
 /**
  * One set of approvers as a package has it.
@@ -220,7 +278,7 @@ export type ApproverSetRule = Message<"runwright.v1.ApproverSetRule"> & {
  * Use `create(ApproverSetRuleSchema)` to create a new message.
  */
 export const ApproverSetRuleSchema: GenMessage<ApproverSetRule> = /*@__PURE__*/
-  messageDesc(file_runwright_v1_approval, 3);
+  messageDesc(file_runwright_v1_approval, 4);
 
 /**
  * Something that waits, or waited, for somebody to decide.
@@ -395,7 +453,8 @@ export type Approval = Message<"runwright.v1.Approval"> & {
   tainted: boolean;
 
   /**
-   * Who may decide, one set after the other.
+   * Who may decide, one set after the other; in the place of one whose turn was
+   * delegated the delegate, and whoever delegated it.
    *
    * @generated from field: repeated runwright.v1.ApproverSet sets = 24;
    */
@@ -460,6 +519,28 @@ export type Approval = Message<"runwright.v1.Approval"> & {
   closedAt?: Timestamp | undefined;
 
   /**
+   * The principals that whoever may decide can delegate to.
+   *
+   * @generated from field: repeated string delegates = 38;
+   */
+  delegates: string[];
+
+  /**
+   * How it was delegated so far, in that order.
+   *
+   * @generated from field: repeated runwright.v1.ApprovalDelegation delegations = 39;
+   */
+  delegations: ApprovalDelegation[];
+
+  /**
+   * When it goes to the last of `sets` because nobody before has decided; absent
+   * unless the rule says `on_expiry: escalate`.
+   *
+   * @generated from field: google.protobuf.Timestamp escalates_at = 40;
+   */
+  escalatesAt?: Timestamp | undefined;
+
+  /**
    * The dispatchers that are told, and how far each has been; of GetApproval alone.
    *
    * @generated from field: repeated runwright.v1.ApprovalDispatch dispatches = 33;
@@ -474,6 +555,29 @@ export type Approval = Message<"runwright.v1.Approval"> & {
   allowedVerdicts: ApprovalVerdict[];
 
   /**
+   * The runs from the first one to the one that asks, which is the last: by what an
+   * agent came to ask. One entry, as no run starts another.
+   *
+   * @generated from field: repeated string lineage = 43;
+   */
+  lineage: string[];
+
+  /**
+   * True when the package says that what the call does can be undone. False: it
+   * does not say so.
+   *
+   * @generated from field: bool reversible = 47;
+   */
+  reversible: boolean;
+
+  /**
+   * Which of the arguments decide, as the package says: JSON pointers (RFC 6901).
+   *
+   * @generated from field: repeated string highlight = 48;
+   */
+  highlight: string[];
+
+  /**
    * Which grants whoever approves may give with it; absent: none.
    *
    * @generated from field: runwright.v1.GrantOffer grants = 35;
@@ -486,7 +590,63 @@ export type Approval = Message<"runwright.v1.Approval"> & {
  * Use `create(ApprovalSchema)` to create a new message.
  */
 export const ApprovalSchema: GenMessage<Approval> = /*@__PURE__*/
-  messageDesc(file_runwright_v1_approval, 4);
+  messageDesc(file_runwright_v1_approval, 5);
+
+/**
+ * That somebody who may decide has somebody else decide.
+ *
+ * @generated from message runwright.v1.ApprovalDelegation
+ */
+export type ApprovalDelegation = Message<"runwright.v1.ApprovalDelegation"> & {
+  /**
+   * Who delegated: the principal of the credential.
+   *
+   * @generated from field: string delegated_by = 1;
+   */
+  delegatedBy: string;
+
+  /**
+   * To whom.
+   *
+   * @generated from field: string delegated_to = 2;
+   */
+  delegatedTo: string;
+
+  /**
+   * When.
+   *
+   * @generated from field: google.protobuf.Timestamp time = 3;
+   */
+  time?: Timestamp | undefined;
+
+  /**
+   * For the record only.
+   *
+   * @generated from field: string note = 4;
+   */
+  note: string;
+
+  /**
+   * On whose behalf, as whoever delegated says: a note, no authority.
+   *
+   * @generated from field: string on_behalf_of = 5;
+   */
+  onBehalfOf: string;
+
+  /**
+   * The id of the request that delegated.
+   *
+   * @generated from field: string request_id = 6;
+   */
+  requestId: string;
+};
+
+/**
+ * Describes the message runwright.v1.ApprovalDelegation.
+ * Use `create(ApprovalDelegationSchema)` to create a new message.
+ */
+export const ApprovalDelegationSchema: GenMessage<ApprovalDelegation> = /*@__PURE__*/
+  messageDesc(file_runwright_v1_approval, 6);
 
 /**
  * A decision, as it is on record.
@@ -558,6 +718,29 @@ export type ApprovalDecision = Message<"runwright.v1.ApprovalDecision"> & {
   separation: ApprovalSeparation;
 
   /**
+   * Of APPROVAL_VERDICT_APPROVE_WITH_EDITS: the arguments in their canonical form
+   * that were approved in place of `Approval.arguments`, by reference.
+   *
+   * @generated from field: runwright.v1.ContentRef edited_arguments = 14;
+   */
+  editedArguments?: ContentRef | undefined;
+
+  /**
+   * Those arguments; in the full view alone, and left out beyond 64 KiB.
+   *
+   * @generated from field: runwright.v1.InlineContent edited_arguments_content = 15;
+   */
+  editedArgumentsContent?: InlineContent | undefined;
+
+  /**
+   * What was approved then: the digest over the edited arguments, as
+   * `Approval.digest` is over those that were asked for.
+   *
+   * @generated from field: string edited_digest = 16;
+   */
+  editedDigest: string;
+
+  /**
    * The grant that was given with it; empty without one.
    *
    * @generated from field: string grant_id = 12;
@@ -570,7 +753,7 @@ export type ApprovalDecision = Message<"runwright.v1.ApprovalDecision"> & {
  * Use `create(ApprovalDecisionSchema)` to create a new message.
  */
 export const ApprovalDecisionSchema: GenMessage<ApprovalDecision> = /*@__PURE__*/
-  messageDesc(file_runwright_v1_approval, 5);
+  messageDesc(file_runwright_v1_approval, 7);
 
 /**
  * What somebody is asked to approve.
@@ -734,6 +917,25 @@ export enum ApprovalVerdict {
    * @generated from enum value: APPROVAL_VERDICT_ABORT_RUN = 4;
    */
   ABORT_RUN = 4,
+
+  /**
+   * The call is made with the arguments that the decision carries in place of those
+   * it was asked for, if the policies let it go on with them: they are asked anew. A
+   * rule that asks for the same approval counts as answered by the decision; one
+   * that asks for another approval supersedes it, and that one is pending then.
+   *
+   * @generated from enum value: APPROVAL_VERDICT_APPROVE_WITH_EDITS = 5;
+   */
+  APPROVE_WITH_EDITS = 5,
+
+  /**
+   * Somebody else is to decide, of those that the approval may be delegated to: the
+   * delegate, beside whoever delegated it, until the time of the approver set is over.
+   * The approval stays pending, and no time of it changes.
+   *
+   * @generated from enum value: APPROVAL_VERDICT_DELEGATE = 6;
+   */
+  DELEGATE = 6,
 }
 
 /**
@@ -769,6 +971,13 @@ export enum ApprovalExpiry {
    * @generated from enum value: APPROVAL_EXPIRY_ABORT_RUN = 2;
    */
   ABORT_RUN = 2,
+
+  /**
+   * Of a package's rule alone: first the approvers of its `escalate` have their time.
+   *
+   * @generated from enum value: APPROVAL_EXPIRY_ESCALATE = 3;
+   */
+  ESCALATE = 3,
 }
 
 /**

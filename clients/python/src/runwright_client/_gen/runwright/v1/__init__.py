@@ -11,11 +11,14 @@ __all__ = (
     "Approval",
     "ApprovalDecided",
     "ApprovalDecision",
+    "ApprovalDelegated",
+    "ApprovalDelegation",
     "ApprovalDispatch",
     "ApprovalDispatchResult",
     "ApprovalDispatchStarted",
     "ApprovalDispatched",
     "ApprovalEscalated",
+    "ApprovalEscalation",
     "ApprovalExpired",
     "ApprovalExpiry",
     "ApprovalKind",
@@ -405,12 +408,18 @@ class ApprovalExpiry(betterproto2.Enum):
     It is not made, and the run ends.
     """
 
+    ESCALATE = 3
+    """
+    Of a package's rule alone: first the approvers of its `escalate` have their time.
+    """
+
     @classmethod
     def betterproto_value_to_renamed_proto_names(cls) -> dict[int, str]:
         return {
             0: "APPROVAL_EXPIRY_UNSPECIFIED",
             1: "APPROVAL_EXPIRY_DENY",
             2: "APPROVAL_EXPIRY_ABORT_RUN",
+            3: "APPROVAL_EXPIRY_ESCALATE",
         }
 
     @classmethod
@@ -419,6 +428,7 @@ class ApprovalExpiry(betterproto2.Enum):
             "APPROVAL_EXPIRY_UNSPECIFIED": 0,
             "APPROVAL_EXPIRY_DENY": 1,
             "APPROVAL_EXPIRY_ABORT_RUN": 2,
+            "APPROVAL_EXPIRY_ESCALATE": 3,
         }
 
 
@@ -661,6 +671,21 @@ class ApprovalVerdict(betterproto2.Enum):
     Nothing of it is done, and the run ends.
     """
 
+    APPROVE_WITH_EDITS = 5
+    """
+    The call is made with the arguments that the decision carries in place of those
+    it was asked for, if the policies let it go on with them: they are asked anew. A
+    rule that asks for the same approval counts as answered by the decision; one
+    that asks for another approval supersedes it, and that one is pending then.
+    """
+
+    DELEGATE = 6
+    """
+    Somebody else is to decide, of those that the approval may be delegated to: the
+    delegate, beside whoever delegated it, until the time of the approver set is over.
+    The approval stays pending, and no time of it changes.
+    """
+
     @classmethod
     def betterproto_value_to_renamed_proto_names(cls) -> dict[int, str]:
         return {
@@ -669,6 +694,8 @@ class ApprovalVerdict(betterproto2.Enum):
             2: "APPROVAL_VERDICT_DENY",
             3: "APPROVAL_VERDICT_RESPOND",
             4: "APPROVAL_VERDICT_ABORT_RUN",
+            5: "APPROVAL_VERDICT_APPROVE_WITH_EDITS",
+            6: "APPROVAL_VERDICT_DELEGATE",
         }
 
     @classmethod
@@ -679,6 +706,8 @@ class ApprovalVerdict(betterproto2.Enum):
             "APPROVAL_VERDICT_DENY": 2,
             "APPROVAL_VERDICT_RESPOND": 3,
             "APPROVAL_VERDICT_ABORT_RUN": 4,
+            "APPROVAL_VERDICT_APPROVE_WITH_EDITS": 5,
+            "APPROVAL_VERDICT_DELEGATE": 6,
         }
 
 
@@ -1463,6 +1492,21 @@ class ErrorReason(betterproto2.Enum):
     Metadata: approval_id, decided_by.
     """
 
+    APPROVAL_EDIT_INVALID = 140
+    """
+    The call cannot be made with the arguments that a decision carries. The approval
+    is as it was. Metadata: approval_id, rule.
+    """
+
+    APPROVAL_DELEGATE_NOT_ALLOWED = 141
+    """
+    An approval cannot be delegated to somebody, by `rule`: `not_listed` (the package
+    does not say so), `oneself`, `starter` (they started the run), `executor` (they
+    may perform the call), `no_approver` (no key of theirs decides), `already`, `too_often`,
+    and `separation` (the server has no keys). The approval is as it was. Metadata:
+    approval_id, delegate_to, rule.
+    """
+
     @classmethod
     def betterproto_value_to_renamed_proto_names(cls) -> dict[int, str]:
         return {
@@ -1543,6 +1587,8 @@ class ErrorReason(betterproto2.Enum):
             136: "ERROR_REASON_GRANT_NOT_FOUND",
             137: "ERROR_REASON_GRANT_NOT_YOURS",
             145: "ERROR_REASON_APPROVAL_DENIED",
+            140: "ERROR_REASON_APPROVAL_EDIT_INVALID",
+            141: "ERROR_REASON_APPROVAL_DELEGATE_NOT_ALLOWED",
         }
 
     @classmethod
@@ -1625,6 +1671,8 @@ class ErrorReason(betterproto2.Enum):
             "ERROR_REASON_GRANT_NOT_FOUND": 136,
             "ERROR_REASON_GRANT_NOT_YOURS": 137,
             "ERROR_REASON_APPROVAL_DENIED": 145,
+            "ERROR_REASON_APPROVAL_EDIT_INVALID": 140,
+            "ERROR_REASON_APPROVAL_DELEGATE_NOT_ALLOWED": 141,
         }
 
 
@@ -1781,7 +1829,8 @@ class EventKind(betterproto2.Enum):
 
     SUBJECT_REPLACED = 36
     """
-    A policy has put something else in the place of what it decided on.
+    A policy has put something else in the place of what it decided on, or whoever
+    approved a call other arguments in the place of its own.
     """
 
     TOOL_RESULT_RELEASED = 37
@@ -1818,6 +1867,11 @@ class EventKind(betterproto2.Enum):
     APPROVAL_ESCALATED = 45
     """
     The time of an approver set is over: it is the turn of the next one.
+    """
+
+    APPROVAL_DELEGATED = 53
+    """
+    Somebody who may decide has somebody else decide.
     """
 
     APPROVAL_DISPATCH_STARTED = 46
@@ -1885,6 +1939,7 @@ class EventKind(betterproto2.Enum):
             43: "EVENT_KIND_APPROVAL_WITHDRAWN",
             44: "EVENT_KIND_APPROVAL_SUPERSEDED",
             45: "EVENT_KIND_APPROVAL_ESCALATED",
+            53: "EVENT_KIND_APPROVAL_DELEGATED",
             46: "EVENT_KIND_APPROVAL_DISPATCH_STARTED",
             47: "EVENT_KIND_APPROVAL_DISPATCHED",
             50: "EVENT_KIND_GRANT_ISSUED",
@@ -1932,6 +1987,7 @@ class EventKind(betterproto2.Enum):
             "EVENT_KIND_APPROVAL_WITHDRAWN": 43,
             "EVENT_KIND_APPROVAL_SUPERSEDED": 44,
             "EVENT_KIND_APPROVAL_ESCALATED": 45,
+            "EVENT_KIND_APPROVAL_DELEGATED": 53,
             "EVENT_KIND_APPROVAL_DISPATCH_STARTED": 46,
             "EVENT_KIND_APPROVAL_DISPATCHED": 47,
             "EVENT_KIND_GRANT_ISSUED": 50,
@@ -3117,7 +3173,8 @@ class Approval(betterproto2.Message):
         24, betterproto2.TYPE_MESSAGE, repeated=True
     )
     """
-    Who may decide, one set after the other.
+    Who may decide, one set after the other; in the place of one whose turn was
+    delegated the delegate, and whoever delegated it.
     """
 
     current_set: "int" = betterproto2.field(25, betterproto2.TYPE_UINT32)
@@ -3183,6 +3240,31 @@ class Approval(betterproto2.Message):
     pending.
     """
 
+    delegates: "list[str]" = betterproto2.field(
+        38, betterproto2.TYPE_STRING, repeated=True
+    )
+    """
+    The principals that whoever may decide can delegate to.
+    """
+
+    delegations: "list[ApprovalDelegation]" = betterproto2.field(
+        39, betterproto2.TYPE_MESSAGE, repeated=True
+    )
+    """
+    How it was delegated so far, in that order.
+    """
+
+    escalates_at: "datetime.datetime | None" = betterproto2.field(
+        40,
+        betterproto2.TYPE_MESSAGE,
+        unwrap=lambda: __google__protobuf__.Timestamp,
+        optional=True,
+    )
+    """
+    When it goes to the last of `sets` because nobody before has decided; absent
+    unless the rule says `on_expiry: escalate`.
+    """
+
     dispatches: "list[ApprovalDispatch]" = betterproto2.field(
         33, betterproto2.TYPE_MESSAGE, repeated=True
     )
@@ -3195,6 +3277,27 @@ class Approval(betterproto2.Message):
     )
     """
     What may be decided on it.
+    """
+
+    lineage: "list[str]" = betterproto2.field(
+        43, betterproto2.TYPE_STRING, repeated=True
+    )
+    """
+    The runs from the first one to the one that asks, which is the last: by what an
+    agent came to ask. One entry, as no run starts another.
+    """
+
+    reversible: "bool" = betterproto2.field(47, betterproto2.TYPE_BOOL)
+    """
+    True when the package says that what the call does can be undone. False: it
+    does not say so.
+    """
+
+    highlight: "list[str]" = betterproto2.field(
+        48, betterproto2.TYPE_STRING, repeated=True
+    )
+    """
+    Which of the arguments decide, as the package says: JSON pointers (RFC 6901).
     """
 
     grants: "GrantOffer | None" = betterproto2.field(
@@ -3283,6 +3386,19 @@ class ApprovalDecided(betterproto2.Message):
     Whether the server told approvers from others then.
     """
 
+    edited_arguments: "ContentRef | None" = betterproto2.field(
+        14, betterproto2.TYPE_MESSAGE, optional=True
+    )
+    """
+    Of APPROVAL_VERDICT_APPROVE_WITH_EDITS: the arguments that were approved in place
+    of those it was asked for; SUBJECT_REPLACED, right behind, puts them there.
+    """
+
+    edited_digest: "str" = betterproto2.field(15, betterproto2.TYPE_STRING)
+    """
+    What was approved then: the digest over the edited arguments.
+    """
+
     grant_id: "str" = betterproto2.field(35, betterproto2.TYPE_STRING)
     """
     The grant that was given with it, in the event behind this one.
@@ -3354,6 +3470,27 @@ class ApprovalDecision(betterproto2.Message):
     Whether the server told approvers from others then.
     """
 
+    edited_arguments: "ContentRef | None" = betterproto2.field(
+        14, betterproto2.TYPE_MESSAGE, optional=True
+    )
+    """
+    Of APPROVAL_VERDICT_APPROVE_WITH_EDITS: the arguments in their canonical form
+    that were approved in place of `Approval.arguments`, by reference.
+    """
+
+    edited_arguments_content: "InlineContent | None" = betterproto2.field(
+        15, betterproto2.TYPE_MESSAGE, optional=True
+    )
+    """
+    Those arguments; in the full view alone, and left out beyond 64 KiB.
+    """
+
+    edited_digest: "str" = betterproto2.field(16, betterproto2.TYPE_STRING)
+    """
+    What was approved then: the digest over the edited arguments, as
+    `Approval.digest` is over those that were asked for.
+    """
+
     grant_id: "str" = betterproto2.field(12, betterproto2.TYPE_STRING)
     """
     The grant that was given with it; empty without one.
@@ -3362,6 +3499,138 @@ class ApprovalDecision(betterproto2.Message):
 
 default_message_pool.register_message(
     "runwright.v1", "ApprovalDecision", ApprovalDecision
+)
+
+
+@dataclass(eq=False, repr=False)
+class ApprovalDelegated(betterproto2.Message):
+    """
+    Somebody who may decide has somebody else decide. The approval stays pending, and
+    no time of it changes.
+    """
+
+    approval_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    """
+    The approval's id inside the run.
+    """
+
+    tool: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    """
+    The tool.
+    """
+
+    requested_at: "datetime.datetime | None" = betterproto2.field(
+        3,
+        betterproto2.TYPE_MESSAGE,
+        unwrap=lambda: __google__protobuf__.Timestamp,
+        optional=True,
+    )
+    """
+    When it was asked for.
+    """
+
+    digest: "str" = betterproto2.field(4, betterproto2.TYPE_STRING)
+    """
+    The digest of what is pending.
+    """
+
+    number: "int" = betterproto2.field(5, betterproto2.TYPE_UINT32)
+    """
+    The how many-th delegation of this approval it is, counted from 1.
+    """
+
+    delegated_by: "str" = betterproto2.field(6, betterproto2.TYPE_STRING)
+    """
+    Who delegated: the principal of the credential.
+    """
+
+    delegated_to: "str" = betterproto2.field(7, betterproto2.TYPE_STRING)
+    """
+    To whom.
+    """
+
+    current_set: "int" = betterproto2.field(8, betterproto2.TYPE_UINT32)
+    """
+    Whose turn it is, counted from 0.
+    """
+
+    approvers: "ApproverSet | None" = betterproto2.field(
+        9, betterproto2.TYPE_MESSAGE, optional=True
+    )
+    """
+    Who may decide from now on, in the place of that set.
+    """
+
+    note: "str" = betterproto2.field(10, betterproto2.TYPE_STRING)
+    """
+    For the record only.
+    """
+
+    on_behalf_of: "str" = betterproto2.field(11, betterproto2.TYPE_STRING)
+    """
+    On whose behalf, as whoever delegated says: a note, no authority.
+    """
+
+    request_id: "str" = betterproto2.field(12, betterproto2.TYPE_STRING)
+    """
+    The id of the request that delegated.
+    """
+
+    request_digest: "str" = betterproto2.field(13, betterproto2.TYPE_STRING)
+    """
+    The digest of that request: what a repeated one must match.
+    """
+
+
+default_message_pool.register_message(
+    "runwright.v1", "ApprovalDelegated", ApprovalDelegated
+)
+
+
+@dataclass(eq=False, repr=False)
+class ApprovalDelegation(betterproto2.Message):
+    """
+    That somebody who may decide has somebody else decide.
+    """
+
+    delegated_by: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    """
+    Who delegated: the principal of the credential.
+    """
+
+    delegated_to: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    """
+    To whom.
+    """
+
+    time: "datetime.datetime | None" = betterproto2.field(
+        3,
+        betterproto2.TYPE_MESSAGE,
+        unwrap=lambda: __google__protobuf__.Timestamp,
+        optional=True,
+    )
+    """
+    When.
+    """
+
+    note: "str" = betterproto2.field(4, betterproto2.TYPE_STRING)
+    """
+    For the record only.
+    """
+
+    on_behalf_of: "str" = betterproto2.field(5, betterproto2.TYPE_STRING)
+    """
+    On whose behalf, as whoever delegated says: a note, no authority.
+    """
+
+    request_id: "str" = betterproto2.field(6, betterproto2.TYPE_STRING)
+    """
+    The id of the request that delegated.
+    """
+
+
+default_message_pool.register_message(
+    "runwright.v1", "ApprovalDelegation", ApprovalDelegation
 )
 
 
@@ -3584,6 +3853,44 @@ default_message_pool.register_message(
 
 
 @dataclass(eq=False, repr=False)
+class ApprovalEscalation(betterproto2.Message):
+    """
+    Who decides once the time of all approver sets is over, and for how long: there is
+    an end to it.
+    """
+
+    roles: "list[str]" = betterproto2.field(1, betterproto2.TYPE_STRING, repeated=True)
+    """
+    Whoever has one of these roles,
+    """
+
+    principals: "list[str]" = betterproto2.field(
+        2, betterproto2.TYPE_STRING, repeated=True
+    )
+    """
+    or is one of these principals.
+    """
+
+    turn: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
+    """
+    How long, as written: `4h`.
+    """
+
+    then: "ApprovalExpiry" = betterproto2.field(
+        4, betterproto2.TYPE_ENUM, default_factory=lambda: ApprovalExpiry(0)
+    )
+    """
+    What becomes of the call when they have not decided either: APPROVAL_EXPIRY_DENY
+    or APPROVAL_EXPIRY_ABORT_RUN.
+    """
+
+
+default_message_pool.register_message(
+    "runwright.v1", "ApprovalEscalation", ApprovalEscalation
+)
+
+
+@dataclass(eq=False, repr=False)
 class ApprovalExpired(betterproto2.Message):
     """
     Nobody decided in time. What follows from it stands right behind it.
@@ -3751,6 +4058,24 @@ class ApprovalRequested(betterproto2.Message):
     True when whoever started the run must not decide.
     """
 
+    delegates: "list[str]" = betterproto2.field(
+        38, betterproto2.TYPE_STRING, repeated=True
+    )
+    """
+    The principals that whoever may decide can delegate to.
+    """
+
+    escalates_at: "datetime.datetime | None" = betterproto2.field(
+        40,
+        betterproto2.TYPE_MESSAGE,
+        unwrap=lambda: __google__protobuf__.Timestamp,
+        optional=True,
+    )
+    """
+    When it goes to the last of `sets` because nobody before has decided; absent
+    unless the rule says `on_expiry: escalate`.
+    """
+
     dispatchers: "list[str]" = betterproto2.field(
         20, betterproto2.TYPE_STRING, repeated=True
     )
@@ -3763,6 +4088,18 @@ class ApprovalRequested(betterproto2.Message):
     )
     """
     Which grants whoever approves may give with it; absent: none.
+    """
+
+    reversible: "bool" = betterproto2.field(31, betterproto2.TYPE_BOOL)
+    """
+    True when the package says that what the call does can be undone.
+    """
+
+    highlight: "list[str]" = betterproto2.field(
+        32, betterproto2.TYPE_STRING, repeated=True
+    )
+    """
+    Which of the arguments decide, as the package says: JSON pointers.
     """
 
 
@@ -3791,7 +4128,7 @@ class ApprovalRule(betterproto2.Message):
 
     expires: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
     """
-    After what time nobody may decide any more, as written: `8h`.
+    After what time nobody of the sets may decide any more, as written: `8h`.
     """
 
     on_expiry: "ApprovalExpiry" = betterproto2.field(
@@ -3804,6 +4141,20 @@ class ApprovalRule(betterproto2.Message):
     four_eyes: "bool" = betterproto2.field(5, betterproto2.TYPE_BOOL)
     """
     True when whoever started the run must not decide.
+    """
+
+    delegates: "list[str]" = betterproto2.field(
+        6, betterproto2.TYPE_STRING, repeated=True
+    )
+    """
+    The principals that whoever may decide can delegate to.
+    """
+
+    escalate: "ApprovalEscalation | None" = betterproto2.field(
+        7, betterproto2.TYPE_MESSAGE, optional=True
+    )
+    """
+    Of APPROVAL_EXPIRY_ESCALATE: who decides then, for how long.
     """
 
     dispatchers: "list[str]" = betterproto2.field(
@@ -4266,7 +4617,8 @@ class DecideApprovalResponse(betterproto2.Message):
 
     decided: "bool" = betterproto2.field(2, betterproto2.TYPE_BOOL)
     """
-    True when this call decided; false when the same request had decided before.
+    True when this call decided, or delegated; false when the same request had done so
+    before.
     """
 
 
@@ -4317,6 +4669,18 @@ class DecisionRequest(betterproto2.Message):
     request_id: "str" = betterproto2.field(7, betterproto2.TYPE_STRING)
     """
     Made by the caller, matching the id rule: the key of idempotency.
+    """
+
+    arguments_json: "bytes" = betterproto2.field(13, betterproto2.TYPE_BYTES)
+    """
+    Of APPROVAL_VERDICT_APPROVE_WITH_EDITS, else empty: the arguments the call is to
+    be made with, a JSON object of at most 256 KiB that the tool's schema accepts.
+    """
+
+    delegate_to: "str" = betterproto2.field(14, betterproto2.TYPE_STRING)
+    """
+    Of APPROVAL_VERDICT_DELEGATE, else empty: one of `Approval.delegates`, who may
+    decide, is not the one who started the run, and cannot perform the call.
     """
 
     grant: "GrantRequest | None" = betterproto2.field(
@@ -4833,6 +5197,13 @@ class Event(betterproto2.Message):
     )
     """
     Of EVENT_KIND_APPROVAL_ESCALATED.
+    """
+
+    approval_delegated: "ApprovalDelegated | None" = betterproto2.field(
+        73, betterproto2.TYPE_MESSAGE, optional=True, group="body"
+    )
+    """
+    Of EVENT_KIND_APPROVAL_DELEGATED.
     """
 
     approval_dispatch_started: "ApprovalDispatchStarted | None" = betterproto2.field(
@@ -8626,8 +8997,9 @@ default_message_pool.register_message("runwright.v1", "StreamScope", StreamScope
 @dataclass(eq=False, repr=False)
 class SubjectReplaced(betterproto2.Message):
     """
-    A policy has put something else in the place of what it was asked about. The
-    walk through the policies begins again with it.
+    A policy has put something else in the place of what it was asked about, or
+    whoever approved a call other arguments in the place of its own. The walk through
+    the policies begins again with it.
     """
 
     stage: "PolicyStage" = betterproto2.field(
@@ -8639,12 +9011,13 @@ class SubjectReplaced(betterproto2.Message):
 
     policy_ref: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
     """
-    The policy, as in PolicyDecided.
+    The policy, as in PolicyDecided; of arguments that were approved with edits
+    `approval:` and the approval's name, or `approval` for the built-in one.
     """
 
     decider: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
     """
-    Whose policy it is.
+    Whose policy it is; of arguments that were approved with edits who decided.
     """
 
     replaced_digest: "str" = betterproto2.field(4, betterproto2.TYPE_STRING)
@@ -8941,6 +9314,19 @@ class Tool(betterproto2.Message):
     """
     The schema that the model is shown in place of the one that checks the
     arguments, in RFC 8785 form. Empty: that one.
+    """
+
+    reversible: "bool" = betterproto2.field(33, betterproto2.TYPE_BOOL)
+    """
+    True when what a call does can be undone: approvers are told.
+    """
+
+    highlight: "list[str]" = betterproto2.field(
+        34, betterproto2.TYPE_STRING, repeated=True
+    )
+    """
+    The arguments that whoever approves a call is to look at first: JSON pointers
+    (RFC 6901).
     """
 
 
@@ -9561,7 +9947,9 @@ class ApprovalServiceStub(betterproto2_grpclib.ServiceStub):
     """
     Shows what waits for somebody to decide, and takes the decisions. Everything
     belongs to the caller's namespace. Observers and admins see every approval,
-    approvers those of whose approver sets they are in one. Every failed call
+    approvers those of whose approver sets they are in one, and those that were
+    delegated to them. For everybody else there is none: every method says
+    APPROVAL_NOT_FOUND, as of an id that nothing has. Every failed call
     carries `google.rpc.ErrorInfo` and `runwright.v1.AgentError` in its status
     details.
     """
@@ -9650,6 +10038,9 @@ class ApprovalServiceStub(betterproto2_grpclib.ServiceStub):
         any more; APPROVAL_DIGEST_MISMATCH when something else was looked at than what
         is pending; APPROVER_NOT_ALLOWED for whoever may not decide now, by `rule`: not
         in the approver set, able to perform the call, or the one who started the run.
+        Fails with APPROVAL_EDIT_INVALID for edited arguments that the call cannot be
+        made with, with APPROVAL_DELEGATE_NOT_ALLOWED for somebody it cannot be delegated
+        to.
         The approval is as it was then, and the attempt is audited.
         """
 

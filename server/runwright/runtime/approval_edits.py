@@ -1,0 +1,47 @@
+"""Edited arguments of a decision, checked before anything is decided as those that a model asks for are."""
+
+from __future__ import annotations
+
+from runwright.core.approval_failures import invalid_edit, no_approval
+from runwright.core.approval_requests import MAX_EDIT_BYTES, DecisionRequest
+from runwright.core.approval_rows import RequestedApproval
+from runwright.core.approvals import ApprovalVerdict
+from runwright.core.content import Content
+from runwright.core.ids import Namespace, RunId, RunKey
+from runwright.ports.provider import ProviderCall
+from runwright.runtime.conversations.model_reply import arguments_problem
+from runwright.runtime.ports import Ports
+from runwright.runtime.runs.supervisor import Supervisor
+
+
+class ApprovalEdits:
+    """Checks edits by the package that the run was started with, whatever is configured now."""
+
+    def __init__(self, ports: Ports, supervisor: Supervisor) -> None:
+        self._ports = ports
+        self._supervisor = supervisor
+
+    async def checked(self, namespace: Namespace, asked: RequestedApproval, request: DecisionRequest) -> Content | None:
+        """The edited arguments in their canonical form; None of a decision without any.
+
+        Raises APPROVAL_EDIT_INVALID, saying what is wrong with them, and the journal's errors.
+        """
+        if request.verdict is not ApprovalVerdict.APPROVE_WITH_EDITS:
+            return None
+        if len(request.arguments_json) > MAX_EDIT_BYTES:
+            raise invalid_edit(asked, f"they are larger than {MAX_EDIT_BYTES} bytes.")
+        try:
+            text = request.arguments_json.decode()
+        except UnicodeDecodeError:
+            raise invalid_edit(asked, "they are not UTF-8.") from None
+        run = RunKey(namespace, RunId(asked.run_id))
+        found = await self._supervisor.state(run)
+        if found is None:
+            raise no_approval(asked.id)
+        package = await self._supervisor.stored.package(run, found[0])
+        content, problem = await arguments_problem(package, self._ports.schemas, ProviderCall("", asked.tool, text))
+        if problem is not None:
+            raise invalid_edit(asked, problem)
+        if content.ref.digest == asked.arguments.digest:
+            raise invalid_edit(asked, "they are those that are pending; approve them as they are.")
+        return content
