@@ -6,7 +6,7 @@ import sys
 
 from verify_export import UNREADABLE, Message, digest, fingerprint, read
 
-ALLOW, APPROVE, ENFORCED, NOTHING = 1, 1, 1, Message(b"")
+ALLOW, APPROVE, EDITED, ENFORCED, NOTHING = 1, 1, 5, 1, Message(b"")
 # The fields of `runwright.v1.Event` that matter here, and the field of each outcome that says who performed the call.
 STARTED, REQUESTED, POLICY, INTENT, REPLACED, ASKED, DECIDED = 20, 25, 26, 27, 56, 60, 61
 ENDS, PERFORMED = {62: "it expired", 63: "it was withdrawn", 64: "it was superseded"}, {28: 3, 29: 4, 32: 6}
@@ -74,8 +74,8 @@ class Run:
             yield policy.number(2) != ALLOW, f"nobody allowed {said}"
             return
         at = call.setdefault(name, event.number(1))
-        yield asker != event.text(11) or decided.number(5) != APPROVE, f"nobody approved {said}"
-        yield (decided.text(6), asked.text(7)) != (by, over), f"{said} is not what was approved"
+        yield asker != event.text(11) or decided.number(5) not in (APPROVE, EDITED), f"nobody approved {said}"
+        yield (decided.text(6), decided.text(15) or asked.text(7)) != (by, over), f"{said} is not what was approved"
         said += f": asked for by {asked.text(13)} {asked.text(11)}, approved by {by} over {over}"
         self.answers.append(f"{said}, spent by event {at}")
 
