@@ -147,20 +147,25 @@ def read(path):
             return faults, [], {}
         file.seek(0)
         lines = [opened(line) for line in file]
-    contents = {}
-    for _, fields, raw, _ in lines:
+    contents, events = {}, []
+    for kind, fields, raw, _ in lines:
+        if kind == "event":
+            events.append(Message(raw("data")))
+            events[-1].link = raw("hash")
         contents[fields.get("digest")] = contents.get(fields.get("digest"), b"") + raw("data")
-    return [], [Message(raw("data")) for kind, _, raw, _ in lines if kind == "event"], contents
+    return [], events, contents
 
 
-def main(path):
+def main(path, judge=lambda events, contents: ([], [WHOLE])):
+    """Prints what is wrong with an export, or what it says. Returns the exit code."""
     try:
-        faults, _, _ = read(path)
-    except (OSError, *UNREADABLE):
+        faults, events, contents = read(path)
+        found, answers = (faults, []) if faults else judge(events, contents)
+    except (OSError, LookupError, *UNREADABLE):
         print("not an export")
         return 2
-    print("\n".join(faults) or WHOLE)
-    return int(bool(faults))
+    print("\n".join(found or answers))
+    return int(bool(found))
 
 
 if __name__ == "__main__":

@@ -135,6 +135,15 @@ APPROVALS = (
         },
     ),
     Panel(
+        "Grants",
+        "short",
+        "An hour's worth: grants that were given, and calls for which one answered in place of a person.",
+        {
+            "given": "sum(increase(runwright_grants_issued_total{$s}[1h]))",
+            "answered": "sum(increase(runwright_grants_used_total{$s}[1h]))",
+        },
+    ),
+    Panel(
         "Decisions by answer",
         "short",
         "An hour's worth of calls by their status. PERMISSION_DENIED: somebody who may not tried; see the audit.",

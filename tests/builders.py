@@ -16,9 +16,11 @@ from runwright.adapters.memory.journal import MemoryJournal
 from runwright.adapters.memory.packages import MemoryPackages
 from runwright.adapters.package_reader import DocumentReader
 from runwright.adapters.providers.scripted import ScriptedProvider
+from runwright.core.approval_policy import NO_APPROVAL_POLICY, ApprovalPolicy
 from runwright.core.images import Image
 from runwright.core.package import RuntimePackage
 from runwright.core.request import RunRequest
+from runwright.ports.approval_dispatchers import ApprovalDispatchers
 from runwright.ports.approvers import Approvers
 from runwright.ports.audit import Audit
 from runwright.ports.clock import Clock
@@ -146,6 +148,9 @@ class Bench:
     recovery: RecoveryLog | None = None
     approvers: Approvers | None = None
     remote_policies: RemotePolicies | None = None
+    dispatchers: ApprovalDispatchers | None = None
+    shared_dispatchers: ApprovalDispatchers | None = None
+    approval_policy: ApprovalPolicy = NO_APPROVAL_POLICY
     package_store: PackageStore = field(default_factory=MemoryPackages)
     package_reader: PackageReader = field(default_factory=package_reader)
     providers: Mapping[str, Provider] = field(default_factory=lambda: {"scripted": ScriptedProvider()})
@@ -170,6 +175,9 @@ class Bench:
             recovery=self.recovery,
             approvers=self.approvers,
             remote_policies=self.remote_policies,
+            approval_dispatcher=self.dispatchers,
+            shared_approval_dispatcher=self.shared_dispatchers,
+            approval_policy=self.approval_policy,
             package_store=self.package_store,
             package_reader=self.package_reader,
             providers=self.providers,

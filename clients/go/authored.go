@@ -60,7 +60,7 @@ func (s *ToolServer) checkRegistration(executor, callbackID string) error {
 		return errors.New("runwright: start the tool server before it is registered")
 	case s.mistakes.err() != nil:
 		return s.mistakes.err()
-	case len(s.handlers) == 0 && s.decide == nil:
+	case len(s.handlers) == 0 && s.decide == nil && s.dispatcher == nil:
 		return errors.New("runwright: there is no tool to register: Handle comes first")
 	case !idName.MatchString(executor):
 		return fmt.Errorf("runwright: %q cannot be the name of an executor, %s", executor, rule)

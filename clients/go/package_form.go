@@ -19,6 +19,10 @@ const packageForm = `{
     "default": [],
     "younger": true
    },
+   "dispatchers": {
+    "default": [],
+    "younger": true
+   },
    "escalate": {
     "default": null,
     "part": "EscalationSpec",
@@ -249,6 +253,10 @@ const packageForm = `{
     "default": true,
     "younger": true
    },
+   "highlight": {
+    "default": [],
+    "younger": true
+   },
    "idempotent": {
     "default_is": {
      "equals": "read",
@@ -276,6 +284,10 @@ const packageForm = `{
    },
    "reconcile_for": {
     "default": "10m",
+    "younger": true
+   },
+   "reversible": {
+    "default": false,
     "younger": true
    },
    "risk": {

@@ -70,8 +70,11 @@ func (s *ToolServer) Register(
 		CallbackId: executor[:min(len(executor), 90)] + "-" + uuid.NewString(), Executor: executor, Address: s.Address(), Tools: s.tools(),
 		ToolDigests: s.digests(),
 	}}
-	if s.decide != nil {
+	switch {
+	case s.decide != nil:
 		request.Spec.Kind = callbackv1.CallbackKind_CALLBACK_KIND_POLICY
+	case s.dispatcher != nil:
+		request.Spec.Kind = callbackv1.CallbackKind_CALLBACK_KIND_APPROVAL_DISPATCHER
 	}
 	if s.tls != nil {
 		request.Spec.Tls = &callbackv1.CallbackTls{CaPem: s.tls.CA, ServerName: s.tls.ServerName}

@@ -85,7 +85,8 @@ type ToolServer struct {
 	credential string
 	log        *slog.Logger
 	handlers   map[string]handler
-	decide     PolicyFunc // of a policy, which has no tools
+	decide     PolicyFunc  // of a policy, which has no tools
+	dispatcher *Dispatcher // of a dispatcher, which has none either
 	declared   map[string]*declaration
 	mistakes   mistakes
 	attempts   attempts
@@ -184,9 +185,12 @@ func (s *ToolServer) Start(address string) error {
 		return fmt.Errorf("runwright: %w", err)
 	}
 	s.listener, s.server, s.served = listener, grpc.NewServer(options...), make(chan struct{})
-	if s.decide != nil {
+	switch {
+	case s.decide != nil:
 		callbackv1.RegisterPolicyServiceServer(s.server, &policyService{host: s})
-	} else {
+	case s.dispatcher != nil:
+		callbackv1.RegisterApprovalDispatcherServiceServer(s.server, &dispatcherService{host: s})
+	default:
 		callbackv1.RegisterToolExecutorServiceServer(s.server, s)
 	}
 	grpc_health_v1.RegisterHealthServer(s.server, s.health)

@@ -65,6 +65,13 @@ def test_asks_turns_and_approvals_that_count_no_more_have_counters() -> None:
     assert found == [2, 1, 1]
 
 
+def test_grants_and_their_uses_have_counters() -> None:
+    metrics = counted(*[EXAMPLES[EventKind.GRANT_ISSUED]] * 2, *[EXAMPLES[EventKind.GRANT_USED]] * 3)
+
+    found = [metrics.registry.get_sample_value(f"runwright_grants_{name}_total") for name in ("issued", "used")]
+    assert found == [2, 3]
+
+
 def test_a_clock_that_was_set_back_makes_no_time_negative() -> None:
     decided = EXAMPLES[EventKind.APPROVAL_DECIDED]
     assert isinstance(decided, r.ApprovalDecided)
@@ -73,3 +80,12 @@ def test_a_clock_that_was_set_back_makes_no_time_negative() -> None:
 
     outcome = {"outcome": decided.verdict.state.name.lower()}
     assert metrics.registry.get_sample_value(WAITED + "_sum", outcome) == 0
+
+
+def test_grants_and_what_they_permit_are_counted_by_scope() -> None:
+    metrics = counted(EXAMPLES[EventKind.GRANT_ISSUED], EXAMPLES[EventKind.GRANT_USED], EXAMPLES[EventKind.GRANT_USED])
+
+    scopes = [{"scope": "session"}, {"scope": "run"}]
+    issued = [metrics.registry.get_sample_value("runwright_grants_issued_total", scope) for scope in scopes]
+    used = [metrics.registry.get_sample_value("runwright_grants_used_total", scope) for scope in scopes]
+    assert (issued, used) == ([1, 0], [2, 0])

@@ -10,6 +10,7 @@ from typing import Any, ClassVar, get_args
 import pytest
 from grpc_health.v1 import health_pb2
 from msgspec import Struct
+from runwright._gen.runwright.callback.v1 import approval_dispatcher_service_pb2 as dispatchers
 from runwright._gen.runwright.callback.v1 import policy_service_pb2 as policies
 from runwright._gen.runwright.callback.v1 import tool_executor_service_pb2 as executors
 from runwright.adapters.clock import SystemClock
@@ -179,7 +180,8 @@ def test_every_kind_has_a_row_with_a_service_of_the_protos_and_a_role_that_may_r
     services = {row.service for row in KINDS.values()}
 
     assert set(KINDS) == set(CallbackKind)
-    served = [*executors.DESCRIPTOR.services_by_name.values(), *policies.DESCRIPTOR.services_by_name.values()]
+    files = (executors, policies, dispatchers)
+    served = [service for file in files for service in file.DESCRIPTOR.services_by_name.values()]
     assert services <= {service.full_name for service in served}
     [register] = [method for method in METHODS if method.path == REGISTER]
     assert {row.role for row in KINDS.values()} <= (register.roles or frozenset())

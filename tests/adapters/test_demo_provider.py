@@ -183,6 +183,38 @@ async def test_a_word_that_is_nowhere_leads_to_the_next_one() -> None:
     assert '"elephants" is found nowhere.' in answer
 
 
+WITH_A_REPORT = {**ARGUMENTS, "write_report": "text"}
+
+
+async def test_a_question_for_a_report_ends_with_the_proposal_of_what_was_found() -> None:
+    written = json.dumps({"path": "report.md", "bytes": 99})
+    conversation = Conversation(
+        "Where are the roses? Please write a Report!", GARDEN, {"write_report": written}, WITH_A_REPORT
+    )
+    plain = Conversation("Where are the roses?", GARDEN)
+
+    said, found = await conversation.answer(), await plain.answer()
+
+    assert conversation.rounds[:-1] == plain.rounds, "the sentence that asks for it is not searched for"
+    [call] = conversation.rounds[-1]
+    for fact in ("# Report\n", '- "roses" is found in 4 lines', "- I would read on in beds/roses.txt"):
+        assert fact in call
+    assert "I wrote my report to report.md (99 bytes)." in said
+    assert '"roses" is found in 4 lines' in found
+
+
+async def test_no_report_is_written_unasked_twice_or_without_the_tool() -> None:
+    unasked = Conversation("Where are the roses?", GARDEN, tools=WITH_A_REPORT)
+    without = Conversation("Write a report.", GARDEN)
+    denied = Conversation("Write a report.", GARDEN, {"write_report": "!not on a Friday"}, WITH_A_REPORT)
+
+    for conversation in (unasked, without):
+        await conversation.answer()
+        assert not [call for made in conversation.rounds for call in made if "write_report" in call]
+    assert "write_report did not work; it answered: " in await denied.answer()
+    assert sum("write_report" in call for made in denied.rounds for call in made) == 1
+
+
 async def test_the_same_conversation_gets_the_same_answer() -> None:
     assert await Conversation("Roses?", GARDEN).answer() == await Conversation("Roses?", GARDEN).answer()
 

@@ -81,7 +81,7 @@ def test_json_and_yaml_of_the_same_package_have_one_fingerprint(tmp_path: Path) 
         ("", "document", "it is empty"),
         ("a: \0", "document", "YAML or JSON"),
         (YAML + "outputs: {}\n", "outputs", "field of a later version"),
-        (YAML + "    reversible: true\n", "tools.0.reversible", "field of a later version"),
+        (YAML + "    max_concurrency: 2\n", "tools.0.max_concurrency", "field of a later version"),
         (YAML + "policies: [{remote: compliance, on_failure: allow}]\n", "policies.0.on_failure", "not there yet"),
         (YAML + "policies: [{remote: a, stages: [post_tool, pre_tool]}]\n", "policies.0.stages", "in the order in"),
         (YAML + "policies: [{remote: a, stages: [model_request]}]\n", "policies.0.stages.0", "not there yet"),

@@ -18,6 +18,7 @@ from runwright._gen.runwright.v1.approval_service_pb2_grpc import (
 )
 from runwright._gen.runwright.v1.runtime_service_pb2_grpc import add_RuntimeServiceServicer_to_server
 from runwright.cli.approval_table import table
+from runwright.cli.approval_text import approval_lines
 from runwright.cli.main import main
 
 from tests.cli.fake_runtime import FakeRuntime, fail
@@ -34,10 +35,13 @@ run        {RUN} of agent clerk, started by cal
 asked by   policies.1.rules.0 (writes, package), approval writes
 says       It cannot be undone.
 tainted    the model had seen what a tool marked untrusted answered when it asked for this
+reversible the package says that what the call does can be undone
+lineage    {RUN}
 asked at   2023-11-14 22:13:20Z
 approvers  role approver until 2023-11-14 23:13:20Z (their turn now)
 approvers  ann until 2023-11-15 06:13:20Z
 expires    2023-11-15 06:13:20Z; then the model is told
+verdicts   APPROVE, DENY
 separation NOT ENFORCED: this server has no keys: everybody may decide, also whoever asks and whoever performs
 digest     {DIGEST}
 arguments
@@ -66,6 +70,10 @@ def an_approval() -> approval_pb2.Approval:
         tainted=True,
         sets=[approval_pb2.ApproverSet(roles=["approver"]), approval_pb2.ApproverSet(principals=["ann"])],
         separation=approval_pb2.APPROVAL_SEPARATION_NOT_ENFORCED,
+        lineage=[RUN],
+        reversible=True,
+        highlight=["/to", "/copies/0"],
+        allowed_verdicts=[approval_pb2.APPROVAL_VERDICT_APPROVE, approval_pb2.APPROVAL_VERDICT_DENY],
     )
     approval.arguments_content.text = '{"to":"bob\x1b[2J"}'
     approval.requested_at.FromSeconds(1_700_000_000)
@@ -344,3 +352,13 @@ def test_explain_names_whose_turn_it_is_and_the_verbs(program: Program) -> None:
     assert f"have somebody of role approver look at {ID} and decide:" in out
     for word in ("show", "approve", "edit", "deny"):
         assert f"approvals {word} {ID}" in out
+
+
+def test_the_arguments_that_decide_are_shown_first() -> None:
+    approval = an_approval()
+    approval.arguments_content.text = '{"a/b": {"~": 1}, "copies": ["ann", "\\u202ebob"], "to": "bob"}'
+    approval.highlight[:] = ["/copies/1", "/a~1b/~0", "/copies/2", "/nowhere", "/to/x"]
+
+    shown = [line for line in approval_lines(approval) if line.startswith("look at")]
+
+    assert shown == ['look at    /copies/1 "\\u202ebob"', "look at    /a~1b/~0 1"]

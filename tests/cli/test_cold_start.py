@@ -40,6 +40,13 @@ def test_the_server_does_not_load_the_other_commands() -> None:
     assert _loaded(_HELP.format(words=[])) >= _CLIENT
 
 
+def test_the_screen_of_the_inbox_is_loaded_by_that_command_alone() -> None:
+    loaded = _loaded(_HELP.format(words=["approvals"])) | _loaded(_HELP.format(words=["run"]))
+
+    assert loaded >= {"runwright.cli.approvals", "runwright.cli.ask_in_run"}
+    assert not {name.partition(".")[0] for name in loaded} & {"prompt_toolkit", "wcwidth"}
+
+
 def test_libraries_are_told_before_they_are_loaded_unless_somebody_said_otherwise() -> None:
     program = "import os, sys, runwright.cli; print(os.environ['PYDANTIC_DISABLE_PLUGINS'], 'pydantic' in sys.modules)"
     for values, message in (({}, "__all__"), ({"PYDANTIC_DISABLE_PLUGINS": "other"}, "other")):

@@ -23,6 +23,7 @@ from runwright.wire.references import event_refs
 from tests import builders as b
 from tests.cli.test_verify import lines_of
 from tests.runtime.approving import ANN, asking, decide, person, separated, waiting
+from tests.runtime.granting import ANY, RUN, TO_BOB, TO_EVE, begun, given, grant, granting
 from tests.runtime.watching import stood_still
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -46,7 +47,8 @@ def verified(tmp_path: Path, lines: list[str], monkeypatch: pytest.MonkeyPatch) 
     file = tmp_path / "run.jsonl"
     file.write_text("".join(line + "\n" for line in lines))
     monkeypatch.syspath_prepend(str(EXAMPLES))
-    code: int = runpy.run_path(str(EXAMPLES / "verify_effects.py"))["main"](file)
+    program = runpy.run_path(str(EXAMPLES / "verify_effects.py"))
+    code: int = program["main"](file, program["judge"])
     return code
 
 
@@ -188,6 +190,76 @@ def another_package(events: Events) -> None:
         event.package_fingerprint = f"sha256:runwright-package-v0:{'0' * 64}"
 
 
+async def granted() -> list[str]:
+    """The lines of an export of a run whose second call a grant answered for, which ann gave with the first."""
+    bench = separated(b.Bench(), ANN, person("eve"))
+    runtime, _ = begun(bench, granting(TO_BOB, TO_EVE, sets=[{"principals": ["ann"]}]))
+    await runtime.start_run(b.request())
+    await given(runtime, grant(RUN, ANY, uses=1), who=ANN)
+    await stood_still(runtime)
+    return await lines_of(bench, "run-1")
+
+
+def used_again(events: Events) -> None:
+    used = of(events, EventKind.GRANT_USED, "c2.1")
+    events.insert(events.index(used), used)
+
+
+def other_grant(events: Events) -> None:
+    of(events, EventKind.GRANT_USED, "c2.1").grant_used.grant.uses = 9
+
+
+def expired_grant(events: Events) -> None:
+    used = of(events, EventKind.GRANT_USED, "c2.1")
+    used.time.CopyFrom(used.grant_used.grant.until)
+
+
+def grant_of_another_package(events: Events) -> None:
+    for event in (of(events, EventKind.GRANT_ISSUED).grant_issued, of(events, EventKind.GRANT_USED, "c2.1").grant_used):
+        event.grant.package_fingerprint = f"sha256:runwright-package-v0:{'0' * 64}"
+
+
+def other_arguments_than_granted(events: Events) -> None:
+    other = of(events, EventKind.TOOL_REQUESTED).tool_requested.arguments
+    of(events, EventKind.TOOL_REQUESTED, "c2.1").tool_requested.arguments.CopyFrom(other)
+    of(events, EventKind.TOOL_STARTED, "c2.1").tool_started.arguments_digest = other.digest
+
+
+def grant_of_another_run(events: Events) -> None:
+    of(events, EventKind.GRANT_USED, "c2.1").grant_used.grant.run_id = "run-2"
+
+
+def grant_for_other_arguments(events: Events) -> None:
+    exact = pb.Event.DESCRIPTOR.file.pool.FindEnumTypeByName("runwright.v1.GrantMatcher").values_by_number[1].number
+    of(events, EventKind.GRANT_USED, "c2.1").grant_used.grant.matcher = exact
+
+
+def tainted_call(events: Events) -> None:
+    of(events, EventKind.TOOL_REQUESTED, "c2.1").tool_requested.tainted = True
+
+
+def grant_by_somebody_else(events: Events) -> None:
+    of(events, EventKind.APPROVAL_DECIDED).approval_decided.grant_id = ""
+
+
+def performed_by_whoever_granted(events: Events) -> None:
+    of(events, EventKind.TOOL_COMPLETED, "c2.1").tool_completed.executor_identity.principal = "ann"
+
+
+FORGED_GRANTS: dict[str, tuple[Forge, str]] = {
+    "not used": (drop(EventKind.GRANT_USED, "c2.1"), "nobody granted c2.1 send, attempt 1"),
+    "not issued": (drop(EventKind.GRANT_ISSUED), "run-1/g1.1.1 was not issued like this"),
+    "used once more": (used_again, "run-1/g1.1.1 was used up"),
+    "another grant": (other_grant, "run-1/g1.1.1 was not issued like this"),
+    "expired": (expired_grant, "run-1/g1.1.1 had expired"),
+    "another package": (grant_of_another_package, "run-1/g1.1.1 is of another package"),
+    "another call": (other_arguments_than_granted, "run-1/g1.1.1 is for other calls"),
+    "another run": (grant_of_another_run, "run-1/g1.1.1 is for other runs"),
+    "other arguments": (grant_for_other_arguments, "run-1/g1.1.1 is for other arguments"),
+    "tainted": (tainted_call, "run-1/g1.1.1 is not for tainted calls"),
+    "given with no approval": (grant_by_somebody_else, "run-1/g1.1.1 was given with no approval"),
+    "performed by whoever gave it": (performed_by_whoever_granted, "c2.1 was performed by ann, who approved it"),
+}
 FORGED: dict[str, tuple[Forge, str]] = {
     "dropped decision": (drop(EventKind.APPROVAL_DECIDED), "nobody approved c1.1 send, attempt 1"),
     "dropped question": (drop(EventKind.APPROVAL_REQUESTED), "nobody approved c1.1"),
@@ -244,6 +316,29 @@ async def test_a_forged_export_is_found_out_by_what_nobody_allowed(
     assert (code, said in (out := capsys.readouterr().out)) == (1, True), out
 
 
+async def test_of_a_call_that_a_grant_answered_for_it_says_which(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code = verified(tmp_path, await granted(), monkeypatch)
+
+    said = capsys.readouterr().out.splitlines()
+    assert (code, len(said)) == (0, 2), said
+    assert said[1].startswith(
+        "c2.1 send, attempt 1: asked for by package policies.1.rules.0, granted by ann as run-1/g1.1.1"
+    )
+
+
+@pytest.mark.parametrize("how", FORGED_GRANTS)
+async def test_a_forged_export_is_found_out_by_what_nobody_granted(
+    how: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    forge, said = FORGED_GRANTS[how]
+
+    code = verified(tmp_path, forged(await granted(), forge), monkeypatch)
+
+    assert (code, said in (out := capsys.readouterr().out)) == (1, True), out
+
+
 async def test_messages_whose_bytes_are_no_text_are_read_over(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -282,4 +377,4 @@ def test_it_is_a_hundred_lines_and_has_no_code_of_the_server() -> None:
     imported = [line.split()[1] for line in text.splitlines() if line.startswith(("import ", "from "))]
 
     assert len(text.splitlines()) <= 100
-    assert set(imported) <= {*sys.stdlib_module_names, "verify_export"}
+    assert set(imported) <= {*sys.stdlib_module_names, "verify_export", "verify_permits"}

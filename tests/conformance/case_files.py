@@ -18,6 +18,7 @@ HERE = Path(__file__).parent
 OPS = {
     *("connect", "close", "start", "snapshot", "cancel", "wait", "list", "list_events", "server_info"),
     *("resolve_effect", "unknown_effects", "serve_policy", "stop_policy", "resume"),
+    *("serve_dispatcher", "stop_dispatcher", "told"),
     *("list_approvals", "get_approval", "decide_approval", "batch_decide", "watch_approvals"),
     *("list_grants", "revoke_grant"),
     *("subscribe", "read", "cursor", "unsubscribe", "serve_tools", "calls", "release", "stop_tools"),

@@ -8,6 +8,7 @@ from typing import Any
 from runwright.core import inputs as i
 from runwright.core import records as r
 from runwright.core.apply import fold
+from runwright.core.approval_dispatches import ApprovalNotice, DispatchResult
 from runwright.core.approvals import (
     ApprovalExpiry,
     ApprovalKind,
@@ -472,6 +473,12 @@ def _approval_examples() -> list[r.Record]:
     now, digest = at(1.000001), "sha256:runwright-approval-v1:00"
     which = {"call_id": FIRST_CALL, "approval_id": "a1.1.1", "tool": "lookup"}
     since = {"requested_at": at(0.5)}
+    told: dict[str, Any] = {
+        "effect_id": EffectId("n1.1.1.1"),
+        "attempt": 2,
+        "approval_id": "a1.1.1",
+        "dispatcher": "chat",
+    }
     return [
         r.ApprovalRequested(
             at=now,
@@ -495,6 +502,9 @@ def _approval_examples() -> list[r.Record]:
             delegates=("dan",),
             escalates_at=at(9),
             grants=GrantOffer((GrantScope.RUN, GrantScope.NAMESPACE), (GrantMatcher.ANY,), 7, "8h", tainted=True),
+            reversible=True,
+            highlight=("/to", "/a~1b"),
+            dispatchers=("chat", "tickets"),
             **which,
         ),
         r.ApprovalDelegated(
@@ -533,6 +543,20 @@ def _approval_examples() -> list[r.Record]:
         r.ApprovalWithdrawn(at=now, **which, **since),
         r.ApprovalSuperseded(at=now, **which, **since),
         r.ApprovalEscalated(at=now, current_set=1, **which, **since),
+        r.ApprovalDispatchStarted(at=now, notice=ApprovalNotice.UPDATE, revision=3, **told),
+        r.ApprovalDispatched(
+            at=now,
+            notice=ApprovalNotice.UPDATE,
+            revision=3,
+            result=DispatchResult.LOST,
+            retry_at=at(2),
+            principal="bot",
+            callback_id="chat-1",
+            reference="C1/17.4",
+            decision=r.DispatchedDecision(ApprovalVerdict.RESPOND, "bob"),
+            refusal="approver_set",
+            **told,
+        ),
         *_grant_examples(),
     ]
 

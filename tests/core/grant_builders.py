@@ -52,7 +52,9 @@ def sends(
     opinions: tuple[PolicyOpinion, ...] = (WRITES,),
 ) -> i.ModelReplied:
     """The model asks to send, so many times at once; places are held."""
-    findings = i.Findings(availability=i.Availability.HELD, policies=found(*grants, opinions=opinions))
+    not_by = grants[0].grant.issuer if grants else ""
+    said = found(*grants, opinions=opinions)
+    findings = i.Findings(availability=i.Availability.HELD, policies=said, not_by=not_by)
     asked = tuple(i.RequestedCall("send", f"p-{number}", ARGUMENTS, findings) for number in range(calls))
     return i.ModelReplied(
         at=b.at(seconds), round=round, attempt=1, text=None, finish=FinishReason.TOOL_CALLS, calls=asked

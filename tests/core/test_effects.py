@@ -34,6 +34,8 @@ EFFECTS: dict[str, e.Effect] = {
     "policy": e.AskPolicy(EffectId("p3.1.1"), 1),
     "policies": e.HearPolicies(CALL, 1),
     "deferral": e.AwaitDeferral(EffectId("p3.1.1"), 9, 0),
+    "dispatch": e.DispatchApproval(EffectId("n3.2.1.1"), 4),
+    "dispatcher": e.AwaitDispatcher(EffectId("n3.2.1.1"), 4, "chat", 2, 1),
     "policy host": e.AwaitPolicy(EffectId("p3.1.1"), 1, "compliance", 0, 9, 0),
 }
 
@@ -50,7 +52,8 @@ def test_every_effect_is_looked_at_here() -> None:
 
 
 def test_what_only_has_to_be_waited_for_parks() -> None:
-    assert saying("parks") == {"retry", "executor", "approval", "asking", "deadline", "policy host", "deferral"}
+    of_hosts = {"executor", "asking", "policy host", "dispatcher"}
+    assert saying("parks") == {"retry", "approval", "deadline", "deferral"} | of_hosts
 
 
 def test_what_must_not_be_repeated_is_settled_while_the_server_stops_and_so_is_a_cancel() -> None:
@@ -60,11 +63,12 @@ def test_what_must_not_be_repeated_is_settled_while_the_server_stops_and_so_is_a
 
 def test_an_answer_that_would_begin_something_new_is_left_to_the_next_start() -> None:
     of_policies = {"result", "policy", "policies", "policy host", "deferral"}
-    assert saying("is_left_to_restart") == {"model", "retry", "executor", "approval", "ask", "asking"} | of_policies
+    of_calls = {"model", "retry", "executor", "approval", "ask", "asking", "dispatcher"}
+    assert saying("is_left_to_restart") == of_calls | of_policies
 
 
 def test_what_is_sent_to_somebody_needs_an_intent() -> None:
-    assert saying("needs_intent") == {"model", "read", "write", "ask", "policy"}
+    assert saying("needs_intent") == {"model", "read", "write", "ask", "policy", "dispatch"}
 
 
 def test_effects_have_keys_of_their_own_and_attempts_too() -> None:

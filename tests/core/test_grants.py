@@ -10,9 +10,12 @@ from msgspec.structs import replace
 from runwright.core import inputs as i
 from runwright.core import records as r
 from runwright.core.apply import apply
+from runwright.core.approvals import ApprovalVerdict
+from runwright.core.effects import AwaitExecutor
 from runwright.core.grant_rows import ANSWERING, answering_key, counter_of
 from runwright.core.grants import AnsweringGrant, GrantMatcher, GrantRequest, GrantScope, NotOffered, why_not_offered
 from runwright.core.kinds import side_rows
+from runwright.core.machine import pending
 from runwright.core.side_rows import EntryIs, Spend
 from runwright.core.state import RunState
 from runwright.core.transitions import IllegalTransition
@@ -239,3 +242,26 @@ def test_an_approval_that_nobody_offers_grants_with_is_answered_by_none() -> Non
     _, records = b.play(pinned, b.started(pinned), g.sends(found))
 
     assert [kind for kind in b.kinds(records) if kind in ("GRANT_USED", "APPROVAL_REQUESTED")] == ASKED
+
+
+def test_a_place_that_may_be_at_whoever_issued_the_grant_is_not_used() -> None:
+    state, grant = g.granted(g.package())
+    asks = g.sends(g.answering(grant), round=2, seconds=4)
+    [call] = asks.calls
+    anywhere = replace(asks, calls=(replace(call, findings=replace(call.findings, not_by="")),))
+
+    after, records = b.play(g.package(), anywhere, state=state)
+
+    assert "GRANT_USED" in b.kinds(records)
+    assert "TOOL_STARTED" not in b.kinds(records)
+    [wanted] = pending(after).values()
+    assert isinstance(wanted, AwaitExecutor)
+
+
+def test_nothing_is_decided_by_a_denial_that_gives_a_grant() -> None:
+    pinned = g.package()
+    state = g.pending(pinned)
+
+    _, records = b.play(pinned, g.approves(state, g.wanted(), verdict=ApprovalVerdict.DENY), state=state)
+
+    assert records == []

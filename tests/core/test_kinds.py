@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from msgspec import structs
 from runwright.core import records as r
+from runwright.core.approval_dispatches import NOTICE_EFFECT
 from runwright.core.ids import CALL_EFFECT, MODEL_EFFECT, POLICY_EFFECT, EffectId, parse_effect_id
 from runwright.core.kinds import (
     INTENTS,
@@ -49,7 +50,7 @@ def test_the_builders_know_an_example_of_every_kind() -> None:
 def test_a_record_has_the_fields_by_which_its_family_says_what_it_is_about(row: Row) -> None:
     fields = {field.name: field.type for field in structs.fields(row.record)}
 
-    assert (effect_field(row.record) is not None) == (row.family in (Family.CALL, Family.EFFECT))
+    assert (effect_field(row.record) is not None) == (row.family in (Family.CALL, Family.NOTICE, Family.EFFECT))
     assert (fields.get("call_id") is EffectId) == (row.family is Family.CALL)
     assert ("round" in fields) == (row.family is Family.MODEL)
     assert ("attempt" in fields) <= (row.family is not Family.RUN)
@@ -63,6 +64,7 @@ def test_a_record_says_what_it_is_about(row: Row) -> None:
 
     kind = parse_effect_id(effect).kind if effect else None
     expected = {Family.RUN: {None}, Family.MODEL: {MODEL_EFFECT}, Family.CALL: {CALL_EFFECT}}
+    expected |= {Family.NOTICE: {NOTICE_EFFECT}}
     assert kind in expected.get(row.family, {MODEL_EFFECT, CALL_EFFECT, POLICY_EFFECT})
     assert (round_number, attempt) == (1 if effect else 0, getattr(record, "attempt", 0))
 
@@ -70,7 +72,8 @@ def test_a_record_says_what_it_is_about(row: Row) -> None:
 def test_what_intends_is_counted_and_what_ends_an_effect_is_not_intent() -> None:
     intended = {record.__name__ for record in INTENTS}
 
-    assert intended == {"ModelAttemptStarted", "ToolStarted", "ReconcileStarted", "PolicyAsked"}
+    first = {"ModelAttemptStarted", "ToolStarted", "ReconcileStarted", "PolicyAsked"}
+    assert intended == first | {"ApprovalDispatchStarted"}
     assert not set(INTENTS) & set(OUTCOMES)
     assert all("attempt" in record.__struct_fields__ for record in INTENTS)
 

@@ -21,6 +21,7 @@ from runwright.core import inputs as i
 from runwright.core import records as r
 from runwright.core.apply import fold
 from runwright.core.approval_delegation import Delegate
+from runwright.core.approval_dispatches import DispatchResult
 from runwright.core.approvals import ApprovalVerdict, ApproverSet, Decider
 from runwright.core.content import Content, ContentRef
 from runwright.core.context import Context, Omission, OmittedRun, SessionTurn
@@ -38,10 +39,12 @@ from tests.core import builders as b
 
 SCENARIOS = sorted((Path(__file__).parent / "scenarios").glob("*.txt"))
 _TIMES = {"deadline", "not_before", "give_up_at", "next_ask_at", "due", "since", "expires_at", "until", "escalates_at"}
+_TIMES |= {"retry_at"}
 _WHEN_SET = _TIMES | {"principal_roles", "tainted", "untrusted", "message", "rule", "operator_digest", "shadow"}
 _WHEN_SET |= {"approval", "approval_id", "approved_by", "note", "on_behalf_of", "risk"}
 _WHEN_SET |= {"current_set", "four_eyes", "delegates", "edited_arguments", "grant_id"}
-_WHEN_SET |= {"awaits_release", "policy_ref", "code", "unknown_effects", "input", "is_held"}
+_WHEN_SET |= {"dispatchers", "retry_at", "reference", "refusal", "callback_id"}
+_WHEN_SET |= {"awaits_release", "policy_ref", "code", "unknown_effects", "input", "is_held", "reversible", "highlight"}
 # Constant in a run, or nothing to a reader of a transcript; test_machine.py holds them.
 _IDS = {
     "trace_parent",
@@ -158,6 +161,8 @@ class Scenario:
             case Failure():
                 metadata = "".join(f" {key}={known}" for key, known in held.metadata)
                 return f'{held.reason.name} "{held.message}"{metadata}'
+            case r.DispatchedDecision():
+                return held.verdict.name
             case Decision():
                 return f"{held.verdict.name} {held.code}"
             case Usage():
@@ -216,6 +221,7 @@ def _read_approval(line: str) -> tuple[str, dict[str, Any]]:
         if each.startswith("escalates to "):
             member, _, turn = each.removeprefix("escalates to ").partition(" for ")
             fields |= {"on_expiry": "escalate", "escalate": {"principals": [member], "for": turn}}
+    fields["dispatchers"] = [each.removeprefix("told to ") for each in more if each.startswith("told to ")]
     return name, {"sets": sets, "expires": expires, "four_eyes": "four_eyes" in more, **fields}
 
 
@@ -322,6 +328,43 @@ def _decide(scenario: Scenario, at: int, found: re.Match[str]) -> i.Input:
         availability=i.Availability.HELD if found["place"] else i.Availability.BUSY,
         policies=_asking(scenario, found["asks"], "rules-2", words if edits else "{}") if found["asks"] else (),
     )
+
+
+def _reported(scenario: Scenario, at: int, found: re.Match[str]) -> i.Input:
+    effect_id = EffectId(found["effect"])
+    known = scenario.state.dispatch(effect_id)
+    attempt = int(found["attempt"] or (known.attempt if known else 1))
+    decision = decided = None
+    if found["how"]:
+        call_id = EffectId("c" + found["effect"][1:].rsplit(".", 2)[0])
+        call, verdict = scenario.state.call(call_id), _APPROVAL_VERDICTS[found["how"]]
+        decided = r.DispatchedDecision(verdict)
+        decision = i.ApprovalDecisionRequested(
+            at=at,
+            call_id=call_id,
+            approval_id=known.approval_id if known else "",
+            digest=call.approval.digest if call and call.approval else "",
+            verdict=verdict,
+            decider=Decider(found["who"], ("approver",), is_dispatcher=True),
+            request_id="dispatch",
+            request_digest="",
+            availability=i.Availability.HELD if found["place"] else i.Availability.BUSY,
+        )
+    return i.ApprovalDispatchReported(
+        at=at,
+        effect_id=effect_id,
+        attempt=attempt,
+        result=DispatchResult[found["result"].upper().replace(" ", "_")],
+        reference="message-1" if found["result"] == "acknowledged" else "",
+        decided=decided,
+        decision=decision,
+    )
+
+
+def _dispatcher_is_there(scenario: Scenario, at: int, found: re.Match[str]) -> i.Input:
+    known = scenario.state.dispatch(EffectId(found["effect"]))
+    attempt = int(found["attempt"] or (known.attempt if known else 1))
+    return i.DispatcherAwaited(at=at, effect_id=EffectId(found["effect"]), attempt=attempt)
 
 
 def _approval_due(_: Scenario, at: int, found: re.Match[str]) -> i.Input:
@@ -450,6 +493,7 @@ _UNKNOWN = {
 }
 _MODEL = r"model(?: m(?P<round>\d+) attempt (?P<attempt>\d+))?"
 _CALL = r"(?P<call>c\d+\.\d+)(?: attempt (?P<attempt>\d+))?"
+_NOTICE = r"(?P<effect>n[\d.]+)(?: attempt (?P<attempt>\d+))?"
 _READERS: dict[str, Callable[[Scenario, int, re.Match[str]], i.Input]] = {
     r"start in a session after (?P<turns>.+)": _start_in_session,
     r"start(?: with (?P<limits>.+))?": _start,
@@ -471,6 +515,9 @@ _READERS: dict[str, Callable[[Scenario, int, re.Match[str]], i.Input]] = {
     r" (?P<how>approves|denies|responds to|ends the run over|edits|delegates)"
     r'(?P<other> something else than)? (?P<approval>a[\d.]+)(?: "(?P<words>.*?)")?(?P<place> with a place)?'
     r"(?: while policies ask for (?P<asks>\w+))?": _decide,
+    _NOTICE + r" is (?P<result>acknowledged|not sent|lost|timed out|unreadable)"
+    r"(?: and (?P<who>[a-z]+) (?P<how>approves|denies))?(?P<place> with a place)?": _reported,
+    r"dispatcher of " + _NOTICE + " is there": _dispatcher_is_there,
     r"time of (?P<approval>a[\d.]+) is over": _approval_due,
     r"policies (?P<verdict>allow|deny|interrupt) what came of " + _CALL + r"(?: as (?P<code>\w+))?": _policies_say,
     r'cancel "(?P<reason>.*)" with (?P<grace>\d+) s of grace': _cancel,

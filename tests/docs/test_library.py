@@ -26,7 +26,7 @@ def played(program: Path, folder: Path) -> list[str]:
 
 
 def test_the_program_of_the_page_answers_and_a_second_start_finds_its_run(tmp_path: Path) -> None:
-    [(_, text)] = MARKED.findall(PAGE)
+    (_, text), _ = MARKED.findall(PAGE)
     program, folder = tmp_path / "program.py", tmp_path / "folder"
     program.write_text(text)
     folder.mkdir()
@@ -38,6 +38,24 @@ def test_the_program_of_the_page_answers_and_a_second_start_finds_its_run(tmp_pa
     assert first[0] == "RUN_STARTED"
     assert first[-2:] == ["RUN_COMPLETED", "COMPLETED There are 2 files. "]
     assert second == [*first[:-1], "COMPLETED There are 2 files. (as answered before)"]
+
+
+def test_a_function_of_the_program_is_asked_and_approves(tmp_path: Path) -> None:
+    (_, text), (_, approved) = MARKED.findall(PAGE)
+    program, folder = tmp_path / "program.py", tmp_path / "folder"
+    conditions = "from runwright.adapters.cel_conditions import CelConditions\n"
+    changed = text.replace(
+        "        packages=[PACKAGE],\n", "        packages=[PACKAGE], conditions=CelConditions(), **APPROVED,\n"
+    )
+    assert changed != text
+    program.write_text(changed.replace("def build(", f"{conditions}{approved}\n\ndef build(", 1))
+    folder.mkdir()
+
+    said = played(program, folder)
+
+    assert said[-1] == "COMPLETED There are 0 files. "
+    assert """may it call count_files with b'{"folder":"."}' ?""" in said
+    assert {"APPROVAL_REQUESTED", "APPROVAL_DISPATCHED", "APPROVAL_DECIDED"} <= {*said}
 
 
 def test_every_program_of_the_page_is_run_here() -> None:

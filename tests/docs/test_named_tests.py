@@ -25,6 +25,7 @@ PROMISES = (
     "by a revoked key",
     "with a wrong digest",
     "after a cancel",
+    "after the package changed (a grant)",
 )
 
 

@@ -54,13 +54,14 @@ class Terminal:
         fcntl.ioctl(self._descriptor, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
 
     async def until(self, *wanted: str | Callable[[str], bool], since: int = 0) -> str:
-        """All that was written, once each word is in what came after the byte `since` or on the screen.
+        """All that was written, once each word is in what came after the byte `since`; without one, or on the screen.
 
         A function is asked about the screen.
         """
 
         def is_there() -> bool:
-            seen = self.written[since:].decode("utf-8", "replace").replace("\r\n", "\n") + "\n" + self.screen
+            text = self.written[since:].decode("utf-8", "replace").replace("\r\n", "\n")
+            seen = text if since else f"{text}\n{self.screen}"
             return all(one(self.screen) if callable(one) else one in seen for one in wanted)
 
         try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
 from runwright._gen.runwright.v1 import event_pb2
 
 from tests.e2e.conftest import MakeServer
@@ -50,34 +49,28 @@ async def test_what_is_pending_is_seen_whole_and_approved(make_server: MakeServe
     assert len(await pending(server.call, "run-2")) == 1
 
 
-@pytest.mark.parametrize(
-    ("key", "typed", "says"),
-    [("d", "Not on a Friday.", "DENIED"), ("r", "I sent it myself.", "RESPONDED"), ("x", "", "ABORTED")],
-)
-async def test_other_answers_are_typed_or_confirmed(
-    make_server: MakeServer, executor: Executor, key: str, typed: str, says: str
+async def test_other_answers_are_typed_or_confirmed_and_esc_decides_nothing(
+    make_server: MakeServer, executor: Executor
 ) -> None:
-    server = await started(make_server)
+    server = await started(make_server, runs=3)
     async with inbox(server) as terminal:
-        await terminal.until('"to": "ann"')
-        await pressed(terminal, key, "run-1/a1.1.1 (send)")
-        await pressed(terminal, f"{typed}\r" if typed else "y", f"run-1/a1.1.1 is {says}, by local", "no call pending")
-
-    run = await server.call.settled("run-1")
-    assert executor.requested == []
-    if typed:
-        assert typed in run.result.data.decode() + run.result.text
-
-
-async def test_esc_while_typing_decides_nothing(make_server: MakeServer) -> None:
-    server = await started(make_server)
-    async with inbox(server) as terminal:
-        await terminal.until('"to": "ann"')
-        await pressed(terminal, "d", "type the text")
+        await terminal.until("3 calls pending", '"to": "ann"')
+        await pressed(terminal, "d", "deny run-1/a1.1.1 (send): type the text")
         terminal.type("no\x1b")
         await terminal.until(lambda screen: "q quit" in screen and "type the text" not in screen)
+        assert len(await pending(server.call, "run-1")) == 1
+        await pressed(terminal, "d", "type the text")
+        await pressed(
+            terminal, "Not on a Friday.\r", "run-1/a1.1.1 is DENIED, by local", "2 calls pending", '"to": "ann"'
+        )
+        await pressed(terminal, "r", "respond to run-2/a1.1.1 (send): type the text")
+        await pressed(terminal, "I sent it myself.\r", "run-2/a1.1.1 is RESPONDED", "1 call pending", '"to": "ann"')
+        await pressed(terminal, "x", "end the run of run-3/a1.1.1 (send)? y")
+        await pressed(terminal, "y", "run-3/a1.1.1 is ABORTED", "no call pending")
 
-    assert len(await pending(server.call)) == 1
+    results = [(await server.call.settled(f"run-{number}")).result for number in (1, 2)]
+    assert ["Not on a Friday." in str(results[0]), "I sent it myself." in str(results[1])] == [True, True]
+    assert executor.requested == []
 
 
 async def test_what_somebody_else_decides_under_a_confirmation_is_not_decided_twice(

@@ -98,6 +98,36 @@ async def test_an_approval_outlives_kills_and_is_spent_once(make_server: MakeSer
     assert await decisions(server.call, "run-1") == 1
 
 
+def asked_as_a_whole() -> Spec:
+    """Answers at once, if somebody approves its start and its answer."""
+    spec = package("asking", [says("all is sold")])
+    del spec["policy"]
+    rules = [{"stage": stage, "then": "ask", "approval": "board"} for stage in ("run_start", "output")]
+    return {**spec, "policies": [{"rules": rules}], "approvals": {"board": {"sets": [{"roles": ["approver"]}]}}}
+
+
+async def test_a_start_and_an_answer_outlive_a_kill_at_every_record(make_server: MakeServer) -> None:
+    server = make_server(asked_as_a_whole())
+    await server.start()
+    await server.call.start("run-1")
+
+    for request_id in ("decision-1", "decision-2"):
+        [before] = await pending(server.call)
+        await kill_and_start(server)
+        assert await pending(server.call) == [before], "the same one, until the same time"
+        first = await decide(server.call, before, request_id=request_id)
+        await kill_and_start(server)
+        again = await decide(server.call, before, request_id=request_id)
+        assert (first.decided, again.decided) == (True, False)
+    ended = await server.call.settled("run-1")
+
+    assert answer(ended) == "all is sold"
+    kinds = [frame.event.kind for frame in await server.call.frames("run-1")]
+    assert kinds.count(event_pb2.EVENT_KIND_APPROVAL_REQUESTED) == 2
+    assert kinds.count(event_pb2.EVENT_KIND_APPROVAL_DECIDED) == 2
+    assert kinds.count(event_pb2.EVENT_KIND_RUN_COMPLETED) == 1
+
+
 async def test_an_approval_whose_time_ends_while_no_server_is_there_has_expired(
     make_server: MakeServer, executor: Executor
 ) -> None:

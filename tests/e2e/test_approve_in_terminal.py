@@ -7,13 +7,14 @@ import sys
 
 import pytest
 from runwright._gen.runwright.v1 import run_pb2
+from runwright.cli.decisions import ABORT_RUN, DENY, RESPOND
 
 from tests.e2e.conftest import MakeServer
 from tests.e2e.executor import Executor
 from tests.e2e.packages import Spec, asks, package, says, tool
 from tests.e2e.server_process import Server
 from tests.e2e.terminal import Terminal, in_terminal
-from tests.e2e.test_approval_kills import DENY, decide, pending
+from tests.e2e.test_approval_kills import decide, pending
 
 SEND = tool("send", "write", idempotent=True, risk="high")
 PROMPT = "approve (a), deny (d)"
@@ -65,30 +66,64 @@ async def test_a_run_is_approved_where_it_was_started(make_server: MakeServer, e
     assert [one.run_id for one in executor.requested] == ["run-1"]
 
 
-@pytest.mark.parametrize(
-    ("keys", "code", "says"),
-    [
-        (("d\n", "Not on a Friday.\n"), 0, "DENIED"),
-        (("r\n", "I sent it myself.\n"), 0, "RESPONDED"),
-        (("x\n",), 1, "ABORTED"),
-    ],
-    ids=["deny", "respond", "end the run"],
-)
-async def test_every_answer_is_what_the_run_goes_on_with(
-    make_server: MakeServer, executor: Executor, keys: tuple[str, ...], code: int, says: str
-) -> None:
-    server = await served(make_server)
+async def test_every_answer_is_what_the_run_goes_on_with(make_server: MakeServer, executor: Executor) -> None:
+    server = await served(make_server, {"to": "ann"}, {"to": "bob"}, {"to": "cal"})
     async with in_terminal(*approving(server)) as terminal:
         await terminal.until(PROMPT)
-        for key in keys[:-1]:
-            await answered(terminal, key, "(Enter:")
-        await answered(terminal, keys[-1], f"run-1/a1.1.1 is {says}, by local")
-        assert await terminal.ended() == code
-        seen = await terminal.until("run run-1 ")
+        await answered(terminal, "abort\n", "what is shown is done, exactly so", PROMPT)  # the help, no approval
+        await answered(terminal, "d\n", "what the model is told (Enter: nothing)")
+        await answered(terminal, "Not on a Friday.\n", "run-1/a1.1.1 is DENIED, by local", PROMPT)
+        await answered(terminal, "r\n", "the result of the call (Enter: none, ask again)")
+        await answered(terminal, "\n", PROMPT)
+        await answered(terminal, "respond\n", "the result of the call")
+        await answered(terminal, "I sent it myself.\n", "run-1/a1.2.1 is RESPONDED, by local", PROMPT)
+        await answered(terminal, "x\n", "run-1/a1.3.1 is ABORTED, by local")
+        assert await terminal.ended() == 1
 
+    frames = await server.call.frames("run-1")
+    decided = [frame.event.approval_decided for frame in frames if frame.event.HasField("approval_decided")]
+    assert [one.verdict for one in decided] == [DENY, RESPOND, ABORT_RUN]
+    assert decided[0].message == "Not on a Friday."
+    assert terminal.text.count("I sent it myself.") == 2, "typed once, and once the result of the call"
     assert executor.requested == []
-    if len(keys) > 1:
-        assert keys[1].strip() in seen.rpartition("is " + says)[2], "the model was told"
+
+
+async def test_with_a_grant_the_next_such_calls_ask_nobody(make_server: MakeServer, executor: Executor) -> None:
+    spec = asking()
+    call = asks(("send", {"to": "ann"}))
+    spec["provider"]["parameters"]["script"] = [call, call, call, says("done")]
+    spec["approvals"]["writes"]["grants"] = {
+        "scopes": ["run"], "matchers": ["exact_arguments"], "max_uses": 9, "max_time": "8h"
+    }  # fmt: skip
+    server = make_server(spec)
+    await server.start()
+    async with in_terminal(*approving(server)) as terminal:
+        await terminal.until("grants     run; exact_arguments", PROMPT)
+        await answered(terminal, "g\n", "run, session, agent_and_principal or namespace")
+        await answered(terminal, "for ever\n", "'for' is none of", PROMPT)
+        await answered(terminal, "g\n", "(Enter: run)")
+        await answered(terminal, "run 5 1h\n", "is APPROVED, by local", "permitted by grant")
+        assert await terminal.ended() == 0
+
+    assert len(executor.requested) == 3
+    assert terminal.text.count("is APPROVED") == 1
+
+
+async def test_the_start_of_a_run_and_its_answer_are_asked_for_too(make_server: MakeServer) -> None:
+    spec = asking()
+    spec["provider"]["parameters"]["script"] = [says("The answer is 42.")]
+    spec["policies"] = [
+        {"rules": [{"stage": stage, "then": "ask", "code": stage} for stage in ("run_start", "output")]}
+    ]
+    spec["tools"], spec["approvals"] = [], {}
+    server = make_server(spec)
+    await server.start()
+    async with in_terminal(*approving(server)) as terminal:
+        await terminal.until("the start of the run", "Send it.", PROMPT)
+        await answered(terminal, "r\n", "only calls of tools are responded to", PROMPT)
+        await answered(terminal, "a\n", "the answer of the run", "\nanswer\n", "The answer is 42.", PROMPT)
+        await answered(terminal, "a\n", "is APPROVED", "run run-1 completed")
+        assert await terminal.ended() == 0
 
 
 async def test_what_was_typed_before_a_question_does_not_answer_it(make_server: MakeServer, executor: Executor) -> None:

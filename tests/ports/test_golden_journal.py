@@ -81,7 +81,16 @@ APPROVALS = frozenset(
         ),
         *(
             f"EVENT_KIND_APPROVAL_{name}"
-            for name in ("REQUESTED", "DECIDED", "EXPIRED", "WITHDRAWN", "SUPERSEDED", "ESCALATED", "DELEGATED")
+            for name in (
+                "REQUESTED",
+                "DECIDED",
+                "EXPIRED",
+                "WITHDRAWN",
+                "SUPERSEDED",
+                "ESCALATED",
+                "DELEGATED",
+                "DISPATCHED",
+            )
         ),
         *(value.name for enum in approval_pb2.DESCRIPTOR.enum_types_by_name.values() for value in enum.values),
         *(
@@ -92,6 +101,8 @@ APPROVALS = frozenset(
         ),
         *(f"STOP_REASON_APPROVAL_{name}" for name in ("ABORTED", "EXPIRED", "DENIED")),
         *("AGENT_ERROR_KIND_APPROVAL_FAILURE", "APPROVAL_REFUSED", "CallState.approval"),
+        *("EVENT_KIND_APPROVAL_DISPATCH_STARTED", "RunState.dispatches", "DispatchedDecision"),
+        *(f"{prefix}APPROVAL_DISPATCHER" for prefix in ("", "CALLBACK_KIND_")),
         # … of a start and of an answer, which is held until then.
         *("RunState.approval", "ModelMessageCompleted.is_held", "runwright.v1.ModelMessageCompleted.is_held"),
         *(

@@ -14,6 +14,7 @@ from runwright.core.approval_delegation import Delegate
 from runwright.core.approvals import ApprovalVerdict, Decider
 from runwright.core.context import Context
 from runwright.core.errors import ErrorReason, Failure
+from runwright.core.grants import AnsweringGrant, GrantMatcher, GrantRequest, GrantScope
 from runwright.core.ids import EffectId
 from runwright.core.machine import decide, pending
 from runwright.core.outcomes import CallPhase, FinishReason, ReconcileAnswer, Resolution
@@ -40,11 +41,14 @@ _FAILED = [
     ]
 ]
 _requested = functools.cache(b.tool_call)
+_GRANTS = {"scopes": ["run", "namespace"], "matchers": ["any"], "max_uses": 3, "max_time": "1m", "tainted": True}
+_GRANT = GrantRequest(GrantScope.RUN, GrantMatcher.ANY, uses=2, valid_for="1m", tainted=True)
 _APPROVALS = {
     "writes": {
         "sets": [{"principals": ["ann"], "for": "5s"}, {"roles": ["approver"]}],
         "expires": "20s",
         "delegates": ["bob", "dan"],
+        "grants": _GRANTS,
     },
     "other": {"sets": [{"roles": ["approver"]}], "expires": "30s", "on_expiry": "abort_run", "four_eyes": True},
 }
@@ -221,6 +225,7 @@ class RandomRun:
         verdict = self.rng.choice([*ApprovalVerdict, *([ApprovalVerdict.APPROVE] * 4)])
         edits = verdict is ApprovalVerdict.APPROVE_WITH_EDITS
         said = self.rng.choice(["writes", "writes", "other"])
+        is_of_writes = call is not None and call.approval is not None and call.approval.name == "writes"
         return i.ApprovalDecisionRequested(
             at=self.now,
             call_id=effect.call_id,
@@ -233,6 +238,7 @@ class RandomRun:
             response=_TEXT,
             edited=self.rng.choice([None, *_EDITS, *_EDITS]),
             delegate=Delegate(self.rng.choice(["bob", "dan", "local"]), may_decide=True, may_perform=False),
+            grant=_GRANT if is_of_writes and self.rng.random() < 0.8 else self.rng.choice([None, None, None, _GRANT]),
             availability=self.rng.choice(_AVAILABILITIES),
             policies=(_asking(said, self.rng.choice(_EDITS).digest),) if edits else (),
         )
@@ -291,11 +297,19 @@ class RandomRun:
         if self.rng.random() < 0.1:
             return _requested("teleport", self.rng.choice(_PROBLEMS))
         problem = ErrorReason.TOOL_ARGUMENTS_INVALID if self.rng.random() < 0.1 else None
-        call = _requested(self.rng.choice(self.package.tools).name, problem, self.rng.choice(_AVAILABILITIES))
-        if problem is None and self.rng.random() < 0.15:
-            asks = _asking(self.rng.choice(["", "writes"]), call.arguments.digest)
+        grants = self._grants()
+        tools = [each.grant.tool for each in grants] or [tool.name for tool in self.package.tools]
+        call = _requested(self.rng.choice(tools), problem, self.rng.choice(_AVAILABILITIES))
+        if problem is None and self.rng.random() < (0.7 if grants else 0.15):
+            asks = _asking(self.rng.choice(["", "writes", "writes"]), call.arguments.digest)
+            asks = structs.replace(asks, grants=grants)
             return structs.replace(call, findings=structs.replace(call.findings, policies=(asks,)))
         return call
+
+    def _grants(self) -> tuple[AnsweringGrant, ...]:
+        """Those that were given in this run, as if found: whether their time is over is for `decide` to say."""
+        issued = [record.grant for record in self.records if isinstance(record, r.GrantIssued)]
+        return tuple(AnsweringGrant(grant, b"", self.rng.randint(0, 2)) for grant in issued)
 
     def _tool(self, effect: e.CallTool) -> i.Input:
         call_id, attempt, dice = effect.call_id, effect.attempt, self.rng.random()

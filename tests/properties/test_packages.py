@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from runwright.adapters.json_schema import JsonSchemaChecker
 from runwright.adapters.package_documents import examine_document
 from runwright.core.approval_rules import ApprovalSpec
+from runwright.core.grant_rules import GrantsSpec
 from runwright.core.package import FORMATS, RuntimePackage, ToolSpec
 from runwright.core.package_findings import PackageFinding
 from runwright.core.policy_rules import PolicyRule, PolicySpec
@@ -44,6 +45,9 @@ FULL: dict[str, Any] = {
             "max_attempts": 2,
             "risk": "high",
             "untrusted": True,
+            "grantable": False,
+            "reversible": True,
+            "highlight": ["/path", "/deep/0"],
             **({"reconcilable": True, "reconcile_for": "90s"} if name == "write" else {}),
         }
         for name in ("look", "write")
@@ -62,10 +66,11 @@ FULL: dict[str, Any] = {
 RULE = {"stage": "run_start", "when": "run.session_id == 'a'", "then": "deny", "code": "too.bold", "message": "No."}
 ASKING = {"stage": "pre_tool", "then": "ask", "approval": "writes"}
 APPROVERS = [{"roles": ["approver"], "principals": ["ann"], "for": "1h"}, {"principals": ["bob"]}]
+GRANTS = {"scopes": ["run"], "matchers": ["any"], "max_uses": 3, "max_time": "3h", "tainted": True}
 ESCALATION = {"roles": ["approver"], "principals": ["ann"], "for": "1h", "then": "abort_run"}
 APPROVAL = {
     **{"sets": APPROVERS, "expires": "8h", "on_expiry": "escalate", "four_eyes": True},
-    **{"delegates": ["dan", "eve"], "escalate": ESCALATION},
+    **{"delegates": ["dan", "eve"], "escalate": ESCALATION, "grants": GRANTS},
 }
 REMOTE = {
     **{"remote": "compliance", "stages": ["input", "pre_tool"], "cache": True},
@@ -93,6 +98,9 @@ OTHER: dict[str, Any] = {
     "1h": "90m",
     "8h": "9h",
     "30h": "2d",
+    "3h": "4h",
+    "run": "session",
+    "any": "constraints",
     "abort_run": "deny",
     "escalate": None,  # beside how it does
     "high": "low",
@@ -156,6 +164,7 @@ def test_the_packages_above_set_every_field() -> None:
         (PolicySpec, WITH_RULES["policies"]),
         (PolicyRule, [RULE, ASKING]),
         (ApprovalSpec, [APPROVAL]),
+        (GrantsSpec, [GRANTS]),
     ):
         assert set(model.model_fields) == {name for each in written for name in each}, model
 
@@ -249,10 +258,10 @@ def misspelled(package: dict[str, Any], chance: random.Random) -> str:
 
 
 def wrong_kind(package: dict[str, Any], chance: random.Random) -> str:
-    """A list where something else belongs."""
+    """A list where something else than a list belongs."""
     where = ("tools.0", "tools.1", "budget", "context", "provider")[chance.randrange(5)]
     path = tuple(int(step) if step.isdigit() else step for step in where.split("."))
-    key = chance.choice(sorted(set(at(package, path)) - {"parameters"}))
+    key = chance.choice(sorted(set(at(package, path)) - {"parameters", "highlight"}))
     at(package, path)[key] = [["x"]]
     return _dotted((*path, key))
 

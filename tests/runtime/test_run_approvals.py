@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
 import pytest
 from runwright.adapters.memory.journal import MemoryJournal
+from runwright.adapters.providers.scripted import ScriptedProvider
 from runwright.adapters.sqlite.journal import SqliteJournal
 from runwright.core import records as r
 from runwright.core.approvals import ApprovalKind, ApprovalState, ApprovalVerdict
@@ -16,11 +16,12 @@ from runwright.core.kinds import EventKind
 from runwright.core.outcomes import RunStatus, StopReason, WaitKind
 from runwright.core.policy_chain import OperatorRules
 from runwright.core.policy_rules import PolicySpec
-from runwright.runtime import AgentRuntime, RunHandle
+from runwright.runtime import AgentRuntime
 from runwright.wire.references import shown_refs
 
 from tests import builders as b
 from tests.runtime.approving import ANN, BOB, CALLER, HOST, WRITES, decide, of_the_run, refused, separated, shown
+from tests.runtime.speaking import Pieces, Scene
 from tests.runtime.watching import abandoned, events, kinds, reached, records_of, stood_still
 
 START, ANSWER = "run-1/a0.1", "run-1/a1.1"
@@ -286,20 +287,31 @@ async def test_what_is_held_is_in_no_view_and_no_export_of_its_run_until_it_is_p
     assert last == [of_answer]
 
 
-async def test_of_a_text_that_somebody_may_be_asked_about_nobody_is_told_while_it_comes(bench: b.Bench) -> None:
-    bench.packages = (of_the_run("output", answer="the secret plan"),)
+@pytest.mark.parametrize("stage", ["output", "run_start"])
+async def test_of_a_text_that_somebody_may_be_asked_about_nobody_is_told_while_it_comes(
+    bench: b.Bench, stage: str
+) -> None:
+    pieces = Pieces()
+    bench.providers = {"scripted": ScriptedProvider(pieces)}
+    bench.packages = (of_the_run("run_start", stage, answer={"chunks": ["the secret ", "plan"]}),)
     runtime = bench.runtime()
     handle, _ = await runtime.start_run(b.request())
-    heard = asyncio.create_task(_ephemeral(handle))
+    play = Scene(bench, runtime, pieces, handle)
+    listener = await play.listen()
+    listener.start()
+    await decide(runtime, approval_id=START)
 
-    await reached(runtime, EventKind.APPROVAL_REQUESTED)
-    await decide(runtime, approval_id=ANSWER)
+    for number in range(2):
+        pieces.next()
+        await play.delta_text(number + 1)
+        await play.turn()
+    pieces.next()
 
-    assert await heard == []
-
-
-async def _ephemeral(handle: RunHandle) -> list[object]:
-    return [item.ephemeral async for item in handle.stream(deltas=True) if item.ephemeral is not None]
+    if stage == "output":
+        await reached(runtime, EventKind.APPROVAL_REQUESTED, times=2)
+        await decide(runtime, approval_id=ANSWER, request_id="decision-2")
+    await listener.end()
+    assert [delta.text for delta in listener.deltas] == ([] if stage == "output" else ["the secret ", "plan"])
 
 
 async def test_an_answer_that_was_cut_off_is_not_shown_where_somebody_would_be_asked(bench: b.Bench) -> None:

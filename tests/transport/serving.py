@@ -18,6 +18,7 @@ from runwright._gen.runwright.v1.runtime_service_pb2_grpc import RuntimeServiceS
 from runwright.adapters.memory import MemoryCallbacks
 from runwright.adapters.remote.dialer import Dialer
 from runwright.adapters.remote.dialled_callbacks import DialledCallbacks
+from runwright.adapters.remote.dispatchers import DialledDispatchers
 from runwright.adapters.remote.executors import DialledExecutors
 from runwright.adapters.remote.policies import DialledPolicies
 from runwright.adapters.sqlite import SqliteJournal
@@ -97,6 +98,8 @@ class Served:
         await self.dialer.close()
         if self.bench.remote_policies is not None:
             await self.bench.remote_policies.close()
+        if self.bench.dispatchers is not None:
+            await self.bench.dispatchers.close()
 
 
 async def serve(
@@ -114,6 +117,8 @@ async def serve(
     dialer = bench.tools if isinstance(bench.tools, DialledExecutors) else dialling(bench)
     if bench.remote_policies is None and dialer.callbacks is not None:
         bench.remote_policies = DialledPolicies(dialer.callbacks, bench.clock)
+    if bench.dispatchers is None and dialer.callbacks is not None:
+        bench.dispatchers = DialledDispatchers(dialer.callbacks, bench.clock)
     runtime = bench.runtime(journal=journal)
     store = bench.journal.callbacks() if isinstance(bench.journal, SqliteJournal) else MemoryCallbacks()
     rules = RegistrationRules({CallbackKind.TOOL_EXECUTOR: names or ExecutorNames()}, authenticator)

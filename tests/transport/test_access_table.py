@@ -13,7 +13,7 @@ from tests.transport.conftest import Serve
 from tests.transport.known import authenticator, bearer, keys_for
 from tests.transport.serving import CALL_SECONDS, refusal_of
 
-EVERYBODY = {"author", "caller", "observer", "approver", "executor", "policy", "repairer", "admin"}
+EVERYBODY = {"author", "caller", "observer", "approver", "executor", "policy", "dispatcher", "repairer", "admin"}
 PACKAGES, APPROVALS = "/runwright.v1.PackageService", "/runwright.v1.ApprovalService"
 READERS = {"caller", "observer", "approver", "repairer", "admin"}
 TABLE = {
@@ -45,8 +45,8 @@ TABLE = {
     f"{APPROVALS}/BatchDecide": {"approver", "admin"},
     f"{APPROVALS}/ListGrants": {"approver", "observer", "admin"},
     f"{APPROVALS}/RevokeGrant": {"approver", "admin"},
-    "/runwright.callback.v1.CallbackRegistryService/RegisterCallback": {"executor", "policy", "admin"},
-    "/runwright.callback.v1.CallbackRegistryService/UnregisterCallback": {"executor", "policy", "admin"},
+    "/runwright.callback.v1.CallbackRegistryService/RegisterCallback": {"executor", "policy", "dispatcher", "admin"},
+    "/runwright.callback.v1.CallbackRegistryService/UnregisterCallback": {"executor", "policy", "dispatcher", "admin"},
     "/runwright.callback.v1.CallbackRegistryService/ListCallbacks": EVERYBODY - {"approver", "author"},
     "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo": EVERYBODY,
     "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo": EVERYBODY,

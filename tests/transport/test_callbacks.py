@@ -161,7 +161,8 @@ async def test_roles(serve: Serve, tmp_path: Path, role: Role) -> None:
     key = add_key(tmp_path / "keys.json", role.value)
     served = await serve(authenticator=authenticator(tmp_path / "keys.json"))
     ending = pb.UnregisterCallbackRequest(callback_id="one")
-    kind = pb.CALLBACK_KIND_POLICY if role is Role.POLICY else pb.CALLBACK_KIND_UNSPECIFIED
+    kinds = {Role.POLICY: pb.CALLBACK_KIND_POLICY, Role.DISPATCHER: pb.CALLBACK_KIND_APPROVAL_DISPATCHER}
+    kind = kinds.get(role, pb.CALLBACK_KIND_UNSPECIFIED)
     calls = {
         "register": lambda: register(served, registration(kind=kind), key),
         "list": lambda: listed(served, key),
@@ -176,12 +177,20 @@ async def test_roles(serve: Serve, tmp_path: Path, role: Role) -> None:
         except grpc.aio.AioRpcError as error:
             assert error.code() is grpc.StatusCode.PERMISSION_DENIED
 
-    changes = {"register", "unregister"} if role in (Role.EXECUTOR, Role.POLICY, Role.ADMIN) else set()
+    changes = {"register", "unregister"} if role in (*kinds, Role.EXECUTOR, Role.ADMIN) else set()
     lists = role not in (Role.AUTHOR, Role.APPROVER)
     assert allowed == changes | ({"list"} if lists else set())
 
 
-@pytest.mark.parametrize(("role", "kind"), [("executor", pb.CALLBACK_KIND_POLICY), ("policy", 0)])
+@pytest.mark.parametrize(
+    ("role", "kind"),
+    [
+        ("executor", pb.CALLBACK_KIND_POLICY),
+        ("policy", 0),
+        ("policy", pb.CALLBACK_KIND_APPROVAL_DISPATCHER),
+        ("dispatcher", pb.CALLBACK_KIND_POLICY),
+    ],
+)
 async def test_a_key_registers_what_its_role_is_for_and_nothing_else(
     serve: Serve, tmp_path: Path, role: str, kind: pb.CallbackKind.ValueType
 ) -> None:

@@ -18,7 +18,7 @@ PACKAGES, APPROVALS = "/runwright.v1.PackageService/", "/runwright.v1.ApprovalSe
 RUNTIME, CALLBACKS = "/runwright.v1.RuntimeService/", "/runwright.callback.v1.CallbackRegistryService/"
 HEALTH = "/grpc.health.v1.Health/"
 STREAMING = ("Subscribe", "ExportRun", "Watch", "WatchApprovals", "ServerReflectionInfo")
-EVERYBODY = "admin approver author caller executor observer policy repairer"
+EVERYBODY = "admin approver author caller dispatcher executor observer policy repairer"
 MAY = {
     RUNTIME + "StartRun": "admin caller",
     RUNTIME + "Cancel": "admin caller",
@@ -48,9 +48,9 @@ MAY = {
     APPROVALS + "BatchDecide": "admin approver",
     APPROVALS + "ListGrants": "admin approver observer",
     APPROVALS + "RevokeGrant": "admin approver",
-    CALLBACKS + "RegisterCallback": "admin executor policy",
-    CALLBACKS + "UnregisterCallback": "admin executor policy",
-    CALLBACKS + "ListCallbacks": "admin caller executor observer policy repairer",
+    CALLBACKS + "RegisterCallback": "admin dispatcher executor policy",
+    CALLBACKS + "UnregisterCallback": "admin dispatcher executor policy",
+    CALLBACKS + "ListCallbacks": "admin caller dispatcher executor observer policy repairer",
     "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo": EVERYBODY,
     "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo": EVERYBODY,
 }

@@ -36,11 +36,13 @@ type program struct {
 	streams  map[string]*stream
 	tools    map[string]*tools
 	policies map[string]*runwright.PolicyServer
+	told     map[string]*dispatcher
 	output   sync.Mutex
 }
 
 func main() {
-	p := &program{streams: map[string]*stream{}, tools: map[string]*tools{}, policies: map[string]*runwright.PolicyServer{}}
+	p := &program{streams: map[string]*stream{}, tools: map[string]*tools{}, policies: map[string]*runwright.PolicyServer{},
+		told: map[string]*dispatcher{}}
 	lines := bufio.NewScanner(os.Stdin)
 	lines.Buffer(nil, longestLine)
 	for lines.Scan() {
@@ -78,6 +80,7 @@ func (p *program) perform(asked request) (result any, err error) {
 		"tag_package": p.tagPackage, "tag_history": p.tagHistory, "validate_package": p.validatePackage,
 		"resolve_package": p.resolvePackage, "package_fingerprint": p.packageFingerprint,
 		"serve_policy": p.servePolicy, "stop_policy": p.stopPolicy, "resume": p.resume,
+		"serve_dispatcher": p.serveDispatcher, "stop_dispatcher": p.stopDispatcher, "told": p.toldOf,
 		"serve_tools": p.serveTools, "calls": p.calls, "release": p.release, "stop_tools": p.stopTools,
 	}[asked.Op]
 	if !known {
@@ -165,6 +168,8 @@ type arguments struct {
 	Policy           string                     `json:"policy"`
 	CallbackID       string                     `json:"callback_id"`
 	Answers          map[string]verdict         `json:"answers"`
+	Dispatcher       string                     `json:"dispatcher"`
+	Says             map[string]dispatched      `json:"says"`
 }
 
 type keepalive struct {

@@ -12,11 +12,14 @@ from typing import Any
 import betterproto2
 
 from runwright_client import (
+    ApprovalNotification,
     ApprovalState,
     ApprovalVerdict,
     CannotSay,
     Client,
     DecisionRequest,
+    Dispatched,
+    DispatcherServer,
     EventFilter,
     EventFrame,
     EventView,
@@ -174,6 +177,7 @@ class Program:
         self._subscriptions: dict[str, Subscription] = {}
         self._tools: dict[str, Tools] = {}
         self._policies: dict[str, PolicyServer] = {}
+        self._dispatchers: dict[str, tuple[DispatcherServer, list[Args]]] = {}
 
     @property
     def client(self) -> Client:
@@ -457,6 +461,40 @@ class Program:
         await server.register(self.client, args["policy"], callback_id=args.get("callback_id", ""))
         self._policies[args["name"]] = server
         return {"address": server.address}
+
+    async def serve_dispatcher(self, args: Args) -> Args:
+        """Serves a dispatcher that notes what it is told and answers by what that is, and registers it."""
+        told: list[Args] = []
+
+        def telling(method: str) -> Callable[[ApprovalNotification], Dispatched]:
+            says = args.get("says", {}).get(method, {})
+
+            def tell(what: ApprovalNotification) -> Dispatched:
+                told.append({"method": method, "told": shown(what)})
+                if says.get("fails_first") and sum(each["method"] == method for each in told) == 1:
+                    raise RuntimeError("as the case has it")
+                verdict = (
+                    ApprovalVerdict[says["verdict"].removeprefix("APPROVAL_VERDICT_")] if "verdict" in says else None
+                )
+                words = {name: says[name] for name in ("reference", "message", "note", "on_behalf_of") if name in says}
+                return Dispatched(verdict=verdict, **words)
+
+            return tell
+
+        server = DispatcherServer(telling("dispatch"), update=telling("update"), withdraw=telling("withdraw"))
+        await server.start()
+        await server.register(self.client, args["dispatcher"], callback_id=args.get("callback_id", ""))
+        self._dispatchers[args["name"]] = (server, told)
+        return {"address": server.address}
+
+    async def stop_dispatcher(self, args: Args) -> Args:
+        """Ends a dispatcher."""
+        await self._dispatchers.pop(args["name"])[0].stop(grace=0)
+        return {}
+
+    async def told(self, args: Args) -> list[Args]:
+        """What a dispatcher was told, as it came."""
+        return list(self._dispatchers[args["name"]][1])
 
     async def stop_policy(self, args: Args) -> Args:
         """Ends a policy server."""

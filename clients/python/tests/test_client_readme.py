@@ -33,14 +33,14 @@ async def started(tmp_path: Path, program: str, address: str) -> asyncio.subproc
         "error",
         str(path),
         cwd=path.parent,
-        env={"PYTHONPATH": str(HERE / "src")},
+        env={"PYTHONPATH": str(HERE / "src"), "PYTHONUNBUFFERED": "1"},
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
 
 
-def test_there_are_four_programs() -> None:
-    assert len(PROGRAMS) == 4
+def test_there_are_five_programs() -> None:
+    assert len(PROGRAMS) == 5
 
 
 @pytest.mark.parametrize("number", [0, 1], ids=["async", "sync"])
@@ -111,4 +111,29 @@ async def test_a_policy_is_served(make_server: MakeServer, relay: Relay, client:
 
     assert run.result is not None and run.result.text is not None
     assert "foreign_host" in run.result.text and "https://example.com/" in run.result.text
+    assert process.returncode == 0
+
+
+async def test_a_dispatcher_is_served(make_server: MakeServer, relay: Relay, client: Client, tmp_path: Path) -> None:
+    spec = package("one", [asks(("look", {"url": "here"})), says("done: {results}")], LOOK)
+    spec["policies"] = [{"rules": [{"then": "ask", "approval": "looks"}]}]
+    spec["approvals"] = {"looks": {"expires": "1h", "dispatchers": ["chat"]}}
+    del spec["policy"]
+    server = make_server(spec)
+    await server.start()
+    relay.to = server.address
+    process = await started(tmp_path, PROGRAMS[4], server.address)
+    assert process.stdout is not None
+
+    begun = await client.start("hello")
+    async with asyncio.timeout(SECONDS):
+        waits = await process.stdout.readline()
+        await client.cancel(begun.run.run_id)
+        now = await process.stdout.readline()
+    process.send_signal(signal.SIGTERM)
+    async with asyncio.timeout(SECONDS):
+        await process.communicate()
+
+    assert waits.decode() == f'waits: {begun.run.run_id}/a1.1.1 look {{"url":"here"}}\n'
+    assert now.decode() == "now: my message 1 WITHDRAWN\n"
     assert process.returncode == 0

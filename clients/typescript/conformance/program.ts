@@ -4,6 +4,7 @@ import { EventEmitter, once } from "node:events";
 import { createInterface } from "node:readline";
 import { fromJson, type JsonObject, type JsonValue } from "@bufbuild/protobuf";
 import {
+  type ApprovalNotification,
   ApprovalState,
   ApprovalVerdict,
   allow,
@@ -11,6 +12,8 @@ import {
   Client,
   defer,
   deny,
+  type Dispatched,
+  DispatcherServer,
   type EventFrame,
   EventKind,
   GrantMatcher,
@@ -37,6 +40,7 @@ import {
   replaceText,
 } from "@runwright/client";
 import {
+  ApprovalNotificationSchema,
   ApprovalSchema,
   BudgetSchema,
   DecisionResultSchema,
@@ -196,6 +200,7 @@ let client: Client | undefined;
 const streams = new Map<string, Stream>();
 const tools = new Map<string, Tools>();
 const policies = new Map<string, PolicyServer>();
+const dispatchers = new Map<string, { server: DispatcherServer; told: Call[] }>();
 const served: Tools[] = []; // also those whose name was given away
 
 const operations: Record<string, (args: Args) => JsonValue | Promise<JsonValue>> = {
@@ -405,6 +410,28 @@ const operations: Record<string, (args: Args) => JsonValue | Promise<JsonValue>>
     await made.serveFor(connected(), { policy: text(policy), callbackId: text(callbackId) });
     return { address: made.address };
   },
+  async serve_dispatcher({ name, dispatcher, callback_id: callbackId, says }) {
+    const told: Call[] = [];
+    const tell = (method: string) => (what: ApprovalNotification) => {
+      told.push({ method, told: json(ApprovalNotificationSchema, what) });
+      return dispatched((says as Record<string, Args> | undefined)?.[method] ?? {}, told, method);
+    };
+    const made = new DispatcherServer({
+      dispatch: tell("dispatch"),
+      update: tell("update"),
+      withdraw: tell("withdraw"),
+    });
+    dispatchers.set(text(name), { server: made, told });
+    await made.serveFor(connected(), { dispatcher: text(dispatcher), callbackId: text(callbackId) });
+    return { address: made.address };
+  },
+  async stop_dispatcher(args) {
+    await named(dispatchers, args).server.close(1_000);
+    return {};
+  },
+  told(args) {
+    return Promise.resolve([...named(dispatchers, args).told]);
+  },
   async stop_policy(args) {
     await named(policies, args).close(1_000);
     return {};
@@ -504,6 +531,20 @@ function decision({ call, effectId }: PolicyQuestion, answers: Record<string, Ar
       if (effectId.endsWith(".1")) return defer(1000 * Number(says["seconds"]), code);
   }
   return allow(code);
+}
+
+/** What a dispatcher of a case answers. */
+function dispatched(says: Args, told: Call[], method: string): Dispatched {
+  if (says["fails_first"] === true && told.filter((each) => each["method"] === method).length === 1) {
+    throw new Error("as the case has it");
+  }
+  return {
+    reference: text(says["reference"] ?? ""),
+    ...(says["verdict"] !== undefined && { verdict: verdictOf(says["verdict"]) }),
+    message: text(says["message"] ?? ""),
+    note: text(says["note"] ?? ""),
+    onBehalfOf: text(says["on_behalf_of"] ?? ""),
+  };
 }
 
 function connected(): Client {

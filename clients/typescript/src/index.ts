@@ -34,6 +34,13 @@ export {
   replaceArguments,
   replaceText,
 } from "./decisions.js";
+export {
+  type ApprovalNotification,
+  type Dispatched,
+  type Dispatcher,
+  DispatcherServer,
+  type DispatchHandler,
+} from "./dispatchers.js";
 export { asRunwrightError, type Peer } from "./diagnosis.js";
 export { type ErrorFields, RepairNeeded, RunwrightError } from "./errors.js";
 export type { Effect, ToolDeclaration } from "./describing.js";

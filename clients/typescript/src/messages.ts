@@ -1,5 +1,6 @@
 /** The messages and enums of the contract, as generated; `@runwright/client/messages`. */
 
+export * from "./gen/runwright/callback/v1/approval_dispatcher_service_pb.js";
 export * from "./gen/runwright/callback/v1/callback_registry_service_pb.js";
 export * from "./gen/runwright/callback/v1/policy_service_pb.js";
 export * from "./gen/runwright/callback/v1/tool_executor_service_pb.js";

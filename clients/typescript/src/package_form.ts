@@ -17,6 +17,10 @@ export const FORM = `{
     "default": [],
     "younger": true
    },
+   "dispatchers": {
+    "default": [],
+    "younger": true
+   },
    "escalate": {
     "default": null,
     "part": "EscalationSpec",
@@ -247,6 +251,10 @@ export const FORM = `{
     "default": true,
     "younger": true
    },
+   "highlight": {
+    "default": [],
+    "younger": true
+   },
    "idempotent": {
     "default_is": {
      "equals": "read",
@@ -274,6 +282,10 @@ export const FORM = `{
    },
    "reconcile_for": {
     "default": "10m",
+    "younger": true
+   },
+   "reversible": {
+    "default": false,
     "younger": true
    },
    "risk": {

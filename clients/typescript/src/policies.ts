@@ -1,7 +1,10 @@
 /** A policy of your own: a server that the runtime dials and asks. */
 
+import type { Callback } from "./callback.js";
 import type { Client } from "./client.js";
-import type { PolicyHandler } from "./decisions.js";
+import { decided, type PolicyHandler } from "./decisions.js";
+import { CallbackKind } from "./gen/runwright/callback/v1/callback_registry_service_pb.js";
+import { PolicyService } from "./gen/runwright/callback/v1/policy_service_pb.js";
 import type { Lease, RegisterOptions } from "./lease.js";
 import { shown } from "./options.js";
 import { ToolServer, type ToolServerOptions } from "./tools.js";
@@ -13,7 +16,7 @@ export class PolicyServer implements AsyncDisposable {
   /** A server that asks `decide`, and does not listen yet. */
   constructor(decide: PolicyHandler, options: ToolServerOptions = {}) {
     if (typeof decide !== "function") throw new TypeError(`The policy is ${shown(decide)}, no function.`);
-    this.#host = new ToolServer(options, decide);
+    this.#host = new ToolServer(options, callback(decide));
   }
 
   /** Where it listens; empty before it does. */
@@ -49,4 +52,18 @@ export class PolicyServer implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close();
   }
+}
+
+function callback(decide: PolicyHandler): Callback {
+  return {
+    kind: CallbackKind.POLICY,
+    word: "policy",
+    serve: (router, authorize, onError) =>
+      router.service(PolicyService, {
+        decide: (question, context) => {
+          authorize(context);
+          return decided(decide, question, context.signal, onError);
+        },
+      }),
+  };
 }

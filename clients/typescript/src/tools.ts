@@ -7,16 +7,11 @@ import { create } from "@bufbuild/protobuf";
 import { timestampDate } from "@bufbuild/protobuf/wkt";
 import { Code, ConnectError, type HandlerContext } from "@connectrpc/connect";
 import { connectNodeAdapter } from "@connectrpc/connect-node";
-import { decided, type PolicyHandler } from "./decisions.js";
 import { answer, type ToolCall, type ToolHandler } from "./answers.js";
 import { checkReconciler, checkRegistration, checkTool } from "./authored.js";
+import type { Callback } from "./callback.js";
 import type { Client } from "./client.js";
 import { CallbackKind } from "./gen/runwright/callback/v1/callback_registry_service_pb.js";
-import {
-  type DecideRequest,
-  type DecideResponse,
-  PolicyService,
-} from "./gen/runwright/callback/v1/policy_service_pb.js";
 import { checkDeclaration, described, digests, type ToolDeclaration } from "./describing.js";
 import {
   type ExecuteToolRequest,
@@ -61,13 +56,13 @@ export class ToolServer implements AsyncDisposable {
   readonly #onError: (message: string, error: unknown) => void;
   readonly #onNote: (message: string) => void;
 
-  readonly #decide: PolicyHandler | undefined;
+  readonly #callback: Callback | undefined;
 
-  /** A server without tools, which does not listen yet. `decide` is for {@link PolicyServer}: then it has none. */
-  constructor(options: ToolServerOptions = {}, decide?: PolicyHandler) {
+  /** A server without tools, which does not listen yet. With a `callback` it serves that, and has none. */
+  constructor(options: ToolServerOptions = {}, callback?: Callback) {
     check("ToolServer", options);
     this.#options = options;
-    this.#decide = decide;
+    this.#callback = callback;
     this.#onNote =
       options.onNote ??
       ((message) => {
@@ -83,8 +78,14 @@ export class ToolServer implements AsyncDisposable {
       grpcWeb: false,
       readMaxBytes: 4 * 1024 * 1024,
       routes: (router) =>
-        decide
-          ? router.service(PolicyService, { decide: (question, context) => this.#answer(decide, question, context) })
+        callback
+          ? callback.serve(
+              router,
+              (context) => {
+                this.#authorize(context);
+              },
+              this.#onError,
+            )
           : router.service(ToolExecutorService, {
               executeTool: (request, context) => this.#execute(request, context),
               reconcileTool: (request, context) => this.#reconcile(request, context),
@@ -172,15 +173,17 @@ export class ToolServer implements AsyncDisposable {
    */
   async register(client: Client, executor: string, options: RegisterOptions = {}): Promise<Lease> {
     check("register", options);
-    const kind = this.#decide ? CallbackKind.POLICY : CallbackKind.TOOL_EXECUTOR;
+    const kind = this.#callback?.kind ?? CallbackKind.TOOL_EXECUTOR;
     const { address = this.address, schemaDigests = true } = options;
     const toolDigests = schemaDigests ? digests(this.#declared) : [];
     const spec = { executor, address, tools: [...this.#tools.keys()], toolDigests, kind };
-    checkRegistration(executor, options.callbackId, spec.address, this.#decide ? undefined : this.#tools);
+    checkRegistration(executor, options.callbackId, spec.address, this.#callback ? undefined : this.#tools);
     const lease = new Lease(client, spec, { credential: this.#options.credential, ...options }, this.#onError);
     await lease.begin();
     this.#leases.push(lease);
-    const what = this.#decide ? `policy ${executor}` : `executor ${executor}: ${spec.tools.join(", ")}`;
+    const what = this.#callback
+      ? `${this.#callback.word} ${executor}`
+      : `executor ${executor}: ${spec.tools.join(", ")}`;
     this.#onNote(`registered with ${client.address} as ${what}; called at ${spec.address}`);
     return lease;
   }
@@ -196,7 +199,7 @@ export class ToolServer implements AsyncDisposable {
       executor,
       rest.callbackId,
       rest.address ?? listen ?? "127.0.0.1:0",
-      this.#decide ? undefined : this.#tools,
+      this.#callback ? undefined : this.#tools,
     );
     if (this.address === "") await this.listen(listen);
     return this.register(client, executor, rest);
@@ -289,11 +292,6 @@ export class ToolServer implements AsyncDisposable {
     } finally {
       context.signal.removeEventListener("abort", abort);
     }
-  }
-
-  async #answer(decide: PolicyHandler, question: DecideRequest, context: HandlerContext): Promise<DecideResponse> {
-    this.#authorize(context);
-    return decided(decide, question, context.signal, this.#onError);
   }
 
   #authorize(context: HandlerContext): void {

@@ -33,9 +33,15 @@ class KeyApprovers:
     def is_somebody(self, namespace: Namespace, sets: Sequence[ApproverSet], *, but: str = "") -> bool:
         """See the port."""
         return any(
-            who.namespace == namespace and who.name != but and who.has_any(_DECIDES) and _is_in(who, sets)
+            who.namespace == namespace and who.has_any(_DECIDES) and _is_in(who, sets) and not _is_barred(who, but)
             for who in self._known.principals()
         )
+
+    def principal(self, namespace: Namespace, name: str, credential: str) -> Principal | None:
+        """See the port."""
+        wanted = (namespace, name, credential)
+        known = self._known.principals()
+        return next((who for who in known if (who.namespace, who.name, who.credential) == wanted), None)
 
     def may_perform(self, who: Principal, executor: str) -> bool:
         """Whoever the name belongs to; of a name that belongs to nobody, whoever may register executors at all."""
@@ -59,3 +65,8 @@ class KeyApprovers:
 def _is_in(who: Principal, sets: Sequence[ApproverSet]) -> bool:
     roles = [role.value for role in who.roles]
     return any(each.has(who.name, roles) for each in sets)
+
+
+def _is_barred(who: Principal, but: str) -> bool:
+    """Four eyes are people's, and not those of whoever is named."""
+    return bool(but) and (who.name == but or Role.DISPATCHER in who.roles)

@@ -20,6 +20,7 @@ from runwright.adapters.providers.models import ModelsProvider, missing_librarie
 from runwright.adapters.providers.scripted import ScriptedProvider
 from runwright.adapters.remote.dialer import Dialer
 from runwright.adapters.remote.dialled_callbacks import DialledCallbacks
+from runwright.adapters.remote.dispatchers import DialledDispatchers
 from runwright.adapters.remote.executors import DialledExecutors
 from runwright.adapters.remote.policies import DialledPolicies
 from runwright.adapters.schema_process import CheckLimits
@@ -95,6 +96,7 @@ async def build_runtime(
                 ids=RandomIds(),
                 tools=tools,
                 remote_policies=closed_by(opened, DialledPolicies(callbacks, clock)),
+                approval_dispatcher=closed_by(opened, DialledDispatchers(callbacks, clock)),
                 schemas=schemas,
                 conditions=closed_by(opened, CelConditions()),
                 log=log,

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
+
+from pydantic import JsonValue
 
 from runwright._gen.runwright.v1 import approval_pb2, content_pb2, event_pb2
 from runwright.cli import names, sanitize
+from runwright.cli.dispatch_text import dispatch_words
 from runwright.cli.escapes import escaped, escaped_block
 from runwright.cli.grant_text import offer_words
 from runwright.wire.snapshots import inline_bytes
@@ -60,6 +64,14 @@ def approvers(one: approval_pb2.ApproverSet) -> str:
 
 
 def _facts(approval: approval_pb2.Approval) -> Iterator[tuple[str, str]]:
+    yield from _what(approval)
+    yield from _who(approval)
+    yield from _outcome(approval)
+    yield "digest", approval.digest
+
+
+def _what(approval: approval_pb2.Approval) -> Iterator[tuple[str, str]]:
+    """What is asked for, and by what it came to be asked."""
     risk = f", risk {approval.risk}" if approval.risk else ""
     yield "approval", approval.approval_id
     yield "state", names.approval_state(approval.state)
@@ -74,7 +86,15 @@ def _facts(approval: approval_pb2.Approval) -> Iterator[tuple[str, str]]:
     yield "says", approval.message
     if approval.tainted:
         yield "tainted", "the model had seen what a tool marked untrusted answered when it asked for this"
+    if approval.reversible:
+        yield "reversible", "the package says that what the call does can be undone"
+    yield "lineage", " > ".join(approval.lineage)
+    yield from _highlighted(approval)
     yield "asked at", names.clock(approval.requested_at)
+
+
+def _who(approval: approval_pb2.Approval) -> Iterator[tuple[str, str]]:
+    """Who may decide what until when, and who is told."""
     for index, each in enumerate(approval.sets):
         is_current = index == approval.current_set and approval.state == approval_pb2.APPROVAL_STATE_PENDING
         turn = " (their turn now)" if is_current else ""
@@ -90,12 +110,19 @@ def _facts(approval: approval_pb2.Approval) -> Iterator[tuple[str, str]]:
     ends = approval.kind in WHAT or approval.on_expiry == approval_pb2.APPROVAL_EXPIRY_ABORT_RUN
     then = "the run ends" if ends else "the model is told"
     yield "expires", f"{names.clock(approval.expires_at)}; then {then}"
+    yield "verdicts", ", ".join(names.approval_verdict(each) for each in approval.allowed_verdicts)
+    for dispatch in approval.dispatches:
+        yield "dispatcher", dispatch_words(dispatch)
     if approval.four_eyes:
         yield "four eyes", f"not {approval.started_by}, who started the run"
     if approval.separation == approval_pb2.APPROVAL_SEPARATION_NOT_ENFORCED:
         yield "separation", f"NOT ENFORCED: {_NOT_ENFORCED}"
     if approval.HasField("grants"):
         yield "grants", offer_words(approval.grants)
+
+
+def _outcome(approval: approval_pb2.Approval) -> Iterator[tuple[str, str]]:
+    """What became of it."""
     if approval.HasField("decision"):
         made = approval.decision
         behalf = f" on behalf of {made.on_behalf_of}" if made.on_behalf_of else ""
@@ -109,7 +136,34 @@ def _facts(approval: approval_pb2.Approval) -> Iterator[tuple[str, str]]:
         yield "  grant", made.grant_id
     elif approval.HasField("closed_at"):
         yield "closed", names.clock(approval.closed_at)
-    yield "digest", approval.digest
+
+
+def _highlighted(approval: approval_pb2.Approval) -> Iterator[tuple[str, str]]:
+    """The arguments that whoever approves is to look at first, as far as they are there and were sent along."""
+    content = approval.arguments_content
+    if not approval.highlight or content.omitted or not approval.HasField("arguments_content"):
+        return
+    try:
+        arguments = json.loads(inline_bytes(content))
+    except (ValueError, RecursionError):
+        return  # they stand below as they are
+    for pointer in approval.highlight:
+        found, value = found_at(arguments, pointer)
+        if found:
+            yield "look at", f"{pointer} {json.dumps(value, ensure_ascii=False)}"
+
+
+def found_at(value: JsonValue, pointer: str) -> tuple[bool, JsonValue]:
+    """Whether a JSON pointer (RFC 6901) leads to something in a value, and to what."""
+    for part in pointer.split("/")[1:]:
+        name = part.replace("~1", "/").replace("~0", "~")
+        if isinstance(value, dict) and name in value:
+            value = value[name]
+        elif isinstance(value, list) and name.isascii() and name.isdigit() and int(name) < len(value):
+            value = value[int(name)]
+        else:
+            return False, None
+    return True, value
 
 
 def _arguments(approval: approval_pb2.Approval, content: content_pb2.InlineContent) -> str:

@@ -31,6 +31,7 @@ def ls(
     context: typer.Context,
     executor: Annotated[str, typer.Option(metavar="NAME", help="Of this executor.")] = "",
     policy: Annotated[str, typer.Option(metavar="NAME", help="Of this policy.")] = "",
+    dispatcher: Annotated[str, typer.Option(metavar="NAME", help="Of this dispatcher.")] = "",
     output: ListFormatOption = ListFormat.TABLE,
 ) -> None:
     """Lists registrations, by id; what is wrong with one comes below it.
@@ -42,10 +43,12 @@ def ls(
       runwright callbacks ls
       runwright callbacks ls --executor workspace -o json
     """
-    if executor and policy:
-        raise typer.BadParameter("either --executor or --policy", param_hint="--policy")
+    named = [each for each in (executor, policy, dispatcher) if each]
+    if len(named) > 1:
+        raise typer.BadParameter("one of --executor, --policy and --dispatcher", param_hint="--policy")
     kind = pb.CALLBACK_KIND_POLICY if policy else pb.CALLBACK_KIND_UNSPECIFIED
-    listed = Client.of(context).callbacks(executor or policy, kind)
+    kind = pb.CALLBACK_KIND_APPROVAL_DISPATCHER if dispatcher else kind
+    listed = Client.of(context).callbacks("".join(named), kind)
     match output:
         case ListFormat.JSON:
             print_json(listed)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from runwright._gen.runwright.v1 import event_pb2, policy_pb2, run_pb2
 from runwright.cli import names, policy_lines, sanitize
 from runwright.cli.approval_text import approval_event
+from runwright.cli.dispatch_text import dispatch_event
 from runwright.cli.grant_text import grant_event
 from runwright.cli.tree import RunTree, Step
 from runwright.cli.tree_update import Contents, contents_of, whole
@@ -125,6 +126,8 @@ def _call(event: event_pb2.Event, contents: Contents, step: Step) -> str:
             | "approval_delegated"
         ):
             return approval_event(event)
+        case "approval_dispatch_started" | "approval_dispatched":
+            return dispatch_event(event)
         case "grant_issued" | "grant_used" | "grant_superseded":
             return grant_event(event)
         case "effect_resolved":

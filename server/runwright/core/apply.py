@@ -10,7 +10,7 @@ from typing import Any, TypeAlias, TypeVar
 
 from runwright.core import apply_policies as policies
 from runwright.core import records as r
-from runwright.core.apply_approvals import APPLY_APPROVALS
+from runwright.core.apply_dispatches import APPLY_APPROVALS_AND_DISPATCHES
 from runwright.core.apply_grants import APPLY_GRANTS
 from runwright.core.apply_run_approvals import require_published
 from runwright.core.approvals import ApprovalPhase, CallApproval
@@ -358,7 +358,7 @@ def _has_open_call(state: RunState) -> bool:
 
 
 _APPLY.update(policies.APPLY_POLICIES)
-_APPLY.update(APPLY_APPROVALS)
+_APPLY.update(APPLY_APPROVALS_AND_DISPATCHES)
 _APPLY.update(APPLY_GRANTS)
 _missing = [row.record.__name__ for row in ROWS if row.record not in _APPLY]
 assert not _missing, f"no function applies {_missing}"

@@ -97,6 +97,7 @@ def approver_not_allowed(
         NotAllowed.APPROVER_SET: f"it is the turn of {current}, and of nobody else",
         NotAllowed.EXECUTOR: f"whoever may serve executor {asked.executor} does not approve what it performs",
         NotAllowed.FOUR_EYES: "whoever started the run does not approve what it asks for",
+        NotAllowed.DISPATCHER: "four eyes are people's, and this key is a dispatcher's",
     }
     metadata = {"approval_id": asked.id, "rule": why.value}
     message = f"Approval {asked.id} is not yours to decide now: {said[why]}."

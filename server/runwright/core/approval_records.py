@@ -5,6 +5,9 @@ Where there is no `call_id` the run as a whole is meant: its start or its answer
 
 from __future__ import annotations
 
+from msgspec import Struct
+
+from runwright.core.approval_dispatches import ApprovalNotice, DispatchResult
 from runwright.core.approvals import (
     ApprovalExpiry,
     ApprovalKind,
@@ -45,6 +48,9 @@ class ApprovalRequested(Record, frozen=True):
     delegates: tuple[str, ...] = ()
     escalates_at: Micros | None = None  # to the last of the sets, where the package says so
     grants: GrantOffer | None = None
+    reversible: bool = False
+    highlight: tuple[str, ...] = ()
+    dispatchers: tuple[str, ...] = ()
 
 
 class ApprovalDecided(Record, frozen=True):
@@ -124,3 +130,43 @@ class ApprovalDelegated(Record, frozen=True):
     on_behalf_of: str
     request_id: str
     request_digest: str
+
+
+class ApprovalDispatchStarted(Record, frozen=True):
+    """Intent: a dispatcher is about to be told how an approval stands."""
+
+    effect_id: EffectId
+    attempt: int
+    approval_id: str
+    dispatcher: str
+    notice: ApprovalNotice
+    revision: int
+
+
+class DispatchedDecision(Struct, frozen=True):
+    """What a dispatcher has answered that it decides."""
+
+    verdict: ApprovalVerdict
+    on_behalf_of: str = ""
+
+
+class ApprovalDispatched(Record, frozen=True):
+    """Result of an attempt at telling a dispatcher. What it decided, if that counts, stands right behind it.
+
+    `decision` is there when it decided, `refusal` says why that does not count. `retry_at`: None when it is not tried
+    again by itself.
+    """
+
+    effect_id: EffectId
+    attempt: int
+    approval_id: str
+    dispatcher: str
+    notice: ApprovalNotice
+    revision: int
+    result: DispatchResult
+    retry_at: Micros | None
+    principal: str
+    callback_id: str
+    reference: str
+    decision: DispatchedDecision | None
+    refusal: str

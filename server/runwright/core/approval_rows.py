@@ -67,6 +67,13 @@ class RequestedApproval(Struct, frozen=True):
     delegates: tuple[str, ...] = ()
     escalates_at: Micros | None = None
     grants: GrantOffer | None = None
+    reversible: bool = False
+    highlight: tuple[str, ...] = ()
+
+    @property
+    def lineage(self) -> tuple[str, ...]:
+        """The runs from the first one to the one that asks. No run starts another, so it is the only one."""
+        return (self.run_id,)
 
     @property
     def id(self) -> str:
@@ -167,6 +174,8 @@ def rows_of_request(state: RunState, record: r.ApprovalRequested) -> Sequence[Si
         delegates=record.delegates,
         escalates_at=record.escalates_at,
         grants=record.grants,
+        reversible=record.reversible,
+        highlight=record.highlight,
     )
     value = _ENCODER.encode(row)
     # Twice, so that a page of the list is one question.

@@ -8,6 +8,7 @@ from typing import Annotated, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from runwright.core.approval_dispatches import MAX_DISPATCHERS
 from runwright.core.approvals import ApprovalExpiry, ApproverSet
 from runwright.core.grant_rules import GrantsSpec
 from runwright.core.principal import Role
@@ -96,6 +97,7 @@ class ApprovalSpec(_Frozen):
     """One way to ask. `four_eyes`: whoever started the run must not decide.
 
     `delegates` are the principals that whoever may decide can have decide. `escalate` says what ESCALATE means.
+    `dispatchers` are told of it, by name.
     """
 
     sets: Annotated[tuple[ApproverSetSpec, ...], Field(min_length=1, max_length=MAX_SETS)] = (
@@ -107,8 +109,19 @@ class ApprovalSpec(_Frozen):
     # Left out of the canonical form where they say nothing: older fingerprints stand.
     delegates: Annotated[_Names, Field(exclude_if=lambda value: not value)] = ()
     escalate: Annotated[EscalationSpec | None, Field(exclude_if=lambda value: value is None)] = None
+    dispatchers: Annotated[
+        tuple[Annotated[str, Field(pattern=NAME)], ...],
+        Field(max_length=MAX_DISPATCHERS, exclude_if=lambda value: not value),
+    ] = ()
     # None: nobody can give any. Left out of the canonical form then.
     grants: Annotated[GrantsSpec | None, Field(exclude_if=lambda value: value is None)] = None
+
+    @field_validator("dispatchers")
+    @classmethod
+    def _dispatchers_differ(cls, dispatchers: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(dispatchers)) < len(dispatchers):
+            raise ValueError("each dispatcher once")
+        return dispatchers
 
     @field_validator("expires")
     @classmethod
@@ -167,5 +180,5 @@ BUILT_IN = ApprovalSpec()
 
 
 def approval_spec(approvals: Mapping[str, ApprovalSpec], name: str) -> ApprovalSpec:
-    """The one of that name; the built-in one for none."""
-    return approvals[name] if name else BUILT_IN
+    """The one of that name; for none the one that an approval policy says, else the built-in one."""
+    return approvals[name] if name else approvals.get(name, BUILT_IN)

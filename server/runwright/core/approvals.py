@@ -107,13 +107,15 @@ class ApproverSet(Struct, frozen=True):
 class Decider(Struct, frozen=True):
     """Somebody who decides, as the credential says. `may_perform`: they may serve the executor of the call.
 
-    Of a server without keys nothing is known of anybody: `separation` is NOT_ENFORCED then.
+    Of a server without keys nothing is known of anybody: `separation` is NOT_ENFORCED then. `is_dispatcher`: they
+    decide in the answer of a dispatcher, or with a key that may register one.
     """
 
     name: str
     roles: tuple[str, ...] = ()
     may_perform: bool = False
     separation: ApprovalSeparation = ApprovalSeparation.ENFORCED
+    is_dispatcher: bool = False
 
 
 class NotAllowed(Enum):
@@ -122,6 +124,7 @@ class NotAllowed(Enum):
     APPROVER_SET = "approver_set"
     EXECUTOR = "executor"
     FOUR_EYES = "four_eyes"
+    DISPATCHER = "dispatcher"
 
 
 def why_not_allowed(decider: Decider, current: ApproverSet, starter: str, *, four_eyes: bool) -> NotAllowed | None:
@@ -134,6 +137,8 @@ def why_not_allowed(decider: Decider, current: ApproverSet, starter: str, *, fou
         return NotAllowed.EXECUTOR
     if four_eyes and decider.name == starter:
         return NotAllowed.FOUR_EYES
+    if four_eyes and decider.is_dispatcher:
+        return NotAllowed.DISPATCHER
     return None
 
 

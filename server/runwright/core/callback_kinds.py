@@ -22,6 +22,7 @@ class CallbackKind(Enum):
 
     TOOL_EXECUTOR = 1
     POLICY = 2
+    APPROVAL_DISPATCHER = 3
 
 
 class KindRow(Struct, frozen=True):
@@ -39,6 +40,9 @@ class KindRow(Struct, frozen=True):
 KINDS: Mapping[CallbackKind, KindRow] = {
     CallbackKind.TOOL_EXECUTOR: KindRow("runwright.callback.v1.ToolExecutorService", Role.EXECUTOR, "executor"),
     CallbackKind.POLICY: KindRow("runwright.callback.v1.PolicyService", Role.POLICY, "policy"),
+    CallbackKind.APPROVAL_DISPATCHER: KindRow(
+        "runwright.callback.v1.ApprovalDispatcherService", Role.DISPATCHER, "dispatcher"
+    ),
 }
 
 
@@ -103,5 +107,14 @@ class PolicyHost(Struct, frozen=True):
         """Whatever it says is right."""
 
 
+class DispatcherHost(Struct, frozen=True):
+    """What a dispatcher of approvals says of itself beside its name: nothing."""
+
+    kind: ClassVar[CallbackKind] = CallbackKind.APPROVAL_DISPATCHER
+
+    def check(self) -> None:
+        """Whatever it says is right."""
+
+
 # One struct for each kind.
-Details: TypeAlias = ToolExecutor | PolicyHost
+Details: TypeAlias = ToolExecutor | PolicyHost | DispatcherHost

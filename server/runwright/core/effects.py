@@ -298,8 +298,47 @@ class AwaitApproval(Struct, frozen=True):
         return (EffectId(self.approval_id), "approval", self.current_set + 1)
 
 
+class DispatchApproval(Struct, frozen=True):
+    """Tell a dispatcher how an approval stands; the intent is recorded."""
+
+    effect_id: EffectId
+    attempt: int
+    may_be_repeated: ClassVar[bool] = True
+    is_left_to_restart: ClassVar[bool] = False  # what was acknowledged is not told again
+    settles_while_draining: ClassVar[bool] = False
+    parks: ClassVar[Literal[False]] = False
+    needs_intent: ClassVar[bool] = True
+
+    @property
+    def key(self) -> EffectKey:
+        """See the module."""
+        return attempt_key(self.effect_id, self.attempt)
+
+
+class AwaitDispatcher(Struct, frozen=True):
+    """Wait until `not_before` has passed and a dispatcher of the name can be told."""
+
+    effect_id: EffectId
+    attempt: int
+    dispatcher: str
+    not_before: Micros
+    since: Micros
+    may_be_repeated: ClassVar[bool] = True
+    is_left_to_restart: ClassVar[bool] = True
+    settles_while_draining: ClassVar[bool] = False
+    parks: ClassVar[Literal[True]] = True
+    needs_intent: ClassVar[bool] = False
+
+    @property
+    def key(self) -> EffectKey:
+        """See the module."""
+        return (self.effect_id, "await", self.attempt)
+
+
 # What has to run until it is answered, and what only has to be waited for.
-RunningEffect: TypeAlias = CallModel | CallTool | ReconcileTool | EvaluateResult | AskPolicy | HearPolicies
+RunningEffect: TypeAlias = (
+    CallModel | CallTool | ReconcileTool | EvaluateResult | AskPolicy | HearPolicies | DispatchApproval
+)
 HoldingEffect: TypeAlias = AwaitRetry | AwaitExecutor | AwaitReconcile | AwaitPolicy | AwaitDeferral | AwaitApproval
-ParkingEffect: TypeAlias = HoldingEffect | WaitForCancelDeadline
+ParkingEffect: TypeAlias = HoldingEffect | WaitForCancelDeadline | AwaitDispatcher
 Effect: TypeAlias = RunningEffect | ParkingEffect

@@ -6,20 +6,24 @@ Content enters on inputs: `contents` are stored by the append that the input cau
 
 from __future__ import annotations
 
-from enum import Enum
 from typing import TypeAlias
 
 from msgspec import Struct
 
 from runwright.core.approval_delegation import Delegate
+from runwright.core.approval_dispatches import DispatchResult
+from runwright.core.approval_records import DispatchedDecision
 from runwright.core.approvals import ApprovalVerdict, Decider
 from runwright.core.content import Content, ContentRef
 from runwright.core.context import Context
 from runwright.core.errors import ErrorReason, Failure
+from runwright.core.findings import Availability as Availability  # noqa: PLC0414  # a part of inputs
+from runwright.core.findings import Findings as Findings  # noqa: PLC0414  # a part of one
+from runwright.core.findings import RequestedCall as RequestedCall  # noqa: PLC0414  # a part of one
 from runwright.core.grants import GrantRequest
 from runwright.core.ids import EffectId
 from runwright.core.outcomes import ExecutorIdentity, FinishReason, ReconcileAnswer, Resolution
-from runwright.core.policy import PolicyFindings, PolicyStage
+from runwright.core.policy import PolicyFindings
 from runwright.core.policy_walk import PolicyAnswer
 from runwright.core.request import RunRequest
 from runwright.core.side_rows import Condition
@@ -43,40 +47,6 @@ class StartRequested(Struct, frozen=True, kw_only=True):
     journal_id: str = ""
     principal_roles: tuple[str, ...] = ()
     policies: tuple[PolicyFindings, ...] = ()  # of the stages RUN_START and INPUT, where they are used
-
-
-class Availability(Enum):
-    """What the edge found when it tried to take a place for a call at its executor."""
-
-    HELD = "held"  # a place is held for the call: it may be sent
-    BUSY = "busy"  # an executor is there, and all its places are taken
-    AWAY = "away"  # no executor that performs the tool is there
-
-
-class Findings(Struct, frozen=True):
-    """What the edge found out about a call, because it takes its bytes or the world; `decide` sees neither.
-
-    `problem` is what is wrong with the call; `problem_text` says it in words, where the reason alone does not.
-    `policies` is what policies say, a value for each stage at which more is heard than built-in ones.
-    """
-
-    problem: ErrorReason | None = None
-    problem_text: ContentRef | None = None
-    availability: Availability = Availability.BUSY
-    policies: tuple[PolicyFindings, ...] = ()
-
-    def said_at(self, stage: PolicyStage) -> PolicyFindings | None:
-        """What policies say at a stage, if that was found out."""
-        return next((found for found in self.policies if found.stage is stage), None)
-
-
-class RequestedCall(Struct, frozen=True):
-    """A tool call as the model asked for it, and what was found for these arguments."""
-
-    tool: str
-    provider_call_id: str
-    arguments: ContentRef
-    findings: Findings = Findings()
 
 
 class ModelReplied(Struct, frozen=True, kw_only=True):
@@ -326,6 +296,34 @@ class ApprovalDue(Struct, frozen=True, kw_only=True):
     contents: tuple[Content, ...] = ()
 
 
+class ApprovalDispatchReported(Struct, frozen=True, kw_only=True):
+    """What came of an attempt at telling a dispatcher, of the registration `callback_id` by `principal`.
+
+    `decision` is what it decided, if that can be used so far; `decided` what it said, and `refusal` why that cannot be.
+    """
+
+    at: Micros
+    effect_id: EffectId
+    attempt: int
+    result: DispatchResult
+    principal: str = ""
+    callback_id: str = ""
+    reference: str = ""
+    decided: DispatchedDecision | None = None
+    refusal: str = ""
+    decision: ApprovalDecisionRequested | None = None
+    contents: tuple[Content, ...] = ()
+
+
+class DispatcherAwaited(Struct, frozen=True, kw_only=True):
+    """A dispatcher can be told, and it is time to; `attempt` is the last one."""
+
+    at: Micros
+    effect_id: EffectId
+    attempt: int
+    contents: tuple[Content, ...] = ()
+
+
 class CancelRequested(Struct, frozen=True, kw_only=True):
     """Somebody asks the run to end."""
 
@@ -389,6 +387,8 @@ Input: TypeAlias = (
     | ResolutionRequested
     | ApprovalDecisionRequested
     | ApprovalDue
+    | ApprovalDispatchReported
+    | DispatcherAwaited
     | CancelRequested
     | CancelDeadlinePassed
     | Recovered

@@ -17,6 +17,7 @@ from msgspec import Struct, structs
 
 from runwright.core import records as r
 from runwright.core.approval_delegation_rows import rows_of_delegation
+from runwright.core.approval_dispatch_rows import rows_of_dispatch_started, rows_of_dispatched
 from runwright.core.approval_rows import (
     rows_of_decision,
     rows_of_expiry,
@@ -70,6 +71,8 @@ class EventKind(Enum):
     APPROVAL_SUPERSEDED = 44
     APPROVAL_ESCALATED = 45
     APPROVAL_DELEGATED = 53
+    APPROVAL_DISPATCH_STARTED = 46
+    APPROVAL_DISPATCHED = 47
     GRANT_ISSUED = 50
     GRANT_USED = 51
     GRANT_SUPERSEDED = 52
@@ -84,6 +87,7 @@ class Family(Enum):
     RUN = "the run or its turn: by none"
     MODEL = "a model request: by `round` and `attempt`"
     CALL = "a tool call: by its one field that is an EffectId, and `attempt` if it is about one"
+    NOTICE = "telling a dispatcher: by its one field that is an EffectId, and `attempt`"
     EFFECT = "any effect, or the run if there is none: by its one field that is an EffectId, and `attempt`"
 
 
@@ -181,6 +185,22 @@ ROWS = (
     Row(_K.GRANT_USED, r.GrantUsed, _CALL, _RUNNING, _UNSENT, side_rows=rows_of_use),
     Row(_K.GRANT_SUPERSEDED, r.GrantSuperseded, _CALL, _RUNNING, _UNSENT),
     Row(_K.APPROVAL_DELEGATED, r.ApprovalDelegated, _EFFECT, _RUNNING, _UNSENT, side_rows=rows_of_delegation),
+    Row(
+        _K.APPROVAL_DISPATCH_STARTED,
+        r.ApprovalDispatchStarted,
+        Family.NOTICE,
+        _TO_CLOSE,
+        role=_INTENT,
+        side_rows=rows_of_dispatch_started,
+    ),
+    Row(
+        _K.APPROVAL_DISPATCHED,
+        r.ApprovalDispatched,
+        Family.NOTICE,
+        _TO_CLOSE,
+        role=_OUTCOME,
+        side_rows=rows_of_dispatched,
+    ),
     Row(_K.RETRY_SCHEDULED, r.RetryScheduled, _EFFECT, _RUNNING, _AGAIN),
     Row(_K.RUN_CANCEL_REQUESTED, r.RunCancelRequested, _RUN, {_P.RUNNING: _P.CANCELLING}),
     Row(_K.TURN_COMPLETED, r.TurnCompleted, _RUN, _RUNNING),
@@ -242,7 +262,7 @@ def about_of(kind: type[r.Record]) -> Callable[[Any], About]:
             return lambda _: (0, None, 0)
         case Family.MODEL:
             return lambda record: (record.round, model_effect_id(record.round), record.attempt)
-        case Family.CALL | Family.EFFECT:
+        case Family.CALL | Family.NOTICE | Family.EFFECT:
             name = effect_field(kind)
             assert name is not None, f"{kind.__name__} does not say which effect it is about"
             effect = attrgetter(name)

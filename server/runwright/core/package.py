@@ -30,6 +30,8 @@ from runwright.core.units import span_us
 ID_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._:@-]{0,127}$"
 NAME_PATTERN = r"^[A-Za-z_][A-Za-z0-9_-]{0,63}$"
 SPAN_PATTERN = r"^[1-9][0-9]{0,6}[smhd]$"  # what `span_us` reads
+POINTER_PATTERN = r"^(/([^~/]|~[01])*)+$"  # a JSON pointer (RFC 6901) to a part of a value, not to all of it
+MAX_HIGHLIGHT = 16
 DEFAULT_MODEL_ATTEMPTS = 3
 DEFAULT_RECONCILE_FOR = "10m"
 LONGEST_RECONCILE_FOR = "30d"
@@ -121,6 +123,12 @@ class ToolSpec(_Frozen):
     ] = DEFAULT_RECONCILE_FOR
     # False: no grant answers for just any call of it.
     grantable: Annotated[bool, Field(strict=True, exclude_if=lambda value: value)] = True
+    # For whoever approves a call: whether what it does can be undone, and which arguments they are to look at first.
+    reversible: Annotated[bool, Field(strict=True, exclude_if=lambda value: not value)] = False
+    highlight: Annotated[
+        tuple[Annotated[str, Field(pattern=POINTER_PATTERN, max_length=256)], ...],
+        Field(max_length=MAX_HIGHLIGHT, exclude_if=lambda value: not value),
+    ] = ()
     # In place of `parameters`: the schema is kept beside the package, among its `sidecars`.
     schema_digest: Annotated[
         str | None, Field(pattern=SCHEMA_DIGEST_PATTERN, exclude_if=lambda value: value is None)

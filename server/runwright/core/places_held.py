@@ -19,6 +19,8 @@ def places_held(input_: i.Input) -> list[EffectId]:
             return [input_.call_id]
         case i.ApprovalDecisionRequested(call_id=call_id, availability=i.Availability.HELD) if call_id is not None:
             return [call_id]
+        case i.ApprovalDispatchReported(decision=i.ApprovalDecisionRequested() as decision):
+            return places_held(decision)
         case i.Recovered():
             return list(input_.places)
         case i.ConditionFailed():

@@ -18,6 +18,7 @@ class Role(Enum):
     POLICY = "policy"  # registers the services that are asked as remote policies
     AUTHOR = "author"  # puts packages and moves their tags
     APPROVER = "approver"  # decides on approvals
+    DISPATCHER = "dispatcher"  # registers the services that tell people of approvals
     REPAIRER = "repairer"  # reads runs, and resolves calls of unknown outcome
     ADMIN = "admin"
 

@@ -10,11 +10,20 @@ from msgspec import field
 
 from runwright.core.approval_records import ApprovalDecided as ApprovalDecided  # noqa: PLC0414  # a record like the others
 from runwright.core.approval_records import ApprovalDelegated as ApprovalDelegated  # noqa: PLC0414  # a record like the others
+from runwright.core.approval_records import (
+    ApprovalDispatched as ApprovalDispatched,  # noqa: PLC0414  # a record like the others
+)
+from runwright.core.approval_records import (
+    ApprovalDispatchStarted as ApprovalDispatchStarted,  # noqa: PLC0414  # a record like the others
+)
 from runwright.core.approval_records import ApprovalEscalated as ApprovalEscalated  # noqa: PLC0414  # a record like the others
 from runwright.core.approval_records import ApprovalExpired as ApprovalExpired  # noqa: PLC0414  # a record like the others
 from runwright.core.approval_records import ApprovalRequested as ApprovalRequested  # noqa: PLC0414  # a record like the others
 from runwright.core.approval_records import ApprovalSuperseded as ApprovalSuperseded  # noqa: PLC0414  # a record like the others
 from runwright.core.approval_records import ApprovalWithdrawn as ApprovalWithdrawn  # noqa: PLC0414  # a record like the others
+from runwright.core.approval_records import (
+    DispatchedDecision as DispatchedDecision,  # noqa: PLC0414  # a part of one
+)
 from runwright.core.content import ContentRef
 from runwright.core.context import Context
 from runwright.core.errors import ErrorReason, Failure

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from msgspec import Struct, field
 
+from runwright.core.approval_dispatches import Dispatch
 from runwright.core.approvals import ApprovalPhase, ApprovalSeparation, CallApproval
 from runwright.core.content import ContentRef
 from runwright.core.errors import ErrorReason, Failure
@@ -158,6 +159,7 @@ class RunState(Struct, frozen=True, kw_only=True):
     cached_answers: tuple[CachedAnswer, ...] = ()  # of remote policies that may be cached, the newest last
     input: tuple[ContentRef, ...] = ()  # what the user said, where a policy has replaced it
     approval: RunApproval | None = None  # of its start or its answer: the one that was asked for last
+    dispatches: tuple[Dispatch, ...] = ()  # of approvals that dispatchers are, or may have to be, told of
 
     @property
     def is_terminal(self) -> bool:
@@ -180,6 +182,10 @@ class RunState(Struct, frozen=True, kw_only=True):
             return self.walk
         call = self.call(subject)
         return call.policy.walk if call is not None and call.policy is not None else None
+
+    def dispatch(self, effect_id: EffectId) -> Dispatch | None:
+        """How far a dispatcher has been told, by the id of telling it; None when there is nothing more to tell."""
+        return next((each for each in self.dispatches if each.effect_id == effect_id), None)
 
     def call(self, call_id: EffectId) -> CallState | None:
         """The call of that id in the current round."""

@@ -7,8 +7,8 @@ from typing import Protocol
 
 from runwright.core.approval_delegation import Delegate
 from runwright.core.approvals import ApprovalSeparation, ApproverSet
-from runwright.core.ids import Namespace
-from runwright.core.principal import Principal
+from runwright.core.ids import LOCAL_PRINCIPAL, Namespace
+from runwright.core.principal import Principal, Role
 
 
 class Approvers(Protocol):
@@ -19,7 +19,10 @@ class Approvers(Protocol):
         """Whether it can tell them at all."""
 
     def is_somebody(self, namespace: Namespace, sets: Sequence[ApproverSet], *, but: str = "") -> bool:
-        """True when somebody, other than the principal `but`, could decide at the turn of one of the sets."""
+        """True when somebody could decide at the turn of one of the sets.
+
+        With `but`, for four eyes: other than that principal, and no dispatcher.
+        """
 
     def may_perform(self, who: Principal, executor: str) -> bool:
         """True when a principal may serve an executor of that name in its namespace now."""
@@ -29,6 +32,9 @@ class Approvers(Protocol):
 
     def as_delegate(self, namespace: Namespace, name: str, executor: str) -> Delegate:
         """Somebody by name, as their credentials say: whether they decide, and whether they may serve the executor."""
+
+    def principal(self, namespace: Namespace, name: str, credential: str) -> Principal | None:
+        """Whoever has that name and that key or certificate, with the roles of now; None when it holds no more."""
 
 
 class NoSeparation:
@@ -51,3 +57,7 @@ class NoSeparation:
     def as_delegate(self, namespace: Namespace, name: str, executor: str) -> Delegate:
         """Nobody is known by name."""
         return Delegate(name, may_decide=False, may_perform=False)
+
+    def principal(self, namespace: Namespace, name: str, credential: str) -> Principal | None:
+        """Everybody is `local`."""
+        return Principal(LOCAL_PRINCIPAL, namespace, frozenset(Role))

@@ -9,6 +9,8 @@ from msgspec import DecodeError
 from runwright.core import inputs as i
 from runwright.core.approval_delegation import MAX_DELEGATIONS, Delegate, why_not_delegated
 from runwright.core.approval_delegation_rows import DELEGATED, Delegation, delegations_of, read_delegation
+from runwright.core.approval_dispatch_rows import DISPATCH, DispatchStanding, dispatch_prefix, read_dispatch
+from runwright.core.approval_dispatches import MAX_DISPATCHERS
 from runwright.core.approval_failures import (
     already_closed,
     approver_not_allowed,
@@ -88,6 +90,20 @@ class Approvals:
         digest = ref.digest
         found = await self._ports.journal.content(namespace, [digest], run=RunId(asked.run_id), required=True)
         return found[digest]
+
+    async def dispatches(self, namespace: Namespace, asked: RequestedApproval) -> list[DispatchStanding]:
+        """How far each of its dispatchers has been told, by name. Raises JOURNAL_CORRUPT."""
+        prefix = dispatch_prefix(asked.id)
+        found = await self._ports.journal.entries(namespace, DISPATCH, prefix=prefix, limit=MAX_DISPATCHERS)
+        standing = []
+        for entry in found:
+            if isinstance(entry, AgentError):
+                raise entry
+            try:
+                standing.append(read_dispatch(entry.value))
+            except DecodeError:
+                raise _unreadable(asked.id) from None
+        return standing
 
     async def decide(self, who: Principal, request: DecisionRequest) -> tuple[StandingApproval, bool]:
         """Decides on an approval; on return the decision is durable. False: this very request had decided before.
@@ -177,7 +193,8 @@ class Approvals:
     def _decider(self, who: Principal, asked: RequestedApproval) -> Decider:
         # What is done as a whole nobody performs but the server.
         may_perform = bool(asked.executor) and self._ports.approvers.may_perform(who, asked.executor)
-        return Decider(who.name, roles_of(who), may_perform, self._ports.approvers.separation)
+        is_dispatcher = Role.DISPATCHER in who.roles
+        return Decider(who.name, roles_of(who), may_perform, self._ports.approvers.separation, is_dispatcher)
 
     def _delegate(self, namespace: Namespace, asked: RequestedApproval, request: DecisionRequest) -> Delegate | None:
         if request.verdict is not ApprovalVerdict.DELEGATE:

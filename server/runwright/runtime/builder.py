@@ -6,12 +6,16 @@ from collections.abc import Collection, Mapping, Sequence
 
 from msgspec import Struct, field
 
+from runwright.core.approval_policy import NO_APPROVAL_POLICY, ApprovalPolicy
 from runwright.core.errors import AgentError, ErrorReason
+from runwright.core.ids import Namespace
 from runwright.core.package import RuntimePackage
+from runwright.ports.approval_dispatchers import ApprovalDispatchers
 from runwright.ports.approvers import Approvers, NoSeparation
 from runwright.ports.audit import Audit, NoAudit
 from runwright.ports.clock import Clock
 from runwright.ports.conditions import CONDITION_REMEDY, ConditionEvaluator, NoConditions, condition_problems
+from runwright.ports.function_dispatcher import DispatchFunction, dispatchers_of
 from runwright.ports.ids import IdSource
 from runwright.ports.journal import Journal
 from runwright.ports.log import OperatorLog
@@ -23,7 +27,7 @@ from runwright.ports.schemas import SchemaChecker
 from runwright.ports.tools import ToolExecutors
 from runwright.runtime.conversations.conversation_memory import DEFAULT_MEMORY_BYTES, ConversationMemory
 from runwright.runtime.packages import PackageCatalogue
-from runwright.runtime.policies import Policies
+from runwright.runtime.policies import EVERY_NAMESPACE, Policies
 from runwright.runtime.ports import Ports
 from runwright.runtime.runtime import AgentRuntime
 
@@ -31,10 +35,11 @@ from runwright.runtime.runtime import AgentRuntime
 class AgentRuntimeBuilder(Struct, kw_only=True):
     """What a runtime is made of. A port that is left out is named by `build`.
 
-    Only `audit`, `recovery`, `conditions`, `remote_policies` and the two about packages may be left
-    out: what belongs to no run is then not written down, starts that a run has ended are not counted,
-    a package with conditions is refused, remote policies deny, and there are only the packages it is
-    built with. A package belongs to
+    Only `audit`, `recovery`, `conditions`, `remote_policies`, those about approvals and the two about
+    packages may be left out: what belongs to no run is then not written down, starts that a run has ended
+    are not counted, a package with conditions is refused, remote policies deny, approvals are only listed,
+    and there are only the packages it is built with. The runtime closes an `approval_dispatcher`, and not a
+    `shared_approval_dispatcher`, which others may use as well. A package belongs to
     every namespace, unless `package_namespaces` names those that see it, by its id.
     """
 
@@ -51,6 +56,9 @@ class AgentRuntimeBuilder(Struct, kw_only=True):
     package_store: PackageStore | None = None
     package_reader: PackageReader | None = None
     remote_policies: RemotePolicies | None = None
+    approval_dispatcher: ApprovalDispatchers | DispatchFunction | None = None
+    shared_approval_dispatcher: ApprovalDispatchers | DispatchFunction | None = None
+    approval_policy: ApprovalPolicy = NO_APPROVAL_POLICY
     providers: Mapping[str, Provider] = field(default_factory=dict)
     packages: Sequence[RuntimePackage] = ()
     default_package_id: str | None = None
@@ -95,12 +103,25 @@ class AgentRuntimeBuilder(Struct, kw_only=True):
             memory=ConversationMemory(self.conversation_memory),
             recovery=self.recovery,
             approvers=self.approvers or NoSeparation(),
-            policies=Policies(self.conditions or NoConditions()),
+            policies=self._policies(),
             remote_policies=self.remote_policies or NoRemotePolicies(),
+            dispatchers=dispatchers_of(self.approval_dispatcher, self.shared_approval_dispatcher),
+            approval_policy=self.approval_policy,
             package_store=self.package_store,
             package_reader=self.package_reader,
         )
         return AgentRuntime(ports, catalogue)
+
+    def _policies(self) -> Policies:
+        """Raises PACKAGE_INVALID for a condition of the approval policy that cannot be used."""
+        policies, rules = Policies(self.conditions or NoConditions()), self.approval_policy.operator_rules()
+        for _, problem in condition_problems(rules.policies, policies.conditions.problem):
+            message = f"approval_policy.ask_when: the condition cannot be used: {problem}."
+            metadata = {"package": "", "path": "approval_policy.ask_when", "rule": problem}
+            raise AgentError(ErrorReason.PACKAGE_INVALID, message, metadata=metadata, remedy=CONDITION_REMEDY)
+        if rules.policies:
+            policies.replace_operator_rules({Namespace(EVERY_NAMESPACE): rules})
+        return policies
 
 
 def check_schemas(package: RuntimePackage, schemas: SchemaChecker) -> None:

@@ -6,8 +6,10 @@ from collections.abc import Mapping
 
 from msgspec import Struct, field
 
+from runwright.core.approval_policy import NO_APPROVAL_POLICY, ApprovalPolicy
 from runwright.core.errors import MEANINGS, AgentError, ErrorReason
 from runwright.core.near import did_you_mean
+from runwright.ports.approval_dispatchers import ApprovalDispatchers, NoDispatchers
 from runwright.ports.approvers import Approvers, NoSeparation
 from runwright.ports.audit import Audit, NoAudit
 from runwright.ports.clock import Clock
@@ -39,6 +41,8 @@ class Ports(Struct, frozen=True, kw_only=True):
     memory: ConversationMemory = field(default_factory=ConversationMemory)
     policies: Policies
     remote_policies: RemotePolicies = field(default_factory=NoRemotePolicies)
+    dispatchers: ApprovalDispatchers = field(default_factory=NoDispatchers)
+    approval_policy: ApprovalPolicy = NO_APPROVAL_POLICY
     package_store: PackageStore | None = None  # without one, no packages are put
     package_reader: PackageReader | None = None
     approvers: Approvers = field(default_factory=NoSeparation)

@@ -369,6 +369,7 @@ class AgentRuntime:
             closing.push_async_callback(self.ports.policies.conditions.close)
             closing.push_async_callback(self.ports.tools.close)
             closing.push_async_callback(self.ports.remote_policies.close)
+            closing.push_async_callback(self.ports.dispatchers.close)
             closing.push_async_callback(self.ports.close_providers)
             closing.push_async_callback(self._supervisor.close)
             closing.callback(self._subscriptions.close)

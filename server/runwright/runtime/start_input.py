@@ -55,7 +55,9 @@ async def start_input(
 ) -> i.StartRequested:
     """The input of a start, with what it refers to: request, package, input, and what is seen of the session."""
     operator = ports.policies.operator_rules(requested.run.namespace)
-    require_approvers(ports.approvers, found.package, operator, requested.run.namespace, requested.principal)
+    require_approvers(
+        ports.approvers, ports.approval_policy.of(found.package), operator, requested.run.namespace, requested.principal
+    )
     context, said = None, tuple[Content, ...]()
     if request.session_id:
         context, said = await sessions.context(requested.run.namespace, request.session_id, found.package)

@@ -26,7 +26,7 @@ PUTS_PACKAGES = frozenset({Role.AUTHOR})
 READS_PACKAGES = frozenset({Role.CALLER, Role.AUTHOR})  # whole: observers see no instructions
 SEES_APPROVALS = frozenset({Role.APPROVER, Role.OBSERVER})
 DECIDES = frozenset({Role.APPROVER})
-SERVES_CALLBACKS = frozenset({Role.EXECUTOR, Role.POLICY})
+SERVES_CALLBACKS = frozenset({Role.EXECUTOR, Role.POLICY, Role.DISPATCHER})
 EVERY_ROLE = frozenset(Role)
 
 Metadata = Sequence[tuple[str, str | bytes]]

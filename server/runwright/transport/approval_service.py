@@ -16,6 +16,7 @@ from runwright.transport.approval_watch import ApprovalWatch
 from runwright.transport.grant_calls import GrantCalls
 from runwright.transport.method import MessageSender
 from runwright.transport.usage import PAGE_BYTES
+from runwright.wire.approval_dispatches import put_dispatch
 from runwright.wire.approvals import approval_filter, decision_request, put_approval
 from runwright.wire.requests import page_size
 from runwright.wire.snapshots import inline_content
@@ -50,6 +51,8 @@ class ApprovalService:
         standing = await self._runtime.approvals.get(principal(), request.approval_id)
         response = pb.GetApprovalResponse()
         put_approval(response.approval, standing)
+        for dispatch in await self._runtime.approvals.dispatches(principal().namespace, standing.asked):
+            put_dispatch(response.approval.dispatches.add(), dispatch)
         if request.include_arguments:
             approval, asked, outcome = response.approval, standing.asked, standing.outcome
             approval.arguments_content.CopyFrom(await self._content(asked, asked.arguments))

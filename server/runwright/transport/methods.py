@@ -204,7 +204,7 @@ METHODS: Sequence[Method] = (
     Method(
         path=f"/{CALLBACKS}/ListCallbacks",
         handler=unary(CallbackRegistryService.ListCallbacks, callback_pb.ListCallbacksRequest),
-        roles=frozenset({Role.CALLER, Role.OBSERVER, Role.EXECUTOR, Role.POLICY, Role.REPAIRER}),
+        roles=frozenset({Role.CALLER, Role.OBSERVER, Role.EXECUTOR, Role.POLICY, Role.DISPATCHER, Role.REPAIRER}),
         answer_bytes=PAGE_BYTES,
     ),
     # Without credentials, because load balancers and probes have none.

@@ -80,6 +80,9 @@ def put_approval(message: approval_pb2.Approval, standing: StandingApproval) -> 
     message.allowed_verdicts.extend(
         [approval_pb2.ApprovalVerdict.ValueType(verdict.value) for verdict in verdicts_on(asked)]
     )
+    message.lineage.extend(asked.lineage)
+    message.reversible = asked.reversible
+    message.highlight.extend(asked.highlight)
     message.separation = approval_pb2.ApprovalSeparation.ValueType(standing.separation.value)
     message.delegates.extend(asked.delegates)
     for delegation in standing.delegations:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from google.protobuf.duration_pb2 import Duration
 
 from runwright._gen.runwright.callback.v1 import callback_registry_service_pb2 as pb
-from runwright.core.callback_kinds import CallbackKind, Details, PolicyHost, ToolExecutor
+from runwright.core.callback_kinds import CallbackKind, Details, DispatcherHost, PolicyHost, ToolExecutor
 from runwright.core.callbacks import (
     DEFAULT_LEASE_US,
     LEAST_LEASE_SECONDS,
@@ -113,6 +113,11 @@ def _details(spec: pb.CallbackSpec) -> Details:
             if spec.tools or spec.tool_digests:
                 raise invalid_request("spec.tools", "empty for a policy", "Leave it out: a policy performs no tools.")
             return PolicyHost()
+        case CallbackKind.APPROVAL_DISPATCHER:
+            if spec.tools or spec.tool_digests:
+                remedy = "Leave it out: a dispatcher performs no tools."
+                raise invalid_request("spec.tools", "empty for a dispatcher", remedy)
+            return DispatcherHost()
 
 
 def _put_details(details: Details, spec: pb.CallbackSpec) -> None:
@@ -120,7 +125,7 @@ def _put_details(details: Details, spec: pb.CallbackSpec) -> None:
         case ToolExecutor():
             spec.tools.extend(details.tools)
             spec.tool_digests.extend(pb.ToolDigest(tool=tool, schema_digest=digest) for tool, digest in details.digests)
-        case PolicyHost():
+        case PolicyHost() | DispatcherHost():
             pass
 
 

@@ -95,6 +95,8 @@ def to_package(message: pb.RuntimePackage) -> RuntimePackage:
                 schema_digest=tool.schema_digest or None,
                 model_view=json.loads(tool.model_view_json) if tool.model_view_json else None,
                 grantable=tool.grantable if tool.HasField("grantable") else True,
+                reversible=tool.reversible,
+                highlight=tuple(tool.highlight),
             )
             for tool in message.tools
         ),
@@ -143,6 +145,8 @@ def _tool(package: RuntimePackage, tool: ToolSpec) -> pb.Tool:
         schema_digest=tool.schema_digest or "",
         model_view_json=b"" if tool.model_view is None else canonical_json(tool.model_view),
         grantable=None if tool.grantable else False,
+        reversible=tool.reversible,
+        highlight=tool.highlight,
     )
 
 
@@ -160,6 +164,7 @@ def _approval(name: str, spec: ApprovalSpec) -> approval_pb2.ApprovalRule:
         four_eyes=spec.four_eyes,
         delegates=spec.delegates,
         escalate=_escalation(spec.escalate) if spec.escalate else None,
+        dispatchers=spec.dispatchers,
     )
     if spec.grants is not None:
         put_offer(message.grants, spec.grants.offer)
@@ -188,6 +193,7 @@ def _to_approval(message: approval_pb2.ApprovalRule) -> ApprovalSpec:
         "four_eyes": message.four_eyes,
         "delegates": list(message.delegates),
         "grants": to_grants_spec(message.grants) if message.HasField("grants") else None,
+        "dispatchers": list(message.dispatchers),
     }
     if message.HasField("escalate"):
         then = message.escalate

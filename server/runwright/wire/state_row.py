@@ -26,7 +26,7 @@ VERSION = 2
 # Fields that are younger than this version, by their path in the row, as in `usage.cost` or `calls.approval`.
 ADDED: frozenset[str] = frozenset(
     {
-        *("principal_roles", "tainted", "policy_failure", "walk", "cached_answers", "input", "approval"),
+        *("principal_roles", "tainted", "policy_failure", "walk", "cached_answers", "input", "approval", "dispatches"),
         *("calls.policy", "calls.policy.outcome", "calls.policy.walk", "calls.reconciling", "calls.approval"),
         *("calls.approval.delegates", "calls.approval.delegations", "calls.approval.delegated_set"),
         "calls.approval.grant_id",

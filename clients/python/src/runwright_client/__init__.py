@@ -42,6 +42,7 @@ from ._gen.runwright.v1 import (
 from .approvals import ApprovalUpdate, Decided
 from .client import Cancelled, Client, Resolved, Resumed, Started, UnknownEffect
 from .connection import Keepalive, Tls
+from .dispatching import ApprovalNotification, Dispatched, DispatcherServer
 from .errors import RunwrightError
 from .fingerprints import package_canonical, package_fingerprint, schema_digest
 from .grants import Revoked
@@ -69,6 +70,7 @@ __all__ = [
     "AllRuns",
     "Approval",
     "ApprovalDecision",
+    "ApprovalNotification",
     "ApprovalState",
     "ApprovalUpdate",
     "ApprovalVerdict",
@@ -81,6 +83,8 @@ __all__ = [
     "Decided",
     "DecisionRequest",
     "DecisionResult",
+    "Dispatched",
+    "DispatcherServer",
     "EffectResolution",
     "EffectState",
     "Event",

@@ -42,6 +42,11 @@ _log = logging.getLogger("runwright_client")
 _Call = grpclib.server.Stream[pb.ExecuteToolRequest, pb.ExecuteToolResponse]
 _Ask = grpclib.server.Stream[pb.ReconcileToolRequest, pb.ReconcileToolResponse]
 _Description = grpclib.server.Stream[pb.DescribeToolsRequest, pb.DescribeToolsResponse]
+_WORDS = {
+    pb.CallbackKind.UNSPECIFIED: "executor",
+    pb.CallbackKind.POLICY: "policy",
+    pb.CallbackKind.APPROVAL_DISPATCHER: "dispatcher",
+}
 _KEYS = 65_536  # idempotency keys whose attempts are remembered
 
 
@@ -178,7 +183,7 @@ class ToolServer:
         seconds = (registered.lease or timedelta(seconds=lease)).total_seconds()
         renewing = asyncio.create_task(_renew(client, request, seconds / 3))
         self._registrations[spec.callback_id] = (client, renewing)
-        what = f"executor {executor}: {', '.join(spec.tools)}" if spec.tools else f"policy {executor}"
+        what = f"{_WORDS[spec.kind]} {executor}" + (f": {', '.join(spec.tools)}" if spec.tools else "")
         _log.info("registered with %s as %s; called at %s", client.address, what, address)
 
     async def serve_for(self, client: Client, executor: str, *, listen: str = "127.0.0.1:0", **options: Any) -> None:

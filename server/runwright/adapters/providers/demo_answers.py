@@ -55,15 +55,18 @@ def places(found: Done) -> list[tuple[str, int]]:
 
 
 def read_text(one: Done) -> str:
+    """The text of a file that was read."""
     text = one.value.get("text", one.value.get("content"))
     return text if isinstance(text, str) else "" if one.value else one.content
 
 
 def lines_of(text: str) -> list[str]:
+    """The lines that are not blank."""
     return [line for line in text.splitlines() if line.strip()]
 
 
 def number_of(value: object) -> int:
+    """The value, if it is a count; else 0."""
     return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else 0
 
 

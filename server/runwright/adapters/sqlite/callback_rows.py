@@ -9,7 +9,7 @@ from typing import Any
 
 from msgspec.msgpack import Encoder
 
-from runwright.core.callback_kinds import CallbackKind, Details, PolicyHost, ToolExecutor
+from runwright.core.callback_kinds import CallbackKind, Details, DispatcherHost, PolicyHost, ToolExecutor
 from runwright.core.callbacks import Callback, Tls
 from runwright.core.ids import Namespace
 
@@ -91,7 +91,7 @@ def _text_of(details: Details) -> str:
         case ToolExecutor():
             said = {"kind": details.kind.value, "tools": details.tools, "digests": dict(details.digests)}
             return json.dumps(said)
-        case PolicyHost():
+        case PolicyHost() | DispatcherHost():
             return json.dumps({"kind": details.kind.value})
 
 
@@ -101,6 +101,8 @@ def _details_of(text: str) -> Details:
         return ToolExecutor(tuple(found))
     if found.get("kind") == CallbackKind.POLICY.value:
         return PolicyHost()
+    if found.get("kind") == CallbackKind.APPROVAL_DISPATCHER.value:
+        return DispatcherHost()
     if found.get("kind") == CallbackKind.TOOL_EXECUTOR.value:
         return ToolExecutor(tuple(found["tools"]), tuple(sorted(found["digests"].items())))
     raise ValueError(f"callback kind {found.get('kind')}")

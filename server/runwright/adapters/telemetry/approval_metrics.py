@@ -1,4 +1,4 @@
-"""Metrics of approvals: how many are asked for, what became of them, and how long that took."""
+"""Metrics of approvals: how many are asked for, what became of them, how long that took, and where grants answered."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from prometheus_client import CollectorRegistry, Counter, Histogram
 
 from runwright.core import records as r
 from runwright.core.approvals import ApprovalState
+from runwright.core.grants import GrantScope
 from runwright.core.record import Record
 
 # Seconds: from an answer by a program to one that comes after the weekend.
@@ -34,6 +35,13 @@ class ApprovalMetrics:
         self._superseded = Counter(
             "runwright_approvals_superseded", "Approvals that were given and not used.", registry=registry
         )
+        self._granted = Counter("runwright_grants_issued", "Grants that were given.", ("scope",), registry=registry)
+        self._used = Counter(
+            "runwright_grants_used", "Calls that a grant permitted in place of asking.", ("scope",), registry=registry
+        )
+        for scope in GrantScope:
+            self._granted.labels(scope.name.lower())
+            self._used.labels(scope.name.lower())
         for state in ApprovalState:
             if state not in _NO_OUTCOME:
                 self._closed.labels(state.name.lower())
@@ -44,6 +52,8 @@ class ApprovalMetrics:
             r.ApprovalWithdrawn: lambda withdrawn: self._observe(withdrawn, ApprovalState.WITHDRAWN),
             r.ApprovalEscalated: lambda _: self._escalated.inc(),
             r.ApprovalSuperseded: lambda _: self._superseded.inc(),
+            r.GrantIssued: lambda issued: self._granted.labels(issued.grant.scope.name.lower()).inc(),
+            r.GrantUsed: lambda used: self._used.labels(used.grant.scope.name.lower()).inc(),
         }
 
     def count(self, record: Record) -> None:

@@ -62,7 +62,7 @@ def draw(inbox: Inbox, columns: int, rows: int, now: float) -> Drawing:
     screen = [
         Line(fit(_header(inbox), columns), REVERSE),
         *_rows(inbox, listed, height, columns, now),
-        Line(fit("-" * 3 + (f" {below} more lines below " if below > 0 else "-") + "-" * columns, columns)),
+        Line(f"---{f' {below} more lines below ' if below > 0 else ''}{'-' * columns}"[:columns]),
         *(Line(line) for line in lines[scroll : scroll + page]),
         *[Line("")] * max(0, page - len(lines)),
         Line(fit(_last(inbox), columns), BOLD if inbox.message or inbox.intent else PLAIN),
@@ -107,10 +107,14 @@ def _rows(inbox: Inbox, listed: Sequence[Approval], height: int, columns: int, n
         return
     place = next((at for at, one in enumerate(listed) if one.approval_id == inbox.selected), 0)
     first = max(0, min(place - height // 2, len(listed) - height))
-    for one in listed[first : first + height]:
+    visible = listed[first : first + height]
+    cells = [_cells(one, now) for one in visible]
+    widths = [max(map(get_cwidth, column)) for column in zip(*cells, strict=True)]
+    for one, row in zip(visible, cells, strict=True):
         is_selected = one.approval_id == inbox.selected
         mark = "" if inbox.marked is None else ("[x] " if one.approval_id in inbox.marked else "[ ] ")
-        text = f"{'>' if is_selected else ' '} {mark}{'  '.join(_cells(one, now))}"
+        aligned = "  ".join(cell + " " * (width - get_cwidth(cell)) for cell, width in zip(row, widths, strict=True))
+        text = f"{'>' if is_selected else ' '} {mark}{aligned}".rstrip()
         yield Line(fit(text, columns), BOLD if is_selected else PLAIN)
 
 

@@ -57,6 +57,9 @@ def request(step: Step, call: CallState, opinion: PolicyOpinion) -> None:
             four_eyes=spec.four_eyes,
             delegates=spec.delegates,
             escalates_at=spec.escalates_at(step.at),
+            reversible=tool.reversible,
+            highlight=tool.highlight,
+            dispatchers=spec.dispatchers,
             grants=grants.offered(step.package, asked.name, tool, step.state.session_id),
         )
     )
@@ -108,7 +111,9 @@ def decided(step: Step, input_: i.ApprovalDecisionRequested, *, is_gated: bool) 
     approval = brought_up_to_date(step, *found)
     if approval is None or not is_acceptable(step, input_, approval):
         return False
-    if input_.grant is not None and grants.why_not(step, call, approval, input_.grant) is not None:
+    if input_.grant is not None and (
+        input_.verdict is not ApprovalVerdict.APPROVE or grants.why_not(step, call, approval, input_.grant) is not None
+    ):
         return False
     if input_.verdict is ApprovalVerdict.DELEGATE:
         approval_delegation.delegate(step, approval, input_, call.tool)

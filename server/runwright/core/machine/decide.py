@@ -9,6 +9,7 @@ from runwright.core import records as r
 from runwright.core.ids import EffectId
 from runwright.core.machine import (
     approvals,
+    dispatching,
     endings,
     gates,
     policies,
@@ -79,7 +80,7 @@ def _advance(
             tools.result_evaluated(step, input_)
         case i.ResolutionRequested():
             repairs.resolve(step, input_)
-        case i.ApprovalDecisionRequested() | i.ApprovalDue():
+        case i.ApprovalDecisionRequested() | i.ApprovalDue() | i.ApprovalDispatchReported() | i.DispatcherAwaited():
             _of_approval(step, input_)
         case i.CancelRequested():
             endings.cancel_requested(step, input_)
@@ -96,20 +97,37 @@ def _advance(
     return step.records, step.state
 
 
-def _of_approval(step: Step, input_: i.ApprovalDecisionRequested | i.ApprovalDue) -> None:
+def _of_approval(
+    step: Step,
+    input_: i.ApprovalDecisionRequested | i.ApprovalDue | i.ApprovalDispatchReported | i.DispatcherAwaited,
+) -> None:
+    match input_:
+        case i.ApprovalDue() if input_.call_id is not None:
+            approvals.is_due(step, input_)
+        case i.ApprovalDue():
+            run_approvals.is_due(step, input_)
+        case i.ApprovalDecisionRequested():
+            _decided(step, input_)
+        case i.DispatcherAwaited():
+            dispatching.awaited(step, input_)
+        case i.ApprovalDispatchReported():
+            if (decision := dispatching.reported(step, input_)) is not None:
+                _decided(step, decision)
+            dispatching.begin(step)
+            rounds.publish_if_held(step)
+        case _:
+            assert_never(input_)
+
+
+def _decided(step: Step, input_: i.ApprovalDecisionRequested) -> None:
     if input_.call_id is None:
         _of_run_approval(step, input_)
-    elif isinstance(input_, i.ApprovalDue):
-        approvals.is_due(step, input_)
     elif approvals.decided(step, input_, is_gated=policies.are_heard_of_results(step, input_.is_gated)):
         gates.walk(step, input_.call_id, i.Findings(availability=input_.availability, policies=input_.policies))
 
 
-def _of_run_approval(step: Step, input_: i.ApprovalDecisionRequested | i.ApprovalDue) -> None:
+def _of_run_approval(step: Step, input_: i.ApprovalDecisionRequested) -> None:
     """Decides on the start or the answer of the run. Approved, it goes on, unless rules that are others now object."""
-    if isinstance(input_, i.ApprovalDue):
-        run_approvals.is_due(step, input_)
-        return
     stage = run_approvals.decided(step, input_)
     if stage is None:
         return
@@ -164,6 +182,7 @@ def _recover(step: Step) -> None:
     rounds.recover(step)
     tools.recover(step)
     questions.recover(step)
+    dispatching.recover(step)
 
 
 def _settle(step: Step) -> None:
@@ -173,6 +192,7 @@ def _settle(step: Step) -> None:
     every call has its result, and each result that awaits its release has it, the next round or the end follows. While
     the outcome of a call is unknown nothing new begins.
     """
+    dispatching.begin(step)
     state = step.state
     if state.phase is RunPhase.CANCELLING:
         endings.finish(step)
@@ -186,6 +206,8 @@ def _settle(step: Step) -> None:
         return  # held while a policy is asked about it
     if state.approval is not None and state.approval.is_pending:
         return  # held while somebody is asked to approve its start or its answer
+    if rounds.awaits_publishing(step):
+        return  # held while a dispatcher is told
     tools.start_with_places(step)
     if step.calls(*OPEN_PHASES) or any(call.awaits_release for call in step.state.calls):
         return

@@ -12,7 +12,7 @@ from msgspec import Struct
 from runwright.core import inputs as i
 from runwright.core import records as r
 from runwright.core.errors import ErrorReason, Failure
-from runwright.core.machine import approvals, calls, reconciling, run_approvals
+from runwright.core.machine import approvals, calls, dispatching, reconciling, run_approvals
 from runwright.core.machine.step import Step
 from runwright.core.outcomes import OPEN_PHASES, CallPhase, RunPhase, StopReason
 from runwright.core.package import RuntimePackage
@@ -68,6 +68,7 @@ class Ending(Struct, frozen=True, kw_only=True):
 def end(step: Step, ending: Ending) -> None:
     """Closes whatever is open, then turn and run."""
     close(step, ending, awaits_answers=False)
+    dispatching.close(step)
     step.add(r.TurnFailed(at=step.at, error=ending.error))
     usage = step.state.usage
     unknown = tuple(call.call_id for call in step.calls(CallPhase.UNKNOWN))
@@ -92,7 +93,7 @@ def by_policy(step: Step) -> None:
     failure, stop = step.state.policy_failure, step.state.stop
     assert failure is not None and stop is not None, "asked only once a policy has decided"
     under_way = step.calls(CallPhase.RUNNING, CallPhase.RECONCILING)
-    if all(call.idempotent for call in under_way) and not needs_repair(step.state):
+    if all(call.idempotent for call in under_way) and not needs_repair(step.state) and not step.state.dispatches:
         fail(step, stop, failure)
         return
     set_barrier(step, failure.message, "", INTERRUPT_GRACE_US)
@@ -126,6 +127,8 @@ def close(step: Step, ending: Ending, *, awaits_answers: bool) -> None:
                 calls.cancel(step, call)
             else:
                 calls.fail(step, call, ending.closes_as)
+    if awaits_answers:
+        dispatching.begin(step)  # what was withdrawn is told before the run ends
 
 
 def _close_questions(step: Step) -> None:
@@ -164,16 +167,18 @@ def cancel_deadline_passed(step: Step) -> None:
     """Closes what is still open once the deadline has really passed."""
     if step.state.phase is RunPhase.CANCELLING and step.at >= step.state.cancel_deadline:
         close(step, _of_barrier(step), awaits_answers=False)
+        dispatching.close(step)
 
 
 def recover(step: Step) -> None:
-    """After a restart behind the barrier nothing can answer any more."""
+    """After a restart behind the barrier nothing can answer any more; dispatchers are told once more."""
     close(step, _of_barrier(step), awaits_answers=False)
+    dispatching.recover(step)
 
 
 def finish(step: Step) -> None:
-    """Behind the barrier: ends the run once nothing is open."""
-    if not step.calls(*OPEN_PHASES):
+    """Behind the barrier: ends the run once nothing is open, and dispatchers have been told."""
+    if not step.calls(*OPEN_PHASES) and not dispatching.is_under_way(step):
         end(step, _of_barrier(step))
 
 

@@ -134,7 +134,7 @@ def _is_affordable(step: Step, subject: EffectId, _: Findings) -> bool:
     return False
 
 
-def _is_approved(step: Step, subject: EffectId, _: Findings) -> bool:
+def _is_approved(step: Step, subject: EffectId, found: Findings) -> bool:
     """Whether it needs no approval, has it, or a grant answers. Else somebody is asked, and it is held until then."""
     call = step.call(subject)
     if call.passed is PolicyStage.PRE_TOOL:
@@ -142,6 +142,8 @@ def _is_approved(step: Step, subject: EffectId, _: Findings) -> bool:
     if call.is_pending:
         return False
     if grants.use(step, call, step.asking[subject], step.answering[subject]):
+        if step.call(subject).not_performed_by != found.not_by:
+            step.places -= {subject}  # it may be at an executor of whoever issued the grant: another one is waited for
         return True
     approvals.request(step, call, step.asking[subject])
     return False

@@ -8,11 +8,12 @@ is the server's, in `core/condition.py`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from msgspec import Struct
 
 from runwright.core import effects as e
+from runwright.core.approval_dispatches import Dispatch
 from runwright.core.approvals import CallApproval, approval_effect_id
 from runwright.core.ids import EffectId, model_effect_id
 from runwright.core.outcomes import CallPhase, RunPhase, RunStatus, WaitKind
@@ -67,14 +68,14 @@ def hold_of_run(state: RunState) -> Hold | None:
     )
 
 
-def hold_of_call(call: CallState, may_start: bool) -> Hold | None:
+def hold_of_call(call: CallState, may_start: bool, dispatches: Sequence[Dispatch] = ()) -> Hold | None:
     """What keeps a call: who is asked to approve it, or its executor, once it has passed PRE_TOOL.
 
     Its executor is only looked for while the call could be started (`may_start`). A call that no executor has kept
-    waiting yet is held by the other calls of its run alone until then, which is no hold.
+    waiting yet is held by the other calls of its run alone until then, which is no hold. `dispatches` are the run's.
     """
     if (approval := open_approval(call)) is not None:
-        return _hold_of_approval(call, approval)
+        return _hold_of_approval(call, approval, dispatches)
     if call.phase is not CallPhase.REQUESTED or call.passed is not PolicyStage.PRE_TOOL:
         return None
     has_waited = call.attempt > 0 or call.give_up_at > 0
@@ -100,9 +101,10 @@ def _but(call: CallState) -> str:
     return f", served by somebody else than {by}, who approved the call" if by else ""
 
 
-def _hold_of_approval(call: CallState, approval: CallApproval) -> Hold:
+def _hold_of_approval(call: CallState, approval: CallApproval, dispatches: Sequence[Dispatch]) -> Hold:
     effect = await_approval(call, approval)
-    freed_by, name, due = f"a decision by {_approvers(approval)}", effect.approval_id, approval.expires_at
+    name, due = effect.approval_id, approval.expires_at
+    freed_by = f"a decision by {_approvers(approval)}{_told(name, dispatches)}"
     return Hold(WaitKind.APPROVAL, call.call_id, name, approval.requested_at, due, freed_by, effect)
 
 
@@ -113,8 +115,17 @@ def hold_of_run_approval(state: RunState) -> Hold | None:
         return None
     approval, name = asked.approval, run_approval_id(state.round, asked.approval.number)
     effect = e.AwaitApproval(None, name, approval.current_set, approval.due, approval.requested_at)
-    freed_by = f"a decision on {approval_words(asked.kind)} by {_approvers(approval)}"
+    freed_by = f"a decision on {approval_words(asked.kind)} by {_approvers(approval)}{_told(name, state.dispatches)}"
     return Hold(WaitKind.APPROVAL, name, name, approval.requested_at, approval.expires_at, freed_by, effect)
+
+
+def _told(approval_id: str, dispatches: Sequence[Dispatch]) -> str:
+    """Which dispatchers know of an approval, and which do not yet."""
+    mine, said = [each for each in dispatches if each.approval_id == approval_id], ""
+    for words, is_told in (("dispatchers told", True), ("not told yet", False)):
+        if named := [each.dispatcher for each in mine if bool(each.told) is is_told]:
+            said += f"; {words}: {', '.join(named)}"
+    return said
 
 
 def _approvers(approval: CallApproval) -> str:
@@ -218,7 +229,7 @@ def holds(state: RunState) -> Iterator[Hold]:
             yield _hold_of_unknown(state, call)
         if (hold := hold_of_reconciling(state, call)) is not None:
             yield hold
-        if (hold := hold_of_call(call, may_start)) is not None:
+        if (hold := hold_of_call(call, may_start, state.dispatches)) is not None:
             yield hold
 
 

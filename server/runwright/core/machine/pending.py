@@ -38,6 +38,7 @@ def pending(state: RunState) -> dict[e.EffectKey, e.Effect]:
     for call in state.calls:
         if (effect := _of_call(state, call, may_start)) is not None:
             wanted.append(effect)
+    wanted += _of_dispatches(state)
     if state.phase is RunPhase.CANCELLING:
         wanted.append(e.WaitForCancelDeadline(state.cancel_deadline))
     return {effect.key: effect for effect in wanted}
@@ -57,6 +58,15 @@ def _of_walks(state: RunState) -> Iterator[e.Effect]:
             yield e.AskPolicy(question.effect_id, question.attempt)
         else:
             yield await_policy(question)
+
+
+def _of_dispatches(state: RunState) -> Iterator[e.Effect]:
+    """What is wanted for dispatchers: an attempt, or the wait before the next one, which a run that ends gives up."""
+    for each in state.dispatches:
+        if each.is_open:
+            yield e.DispatchApproval(each.effect_id, each.attempt)
+        elif each.waits and state.phase is RunPhase.RUNNING:
+            yield e.AwaitDispatcher(each.effect_id, each.attempt, each.dispatcher, each.not_before, each.since)
 
 
 def _of_call(state: RunState, call: CallState, may_start: bool) -> e.Effect | None:

@@ -7,9 +7,10 @@ from runwright.core import records as r
 from runwright.core.error_kinds import RetryClass
 from runwright.core.errors import ErrorReason, Failure
 from runwright.core.ids import EffectId, idempotency_key, model_effect_id
-from runwright.core.machine import endings, gates, policies, tools
+from runwright.core.machine import dispatching, endings, gates, policies, tools
 from runwright.core.machine.step import Step
-from runwright.core.outcomes import FinishReason, StopReason
+from runwright.core.outcomes import FinishReason, RunPhase, StopReason
+from runwright.core.policy import PolicyStage
 from runwright.core.retry import LONGEST_WAIT_US, model_wait_us, retry_after_us
 
 # The arguments of a call may be cut off, too: an answer that stopped early is never acted on.
@@ -144,8 +145,10 @@ def _complete(step: Step, input_: i.ModelReplied) -> None:
 
 
 def publish(step: Step) -> None:
-    """Ends turn and run with the answer that has passed OUTPUT."""
+    """Ends turn and run with the answer that has passed OUTPUT, once nobody is being told of an approval any more."""
     assert step.state.result is not None, "what is published is an answer"
+    if dispatching.is_under_way(step):
+        return
     step.add(r.TurnCompleted(at=step.at))
     step.add(
         r.RunCompleted(
@@ -157,6 +160,22 @@ def publish(step: Step) -> None:
             input=step.state.input,
         )
     )
+
+
+def publish_if_held(step: Step) -> None:
+    """Ends a run that only a dispatcher has kept from it."""
+    if awaits_publishing(step):
+        publish(step)
+
+
+def awaits_publishing(step: Step) -> bool:
+    """True for a run whose answer has passed OUTPUT, and which is not published: else it would be held there."""
+    state = step.state
+    approval = state.approval if state.approval is not None and state.approval.stage is PolicyStage.OUTPUT else None
+    is_asked = bool(state.model_request.attempt) or (approval is not None and not approval.is_given)
+    is_asked = is_asked or (state.walk is not None and state.walk.stage is not None)
+    is_answered = state.round > 0 and not state.calls and state.result is not None and not state.turn_ended
+    return state.phase is RunPhase.RUNNING and state.policy_failure is None and is_answered and not is_asked
 
 
 def _is_open(step: Step, input_: i.ModelReplied | i.ModelFailed) -> bool:

@@ -51,6 +51,7 @@ def request(step: Step, opinion: PolicyOpinion) -> None:
             four_eyes=spec.four_eyes,
             delegates=spec.delegates,
             escalates_at=spec.escalates_at(step.at),
+            dispatchers=spec.dispatchers,
         )
     )
 

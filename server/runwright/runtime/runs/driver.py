@@ -47,7 +47,7 @@ class RunDriver:
         self.closed = False
         self.incident = ""  # names a fault of ours that ended the loop
         self._ports = ports
-        self._package = package
+        self._package = package = ports.approval_policy.of(package)
         self._waits = waits
         self._performer = Performer(ports, package, on_record.conversation, texts)
         self._effects = EffectsUnderWay(self._performer, on_record, waits, package)
@@ -86,7 +86,7 @@ class RunDriver:
             answer.set_exception(held_up(blocked_by))
             return answer
         if isinstance(input, i.Recovered):
-            input = self._performer.recovered(self.state, input)
+            input = self._performer.taker.recovered(self.state, input)
         self._inbox.put(Delivery(input, answer, settles))
         return answer
 

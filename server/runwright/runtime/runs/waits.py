@@ -19,6 +19,7 @@ from runwright.core.callbacks import UnusedTool
 from runwright.core.ids import RunKey
 from runwright.core.package import RuntimePackage
 from runwright.core.state import RunState
+from runwright.ports.approval_dispatchers import DispatcherWait
 from runwright.ports.remote_policies import PolicyWait
 from runwright.ports.tools import Place, PlaceRequest, PlaceWait
 from runwright.runtime.ports import Ports
@@ -42,6 +43,7 @@ class Wake(Struct, frozen=True):
     effect: e.ParkingEffect
     outcome: i.Input | Exception
     place: Place | None = None
+    not_by: str = ""  # whose the place is not
 
     def give_back(self) -> None:
         """Nothing comes of it."""
@@ -63,7 +65,7 @@ class Wait:
         self.wanted: PlaceRequest | None = None  # of a wait for an executor
         self.patience_us = 0  # how long the executor may be away
         self.was_there = False
-        self.queued: PlaceWait | PolicyWait | None = None
+        self.queued: PlaceWait | PolicyWait | DispatcherWait | None = None
 
     def leave(self) -> None:
         """Waits for nothing any more."""
@@ -133,6 +135,8 @@ class Waits:
             case e.AwaitPolicy():
                 wait.since = effect.since
                 self._until(wait, bounded(effect.not_before, wait.since, now), self._look_for_policy)
+            case e.AwaitDispatcher():
+                self._until(wait, bounded(effect.not_before, effect.since, now), self._look_for_dispatcher)
             case e.AwaitReconcile():
                 call = state.call(effect.call_id)
                 assert call is not None, "what waits is a call"
@@ -209,6 +213,9 @@ class Waits:
                 outcome = i.PolicyAwaited(
                     at=max(at, due), effect_id=effect.effect_id, attempt=effect.attempt, is_there=is_there
                 )
+            case e.AwaitDispatcher():
+                at = max(at, effect.not_before)
+                outcome = i.DispatcherAwaited(at=at, effect_id=effect.effect_id, attempt=effect.attempt)
             case e.AwaitReconcile():
                 outcome = i.ReconcileAwaited(
                     at=max(at, effect.not_before),
@@ -219,7 +226,7 @@ class Waits:
                 )
             case _:
                 assert_never(effect)
-        self._wake(Wake(wait.run, effect, outcome, place))
+        self._wake(Wake(wait.run, effect, outcome, place, wait.wanted.not_by if wait.wanted else ""))
 
     def _look_for_policy(self, wait: Wait) -> None:
         """Asks as soon as a host can be asked; but not for ever."""
@@ -239,6 +246,18 @@ class Waits:
         # Looked for at least once: the wait may have been over while the server was down.
         due = max(bounded(effect.give_up_at, wait.since, now), now + PROBE_US)
         self._until(wait, due, self.is_over)
+
+    def _look_for_dispatcher(self, wait: Wait) -> None:
+        """Tells as soon as a dispatcher can be told, however long that takes: nobody waits for it."""
+        self._guarded(wait, self._looked_for_dispatcher)
+
+    def _looked_for_dispatcher(self, wait: Wait) -> None:
+        effect, dispatchers = wait.effect, self._ports.dispatchers
+        assert isinstance(effect, e.AwaitDispatcher), "only dispatchers are looked for"
+        if dispatchers.is_there(wait.run.namespace, effect.dispatcher):
+            self.is_over(wait)
+            return
+        wait.queued = dispatchers.wait_for_dispatcher(wait.run.namespace, effect.dispatcher, lambda: self.is_over(wait))
 
     def _until(self, wait: Wait, due: int, then: Callable[[Wait], None]) -> None:
         wait.due = self.timers.at(due, lambda: then(wait))

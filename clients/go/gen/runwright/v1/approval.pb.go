@@ -346,6 +346,241 @@ func (ApprovalSeparation) EnumDescriptor() ([]byte, []int) {
 	return file_runwright_v1_approval_proto_rawDescGZIP(), []int{4}
 }
 
+// What a dispatcher is told of an approval.
+type ApprovalNotice int32
+
+const (
+	// Never sent.
+	ApprovalNotice_APPROVAL_NOTICE_UNSPECIFIED ApprovalNotice = 0
+	// It is asked for.
+	ApprovalNotice_APPROVAL_NOTICE_DISPATCH ApprovalNotice = 1
+	// Something about it has changed: whose turn it is, or it was decided.
+	ApprovalNotice_APPROVAL_NOTICE_UPDATE ApprovalNotice = 2
+	// There is nothing to decide any more: it expired, was withdrawn or superseded.
+	ApprovalNotice_APPROVAL_NOTICE_WITHDRAW ApprovalNotice = 3
+)
+
+// Enum value maps for ApprovalNotice.
+var (
+	ApprovalNotice_name = map[int32]string{
+		0: "APPROVAL_NOTICE_UNSPECIFIED",
+		1: "APPROVAL_NOTICE_DISPATCH",
+		2: "APPROVAL_NOTICE_UPDATE",
+		3: "APPROVAL_NOTICE_WITHDRAW",
+	}
+	ApprovalNotice_value = map[string]int32{
+		"APPROVAL_NOTICE_UNSPECIFIED": 0,
+		"APPROVAL_NOTICE_DISPATCH":    1,
+		"APPROVAL_NOTICE_UPDATE":      2,
+		"APPROVAL_NOTICE_WITHDRAW":    3,
+	}
+)
+
+func (x ApprovalNotice) Enum() *ApprovalNotice {
+	p := new(ApprovalNotice)
+	*p = x
+	return p
+}
+
+func (x ApprovalNotice) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (ApprovalNotice) Descriptor() protoreflect.EnumDescriptor {
+	return file_runwright_v1_approval_proto_enumTypes[5].Descriptor()
+}
+
+func (ApprovalNotice) Type() protoreflect.EnumType {
+	return &file_runwright_v1_approval_proto_enumTypes[5]
+}
+
+func (x ApprovalNotice) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use ApprovalNotice.Descriptor instead.
+func (ApprovalNotice) EnumDescriptor() ([]byte, []int) {
+	return file_runwright_v1_approval_proto_rawDescGZIP(), []int{5}
+}
+
+// What came of an attempt at telling a dispatcher.
+type ApprovalDispatchResult int32
+
+const (
+	// Never sent.
+	ApprovalDispatchResult_APPROVAL_DISPATCH_RESULT_UNSPECIFIED ApprovalDispatchResult = 0
+	// It said that it has it.
+	ApprovalDispatchResult_APPROVAL_DISPATCH_RESULT_ACKNOWLEDGED ApprovalDispatchResult = 1
+	// No dispatcher of the name got it.
+	ApprovalDispatchResult_APPROVAL_DISPATCH_RESULT_NOT_SENT ApprovalDispatchResult = 2
+	// One got it, perhaps, and did not answer, or answered with an error.
+	ApprovalDispatchResult_APPROVAL_DISPATCH_RESULT_LOST ApprovalDispatchResult = 3
+	// One got it, perhaps, and did not answer in time.
+	ApprovalDispatchResult_APPROVAL_DISPATCH_RESULT_TIMED_OUT ApprovalDispatchResult = 4
+	// One answered what cannot be read.
+	ApprovalDispatchResult_APPROVAL_DISPATCH_RESULT_UNREADABLE ApprovalDispatchResult = 5
+	// The run or the server ended before an answer came.
+	ApprovalDispatchResult_APPROVAL_DISPATCH_RESULT_ABANDONED ApprovalDispatchResult = 6
+)
+
+// Enum value maps for ApprovalDispatchResult.
+var (
+	ApprovalDispatchResult_name = map[int32]string{
+		0: "APPROVAL_DISPATCH_RESULT_UNSPECIFIED",
+		1: "APPROVAL_DISPATCH_RESULT_ACKNOWLEDGED",
+		2: "APPROVAL_DISPATCH_RESULT_NOT_SENT",
+		3: "APPROVAL_DISPATCH_RESULT_LOST",
+		4: "APPROVAL_DISPATCH_RESULT_TIMED_OUT",
+		5: "APPROVAL_DISPATCH_RESULT_UNREADABLE",
+		6: "APPROVAL_DISPATCH_RESULT_ABANDONED",
+	}
+	ApprovalDispatchResult_value = map[string]int32{
+		"APPROVAL_DISPATCH_RESULT_UNSPECIFIED":  0,
+		"APPROVAL_DISPATCH_RESULT_ACKNOWLEDGED": 1,
+		"APPROVAL_DISPATCH_RESULT_NOT_SENT":     2,
+		"APPROVAL_DISPATCH_RESULT_LOST":         3,
+		"APPROVAL_DISPATCH_RESULT_TIMED_OUT":    4,
+		"APPROVAL_DISPATCH_RESULT_UNREADABLE":   5,
+		"APPROVAL_DISPATCH_RESULT_ABANDONED":    6,
+	}
+)
+
+func (x ApprovalDispatchResult) Enum() *ApprovalDispatchResult {
+	p := new(ApprovalDispatchResult)
+	*p = x
+	return p
+}
+
+func (x ApprovalDispatchResult) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (ApprovalDispatchResult) Descriptor() protoreflect.EnumDescriptor {
+	return file_runwright_v1_approval_proto_enumTypes[6].Descriptor()
+}
+
+func (ApprovalDispatchResult) Type() protoreflect.EnumType {
+	return &file_runwright_v1_approval_proto_enumTypes[6]
+}
+
+func (x ApprovalDispatchResult) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use ApprovalDispatchResult.Descriptor instead.
+func (ApprovalDispatchResult) EnumDescriptor() ([]byte, []int) {
+	return file_runwright_v1_approval_proto_rawDescGZIP(), []int{6}
+}
+
+// How far a dispatcher has been told of an approval.
+type ApprovalDispatch struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The dispatcher, by the name it is registered under.
+	Dispatcher string `protobuf:"bytes,1,opt,name=dispatcher,proto3" json:"dispatcher,omitempty"`
+	// What it was told last, or is being told.
+	Notice ApprovalNotice `protobuf:"varint,2,opt,name=notice,proto3,enum=runwright.v1.ApprovalNotice" json:"notice,omitempty"`
+	// How many attempts there were.
+	Attempt uint32 `protobuf:"varint,3,opt,name=attempt,proto3" json:"attempt,omitempty"`
+	// What came of the last one; unspecified while it is under way.
+	Result ApprovalDispatchResult `protobuf:"varint,4,opt,name=result,proto3,enum=runwright.v1.ApprovalDispatchResult" json:"result,omitempty"`
+	// When that became known, or when the attempt began.
+	Time *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=time,proto3" json:"time,omitempty"`
+	// When it may be tried again; absent when it is not.
+	RetryAt *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=retry_at,json=retryAt,proto3" json:"retry_at,omitempty"`
+	// The principal that registered whoever got it; empty when nobody did.
+	Principal string `protobuf:"bytes,7,opt,name=principal,proto3" json:"principal,omitempty"`
+	// Why what the dispatcher decided does not count, see ApprovalDispatched.
+	Refusal       string `protobuf:"bytes,8,opt,name=refusal,proto3" json:"refusal,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ApprovalDispatch) Reset() {
+	*x = ApprovalDispatch{}
+	mi := &file_runwright_v1_approval_proto_msgTypes[0]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ApprovalDispatch) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ApprovalDispatch) ProtoMessage() {}
+
+func (x *ApprovalDispatch) ProtoReflect() protoreflect.Message {
+	mi := &file_runwright_v1_approval_proto_msgTypes[0]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ApprovalDispatch.ProtoReflect.Descriptor instead.
+func (*ApprovalDispatch) Descriptor() ([]byte, []int) {
+	return file_runwright_v1_approval_proto_rawDescGZIP(), []int{0}
+}
+
+func (x *ApprovalDispatch) GetDispatcher() string {
+	if x != nil {
+		return x.Dispatcher
+	}
+	return ""
+}
+
+func (x *ApprovalDispatch) GetNotice() ApprovalNotice {
+	if x != nil {
+		return x.Notice
+	}
+	return ApprovalNotice_APPROVAL_NOTICE_UNSPECIFIED
+}
+
+func (x *ApprovalDispatch) GetAttempt() uint32 {
+	if x != nil {
+		return x.Attempt
+	}
+	return 0
+}
+
+func (x *ApprovalDispatch) GetResult() ApprovalDispatchResult {
+	if x != nil {
+		return x.Result
+	}
+	return ApprovalDispatchResult_APPROVAL_DISPATCH_RESULT_UNSPECIFIED
+}
+
+func (x *ApprovalDispatch) GetTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Time
+	}
+	return nil
+}
+
+func (x *ApprovalDispatch) GetRetryAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.RetryAt
+	}
+	return nil
+}
+
+func (x *ApprovalDispatch) GetPrincipal() string {
+	if x != nil {
+		return x.Principal
+	}
+	return ""
+}
+
+func (x *ApprovalDispatch) GetRefusal() string {
+	if x != nil {
+		return x.Refusal
+	}
+	return ""
+}
+
 // Who may decide, for how long.
 type ApproverSet struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -361,7 +596,7 @@ type ApproverSet struct {
 
 func (x *ApproverSet) Reset() {
 	*x = ApproverSet{}
-	mi := &file_runwright_v1_approval_proto_msgTypes[0]
+	mi := &file_runwright_v1_approval_proto_msgTypes[1]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -373,7 +608,7 @@ func (x *ApproverSet) String() string {
 func (*ApproverSet) ProtoMessage() {}
 
 func (x *ApproverSet) ProtoReflect() protoreflect.Message {
-	mi := &file_runwright_v1_approval_proto_msgTypes[0]
+	mi := &file_runwright_v1_approval_proto_msgTypes[1]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -386,7 +621,7 @@ func (x *ApproverSet) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApproverSet.ProtoReflect.Descriptor instead.
 func (*ApproverSet) Descriptor() ([]byte, []int) {
-	return file_runwright_v1_approval_proto_rawDescGZIP(), []int{0}
+	return file_runwright_v1_approval_proto_rawDescGZIP(), []int{1}
 }
 
 func (x *ApproverSet) GetRoles() []string {
@@ -427,6 +662,8 @@ type ApprovalRule struct {
 	Delegates []string `protobuf:"bytes,6,rep,name=delegates,proto3" json:"delegates,omitempty"`
 	// Of APPROVAL_EXPIRY_ESCALATE: who decides then, for how long.
 	Escalate *ApprovalEscalation `protobuf:"bytes,7,opt,name=escalate,proto3" json:"escalate,omitempty"`
+	// The dispatchers that are told of it, by name.
+	Dispatchers []string `protobuf:"bytes,10,rep,name=dispatchers,proto3" json:"dispatchers,omitempty"`
 	// Which grants whoever approves may give; absent: none.
 	Grants        *GrantOffer `protobuf:"bytes,8,opt,name=grants,proto3" json:"grants,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -435,7 +672,7 @@ type ApprovalRule struct {
 
 func (x *ApprovalRule) Reset() {
 	*x = ApprovalRule{}
-	mi := &file_runwright_v1_approval_proto_msgTypes[1]
+	mi := &file_runwright_v1_approval_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -447,7 +684,7 @@ func (x *ApprovalRule) String() string {
 func (*ApprovalRule) ProtoMessage() {}
 
 func (x *ApprovalRule) ProtoReflect() protoreflect.Message {
-	mi := &file_runwright_v1_approval_proto_msgTypes[1]
+	mi := &file_runwright_v1_approval_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -460,7 +697,7 @@ func (x *ApprovalRule) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApprovalRule.ProtoReflect.Descriptor instead.
 func (*ApprovalRule) Descriptor() ([]byte, []int) {
-	return file_runwright_v1_approval_proto_rawDescGZIP(), []int{1}
+	return file_runwright_v1_approval_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *ApprovalRule) GetName() string {
@@ -512,6 +749,13 @@ func (x *ApprovalRule) GetEscalate() *ApprovalEscalation {
 	return nil
 }
 
+func (x *ApprovalRule) GetDispatchers() []string {
+	if x != nil {
+		return x.Dispatchers
+	}
+	return nil
+}
+
 func (x *ApprovalRule) GetGrants() *GrantOffer {
 	if x != nil {
 		return x.Grants
@@ -538,7 +782,7 @@ type ApprovalEscalation struct {
 
 func (x *ApprovalEscalation) Reset() {
 	*x = ApprovalEscalation{}
-	mi := &file_runwright_v1_approval_proto_msgTypes[2]
+	mi := &file_runwright_v1_approval_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -550,7 +794,7 @@ func (x *ApprovalEscalation) String() string {
 func (*ApprovalEscalation) ProtoMessage() {}
 
 func (x *ApprovalEscalation) ProtoReflect() protoreflect.Message {
-	mi := &file_runwright_v1_approval_proto_msgTypes[2]
+	mi := &file_runwright_v1_approval_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -563,7 +807,7 @@ func (x *ApprovalEscalation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApprovalEscalation.ProtoReflect.Descriptor instead.
 func (*ApprovalEscalation) Descriptor() ([]byte, []int) {
-	return file_runwright_v1_approval_proto_rawDescGZIP(), []int{2}
+	return file_runwright_v1_approval_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *ApprovalEscalation) GetRoles() []string {
@@ -610,7 +854,7 @@ type ApproverSetRule struct {
 
 func (x *ApproverSetRule) Reset() {
 	*x = ApproverSetRule{}
-	mi := &file_runwright_v1_approval_proto_msgTypes[3]
+	mi := &file_runwright_v1_approval_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -622,7 +866,7 @@ func (x *ApproverSetRule) String() string {
 func (*ApproverSetRule) ProtoMessage() {}
 
 func (x *ApproverSetRule) ProtoReflect() protoreflect.Message {
-	mi := &file_runwright_v1_approval_proto_msgTypes[3]
+	mi := &file_runwright_v1_approval_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -635,7 +879,7 @@ func (x *ApproverSetRule) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApproverSetRule.ProtoReflect.Descriptor instead.
 func (*ApproverSetRule) Descriptor() ([]byte, []int) {
-	return file_runwright_v1_approval_proto_rawDescGZIP(), []int{3}
+	return file_runwright_v1_approval_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *ApproverSetRule) GetRoles() []string {
@@ -741,8 +985,18 @@ type Approval struct {
 	// When it goes to the last of `sets` because nobody before has decided; absent
 	// unless the rule says `on_expiry: escalate`.
 	EscalatesAt *timestamppb.Timestamp `protobuf:"bytes,40,opt,name=escalates_at,json=escalatesAt,proto3" json:"escalates_at,omitempty"`
+	// The dispatchers that are told, and how far each has been; of GetApproval alone.
+	Dispatches []*ApprovalDispatch `protobuf:"bytes,33,rep,name=dispatches,proto3" json:"dispatches,omitempty"`
 	// What may be decided on it.
 	AllowedVerdicts []ApprovalVerdict `protobuf:"varint,42,rep,packed,name=allowed_verdicts,json=allowedVerdicts,proto3,enum=runwright.v1.ApprovalVerdict" json:"allowed_verdicts,omitempty"`
+	// The runs from the first one to the one that asks, which is the last: by what an
+	// agent came to ask. One entry, as no run starts another.
+	Lineage []string `protobuf:"bytes,43,rep,name=lineage,proto3" json:"lineage,omitempty"`
+	// True when the package says that what the call does can be undone. False: it
+	// does not say so.
+	Reversible bool `protobuf:"varint,47,opt,name=reversible,proto3" json:"reversible,omitempty"`
+	// Which of the arguments decide, as the package says: JSON pointers (RFC 6901).
+	Highlight []string `protobuf:"bytes,48,rep,name=highlight,proto3" json:"highlight,omitempty"`
 	// Which grants whoever approves may give with it; absent: none.
 	Grants        *GrantOffer `protobuf:"bytes,35,opt,name=grants,proto3" json:"grants,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -751,7 +1005,7 @@ type Approval struct {
 
 func (x *Approval) Reset() {
 	*x = Approval{}
-	mi := &file_runwright_v1_approval_proto_msgTypes[4]
+	mi := &file_runwright_v1_approval_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -763,7 +1017,7 @@ func (x *Approval) String() string {
 func (*Approval) ProtoMessage() {}
 
 func (x *Approval) ProtoReflect() protoreflect.Message {
-	mi := &file_runwright_v1_approval_proto_msgTypes[4]
+	mi := &file_runwright_v1_approval_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -776,7 +1030,7 @@ func (x *Approval) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Approval.ProtoReflect.Descriptor instead.
 func (*Approval) Descriptor() ([]byte, []int) {
-	return file_runwright_v1_approval_proto_rawDescGZIP(), []int{4}
+	return file_runwright_v1_approval_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Approval) GetApprovalId() string {
@@ -1024,9 +1278,37 @@ func (x *Approval) GetEscalatesAt() *timestamppb.Timestamp {
 	return nil
 }
 
+func (x *Approval) GetDispatches() []*ApprovalDispatch {
+	if x != nil {
+		return x.Dispatches
+	}
+	return nil
+}
+
 func (x *Approval) GetAllowedVerdicts() []ApprovalVerdict {
 	if x != nil {
 		return x.AllowedVerdicts
+	}
+	return nil
+}
+
+func (x *Approval) GetLineage() []string {
+	if x != nil {
+		return x.Lineage
+	}
+	return nil
+}
+
+func (x *Approval) GetReversible() bool {
+	if x != nil {
+		return x.Reversible
+	}
+	return false
+}
+
+func (x *Approval) GetHighlight() []string {
+	if x != nil {
+		return x.Highlight
 	}
 	return nil
 }
@@ -1059,7 +1341,7 @@ type ApprovalDelegation struct {
 
 func (x *ApprovalDelegation) Reset() {
 	*x = ApprovalDelegation{}
-	mi := &file_runwright_v1_approval_proto_msgTypes[5]
+	mi := &file_runwright_v1_approval_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1071,7 +1353,7 @@ func (x *ApprovalDelegation) String() string {
 func (*ApprovalDelegation) ProtoMessage() {}
 
 func (x *ApprovalDelegation) ProtoReflect() protoreflect.Message {
-	mi := &file_runwright_v1_approval_proto_msgTypes[5]
+	mi := &file_runwright_v1_approval_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1084,7 +1366,7 @@ func (x *ApprovalDelegation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApprovalDelegation.ProtoReflect.Descriptor instead.
 func (*ApprovalDelegation) Descriptor() ([]byte, []int) {
-	return file_runwright_v1_approval_proto_rawDescGZIP(), []int{5}
+	return file_runwright_v1_approval_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *ApprovalDelegation) GetDelegatedBy() string {
@@ -1166,7 +1448,7 @@ type ApprovalDecision struct {
 
 func (x *ApprovalDecision) Reset() {
 	*x = ApprovalDecision{}
-	mi := &file_runwright_v1_approval_proto_msgTypes[6]
+	mi := &file_runwright_v1_approval_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1178,7 +1460,7 @@ func (x *ApprovalDecision) String() string {
 func (*ApprovalDecision) ProtoMessage() {}
 
 func (x *ApprovalDecision) ProtoReflect() protoreflect.Message {
-	mi := &file_runwright_v1_approval_proto_msgTypes[6]
+	mi := &file_runwright_v1_approval_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1191,7 +1473,7 @@ func (x *ApprovalDecision) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApprovalDecision.ProtoReflect.Descriptor instead.
 func (*ApprovalDecision) Descriptor() ([]byte, []int) {
-	return file_runwright_v1_approval_proto_rawDescGZIP(), []int{6}
+	return file_runwright_v1_approval_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *ApprovalDecision) GetVerdict() ApprovalVerdict {
@@ -1289,13 +1571,24 @@ var File_runwright_v1_approval_proto protoreflect.FileDescriptor
 
 const file_runwright_v1_approval_proto_rawDesc = "" +
 	"\n" +
-	"\x1brunwright/v1/approval.proto\x12\frunwright.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1arunwright/v1/content.proto\x1a\x18runwright/v1/grant.proto\"u\n" +
+	"\x1brunwright/v1/approval.proto\x12\frunwright.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1arunwright/v1/content.proto\x1a\x18runwright/v1/grant.proto\"\xdf\x02\n" +
+	"\x10ApprovalDispatch\x12\x1e\n" +
+	"\n" +
+	"dispatcher\x18\x01 \x01(\tR\n" +
+	"dispatcher\x124\n" +
+	"\x06notice\x18\x02 \x01(\x0e2\x1c.runwright.v1.ApprovalNoticeR\x06notice\x12\x18\n" +
+	"\aattempt\x18\x03 \x01(\rR\aattempt\x12<\n" +
+	"\x06result\x18\x04 \x01(\x0e2$.runwright.v1.ApprovalDispatchResultR\x06result\x12.\n" +
+	"\x04time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x125\n" +
+	"\bretry_at\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\aretryAt\x12\x1c\n" +
+	"\tprincipal\x18\a \x01(\tR\tprincipal\x12\x18\n" +
+	"\arefusal\x18\b \x01(\tR\arefusal\"u\n" +
 	"\vApproverSet\x12\x14\n" +
 	"\x05roles\x18\x01 \x03(\tR\x05roles\x12\x1e\n" +
 	"\n" +
 	"principals\x18\x02 \x03(\tR\n" +
 	"principals\x120\n" +
-	"\x05until\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x05until\"\xd5\x02\n" +
+	"\x05until\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x05until\"\xf7\x02\n" +
 	"\fApprovalRule\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x121\n" +
 	"\x04sets\x18\x02 \x03(\v2\x1d.runwright.v1.ApproverSetRuleR\x04sets\x12\x18\n" +
@@ -1303,7 +1596,9 @@ const file_runwright_v1_approval_proto_rawDesc = "" +
 	"\ton_expiry\x18\x04 \x01(\x0e2\x1c.runwright.v1.ApprovalExpiryR\bonExpiry\x12\x1b\n" +
 	"\tfour_eyes\x18\x05 \x01(\bR\bfourEyes\x12\x1c\n" +
 	"\tdelegates\x18\x06 \x03(\tR\tdelegates\x12<\n" +
-	"\bescalate\x18\a \x01(\v2 .runwright.v1.ApprovalEscalationR\bescalate\x120\n" +
+	"\bescalate\x18\a \x01(\v2 .runwright.v1.ApprovalEscalationR\bescalate\x12 \n" +
+	"\vdispatchers\x18\n" +
+	" \x03(\tR\vdispatchers\x120\n" +
 	"\x06grants\x18\b \x01(\v2\x18.runwright.v1.GrantOfferR\x06grants\"\x90\x01\n" +
 	"\x12ApprovalEscalation\x12\x14\n" +
 	"\x05roles\x18\x01 \x03(\tR\x05roles\x12\x1e\n" +
@@ -1317,7 +1612,7 @@ const file_runwright_v1_approval_proto_rawDesc = "" +
 	"\n" +
 	"principals\x18\x02 \x03(\tR\n" +
 	"principals\x12\x12\n" +
-	"\x04turn\x18\x03 \x01(\tR\x04turn\"\xf6\v\n" +
+	"\x04turn\x18\x03 \x01(\tR\x04turn\"\x8e\r\n" +
 	"\bApproval\x12\x1f\n" +
 	"\vapproval_id\x18\x01 \x01(\tR\n" +
 	"approvalId\x12.\n" +
@@ -1362,8 +1657,16 @@ const file_runwright_v1_approval_proto_rawDesc = "" +
 	"\tclosed_at\x18  \x01(\v2\x1a.google.protobuf.TimestampR\bclosedAt\x12\x1c\n" +
 	"\tdelegates\x18& \x03(\tR\tdelegates\x12B\n" +
 	"\vdelegations\x18' \x03(\v2 .runwright.v1.ApprovalDelegationR\vdelegations\x12=\n" +
-	"\fescalates_at\x18( \x01(\v2\x1a.google.protobuf.TimestampR\vescalatesAt\x12H\n" +
-	"\x10allowed_verdicts\x18* \x03(\x0e2\x1d.runwright.v1.ApprovalVerdictR\x0fallowedVerdicts\x120\n" +
+	"\fescalates_at\x18( \x01(\v2\x1a.google.protobuf.TimestampR\vescalatesAt\x12>\n" +
+	"\n" +
+	"dispatches\x18! \x03(\v2\x1e.runwright.v1.ApprovalDispatchR\n" +
+	"dispatches\x12H\n" +
+	"\x10allowed_verdicts\x18* \x03(\x0e2\x1d.runwright.v1.ApprovalVerdictR\x0fallowedVerdicts\x12\x18\n" +
+	"\alineage\x18+ \x03(\tR\alineage\x12\x1e\n" +
+	"\n" +
+	"reversible\x18/ \x01(\bR\n" +
+	"reversible\x12\x1c\n" +
+	"\thighlight\x180 \x03(\tR\thighlight\x120\n" +
 	"\x06grants\x18# \x01(\v2\x18.runwright.v1.GrantOfferR\x06grants\"\xdf\x01\n" +
 	"\x12ApprovalDelegation\x12!\n" +
 	"\fdelegated_by\x18\x01 \x01(\tR\vdelegatedBy\x12!\n" +
@@ -1424,7 +1727,20 @@ const file_runwright_v1_approval_proto_rawDesc = "" +
 	"\x12ApprovalSeparation\x12#\n" +
 	"\x1fAPPROVAL_SEPARATION_UNSPECIFIED\x10\x00\x12 \n" +
 	"\x1cAPPROVAL_SEPARATION_ENFORCED\x10\x01\x12$\n" +
-	" APPROVAL_SEPARATION_NOT_ENFORCED\x10\x02Bk\n" +
+	" APPROVAL_SEPARATION_NOT_ENFORCED\x10\x02*\x89\x01\n" +
+	"\x0eApprovalNotice\x12\x1f\n" +
+	"\x1bAPPROVAL_NOTICE_UNSPECIFIED\x10\x00\x12\x1c\n" +
+	"\x18APPROVAL_NOTICE_DISPATCH\x10\x01\x12\x1a\n" +
+	"\x16APPROVAL_NOTICE_UPDATE\x10\x02\x12\x1c\n" +
+	"\x18APPROVAL_NOTICE_WITHDRAW\x10\x03*\xb0\x02\n" +
+	"\x16ApprovalDispatchResult\x12(\n" +
+	"$APPROVAL_DISPATCH_RESULT_UNSPECIFIED\x10\x00\x12)\n" +
+	"%APPROVAL_DISPATCH_RESULT_ACKNOWLEDGED\x10\x01\x12%\n" +
+	"!APPROVAL_DISPATCH_RESULT_NOT_SENT\x10\x02\x12!\n" +
+	"\x1dAPPROVAL_DISPATCH_RESULT_LOST\x10\x03\x12&\n" +
+	"\"APPROVAL_DISPATCH_RESULT_TIMED_OUT\x10\x04\x12'\n" +
+	"#APPROVAL_DISPATCH_RESULT_UNREADABLE\x10\x05\x12&\n" +
+	"\"APPROVAL_DISPATCH_RESULT_ABANDONED\x10\x06Bk\n" +
 	"\x10dev.runwright.v1P\x01ZFgithub.com/runwright/runwright/clients/go/gen/runwright/v1;runwrightv1\xaa\x02\fRunwright.V1b\x06proto3"
 
 var (
@@ -1439,59 +1755,67 @@ func file_runwright_v1_approval_proto_rawDescGZIP() []byte {
 	return file_runwright_v1_approval_proto_rawDescData
 }
 
-var file_runwright_v1_approval_proto_enumTypes = make([]protoimpl.EnumInfo, 5)
-var file_runwright_v1_approval_proto_msgTypes = make([]protoimpl.MessageInfo, 7)
+var file_runwright_v1_approval_proto_enumTypes = make([]protoimpl.EnumInfo, 7)
+var file_runwright_v1_approval_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
 var file_runwright_v1_approval_proto_goTypes = []any{
 	(ApprovalKind)(0),             // 0: runwright.v1.ApprovalKind
 	(ApprovalState)(0),            // 1: runwright.v1.ApprovalState
 	(ApprovalVerdict)(0),          // 2: runwright.v1.ApprovalVerdict
 	(ApprovalExpiry)(0),           // 3: runwright.v1.ApprovalExpiry
 	(ApprovalSeparation)(0),       // 4: runwright.v1.ApprovalSeparation
-	(*ApproverSet)(nil),           // 5: runwright.v1.ApproverSet
-	(*ApprovalRule)(nil),          // 6: runwright.v1.ApprovalRule
-	(*ApprovalEscalation)(nil),    // 7: runwright.v1.ApprovalEscalation
-	(*ApproverSetRule)(nil),       // 8: runwright.v1.ApproverSetRule
-	(*Approval)(nil),              // 9: runwright.v1.Approval
-	(*ApprovalDelegation)(nil),    // 10: runwright.v1.ApprovalDelegation
-	(*ApprovalDecision)(nil),      // 11: runwright.v1.ApprovalDecision
-	(*timestamppb.Timestamp)(nil), // 12: google.protobuf.Timestamp
-	(*GrantOffer)(nil),            // 13: runwright.v1.GrantOffer
-	(*ContentRef)(nil),            // 14: runwright.v1.ContentRef
-	(*InlineContent)(nil),         // 15: runwright.v1.InlineContent
+	(ApprovalNotice)(0),           // 5: runwright.v1.ApprovalNotice
+	(ApprovalDispatchResult)(0),   // 6: runwright.v1.ApprovalDispatchResult
+	(*ApprovalDispatch)(nil),      // 7: runwright.v1.ApprovalDispatch
+	(*ApproverSet)(nil),           // 8: runwright.v1.ApproverSet
+	(*ApprovalRule)(nil),          // 9: runwright.v1.ApprovalRule
+	(*ApprovalEscalation)(nil),    // 10: runwright.v1.ApprovalEscalation
+	(*ApproverSetRule)(nil),       // 11: runwright.v1.ApproverSetRule
+	(*Approval)(nil),              // 12: runwright.v1.Approval
+	(*ApprovalDelegation)(nil),    // 13: runwright.v1.ApprovalDelegation
+	(*ApprovalDecision)(nil),      // 14: runwright.v1.ApprovalDecision
+	(*timestamppb.Timestamp)(nil), // 15: google.protobuf.Timestamp
+	(*GrantOffer)(nil),            // 16: runwright.v1.GrantOffer
+	(*ContentRef)(nil),            // 17: runwright.v1.ContentRef
+	(*InlineContent)(nil),         // 18: runwright.v1.InlineContent
 }
 var file_runwright_v1_approval_proto_depIdxs = []int32{
-	12, // 0: runwright.v1.ApproverSet.until:type_name -> google.protobuf.Timestamp
-	8,  // 1: runwright.v1.ApprovalRule.sets:type_name -> runwright.v1.ApproverSetRule
-	3,  // 2: runwright.v1.ApprovalRule.on_expiry:type_name -> runwright.v1.ApprovalExpiry
-	7,  // 3: runwright.v1.ApprovalRule.escalate:type_name -> runwright.v1.ApprovalEscalation
-	13, // 4: runwright.v1.ApprovalRule.grants:type_name -> runwright.v1.GrantOffer
-	3,  // 5: runwright.v1.ApprovalEscalation.then:type_name -> runwright.v1.ApprovalExpiry
-	0,  // 6: runwright.v1.Approval.kind:type_name -> runwright.v1.ApprovalKind
-	1,  // 7: runwright.v1.Approval.state:type_name -> runwright.v1.ApprovalState
-	14, // 8: runwright.v1.Approval.arguments:type_name -> runwright.v1.ContentRef
-	15, // 9: runwright.v1.Approval.arguments_content:type_name -> runwright.v1.InlineContent
-	5,  // 10: runwright.v1.Approval.sets:type_name -> runwright.v1.ApproverSet
-	12, // 11: runwright.v1.Approval.requested_at:type_name -> google.protobuf.Timestamp
-	12, // 12: runwright.v1.Approval.expires_at:type_name -> google.protobuf.Timestamp
-	3,  // 13: runwright.v1.Approval.on_expiry:type_name -> runwright.v1.ApprovalExpiry
-	4,  // 14: runwright.v1.Approval.separation:type_name -> runwright.v1.ApprovalSeparation
-	11, // 15: runwright.v1.Approval.decision:type_name -> runwright.v1.ApprovalDecision
-	12, // 16: runwright.v1.Approval.closed_at:type_name -> google.protobuf.Timestamp
-	10, // 17: runwright.v1.Approval.delegations:type_name -> runwright.v1.ApprovalDelegation
-	12, // 18: runwright.v1.Approval.escalates_at:type_name -> google.protobuf.Timestamp
-	2,  // 19: runwright.v1.Approval.allowed_verdicts:type_name -> runwright.v1.ApprovalVerdict
-	13, // 20: runwright.v1.Approval.grants:type_name -> runwright.v1.GrantOffer
-	12, // 21: runwright.v1.ApprovalDelegation.time:type_name -> google.protobuf.Timestamp
-	2,  // 22: runwright.v1.ApprovalDecision.verdict:type_name -> runwright.v1.ApprovalVerdict
-	12, // 23: runwright.v1.ApprovalDecision.time:type_name -> google.protobuf.Timestamp
-	4,  // 24: runwright.v1.ApprovalDecision.separation:type_name -> runwright.v1.ApprovalSeparation
-	14, // 25: runwright.v1.ApprovalDecision.edited_arguments:type_name -> runwright.v1.ContentRef
-	15, // 26: runwright.v1.ApprovalDecision.edited_arguments_content:type_name -> runwright.v1.InlineContent
-	27, // [27:27] is the sub-list for method output_type
-	27, // [27:27] is the sub-list for method input_type
-	27, // [27:27] is the sub-list for extension type_name
-	27, // [27:27] is the sub-list for extension extendee
-	0,  // [0:27] is the sub-list for field type_name
+	5,  // 0: runwright.v1.ApprovalDispatch.notice:type_name -> runwright.v1.ApprovalNotice
+	6,  // 1: runwright.v1.ApprovalDispatch.result:type_name -> runwright.v1.ApprovalDispatchResult
+	15, // 2: runwright.v1.ApprovalDispatch.time:type_name -> google.protobuf.Timestamp
+	15, // 3: runwright.v1.ApprovalDispatch.retry_at:type_name -> google.protobuf.Timestamp
+	15, // 4: runwright.v1.ApproverSet.until:type_name -> google.protobuf.Timestamp
+	11, // 5: runwright.v1.ApprovalRule.sets:type_name -> runwright.v1.ApproverSetRule
+	3,  // 6: runwright.v1.ApprovalRule.on_expiry:type_name -> runwright.v1.ApprovalExpiry
+	10, // 7: runwright.v1.ApprovalRule.escalate:type_name -> runwright.v1.ApprovalEscalation
+	16, // 8: runwright.v1.ApprovalRule.grants:type_name -> runwright.v1.GrantOffer
+	3,  // 9: runwright.v1.ApprovalEscalation.then:type_name -> runwright.v1.ApprovalExpiry
+	0,  // 10: runwright.v1.Approval.kind:type_name -> runwright.v1.ApprovalKind
+	1,  // 11: runwright.v1.Approval.state:type_name -> runwright.v1.ApprovalState
+	17, // 12: runwright.v1.Approval.arguments:type_name -> runwright.v1.ContentRef
+	18, // 13: runwright.v1.Approval.arguments_content:type_name -> runwright.v1.InlineContent
+	8,  // 14: runwright.v1.Approval.sets:type_name -> runwright.v1.ApproverSet
+	15, // 15: runwright.v1.Approval.requested_at:type_name -> google.protobuf.Timestamp
+	15, // 16: runwright.v1.Approval.expires_at:type_name -> google.protobuf.Timestamp
+	3,  // 17: runwright.v1.Approval.on_expiry:type_name -> runwright.v1.ApprovalExpiry
+	4,  // 18: runwright.v1.Approval.separation:type_name -> runwright.v1.ApprovalSeparation
+	14, // 19: runwright.v1.Approval.decision:type_name -> runwright.v1.ApprovalDecision
+	15, // 20: runwright.v1.Approval.closed_at:type_name -> google.protobuf.Timestamp
+	13, // 21: runwright.v1.Approval.delegations:type_name -> runwright.v1.ApprovalDelegation
+	15, // 22: runwright.v1.Approval.escalates_at:type_name -> google.protobuf.Timestamp
+	7,  // 23: runwright.v1.Approval.dispatches:type_name -> runwright.v1.ApprovalDispatch
+	2,  // 24: runwright.v1.Approval.allowed_verdicts:type_name -> runwright.v1.ApprovalVerdict
+	16, // 25: runwright.v1.Approval.grants:type_name -> runwright.v1.GrantOffer
+	15, // 26: runwright.v1.ApprovalDelegation.time:type_name -> google.protobuf.Timestamp
+	2,  // 27: runwright.v1.ApprovalDecision.verdict:type_name -> runwright.v1.ApprovalVerdict
+	15, // 28: runwright.v1.ApprovalDecision.time:type_name -> google.protobuf.Timestamp
+	4,  // 29: runwright.v1.ApprovalDecision.separation:type_name -> runwright.v1.ApprovalSeparation
+	17, // 30: runwright.v1.ApprovalDecision.edited_arguments:type_name -> runwright.v1.ContentRef
+	18, // 31: runwright.v1.ApprovalDecision.edited_arguments_content:type_name -> runwright.v1.InlineContent
+	32, // [32:32] is the sub-list for method output_type
+	32, // [32:32] is the sub-list for method input_type
+	32, // [32:32] is the sub-list for extension type_name
+	32, // [32:32] is the sub-list for extension extendee
+	0,  // [0:32] is the sub-list for field type_name
 }
 
 func init() { file_runwright_v1_approval_proto_init() }
@@ -1506,8 +1830,8 @@ func file_runwright_v1_approval_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_runwright_v1_approval_proto_rawDesc), len(file_runwright_v1_approval_proto_rawDesc)),
-			NumEnums:      5,
-			NumMessages:   7,
+			NumEnums:      7,
+			NumMessages:   8,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

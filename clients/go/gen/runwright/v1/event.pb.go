@@ -105,6 +105,10 @@ const (
 	EventKind_EVENT_KIND_APPROVAL_ESCALATED EventKind = 45
 	// Somebody who may decide has somebody else decide.
 	EventKind_EVENT_KIND_APPROVAL_DELEGATED EventKind = 53
+	// Intent: a dispatcher is about to be told of an approval.
+	EventKind_EVENT_KIND_APPROVAL_DISPATCH_STARTED EventKind = 46
+	// Result: a dispatcher has been told of an approval, or could not be.
+	EventKind_EVENT_KIND_APPROVAL_DISPATCHED EventKind = 47
 	// Whoever approved gave a grant with it.
 	EventKind_EVENT_KIND_GRANT_ISSUED EventKind = 50
 	// A grant answered where somebody would have been asked.
@@ -154,52 +158,56 @@ var (
 		44: "EVENT_KIND_APPROVAL_SUPERSEDED",
 		45: "EVENT_KIND_APPROVAL_ESCALATED",
 		53: "EVENT_KIND_APPROVAL_DELEGATED",
+		46: "EVENT_KIND_APPROVAL_DISPATCH_STARTED",
+		47: "EVENT_KIND_APPROVAL_DISPATCHED",
 		50: "EVENT_KIND_GRANT_ISSUED",
 		51: "EVENT_KIND_GRANT_USED",
 		52: "EVENT_KIND_GRANT_SUPERSEDED",
 	}
 	EventKind_value = map[string]int32{
-		"EVENT_KIND_UNSPECIFIED":             0,
-		"EVENT_KIND_RUN_STARTED":             1,
-		"EVENT_KIND_TURN_STARTED":            2,
-		"EVENT_KIND_MODEL_ATTEMPT_STARTED":   3,
-		"EVENT_KIND_MODEL_MESSAGE_COMPLETED": 4,
-		"EVENT_KIND_MODEL_ATTEMPT_FAILED":    5,
-		"EVENT_KIND_TOOL_REQUESTED":          6,
-		"EVENT_KIND_POLICY_DECIDED":          7,
-		"EVENT_KIND_TOOL_STARTED":            8,
-		"EVENT_KIND_TOOL_COMPLETED":          9,
-		"EVENT_KIND_TOOL_FAILED":             10,
-		"EVENT_KIND_TOOL_DENIED":             11,
-		"EVENT_KIND_TOOL_CANCELLED":          12,
-		"EVENT_KIND_TOOL_RECOVERY_REQUIRED":  13,
-		"EVENT_KIND_RUN_CANCEL_REQUESTED":    14,
-		"EVENT_KIND_TURN_COMPLETED":          15,
-		"EVENT_KIND_TURN_FAILED":             16,
-		"EVENT_KIND_RUN_COMPLETED":           17,
-		"EVENT_KIND_RUN_FAILED":              18,
-		"EVENT_KIND_RUN_CANCELLED":           19,
-		"EVENT_KIND_RETRY_SCHEDULED":         20,
-		"EVENT_KIND_CONTEXT_ASSEMBLED":       21,
-		"EVENT_KIND_MODEL_STREAM_DELTA":      22,
-		"EVENT_KIND_EFFECT_RESOLVED":         30,
-		"EVENT_KIND_RECONCILE_STARTED":       31,
-		"EVENT_KIND_RECONCILE_ENDED":         32,
-		"EVENT_KIND_POLICY_ASKED":            33,
-		"EVENT_KIND_POLICY_ANSWERED":         34,
-		"EVENT_KIND_POLICY_RESUMED":          35,
-		"EVENT_KIND_SUBJECT_REPLACED":        36,
-		"EVENT_KIND_TOOL_RESULT_RELEASED":    37,
-		"EVENT_KIND_APPROVAL_REQUESTED":      40,
-		"EVENT_KIND_APPROVAL_DECIDED":        41,
-		"EVENT_KIND_APPROVAL_EXPIRED":        42,
-		"EVENT_KIND_APPROVAL_WITHDRAWN":      43,
-		"EVENT_KIND_APPROVAL_SUPERSEDED":     44,
-		"EVENT_KIND_APPROVAL_ESCALATED":      45,
-		"EVENT_KIND_APPROVAL_DELEGATED":      53,
-		"EVENT_KIND_GRANT_ISSUED":            50,
-		"EVENT_KIND_GRANT_USED":              51,
-		"EVENT_KIND_GRANT_SUPERSEDED":        52,
+		"EVENT_KIND_UNSPECIFIED":               0,
+		"EVENT_KIND_RUN_STARTED":               1,
+		"EVENT_KIND_TURN_STARTED":              2,
+		"EVENT_KIND_MODEL_ATTEMPT_STARTED":     3,
+		"EVENT_KIND_MODEL_MESSAGE_COMPLETED":   4,
+		"EVENT_KIND_MODEL_ATTEMPT_FAILED":      5,
+		"EVENT_KIND_TOOL_REQUESTED":            6,
+		"EVENT_KIND_POLICY_DECIDED":            7,
+		"EVENT_KIND_TOOL_STARTED":              8,
+		"EVENT_KIND_TOOL_COMPLETED":            9,
+		"EVENT_KIND_TOOL_FAILED":               10,
+		"EVENT_KIND_TOOL_DENIED":               11,
+		"EVENT_KIND_TOOL_CANCELLED":            12,
+		"EVENT_KIND_TOOL_RECOVERY_REQUIRED":    13,
+		"EVENT_KIND_RUN_CANCEL_REQUESTED":      14,
+		"EVENT_KIND_TURN_COMPLETED":            15,
+		"EVENT_KIND_TURN_FAILED":               16,
+		"EVENT_KIND_RUN_COMPLETED":             17,
+		"EVENT_KIND_RUN_FAILED":                18,
+		"EVENT_KIND_RUN_CANCELLED":             19,
+		"EVENT_KIND_RETRY_SCHEDULED":           20,
+		"EVENT_KIND_CONTEXT_ASSEMBLED":         21,
+		"EVENT_KIND_MODEL_STREAM_DELTA":        22,
+		"EVENT_KIND_EFFECT_RESOLVED":           30,
+		"EVENT_KIND_RECONCILE_STARTED":         31,
+		"EVENT_KIND_RECONCILE_ENDED":           32,
+		"EVENT_KIND_POLICY_ASKED":              33,
+		"EVENT_KIND_POLICY_ANSWERED":           34,
+		"EVENT_KIND_POLICY_RESUMED":            35,
+		"EVENT_KIND_SUBJECT_REPLACED":          36,
+		"EVENT_KIND_TOOL_RESULT_RELEASED":      37,
+		"EVENT_KIND_APPROVAL_REQUESTED":        40,
+		"EVENT_KIND_APPROVAL_DECIDED":          41,
+		"EVENT_KIND_APPROVAL_EXPIRED":          42,
+		"EVENT_KIND_APPROVAL_WITHDRAWN":        43,
+		"EVENT_KIND_APPROVAL_SUPERSEDED":       44,
+		"EVENT_KIND_APPROVAL_ESCALATED":        45,
+		"EVENT_KIND_APPROVAL_DELEGATED":        53,
+		"EVENT_KIND_APPROVAL_DISPATCH_STARTED": 46,
+		"EVENT_KIND_APPROVAL_DISPATCHED":       47,
+		"EVENT_KIND_GRANT_ISSUED":              50,
+		"EVENT_KIND_GRANT_USED":                51,
+		"EVENT_KIND_GRANT_SUPERSEDED":          52,
 	}
 )
 
@@ -517,7 +525,7 @@ type Event struct {
 	Round uint32 `protobuf:"varint,10,opt,name=round,proto3" json:"round,omitempty"`
 	// The effect concerned: `m{round}`, `c{round}.{index}`, or of a question to a
 	// remote policy `p{round}.{index}.{n}` about a call and `p{round}.{n}` about the
-	// run. Empty: none.
+	// run; of telling a dispatcher `n{round}.{index}.{approval}.{n}`. Empty: none.
 	EffectId string `protobuf:"bytes,11,opt,name=effect_id,json=effectId,proto3" json:"effect_id,omitempty"`
 	// The attempt of that effect, counted from 1; 0: not attempted.
 	Attempt uint32 `protobuf:"varint,12,opt,name=attempt,proto3" json:"attempt,omitempty"`
@@ -569,6 +577,8 @@ type Event struct {
 	//	*Event_ApprovalSuperseded
 	//	*Event_ApprovalEscalated
 	//	*Event_ApprovalDelegated
+	//	*Event_ApprovalDispatchStarted
+	//	*Event_ApprovalDispatched
 	//	*Event_GrantIssued
 	//	*Event_GrantUsed
 	//	*Event_GrantSuperseded
@@ -1052,6 +1062,24 @@ func (x *Event) GetApprovalDelegated() *ApprovalDelegated {
 	return nil
 }
 
+func (x *Event) GetApprovalDispatchStarted() *ApprovalDispatchStarted {
+	if x != nil {
+		if x, ok := x.Body.(*Event_ApprovalDispatchStarted); ok {
+			return x.ApprovalDispatchStarted
+		}
+	}
+	return nil
+}
+
+func (x *Event) GetApprovalDispatched() *ApprovalDispatched {
+	if x != nil {
+		if x, ok := x.Body.(*Event_ApprovalDispatched); ok {
+			return x.ApprovalDispatched
+		}
+	}
+	return nil
+}
+
 func (x *Event) GetGrantIssued() *GrantIssued {
 	if x != nil {
 		if x, ok := x.Body.(*Event_GrantIssued); ok {
@@ -1268,6 +1296,16 @@ type Event_ApprovalDelegated struct {
 	ApprovalDelegated *ApprovalDelegated `protobuf:"bytes,73,opt,name=approval_delegated,json=approvalDelegated,proto3,oneof"`
 }
 
+type Event_ApprovalDispatchStarted struct {
+	// Of EVENT_KIND_APPROVAL_DISPATCH_STARTED.
+	ApprovalDispatchStarted *ApprovalDispatchStarted `protobuf:"bytes,66,opt,name=approval_dispatch_started,json=approvalDispatchStarted,proto3,oneof"`
+}
+
+type Event_ApprovalDispatched struct {
+	// Of EVENT_KIND_APPROVAL_DISPATCHED.
+	ApprovalDispatched *ApprovalDispatched `protobuf:"bytes,67,opt,name=approval_dispatched,json=approvalDispatched,proto3,oneof"`
+}
+
 type Event_GrantIssued struct {
 	// Of EVENT_KIND_GRANT_ISSUED.
 	GrantIssued *GrantIssued `protobuf:"bytes,70,opt,name=grant_issued,json=grantIssued,proto3,oneof"`
@@ -1356,6 +1394,10 @@ func (*Event_ApprovalSuperseded) isEvent_Body() {}
 func (*Event_ApprovalEscalated) isEvent_Body() {}
 
 func (*Event_ApprovalDelegated) isEvent_Body() {}
+
+func (*Event_ApprovalDispatchStarted) isEvent_Body() {}
+
+func (*Event_ApprovalDispatched) isEvent_Body() {}
 
 func (*Event_GrantIssued) isEvent_Body() {}
 
@@ -4493,8 +4535,14 @@ type ApprovalRequested struct {
 	// When it goes to the last of `sets` because nobody before has decided; absent
 	// unless the rule says `on_expiry: escalate`.
 	EscalatesAt *timestamppb.Timestamp `protobuf:"bytes,40,opt,name=escalates_at,json=escalatesAt,proto3" json:"escalates_at,omitempty"`
+	// The dispatchers that are told, by name.
+	Dispatchers []string `protobuf:"bytes,20,rep,name=dispatchers,proto3" json:"dispatchers,omitempty"`
 	// Which grants whoever approves may give with it; absent: none.
-	Grants        *GrantOffer `protobuf:"bytes,35,opt,name=grants,proto3" json:"grants,omitempty"`
+	Grants *GrantOffer `protobuf:"bytes,35,opt,name=grants,proto3" json:"grants,omitempty"`
+	// True when the package says that what the call does can be undone.
+	Reversible bool `protobuf:"varint,31,opt,name=reversible,proto3" json:"reversible,omitempty"`
+	// Which of the arguments decide, as the package says: JSON pointers.
+	Highlight     []string `protobuf:"bytes,32,rep,name=highlight,proto3" json:"highlight,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -4676,9 +4724,30 @@ func (x *ApprovalRequested) GetEscalatesAt() *timestamppb.Timestamp {
 	return nil
 }
 
+func (x *ApprovalRequested) GetDispatchers() []string {
+	if x != nil {
+		return x.Dispatchers
+	}
+	return nil
+}
+
 func (x *ApprovalRequested) GetGrants() *GrantOffer {
 	if x != nil {
 		return x.Grants
+	}
+	return nil
+}
+
+func (x *ApprovalRequested) GetReversible() bool {
+	if x != nil {
+		return x.Reversible
+	}
+	return false
+}
+
+func (x *ApprovalRequested) GetHighlight() []string {
+	if x != nil {
+		return x.Highlight
 	}
 	return nil
 }
@@ -5295,6 +5364,273 @@ func (x *ApprovalDelegated) GetRequestDigest() string {
 	return ""
 }
 
+// Intent: a dispatcher is about to be told how an approval stands. `effect_id` and
+// `attempt` of the event name the attempt.
+type ApprovalDispatchStarted struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The approval's id inside the run.
+	ApprovalId string `protobuf:"bytes,1,opt,name=approval_id,json=approvalId,proto3" json:"approval_id,omitempty"`
+	// The dispatcher, by the name it is registered under.
+	Dispatcher string `protobuf:"bytes,2,opt,name=dispatcher,proto3" json:"dispatcher,omitempty"`
+	// What it is told.
+	Notice ApprovalNotice `protobuf:"varint,3,opt,name=notice,proto3,enum=runwright.v1.ApprovalNotice" json:"notice,omitempty"`
+	// Which state of the approval, counted from 1: each change is one more.
+	Revision      uint32 `protobuf:"varint,4,opt,name=revision,proto3" json:"revision,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ApprovalDispatchStarted) Reset() {
+	*x = ApprovalDispatchStarted{}
+	mi := &file_runwright_v1_event_proto_msgTypes[45]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ApprovalDispatchStarted) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ApprovalDispatchStarted) ProtoMessage() {}
+
+func (x *ApprovalDispatchStarted) ProtoReflect() protoreflect.Message {
+	mi := &file_runwright_v1_event_proto_msgTypes[45]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ApprovalDispatchStarted.ProtoReflect.Descriptor instead.
+func (*ApprovalDispatchStarted) Descriptor() ([]byte, []int) {
+	return file_runwright_v1_event_proto_rawDescGZIP(), []int{45}
+}
+
+func (x *ApprovalDispatchStarted) GetApprovalId() string {
+	if x != nil {
+		return x.ApprovalId
+	}
+	return ""
+}
+
+func (x *ApprovalDispatchStarted) GetDispatcher() string {
+	if x != nil {
+		return x.Dispatcher
+	}
+	return ""
+}
+
+func (x *ApprovalDispatchStarted) GetNotice() ApprovalNotice {
+	if x != nil {
+		return x.Notice
+	}
+	return ApprovalNotice_APPROVAL_NOTICE_UNSPECIFIED
+}
+
+func (x *ApprovalDispatchStarted) GetRevision() uint32 {
+	if x != nil {
+		return x.Revision
+	}
+	return 0
+}
+
+// Result of an attempt at telling a dispatcher. What it decided, if that counts,
+// stands right behind it as ApprovalDecided.
+type ApprovalDispatched struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The approval's id inside the run.
+	ApprovalId string `protobuf:"bytes,1,opt,name=approval_id,json=approvalId,proto3" json:"approval_id,omitempty"`
+	// The dispatcher, by the name it is registered under.
+	Dispatcher string `protobuf:"bytes,2,opt,name=dispatcher,proto3" json:"dispatcher,omitempty"`
+	// What it was told.
+	Notice ApprovalNotice `protobuf:"varint,3,opt,name=notice,proto3,enum=runwright.v1.ApprovalNotice" json:"notice,omitempty"`
+	// Which state of the approval it was told.
+	Revision uint32 `protobuf:"varint,4,opt,name=revision,proto3" json:"revision,omitempty"`
+	// What came of the attempt.
+	Result ApprovalDispatchResult `protobuf:"varint,5,opt,name=result,proto3,enum=runwright.v1.ApprovalDispatchResult" json:"result,omitempty"`
+	// When it may be tried again; absent when it is not.
+	RetryAt *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=retry_at,json=retryAt,proto3" json:"retry_at,omitempty"`
+	// The principal that registered whoever got it; empty when nobody did.
+	Principal string `protobuf:"bytes,7,opt,name=principal,proto3" json:"principal,omitempty"`
+	// The registration that got it; empty when none did.
+	CallbackId string `protobuf:"bytes,8,opt,name=callback_id,json=callbackId,proto3" json:"callback_id,omitempty"`
+	// What the dispatcher calls its message by; it is handed back with later calls.
+	Reference string `protobuf:"bytes,9,opt,name=reference,proto3" json:"reference,omitempty"`
+	// What the dispatcher decided; absent when it did not, or cannot be understood.
+	Decision *DispatchedDecision `protobuf:"bytes,10,opt,name=decision,proto3" json:"decision,omitempty"`
+	// Why that does not count: `role`, `approver_set`, `executor`, `four_eyes`,
+	// `dispatcher`, `digest`, `closed` or `invalid`. Empty when it counts.
+	Refusal       string `protobuf:"bytes,11,opt,name=refusal,proto3" json:"refusal,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ApprovalDispatched) Reset() {
+	*x = ApprovalDispatched{}
+	mi := &file_runwright_v1_event_proto_msgTypes[46]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ApprovalDispatched) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ApprovalDispatched) ProtoMessage() {}
+
+func (x *ApprovalDispatched) ProtoReflect() protoreflect.Message {
+	mi := &file_runwright_v1_event_proto_msgTypes[46]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ApprovalDispatched.ProtoReflect.Descriptor instead.
+func (*ApprovalDispatched) Descriptor() ([]byte, []int) {
+	return file_runwright_v1_event_proto_rawDescGZIP(), []int{46}
+}
+
+func (x *ApprovalDispatched) GetApprovalId() string {
+	if x != nil {
+		return x.ApprovalId
+	}
+	return ""
+}
+
+func (x *ApprovalDispatched) GetDispatcher() string {
+	if x != nil {
+		return x.Dispatcher
+	}
+	return ""
+}
+
+func (x *ApprovalDispatched) GetNotice() ApprovalNotice {
+	if x != nil {
+		return x.Notice
+	}
+	return ApprovalNotice_APPROVAL_NOTICE_UNSPECIFIED
+}
+
+func (x *ApprovalDispatched) GetRevision() uint32 {
+	if x != nil {
+		return x.Revision
+	}
+	return 0
+}
+
+func (x *ApprovalDispatched) GetResult() ApprovalDispatchResult {
+	if x != nil {
+		return x.Result
+	}
+	return ApprovalDispatchResult_APPROVAL_DISPATCH_RESULT_UNSPECIFIED
+}
+
+func (x *ApprovalDispatched) GetRetryAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.RetryAt
+	}
+	return nil
+}
+
+func (x *ApprovalDispatched) GetPrincipal() string {
+	if x != nil {
+		return x.Principal
+	}
+	return ""
+}
+
+func (x *ApprovalDispatched) GetCallbackId() string {
+	if x != nil {
+		return x.CallbackId
+	}
+	return ""
+}
+
+func (x *ApprovalDispatched) GetReference() string {
+	if x != nil {
+		return x.Reference
+	}
+	return ""
+}
+
+func (x *ApprovalDispatched) GetDecision() *DispatchedDecision {
+	if x != nil {
+		return x.Decision
+	}
+	return nil
+}
+
+func (x *ApprovalDispatched) GetRefusal() string {
+	if x != nil {
+		return x.Refusal
+	}
+	return ""
+}
+
+// What a dispatcher has answered that it decides.
+type DispatchedDecision struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What.
+	Verdict ApprovalVerdict `protobuf:"varint,1,opt,name=verdict,proto3,enum=runwright.v1.ApprovalVerdict" json:"verdict,omitempty"`
+	// On whose behalf, as it says: a note, no authority.
+	OnBehalfOf    string `protobuf:"bytes,2,opt,name=on_behalf_of,json=onBehalfOf,proto3" json:"on_behalf_of,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DispatchedDecision) Reset() {
+	*x = DispatchedDecision{}
+	mi := &file_runwright_v1_event_proto_msgTypes[47]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DispatchedDecision) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DispatchedDecision) ProtoMessage() {}
+
+func (x *DispatchedDecision) ProtoReflect() protoreflect.Message {
+	mi := &file_runwright_v1_event_proto_msgTypes[47]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DispatchedDecision.ProtoReflect.Descriptor instead.
+func (*DispatchedDecision) Descriptor() ([]byte, []int) {
+	return file_runwright_v1_event_proto_rawDescGZIP(), []int{47}
+}
+
+func (x *DispatchedDecision) GetVerdict() ApprovalVerdict {
+	if x != nil {
+		return x.Verdict
+	}
+	return ApprovalVerdict_APPROVAL_VERDICT_UNSPECIFIED
+}
+
+func (x *DispatchedDecision) GetOnBehalfOf() string {
+	if x != nil {
+		return x.OnBehalfOf
+	}
+	return ""
+}
+
 // Whoever approved gave a grant with it. Stands right behind the decision.
 type GrantIssued struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -5308,7 +5644,7 @@ type GrantIssued struct {
 
 func (x *GrantIssued) Reset() {
 	*x = GrantIssued{}
-	mi := &file_runwright_v1_event_proto_msgTypes[45]
+	mi := &file_runwright_v1_event_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5320,7 +5656,7 @@ func (x *GrantIssued) String() string {
 func (*GrantIssued) ProtoMessage() {}
 
 func (x *GrantIssued) ProtoReflect() protoreflect.Message {
-	mi := &file_runwright_v1_event_proto_msgTypes[45]
+	mi := &file_runwright_v1_event_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5333,7 +5669,7 @@ func (x *GrantIssued) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GrantIssued.ProtoReflect.Descriptor instead.
 func (*GrantIssued) Descriptor() ([]byte, []int) {
-	return file_runwright_v1_event_proto_rawDescGZIP(), []int{45}
+	return file_runwright_v1_event_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *GrantIssued) GetApprovalId() string {
@@ -5379,7 +5715,7 @@ type GrantUsed struct {
 
 func (x *GrantUsed) Reset() {
 	*x = GrantUsed{}
-	mi := &file_runwright_v1_event_proto_msgTypes[46]
+	mi := &file_runwright_v1_event_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5391,7 +5727,7 @@ func (x *GrantUsed) String() string {
 func (*GrantUsed) ProtoMessage() {}
 
 func (x *GrantUsed) ProtoReflect() protoreflect.Message {
-	mi := &file_runwright_v1_event_proto_msgTypes[46]
+	mi := &file_runwright_v1_event_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5404,7 +5740,7 @@ func (x *GrantUsed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GrantUsed.ProtoReflect.Descriptor instead.
 func (*GrantUsed) Descriptor() ([]byte, []int) {
-	return file_runwright_v1_event_proto_rawDescGZIP(), []int{46}
+	return file_runwright_v1_event_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *GrantUsed) GetTool() string {
@@ -5484,7 +5820,7 @@ type GrantSuperseded struct {
 
 func (x *GrantSuperseded) Reset() {
 	*x = GrantSuperseded{}
-	mi := &file_runwright_v1_event_proto_msgTypes[47]
+	mi := &file_runwright_v1_event_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5496,7 +5832,7 @@ func (x *GrantSuperseded) String() string {
 func (*GrantSuperseded) ProtoMessage() {}
 
 func (x *GrantSuperseded) ProtoReflect() protoreflect.Message {
-	mi := &file_runwright_v1_event_proto_msgTypes[47]
+	mi := &file_runwright_v1_event_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5509,7 +5845,7 @@ func (x *GrantSuperseded) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GrantSuperseded.ProtoReflect.Descriptor instead.
 func (*GrantSuperseded) Descriptor() ([]byte, []int) {
-	return file_runwright_v1_event_proto_rawDescGZIP(), []int{47}
+	return file_runwright_v1_event_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *GrantSuperseded) GetTool() string {
@@ -5530,7 +5866,7 @@ var File_runwright_v1_event_proto protoreflect.FileDescriptor
 
 const file_runwright_v1_event_proto_rawDesc = "" +
 	"\n" +
-	"\x18runwright/v1/event.proto\x12\frunwright.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1brunwright/v1/approval.proto\x1a\x1arunwright/v1/content.proto\x1a\x18runwright/v1/error.proto\x1a\x18runwright/v1/grant.proto\x1a\x1arunwright/v1/package.proto\x1a\x19runwright/v1/policy.proto\x1a\x16runwright/v1/run.proto\"\xe7\x1a\n" +
+	"\x18runwright/v1/event.proto\x12\frunwright.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1brunwright/v1/approval.proto\x1a\x1arunwright/v1/content.proto\x1a\x18runwright/v1/error.proto\x1a\x18runwright/v1/grant.proto\x1a\x1arunwright/v1/package.proto\x1a\x19runwright/v1/policy.proto\x1a\x16runwright/v1/run.proto\"\xa1\x1c\n" +
 	"\x05Event\x12\x10\n" +
 	"\x03seq\x18\x01 \x01(\x04R\x03seq\x12\x19\n" +
 	"\bevent_id\x18\x02 \x01(\tR\aeventId\x12+\n" +
@@ -5590,7 +5926,9 @@ const file_runwright_v1_event_proto_rawDesc = "" +
 	"\x12approval_withdrawn\x18? \x01(\v2\x1f.runwright.v1.ApprovalWithdrawnH\x00R\x11approvalWithdrawn\x12S\n" +
 	"\x13approval_superseded\x18@ \x01(\v2 .runwright.v1.ApprovalSupersededH\x00R\x12approvalSuperseded\x12P\n" +
 	"\x12approval_escalated\x18A \x01(\v2\x1f.runwright.v1.ApprovalEscalatedH\x00R\x11approvalEscalated\x12P\n" +
-	"\x12approval_delegated\x18I \x01(\v2\x1f.runwright.v1.ApprovalDelegatedH\x00R\x11approvalDelegated\x12>\n" +
+	"\x12approval_delegated\x18I \x01(\v2\x1f.runwright.v1.ApprovalDelegatedH\x00R\x11approvalDelegated\x12c\n" +
+	"\x19approval_dispatch_started\x18B \x01(\v2%.runwright.v1.ApprovalDispatchStartedH\x00R\x17approvalDispatchStarted\x12S\n" +
+	"\x13approval_dispatched\x18C \x01(\v2 .runwright.v1.ApprovalDispatchedH\x00R\x12approvalDispatched\x12>\n" +
 	"\fgrant_issued\x18F \x01(\v2\x19.runwright.v1.GrantIssuedH\x00R\vgrantIssued\x128\n" +
 	"\n" +
 	"grant_used\x18G \x01(\v2\x17.runwright.v1.GrantUsedH\x00R\tgrantUsed\x12J\n" +
@@ -5852,7 +6190,7 @@ const file_runwright_v1_event_proto_rawDesc = "" +
 	"\fsub_sequence\x18\t \x01(\rR\vsubSequence\x12\x19\n" +
 	"\bends_run\x18\n" +
 	" \x01(\bR\aendsRunB\x06\n" +
-	"\x04item\"\x9f\x06\n" +
+	"\x04item\"\xff\x06\n" +
 	"\x11ApprovalRequested\x12\x1f\n" +
 	"\vapproval_id\x18\x01 \x01(\tR\n" +
 	"approvalId\x12.\n" +
@@ -5878,8 +6216,13 @@ const file_runwright_v1_event_proto_rawDesc = "" +
 	"\ton_expiry\x18\x12 \x01(\x0e2\x1c.runwright.v1.ApprovalExpiryR\bonExpiry\x12\x1b\n" +
 	"\tfour_eyes\x18\x13 \x01(\bR\bfourEyes\x12\x1c\n" +
 	"\tdelegates\x18& \x03(\tR\tdelegates\x12=\n" +
-	"\fescalates_at\x18( \x01(\v2\x1a.google.protobuf.TimestampR\vescalatesAt\x120\n" +
-	"\x06grants\x18# \x01(\v2\x18.runwright.v1.GrantOfferR\x06grants\"\xd2\x04\n" +
+	"\fescalates_at\x18( \x01(\v2\x1a.google.protobuf.TimestampR\vescalatesAt\x12 \n" +
+	"\vdispatchers\x18\x14 \x03(\tR\vdispatchers\x120\n" +
+	"\x06grants\x18# \x01(\v2\x18.runwright.v1.GrantOfferR\x06grants\x12\x1e\n" +
+	"\n" +
+	"reversible\x18\x1f \x01(\bR\n" +
+	"reversible\x12\x1c\n" +
+	"\thighlight\x18  \x03(\tR\thighlight\"\xd2\x04\n" +
 	"\x0fApprovalDecided\x12\x1f\n" +
 	"\vapproval_id\x18\x01 \x01(\tR\n" +
 	"approvalId\x12\x12\n" +
@@ -5946,7 +6289,36 @@ const file_runwright_v1_event_proto_rawDesc = "" +
 	"onBehalfOf\x12\x1d\n" +
 	"\n" +
 	"request_id\x18\f \x01(\tR\trequestId\x12%\n" +
-	"\x0erequest_digest\x18\r \x01(\tR\rrequestDigest\"Y\n" +
+	"\x0erequest_digest\x18\r \x01(\tR\rrequestDigest\"\xac\x01\n" +
+	"\x17ApprovalDispatchStarted\x12\x1f\n" +
+	"\vapproval_id\x18\x01 \x01(\tR\n" +
+	"approvalId\x12\x1e\n" +
+	"\n" +
+	"dispatcher\x18\x02 \x01(\tR\n" +
+	"dispatcher\x124\n" +
+	"\x06notice\x18\x03 \x01(\x0e2\x1c.runwright.v1.ApprovalNoticeR\x06notice\x12\x1a\n" +
+	"\brevision\x18\x04 \x01(\rR\brevision\"\xd1\x03\n" +
+	"\x12ApprovalDispatched\x12\x1f\n" +
+	"\vapproval_id\x18\x01 \x01(\tR\n" +
+	"approvalId\x12\x1e\n" +
+	"\n" +
+	"dispatcher\x18\x02 \x01(\tR\n" +
+	"dispatcher\x124\n" +
+	"\x06notice\x18\x03 \x01(\x0e2\x1c.runwright.v1.ApprovalNoticeR\x06notice\x12\x1a\n" +
+	"\brevision\x18\x04 \x01(\rR\brevision\x12<\n" +
+	"\x06result\x18\x05 \x01(\x0e2$.runwright.v1.ApprovalDispatchResultR\x06result\x125\n" +
+	"\bretry_at\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\aretryAt\x12\x1c\n" +
+	"\tprincipal\x18\a \x01(\tR\tprincipal\x12\x1f\n" +
+	"\vcallback_id\x18\b \x01(\tR\n" +
+	"callbackId\x12\x1c\n" +
+	"\treference\x18\t \x01(\tR\treference\x12<\n" +
+	"\bdecision\x18\n" +
+	" \x01(\v2 .runwright.v1.DispatchedDecisionR\bdecision\x12\x18\n" +
+	"\arefusal\x18\v \x01(\tR\arefusal\"o\n" +
+	"\x12DispatchedDecision\x127\n" +
+	"\averdict\x18\x01 \x01(\x0e2\x1d.runwright.v1.ApprovalVerdictR\averdict\x12 \n" +
+	"\fon_behalf_of\x18\x02 \x01(\tR\n" +
+	"onBehalfOf\"Y\n" +
 	"\vGrantIssued\x12\x1f\n" +
 	"\vapproval_id\x18\x01 \x01(\tR\n" +
 	"approvalId\x12)\n" +
@@ -5967,8 +6339,7 @@ const file_runwright_v1_event_proto_rawDesc = "" +
 	"separation\"@\n" +
 	"\x0fGrantSuperseded\x12\x12\n" +
 	"\x04tool\x18\x01 \x01(\tR\x04tool\x12\x19\n" +
-	"\bgrant_id\x18\x02 \x01(\tR\agrantId*\xb6\n" +
-	"\n" +
+	"\bgrant_id\x18\x02 \x01(\tR\agrantId*\x84\v\n" +
 	"\tEventKind\x12\x1a\n" +
 	"\x16EVENT_KIND_UNSPECIFIED\x10\x00\x12\x1a\n" +
 	"\x16EVENT_KIND_RUN_STARTED\x10\x01\x12\x1b\n" +
@@ -6008,7 +6379,9 @@ const file_runwright_v1_event_proto_rawDesc = "" +
 	"\x1dEVENT_KIND_APPROVAL_WITHDRAWN\x10+\x12\"\n" +
 	"\x1eEVENT_KIND_APPROVAL_SUPERSEDED\x10,\x12!\n" +
 	"\x1dEVENT_KIND_APPROVAL_ESCALATED\x10-\x12!\n" +
-	"\x1dEVENT_KIND_APPROVAL_DELEGATED\x105\x12\x1b\n" +
+	"\x1dEVENT_KIND_APPROVAL_DELEGATED\x105\x12(\n" +
+	"$EVENT_KIND_APPROVAL_DISPATCH_STARTED\x10.\x12\"\n" +
+	"\x1eEVENT_KIND_APPROVAL_DISPATCHED\x10/\x12\x1b\n" +
 	"\x17EVENT_KIND_GRANT_ISSUED\x102\x12\x19\n" +
 	"\x15EVENT_KIND_GRANT_USED\x103\x12\x1f\n" +
 	"\x1bEVENT_KIND_GRANT_SUPERSEDED\x104*\x9f\x01\n" +
@@ -6055,87 +6428,92 @@ func file_runwright_v1_event_proto_rawDescGZIP() []byte {
 }
 
 var file_runwright_v1_event_proto_enumTypes = make([]protoimpl.EnumInfo, 5)
-var file_runwright_v1_event_proto_msgTypes = make([]protoimpl.MessageInfo, 49)
+var file_runwright_v1_event_proto_msgTypes = make([]protoimpl.MessageInfo, 52)
 var file_runwright_v1_event_proto_goTypes = []any{
-	(EventKind)(0),                // 0: runwright.v1.EventKind
-	(FinishReason)(0),             // 1: runwright.v1.FinishReason
-	(ResultRelease)(0),            // 2: runwright.v1.ResultRelease
-	(ContextOmission)(0),          // 3: runwright.v1.ContextOmission
-	(ReconcileAnswer)(0),          // 4: runwright.v1.ReconcileAnswer
-	(*Event)(nil),                 // 5: runwright.v1.Event
-	(*RunStarted)(nil),            // 6: runwright.v1.RunStarted
-	(*TurnStarted)(nil),           // 7: runwright.v1.TurnStarted
-	(*ModelAttemptStarted)(nil),   // 8: runwright.v1.ModelAttemptStarted
-	(*ModelMessageCompleted)(nil), // 9: runwright.v1.ModelMessageCompleted
-	(*ModelAttemptFailed)(nil),    // 10: runwright.v1.ModelAttemptFailed
-	(*ToolRequested)(nil),         // 11: runwright.v1.ToolRequested
-	(*PolicyDecided)(nil),         // 12: runwright.v1.PolicyDecided
-	(*ToolStarted)(nil),           // 13: runwright.v1.ToolStarted
-	(*ToolCompleted)(nil),         // 14: runwright.v1.ToolCompleted
-	(*ToolFailed)(nil),            // 15: runwright.v1.ToolFailed
-	(*ToolResultReleased)(nil),    // 16: runwright.v1.ToolResultReleased
-	(*ToolDenied)(nil),            // 17: runwright.v1.ToolDenied
-	(*ToolCancelled)(nil),         // 18: runwright.v1.ToolCancelled
-	(*ToolRecoveryRequired)(nil),  // 19: runwright.v1.ToolRecoveryRequired
-	(*RunCancelRequested)(nil),    // 20: runwright.v1.RunCancelRequested
-	(*TurnCompleted)(nil),         // 21: runwright.v1.TurnCompleted
-	(*TurnFailed)(nil),            // 22: runwright.v1.TurnFailed
-	(*RunCompleted)(nil),          // 23: runwright.v1.RunCompleted
-	(*RunFailed)(nil),             // 24: runwright.v1.RunFailed
-	(*RunCancelled)(nil),          // 25: runwright.v1.RunCancelled
-	(*RetryScheduled)(nil),        // 26: runwright.v1.RetryScheduled
-	(*ContextAssembled)(nil),      // 27: runwright.v1.ContextAssembled
-	(*SessionTurn)(nil),           // 28: runwright.v1.SessionTurn
-	(*OmittedRun)(nil),            // 29: runwright.v1.OmittedRun
-	(*EffectResolved)(nil),        // 30: runwright.v1.EffectResolved
-	(*PolicyAsked)(nil),           // 31: runwright.v1.PolicyAsked
-	(*RemotePolicy)(nil),          // 32: runwright.v1.RemotePolicy
-	(*PolicyAnswered)(nil),        // 33: runwright.v1.PolicyAnswered
-	(*PolicyAnswer)(nil),          // 34: runwright.v1.PolicyAnswer
-	(*PolicyResumed)(nil),         // 35: runwright.v1.PolicyResumed
-	(*SubjectReplaced)(nil),       // 36: runwright.v1.SubjectReplaced
-	(*ReconcileStarted)(nil),      // 37: runwright.v1.ReconcileStarted
-	(*ReconcileEnded)(nil),        // 38: runwright.v1.ReconcileEnded
-	(*ModelStreamDelta)(nil),      // 39: runwright.v1.ModelStreamDelta
-	(*Bookmark)(nil),              // 40: runwright.v1.Bookmark
-	(*Gap)(nil),                   // 41: runwright.v1.Gap
-	(*EventFrame)(nil),            // 42: runwright.v1.EventFrame
-	(*ApprovalRequested)(nil),     // 43: runwright.v1.ApprovalRequested
-	(*ApprovalDecided)(nil),       // 44: runwright.v1.ApprovalDecided
-	(*ApprovalExpired)(nil),       // 45: runwright.v1.ApprovalExpired
-	(*ApprovalWithdrawn)(nil),     // 46: runwright.v1.ApprovalWithdrawn
-	(*ApprovalSuperseded)(nil),    // 47: runwright.v1.ApprovalSuperseded
-	(*ApprovalEscalated)(nil),     // 48: runwright.v1.ApprovalEscalated
-	(*ApprovalDelegated)(nil),     // 49: runwright.v1.ApprovalDelegated
-	(*GrantIssued)(nil),           // 50: runwright.v1.GrantIssued
-	(*GrantUsed)(nil),             // 51: runwright.v1.GrantUsed
-	(*GrantSuperseded)(nil),       // 52: runwright.v1.GrantSuperseded
-	nil,                           // 53: runwright.v1.RunStarted.LabelsEntry
-	(*timestamppb.Timestamp)(nil), // 54: google.protobuf.Timestamp
-	(*ContentRef)(nil),            // 55: runwright.v1.ContentRef
-	(*Budget)(nil),                // 56: runwright.v1.Budget
-	(*AgentError)(nil),            // 57: runwright.v1.AgentError
-	(PolicyStage)(0),              // 58: runwright.v1.PolicyStage
-	(PolicyVerdict)(0),            // 59: runwright.v1.PolicyVerdict
-	(*PolicyOpinion)(nil),         // 60: runwright.v1.PolicyOpinion
-	(EffectClass)(0),              // 61: runwright.v1.EffectClass
-	(*ExecutorIdentity)(nil),      // 62: runwright.v1.ExecutorIdentity
-	(ErrorReason)(0),              // 63: runwright.v1.ErrorReason
-	(StopReason)(0),               // 64: runwright.v1.StopReason
-	(*Usage)(nil),                 // 65: runwright.v1.Usage
-	(Resolution)(0),               // 66: runwright.v1.Resolution
-	(*InlineContent)(nil),         // 67: runwright.v1.InlineContent
-	(ApprovalKind)(0),             // 68: runwright.v1.ApprovalKind
-	(*ApproverSet)(nil),           // 69: runwright.v1.ApproverSet
-	(ApprovalExpiry)(0),           // 70: runwright.v1.ApprovalExpiry
-	(*GrantOffer)(nil),            // 71: runwright.v1.GrantOffer
-	(ApprovalVerdict)(0),          // 72: runwright.v1.ApprovalVerdict
-	(ApprovalSeparation)(0),       // 73: runwright.v1.ApprovalSeparation
-	(*Grant)(nil),                 // 74: runwright.v1.Grant
+	(EventKind)(0),                  // 0: runwright.v1.EventKind
+	(FinishReason)(0),               // 1: runwright.v1.FinishReason
+	(ResultRelease)(0),              // 2: runwright.v1.ResultRelease
+	(ContextOmission)(0),            // 3: runwright.v1.ContextOmission
+	(ReconcileAnswer)(0),            // 4: runwright.v1.ReconcileAnswer
+	(*Event)(nil),                   // 5: runwright.v1.Event
+	(*RunStarted)(nil),              // 6: runwright.v1.RunStarted
+	(*TurnStarted)(nil),             // 7: runwright.v1.TurnStarted
+	(*ModelAttemptStarted)(nil),     // 8: runwright.v1.ModelAttemptStarted
+	(*ModelMessageCompleted)(nil),   // 9: runwright.v1.ModelMessageCompleted
+	(*ModelAttemptFailed)(nil),      // 10: runwright.v1.ModelAttemptFailed
+	(*ToolRequested)(nil),           // 11: runwright.v1.ToolRequested
+	(*PolicyDecided)(nil),           // 12: runwright.v1.PolicyDecided
+	(*ToolStarted)(nil),             // 13: runwright.v1.ToolStarted
+	(*ToolCompleted)(nil),           // 14: runwright.v1.ToolCompleted
+	(*ToolFailed)(nil),              // 15: runwright.v1.ToolFailed
+	(*ToolResultReleased)(nil),      // 16: runwright.v1.ToolResultReleased
+	(*ToolDenied)(nil),              // 17: runwright.v1.ToolDenied
+	(*ToolCancelled)(nil),           // 18: runwright.v1.ToolCancelled
+	(*ToolRecoveryRequired)(nil),    // 19: runwright.v1.ToolRecoveryRequired
+	(*RunCancelRequested)(nil),      // 20: runwright.v1.RunCancelRequested
+	(*TurnCompleted)(nil),           // 21: runwright.v1.TurnCompleted
+	(*TurnFailed)(nil),              // 22: runwright.v1.TurnFailed
+	(*RunCompleted)(nil),            // 23: runwright.v1.RunCompleted
+	(*RunFailed)(nil),               // 24: runwright.v1.RunFailed
+	(*RunCancelled)(nil),            // 25: runwright.v1.RunCancelled
+	(*RetryScheduled)(nil),          // 26: runwright.v1.RetryScheduled
+	(*ContextAssembled)(nil),        // 27: runwright.v1.ContextAssembled
+	(*SessionTurn)(nil),             // 28: runwright.v1.SessionTurn
+	(*OmittedRun)(nil),              // 29: runwright.v1.OmittedRun
+	(*EffectResolved)(nil),          // 30: runwright.v1.EffectResolved
+	(*PolicyAsked)(nil),             // 31: runwright.v1.PolicyAsked
+	(*RemotePolicy)(nil),            // 32: runwright.v1.RemotePolicy
+	(*PolicyAnswered)(nil),          // 33: runwright.v1.PolicyAnswered
+	(*PolicyAnswer)(nil),            // 34: runwright.v1.PolicyAnswer
+	(*PolicyResumed)(nil),           // 35: runwright.v1.PolicyResumed
+	(*SubjectReplaced)(nil),         // 36: runwright.v1.SubjectReplaced
+	(*ReconcileStarted)(nil),        // 37: runwright.v1.ReconcileStarted
+	(*ReconcileEnded)(nil),          // 38: runwright.v1.ReconcileEnded
+	(*ModelStreamDelta)(nil),        // 39: runwright.v1.ModelStreamDelta
+	(*Bookmark)(nil),                // 40: runwright.v1.Bookmark
+	(*Gap)(nil),                     // 41: runwright.v1.Gap
+	(*EventFrame)(nil),              // 42: runwright.v1.EventFrame
+	(*ApprovalRequested)(nil),       // 43: runwright.v1.ApprovalRequested
+	(*ApprovalDecided)(nil),         // 44: runwright.v1.ApprovalDecided
+	(*ApprovalExpired)(nil),         // 45: runwright.v1.ApprovalExpired
+	(*ApprovalWithdrawn)(nil),       // 46: runwright.v1.ApprovalWithdrawn
+	(*ApprovalSuperseded)(nil),      // 47: runwright.v1.ApprovalSuperseded
+	(*ApprovalEscalated)(nil),       // 48: runwright.v1.ApprovalEscalated
+	(*ApprovalDelegated)(nil),       // 49: runwright.v1.ApprovalDelegated
+	(*ApprovalDispatchStarted)(nil), // 50: runwright.v1.ApprovalDispatchStarted
+	(*ApprovalDispatched)(nil),      // 51: runwright.v1.ApprovalDispatched
+	(*DispatchedDecision)(nil),      // 52: runwright.v1.DispatchedDecision
+	(*GrantIssued)(nil),             // 53: runwright.v1.GrantIssued
+	(*GrantUsed)(nil),               // 54: runwright.v1.GrantUsed
+	(*GrantSuperseded)(nil),         // 55: runwright.v1.GrantSuperseded
+	nil,                             // 56: runwright.v1.RunStarted.LabelsEntry
+	(*timestamppb.Timestamp)(nil),   // 57: google.protobuf.Timestamp
+	(*ContentRef)(nil),              // 58: runwright.v1.ContentRef
+	(*Budget)(nil),                  // 59: runwright.v1.Budget
+	(*AgentError)(nil),              // 60: runwright.v1.AgentError
+	(PolicyStage)(0),                // 61: runwright.v1.PolicyStage
+	(PolicyVerdict)(0),              // 62: runwright.v1.PolicyVerdict
+	(*PolicyOpinion)(nil),           // 63: runwright.v1.PolicyOpinion
+	(EffectClass)(0),                // 64: runwright.v1.EffectClass
+	(*ExecutorIdentity)(nil),        // 65: runwright.v1.ExecutorIdentity
+	(ErrorReason)(0),                // 66: runwright.v1.ErrorReason
+	(StopReason)(0),                 // 67: runwright.v1.StopReason
+	(*Usage)(nil),                   // 68: runwright.v1.Usage
+	(Resolution)(0),                 // 69: runwright.v1.Resolution
+	(*InlineContent)(nil),           // 70: runwright.v1.InlineContent
+	(ApprovalKind)(0),               // 71: runwright.v1.ApprovalKind
+	(*ApproverSet)(nil),             // 72: runwright.v1.ApproverSet
+	(ApprovalExpiry)(0),             // 73: runwright.v1.ApprovalExpiry
+	(*GrantOffer)(nil),              // 74: runwright.v1.GrantOffer
+	(ApprovalVerdict)(0),            // 75: runwright.v1.ApprovalVerdict
+	(ApprovalSeparation)(0),         // 76: runwright.v1.ApprovalSeparation
+	(ApprovalNotice)(0),             // 77: runwright.v1.ApprovalNotice
+	(ApprovalDispatchResult)(0),     // 78: runwright.v1.ApprovalDispatchResult
+	(*Grant)(nil),                   // 79: runwright.v1.Grant
 }
 var file_runwright_v1_event_proto_depIdxs = []int32{
 	0,   // 0: runwright.v1.Event.kind:type_name -> runwright.v1.EventKind
-	54,  // 1: runwright.v1.Event.time:type_name -> google.protobuf.Timestamp
+	57,  // 1: runwright.v1.Event.time:type_name -> google.protobuf.Timestamp
 	6,   // 2: runwright.v1.Event.run_started:type_name -> runwright.v1.RunStarted
 	7,   // 3: runwright.v1.Event.turn_started:type_name -> runwright.v1.TurnStarted
 	8,   // 4: runwright.v1.Event.model_attempt_started:type_name -> runwright.v1.ModelAttemptStarted
@@ -6173,104 +6551,112 @@ var file_runwright_v1_event_proto_depIdxs = []int32{
 	47,  // 36: runwright.v1.Event.approval_superseded:type_name -> runwright.v1.ApprovalSuperseded
 	48,  // 37: runwright.v1.Event.approval_escalated:type_name -> runwright.v1.ApprovalEscalated
 	49,  // 38: runwright.v1.Event.approval_delegated:type_name -> runwright.v1.ApprovalDelegated
-	50,  // 39: runwright.v1.Event.grant_issued:type_name -> runwright.v1.GrantIssued
-	51,  // 40: runwright.v1.Event.grant_used:type_name -> runwright.v1.GrantUsed
-	52,  // 41: runwright.v1.Event.grant_superseded:type_name -> runwright.v1.GrantSuperseded
-	55,  // 42: runwright.v1.RunStarted.request:type_name -> runwright.v1.ContentRef
-	55,  // 43: runwright.v1.RunStarted.package:type_name -> runwright.v1.ContentRef
-	56,  // 44: runwright.v1.RunStarted.budget:type_name -> runwright.v1.Budget
-	53,  // 45: runwright.v1.RunStarted.labels:type_name -> runwright.v1.RunStarted.LabelsEntry
-	55,  // 46: runwright.v1.TurnStarted.input:type_name -> runwright.v1.ContentRef
-	55,  // 47: runwright.v1.ModelMessageCompleted.text:type_name -> runwright.v1.ContentRef
-	1,   // 48: runwright.v1.ModelMessageCompleted.finish_reason:type_name -> runwright.v1.FinishReason
-	55,  // 49: runwright.v1.ModelMessageCompleted.opaque:type_name -> runwright.v1.ContentRef
-	57,  // 50: runwright.v1.ModelAttemptFailed.error:type_name -> runwright.v1.AgentError
-	55,  // 51: runwright.v1.ToolRequested.arguments:type_name -> runwright.v1.ContentRef
-	58,  // 52: runwright.v1.PolicyDecided.stage:type_name -> runwright.v1.PolicyStage
-	59,  // 53: runwright.v1.PolicyDecided.verdict:type_name -> runwright.v1.PolicyVerdict
-	60,  // 54: runwright.v1.PolicyDecided.shadow:type_name -> runwright.v1.PolicyOpinion
-	61,  // 55: runwright.v1.ToolStarted.effect:type_name -> runwright.v1.EffectClass
-	54,  // 56: runwright.v1.ToolStarted.deadline:type_name -> google.protobuf.Timestamp
-	55,  // 57: runwright.v1.ToolCompleted.result:type_name -> runwright.v1.ContentRef
-	62,  // 58: runwright.v1.ToolCompleted.executor_identity:type_name -> runwright.v1.ExecutorIdentity
-	63,  // 59: runwright.v1.ToolFailed.reason:type_name -> runwright.v1.ErrorReason
-	55,  // 60: runwright.v1.ToolFailed.message:type_name -> runwright.v1.ContentRef
-	62,  // 61: runwright.v1.ToolFailed.executor_identity:type_name -> runwright.v1.ExecutorIdentity
-	2,   // 62: runwright.v1.ToolResultReleased.release:type_name -> runwright.v1.ResultRelease
-	55,  // 63: runwright.v1.ToolResultReleased.replacement:type_name -> runwright.v1.ContentRef
-	63,  // 64: runwright.v1.ToolRecoveryRequired.reason:type_name -> runwright.v1.ErrorReason
-	62,  // 65: runwright.v1.ToolRecoveryRequired.executor_identity:type_name -> runwright.v1.ExecutorIdentity
-	54,  // 66: runwright.v1.RunCancelRequested.deadline:type_name -> google.protobuf.Timestamp
-	57,  // 67: runwright.v1.TurnFailed.error:type_name -> runwright.v1.AgentError
-	64,  // 68: runwright.v1.RunCompleted.stop_reason:type_name -> runwright.v1.StopReason
-	55,  // 69: runwright.v1.RunCompleted.result:type_name -> runwright.v1.ContentRef
-	65,  // 70: runwright.v1.RunCompleted.usage:type_name -> runwright.v1.Usage
-	55,  // 71: runwright.v1.RunCompleted.input:type_name -> runwright.v1.ContentRef
-	64,  // 72: runwright.v1.RunFailed.stop_reason:type_name -> runwright.v1.StopReason
-	57,  // 73: runwright.v1.RunFailed.error:type_name -> runwright.v1.AgentError
-	65,  // 74: runwright.v1.RunFailed.usage:type_name -> runwright.v1.Usage
-	57,  // 75: runwright.v1.RunCancelled.error:type_name -> runwright.v1.AgentError
-	65,  // 76: runwright.v1.RunCancelled.usage:type_name -> runwright.v1.Usage
-	63,  // 77: runwright.v1.RetryScheduled.reason:type_name -> runwright.v1.ErrorReason
-	54,  // 78: runwright.v1.RetryScheduled.not_before:type_name -> google.protobuf.Timestamp
-	54,  // 79: runwright.v1.RetryScheduled.give_up_at:type_name -> google.protobuf.Timestamp
-	62,  // 80: runwright.v1.RetryScheduled.executor_identity:type_name -> runwright.v1.ExecutorIdentity
-	28,  // 81: runwright.v1.ContextAssembled.included:type_name -> runwright.v1.SessionTurn
-	29,  // 82: runwright.v1.ContextAssembled.omitted:type_name -> runwright.v1.OmittedRun
-	55,  // 83: runwright.v1.SessionTurn.input:type_name -> runwright.v1.ContentRef
-	55,  // 84: runwright.v1.SessionTurn.answer:type_name -> runwright.v1.ContentRef
-	3,   // 85: runwright.v1.OmittedRun.why:type_name -> runwright.v1.ContextOmission
-	66,  // 86: runwright.v1.EffectResolved.resolution:type_name -> runwright.v1.Resolution
-	32,  // 87: runwright.v1.PolicyAsked.remote:type_name -> runwright.v1.RemotePolicy
-	58,  // 88: runwright.v1.PolicyAsked.stage:type_name -> runwright.v1.PolicyStage
-	54,  // 89: runwright.v1.PolicyAsked.deadline:type_name -> google.protobuf.Timestamp
-	32,  // 90: runwright.v1.PolicyAnswered.remote:type_name -> runwright.v1.RemotePolicy
-	34,  // 91: runwright.v1.PolicyAnswered.answer:type_name -> runwright.v1.PolicyAnswer
-	57,  // 92: runwright.v1.PolicyAnswered.error:type_name -> runwright.v1.AgentError
-	59,  // 93: runwright.v1.PolicyAnswer.verdict:type_name -> runwright.v1.PolicyVerdict
-	55,  // 94: runwright.v1.PolicyAnswer.replacement:type_name -> runwright.v1.ContentRef
-	56,  // 95: runwright.v1.PolicyAnswer.budget:type_name -> runwright.v1.Budget
-	54,  // 96: runwright.v1.PolicyAnswer.defer_until:type_name -> google.protobuf.Timestamp
-	58,  // 97: runwright.v1.SubjectReplaced.stage:type_name -> runwright.v1.PolicyStage
-	55,  // 98: runwright.v1.SubjectReplaced.replacement:type_name -> runwright.v1.ContentRef
-	56,  // 99: runwright.v1.SubjectReplaced.budget:type_name -> runwright.v1.Budget
-	54,  // 100: runwright.v1.ReconcileStarted.deadline:type_name -> google.protobuf.Timestamp
-	4,   // 101: runwright.v1.ReconcileEnded.answer:type_name -> runwright.v1.ReconcileAnswer
-	63,  // 102: runwright.v1.ReconcileEnded.reason:type_name -> runwright.v1.ErrorReason
-	54,  // 103: runwright.v1.ReconcileEnded.next_ask_at:type_name -> google.protobuf.Timestamp
-	54,  // 104: runwright.v1.ReconcileEnded.give_up_at:type_name -> google.protobuf.Timestamp
-	62,  // 105: runwright.v1.ReconcileEnded.executor_identity:type_name -> runwright.v1.ExecutorIdentity
-	5,   // 106: runwright.v1.EventFrame.event:type_name -> runwright.v1.Event
-	40,  // 107: runwright.v1.EventFrame.bookmark:type_name -> runwright.v1.Bookmark
-	41,  // 108: runwright.v1.EventFrame.gap:type_name -> runwright.v1.Gap
-	67,  // 109: runwright.v1.EventFrame.contents:type_name -> runwright.v1.InlineContent
-	68,  // 110: runwright.v1.ApprovalRequested.kind:type_name -> runwright.v1.ApprovalKind
-	55,  // 111: runwright.v1.ApprovalRequested.arguments:type_name -> runwright.v1.ContentRef
-	69,  // 112: runwright.v1.ApprovalRequested.sets:type_name -> runwright.v1.ApproverSet
-	54,  // 113: runwright.v1.ApprovalRequested.expires_at:type_name -> google.protobuf.Timestamp
-	70,  // 114: runwright.v1.ApprovalRequested.on_expiry:type_name -> runwright.v1.ApprovalExpiry
-	54,  // 115: runwright.v1.ApprovalRequested.escalates_at:type_name -> google.protobuf.Timestamp
-	71,  // 116: runwright.v1.ApprovalRequested.grants:type_name -> runwright.v1.GrantOffer
-	54,  // 117: runwright.v1.ApprovalDecided.requested_at:type_name -> google.protobuf.Timestamp
-	72,  // 118: runwright.v1.ApprovalDecided.verdict:type_name -> runwright.v1.ApprovalVerdict
-	73,  // 119: runwright.v1.ApprovalDecided.separation:type_name -> runwright.v1.ApprovalSeparation
-	55,  // 120: runwright.v1.ApprovalDecided.edited_arguments:type_name -> runwright.v1.ContentRef
-	54,  // 121: runwright.v1.ApprovalExpired.requested_at:type_name -> google.protobuf.Timestamp
-	54,  // 122: runwright.v1.ApprovalExpired.expires_at:type_name -> google.protobuf.Timestamp
-	70,  // 123: runwright.v1.ApprovalExpired.on_expiry:type_name -> runwright.v1.ApprovalExpiry
-	54,  // 124: runwright.v1.ApprovalWithdrawn.requested_at:type_name -> google.protobuf.Timestamp
-	54,  // 125: runwright.v1.ApprovalSuperseded.requested_at:type_name -> google.protobuf.Timestamp
-	54,  // 126: runwright.v1.ApprovalEscalated.requested_at:type_name -> google.protobuf.Timestamp
-	54,  // 127: runwright.v1.ApprovalDelegated.requested_at:type_name -> google.protobuf.Timestamp
-	69,  // 128: runwright.v1.ApprovalDelegated.approvers:type_name -> runwright.v1.ApproverSet
-	74,  // 129: runwright.v1.GrantIssued.grant:type_name -> runwright.v1.Grant
-	74,  // 130: runwright.v1.GrantUsed.grant:type_name -> runwright.v1.Grant
-	73,  // 131: runwright.v1.GrantUsed.separation:type_name -> runwright.v1.ApprovalSeparation
-	132, // [132:132] is the sub-list for method output_type
-	132, // [132:132] is the sub-list for method input_type
-	132, // [132:132] is the sub-list for extension type_name
-	132, // [132:132] is the sub-list for extension extendee
-	0,   // [0:132] is the sub-list for field type_name
+	50,  // 39: runwright.v1.Event.approval_dispatch_started:type_name -> runwright.v1.ApprovalDispatchStarted
+	51,  // 40: runwright.v1.Event.approval_dispatched:type_name -> runwright.v1.ApprovalDispatched
+	53,  // 41: runwright.v1.Event.grant_issued:type_name -> runwright.v1.GrantIssued
+	54,  // 42: runwright.v1.Event.grant_used:type_name -> runwright.v1.GrantUsed
+	55,  // 43: runwright.v1.Event.grant_superseded:type_name -> runwright.v1.GrantSuperseded
+	58,  // 44: runwright.v1.RunStarted.request:type_name -> runwright.v1.ContentRef
+	58,  // 45: runwright.v1.RunStarted.package:type_name -> runwright.v1.ContentRef
+	59,  // 46: runwright.v1.RunStarted.budget:type_name -> runwright.v1.Budget
+	56,  // 47: runwright.v1.RunStarted.labels:type_name -> runwright.v1.RunStarted.LabelsEntry
+	58,  // 48: runwright.v1.TurnStarted.input:type_name -> runwright.v1.ContentRef
+	58,  // 49: runwright.v1.ModelMessageCompleted.text:type_name -> runwright.v1.ContentRef
+	1,   // 50: runwright.v1.ModelMessageCompleted.finish_reason:type_name -> runwright.v1.FinishReason
+	58,  // 51: runwright.v1.ModelMessageCompleted.opaque:type_name -> runwright.v1.ContentRef
+	60,  // 52: runwright.v1.ModelAttemptFailed.error:type_name -> runwright.v1.AgentError
+	58,  // 53: runwright.v1.ToolRequested.arguments:type_name -> runwright.v1.ContentRef
+	61,  // 54: runwright.v1.PolicyDecided.stage:type_name -> runwright.v1.PolicyStage
+	62,  // 55: runwright.v1.PolicyDecided.verdict:type_name -> runwright.v1.PolicyVerdict
+	63,  // 56: runwright.v1.PolicyDecided.shadow:type_name -> runwright.v1.PolicyOpinion
+	64,  // 57: runwright.v1.ToolStarted.effect:type_name -> runwright.v1.EffectClass
+	57,  // 58: runwright.v1.ToolStarted.deadline:type_name -> google.protobuf.Timestamp
+	58,  // 59: runwright.v1.ToolCompleted.result:type_name -> runwright.v1.ContentRef
+	65,  // 60: runwright.v1.ToolCompleted.executor_identity:type_name -> runwright.v1.ExecutorIdentity
+	66,  // 61: runwright.v1.ToolFailed.reason:type_name -> runwright.v1.ErrorReason
+	58,  // 62: runwright.v1.ToolFailed.message:type_name -> runwright.v1.ContentRef
+	65,  // 63: runwright.v1.ToolFailed.executor_identity:type_name -> runwright.v1.ExecutorIdentity
+	2,   // 64: runwright.v1.ToolResultReleased.release:type_name -> runwright.v1.ResultRelease
+	58,  // 65: runwright.v1.ToolResultReleased.replacement:type_name -> runwright.v1.ContentRef
+	66,  // 66: runwright.v1.ToolRecoveryRequired.reason:type_name -> runwright.v1.ErrorReason
+	65,  // 67: runwright.v1.ToolRecoveryRequired.executor_identity:type_name -> runwright.v1.ExecutorIdentity
+	57,  // 68: runwright.v1.RunCancelRequested.deadline:type_name -> google.protobuf.Timestamp
+	60,  // 69: runwright.v1.TurnFailed.error:type_name -> runwright.v1.AgentError
+	67,  // 70: runwright.v1.RunCompleted.stop_reason:type_name -> runwright.v1.StopReason
+	58,  // 71: runwright.v1.RunCompleted.result:type_name -> runwright.v1.ContentRef
+	68,  // 72: runwright.v1.RunCompleted.usage:type_name -> runwright.v1.Usage
+	58,  // 73: runwright.v1.RunCompleted.input:type_name -> runwright.v1.ContentRef
+	67,  // 74: runwright.v1.RunFailed.stop_reason:type_name -> runwright.v1.StopReason
+	60,  // 75: runwright.v1.RunFailed.error:type_name -> runwright.v1.AgentError
+	68,  // 76: runwright.v1.RunFailed.usage:type_name -> runwright.v1.Usage
+	60,  // 77: runwright.v1.RunCancelled.error:type_name -> runwright.v1.AgentError
+	68,  // 78: runwright.v1.RunCancelled.usage:type_name -> runwright.v1.Usage
+	66,  // 79: runwright.v1.RetryScheduled.reason:type_name -> runwright.v1.ErrorReason
+	57,  // 80: runwright.v1.RetryScheduled.not_before:type_name -> google.protobuf.Timestamp
+	57,  // 81: runwright.v1.RetryScheduled.give_up_at:type_name -> google.protobuf.Timestamp
+	65,  // 82: runwright.v1.RetryScheduled.executor_identity:type_name -> runwright.v1.ExecutorIdentity
+	28,  // 83: runwright.v1.ContextAssembled.included:type_name -> runwright.v1.SessionTurn
+	29,  // 84: runwright.v1.ContextAssembled.omitted:type_name -> runwright.v1.OmittedRun
+	58,  // 85: runwright.v1.SessionTurn.input:type_name -> runwright.v1.ContentRef
+	58,  // 86: runwright.v1.SessionTurn.answer:type_name -> runwright.v1.ContentRef
+	3,   // 87: runwright.v1.OmittedRun.why:type_name -> runwright.v1.ContextOmission
+	69,  // 88: runwright.v1.EffectResolved.resolution:type_name -> runwright.v1.Resolution
+	32,  // 89: runwright.v1.PolicyAsked.remote:type_name -> runwright.v1.RemotePolicy
+	61,  // 90: runwright.v1.PolicyAsked.stage:type_name -> runwright.v1.PolicyStage
+	57,  // 91: runwright.v1.PolicyAsked.deadline:type_name -> google.protobuf.Timestamp
+	32,  // 92: runwright.v1.PolicyAnswered.remote:type_name -> runwright.v1.RemotePolicy
+	34,  // 93: runwright.v1.PolicyAnswered.answer:type_name -> runwright.v1.PolicyAnswer
+	60,  // 94: runwright.v1.PolicyAnswered.error:type_name -> runwright.v1.AgentError
+	62,  // 95: runwright.v1.PolicyAnswer.verdict:type_name -> runwright.v1.PolicyVerdict
+	58,  // 96: runwright.v1.PolicyAnswer.replacement:type_name -> runwright.v1.ContentRef
+	59,  // 97: runwright.v1.PolicyAnswer.budget:type_name -> runwright.v1.Budget
+	57,  // 98: runwright.v1.PolicyAnswer.defer_until:type_name -> google.protobuf.Timestamp
+	61,  // 99: runwright.v1.SubjectReplaced.stage:type_name -> runwright.v1.PolicyStage
+	58,  // 100: runwright.v1.SubjectReplaced.replacement:type_name -> runwright.v1.ContentRef
+	59,  // 101: runwright.v1.SubjectReplaced.budget:type_name -> runwright.v1.Budget
+	57,  // 102: runwright.v1.ReconcileStarted.deadline:type_name -> google.protobuf.Timestamp
+	4,   // 103: runwright.v1.ReconcileEnded.answer:type_name -> runwright.v1.ReconcileAnswer
+	66,  // 104: runwright.v1.ReconcileEnded.reason:type_name -> runwright.v1.ErrorReason
+	57,  // 105: runwright.v1.ReconcileEnded.next_ask_at:type_name -> google.protobuf.Timestamp
+	57,  // 106: runwright.v1.ReconcileEnded.give_up_at:type_name -> google.protobuf.Timestamp
+	65,  // 107: runwright.v1.ReconcileEnded.executor_identity:type_name -> runwright.v1.ExecutorIdentity
+	5,   // 108: runwright.v1.EventFrame.event:type_name -> runwright.v1.Event
+	40,  // 109: runwright.v1.EventFrame.bookmark:type_name -> runwright.v1.Bookmark
+	41,  // 110: runwright.v1.EventFrame.gap:type_name -> runwright.v1.Gap
+	70,  // 111: runwright.v1.EventFrame.contents:type_name -> runwright.v1.InlineContent
+	71,  // 112: runwright.v1.ApprovalRequested.kind:type_name -> runwright.v1.ApprovalKind
+	58,  // 113: runwright.v1.ApprovalRequested.arguments:type_name -> runwright.v1.ContentRef
+	72,  // 114: runwright.v1.ApprovalRequested.sets:type_name -> runwright.v1.ApproverSet
+	57,  // 115: runwright.v1.ApprovalRequested.expires_at:type_name -> google.protobuf.Timestamp
+	73,  // 116: runwright.v1.ApprovalRequested.on_expiry:type_name -> runwright.v1.ApprovalExpiry
+	57,  // 117: runwright.v1.ApprovalRequested.escalates_at:type_name -> google.protobuf.Timestamp
+	74,  // 118: runwright.v1.ApprovalRequested.grants:type_name -> runwright.v1.GrantOffer
+	57,  // 119: runwright.v1.ApprovalDecided.requested_at:type_name -> google.protobuf.Timestamp
+	75,  // 120: runwright.v1.ApprovalDecided.verdict:type_name -> runwright.v1.ApprovalVerdict
+	76,  // 121: runwright.v1.ApprovalDecided.separation:type_name -> runwright.v1.ApprovalSeparation
+	58,  // 122: runwright.v1.ApprovalDecided.edited_arguments:type_name -> runwright.v1.ContentRef
+	57,  // 123: runwright.v1.ApprovalExpired.requested_at:type_name -> google.protobuf.Timestamp
+	57,  // 124: runwright.v1.ApprovalExpired.expires_at:type_name -> google.protobuf.Timestamp
+	73,  // 125: runwright.v1.ApprovalExpired.on_expiry:type_name -> runwright.v1.ApprovalExpiry
+	57,  // 126: runwright.v1.ApprovalWithdrawn.requested_at:type_name -> google.protobuf.Timestamp
+	57,  // 127: runwright.v1.ApprovalSuperseded.requested_at:type_name -> google.protobuf.Timestamp
+	57,  // 128: runwright.v1.ApprovalEscalated.requested_at:type_name -> google.protobuf.Timestamp
+	57,  // 129: runwright.v1.ApprovalDelegated.requested_at:type_name -> google.protobuf.Timestamp
+	72,  // 130: runwright.v1.ApprovalDelegated.approvers:type_name -> runwright.v1.ApproverSet
+	77,  // 131: runwright.v1.ApprovalDispatchStarted.notice:type_name -> runwright.v1.ApprovalNotice
+	77,  // 132: runwright.v1.ApprovalDispatched.notice:type_name -> runwright.v1.ApprovalNotice
+	78,  // 133: runwright.v1.ApprovalDispatched.result:type_name -> runwright.v1.ApprovalDispatchResult
+	57,  // 134: runwright.v1.ApprovalDispatched.retry_at:type_name -> google.protobuf.Timestamp
+	52,  // 135: runwright.v1.ApprovalDispatched.decision:type_name -> runwright.v1.DispatchedDecision
+	75,  // 136: runwright.v1.DispatchedDecision.verdict:type_name -> runwright.v1.ApprovalVerdict
+	79,  // 137: runwright.v1.GrantIssued.grant:type_name -> runwright.v1.Grant
+	79,  // 138: runwright.v1.GrantUsed.grant:type_name -> runwright.v1.Grant
+	76,  // 139: runwright.v1.GrantUsed.separation:type_name -> runwright.v1.ApprovalSeparation
+	140, // [140:140] is the sub-list for method output_type
+	140, // [140:140] is the sub-list for method input_type
+	140, // [140:140] is the sub-list for extension type_name
+	140, // [140:140] is the sub-list for extension extendee
+	0,   // [0:140] is the sub-list for field type_name
 }
 
 func init() { file_runwright_v1_event_proto_init() }
@@ -6323,6 +6709,8 @@ func file_runwright_v1_event_proto_init() {
 		(*Event_ApprovalSuperseded)(nil),
 		(*Event_ApprovalEscalated)(nil),
 		(*Event_ApprovalDelegated)(nil),
+		(*Event_ApprovalDispatchStarted)(nil),
+		(*Event_ApprovalDispatched)(nil),
 		(*Event_GrantIssued)(nil),
 		(*Event_GrantUsed)(nil),
 		(*Event_GrantSuperseded)(nil),
@@ -6338,7 +6726,7 @@ func file_runwright_v1_event_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_runwright_v1_event_proto_rawDesc), len(file_runwright_v1_event_proto_rawDesc)),
 			NumEnums:      5,
-			NumMessages:   49,
+			NumMessages:   52,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -223,6 +223,124 @@ APPROVAL_SEPARATION_ENFORCED: ApprovalSeparation.ValueType  # 1
 APPROVAL_SEPARATION_NOT_ENFORCED: ApprovalSeparation.ValueType  # 2
 """The server has no keys: everybody is `local`, and may decide."""
 
+class _ApprovalNotice:
+    ValueType = typing.NewType("ValueType", builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ApprovalNoticeEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_ApprovalNotice.ValueType], builtins.type):
+    DESCRIPTOR: descriptor.EnumDescriptor
+    APPROVAL_NOTICE_UNSPECIFIED: _ApprovalNotice.ValueType  # 0
+    """Never sent."""
+    APPROVAL_NOTICE_DISPATCH: _ApprovalNotice.ValueType  # 1
+    """It is asked for."""
+    APPROVAL_NOTICE_UPDATE: _ApprovalNotice.ValueType  # 2
+    """Something about it has changed: whose turn it is, or it was decided."""
+    APPROVAL_NOTICE_WITHDRAW: _ApprovalNotice.ValueType  # 3
+    """There is nothing to decide any more: it expired, was withdrawn or superseded."""
+
+class ApprovalNotice(_ApprovalNotice, metaclass=_ApprovalNoticeEnumTypeWrapper):
+    """What a dispatcher is told of an approval."""
+
+APPROVAL_NOTICE_UNSPECIFIED: ApprovalNotice.ValueType  # 0
+"""Never sent."""
+APPROVAL_NOTICE_DISPATCH: ApprovalNotice.ValueType  # 1
+"""It is asked for."""
+APPROVAL_NOTICE_UPDATE: ApprovalNotice.ValueType  # 2
+"""Something about it has changed: whose turn it is, or it was decided."""
+APPROVAL_NOTICE_WITHDRAW: ApprovalNotice.ValueType  # 3
+"""There is nothing to decide any more: it expired, was withdrawn or superseded."""
+
+class _ApprovalDispatchResult:
+    ValueType = typing.NewType("ValueType", builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ApprovalDispatchResultEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_ApprovalDispatchResult.ValueType], builtins.type):
+    DESCRIPTOR: descriptor.EnumDescriptor
+    APPROVAL_DISPATCH_RESULT_UNSPECIFIED: _ApprovalDispatchResult.ValueType  # 0
+    """Never sent."""
+    APPROVAL_DISPATCH_RESULT_ACKNOWLEDGED: _ApprovalDispatchResult.ValueType  # 1
+    """It said that it has it."""
+    APPROVAL_DISPATCH_RESULT_NOT_SENT: _ApprovalDispatchResult.ValueType  # 2
+    """No dispatcher of the name got it."""
+    APPROVAL_DISPATCH_RESULT_LOST: _ApprovalDispatchResult.ValueType  # 3
+    """One got it, perhaps, and did not answer, or answered with an error."""
+    APPROVAL_DISPATCH_RESULT_TIMED_OUT: _ApprovalDispatchResult.ValueType  # 4
+    """One got it, perhaps, and did not answer in time."""
+    APPROVAL_DISPATCH_RESULT_UNREADABLE: _ApprovalDispatchResult.ValueType  # 5
+    """One answered what cannot be read."""
+    APPROVAL_DISPATCH_RESULT_ABANDONED: _ApprovalDispatchResult.ValueType  # 6
+    """The run or the server ended before an answer came."""
+
+class ApprovalDispatchResult(_ApprovalDispatchResult, metaclass=_ApprovalDispatchResultEnumTypeWrapper):
+    """What came of an attempt at telling a dispatcher."""
+
+APPROVAL_DISPATCH_RESULT_UNSPECIFIED: ApprovalDispatchResult.ValueType  # 0
+"""Never sent."""
+APPROVAL_DISPATCH_RESULT_ACKNOWLEDGED: ApprovalDispatchResult.ValueType  # 1
+"""It said that it has it."""
+APPROVAL_DISPATCH_RESULT_NOT_SENT: ApprovalDispatchResult.ValueType  # 2
+"""No dispatcher of the name got it."""
+APPROVAL_DISPATCH_RESULT_LOST: ApprovalDispatchResult.ValueType  # 3
+"""One got it, perhaps, and did not answer, or answered with an error."""
+APPROVAL_DISPATCH_RESULT_TIMED_OUT: ApprovalDispatchResult.ValueType  # 4
+"""One got it, perhaps, and did not answer in time."""
+APPROVAL_DISPATCH_RESULT_UNREADABLE: ApprovalDispatchResult.ValueType  # 5
+"""One answered what cannot be read."""
+APPROVAL_DISPATCH_RESULT_ABANDONED: ApprovalDispatchResult.ValueType  # 6
+"""The run or the server ended before an answer came."""
+
+@typing.final
+class ApprovalDispatch(message.Message):
+    """How far a dispatcher has been told of an approval."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    DISPATCHER_FIELD_NUMBER: builtins.int
+    NOTICE_FIELD_NUMBER: builtins.int
+    ATTEMPT_FIELD_NUMBER: builtins.int
+    RESULT_FIELD_NUMBER: builtins.int
+    TIME_FIELD_NUMBER: builtins.int
+    RETRY_AT_FIELD_NUMBER: builtins.int
+    PRINCIPAL_FIELD_NUMBER: builtins.int
+    REFUSAL_FIELD_NUMBER: builtins.int
+    dispatcher: builtins.str
+    """The dispatcher, by the name it is registered under."""
+    notice: ApprovalNotice.ValueType
+    """What it was told last, or is being told."""
+    attempt: builtins.int
+    """How many attempts there were."""
+    result: ApprovalDispatchResult.ValueType
+    """What came of the last one; unspecified while it is under way."""
+    principal: builtins.str
+    """The principal that registered whoever got it; empty when nobody did."""
+    refusal: builtins.str
+    """Why what the dispatcher decided does not count, see ApprovalDispatched."""
+    @builtins.property
+    def time(self) -> timestamp_pb2.Timestamp:
+        """When that became known, or when the attempt began."""
+
+    @builtins.property
+    def retry_at(self) -> timestamp_pb2.Timestamp:
+        """When it may be tried again; absent when it is not."""
+
+    def __init__(
+        self,
+        *,
+        dispatcher: builtins.str = ...,
+        notice: ApprovalNotice.ValueType = ...,
+        attempt: builtins.int = ...,
+        result: ApprovalDispatchResult.ValueType = ...,
+        time: timestamp_pb2.Timestamp | None = ...,
+        retry_at: timestamp_pb2.Timestamp | None = ...,
+        principal: builtins.str = ...,
+        refusal: builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["retry_at", b"retry_at", "time", b"time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["attempt", b"attempt", "dispatcher", b"dispatcher", "notice", b"notice", "principal", b"principal", "refusal", b"refusal", "result", b"result", "retry_at", b"retry_at", "time", b"time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
 @typing.final
 class ApproverSet(message.Message):
     """Who may decide, for how long."""
@@ -270,6 +388,7 @@ class ApprovalRule(message.Message):
     FOUR_EYES_FIELD_NUMBER: builtins.int
     DELEGATES_FIELD_NUMBER: builtins.int
     ESCALATE_FIELD_NUMBER: builtins.int
+    DISPATCHERS_FIELD_NUMBER: builtins.int
     GRANTS_FIELD_NUMBER: builtins.int
     name: builtins.str
     """Its name, which rules refer to."""
@@ -292,6 +411,10 @@ class ApprovalRule(message.Message):
         """Of APPROVAL_EXPIRY_ESCALATE: who decides then, for how long."""
 
     @builtins.property
+    def dispatchers(self) -> containers.RepeatedScalarFieldContainer[builtins.str]:
+        """The dispatchers that are told of it, by name."""
+
+    @builtins.property
     def grants(self) -> grant_pb2.GrantOffer:
         """Which grants whoever approves may give; absent: none."""
 
@@ -305,11 +428,12 @@ class ApprovalRule(message.Message):
         four_eyes: builtins.bool = ...,
         delegates: abc.Iterable[builtins.str] | None = ...,
         escalate: ApprovalEscalation | None = ...,
+        dispatchers: abc.Iterable[builtins.str] | None = ...,
         grants: grant_pb2.GrantOffer | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = typing.Literal["escalate", b"escalate", "grants", b"grants"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["delegates", b"delegates", "escalate", b"escalate", "expires", b"expires", "four_eyes", b"four_eyes", "grants", b"grants", "name", b"name", "on_expiry", b"on_expiry", "sets", b"sets"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["delegates", b"delegates", "dispatchers", b"dispatchers", "escalate", b"escalate", "expires", b"expires", "four_eyes", b"four_eyes", "grants", b"grants", "name", b"name", "on_expiry", b"on_expiry", "sets", b"sets"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -428,7 +552,11 @@ class Approval(message.Message):
     DELEGATES_FIELD_NUMBER: builtins.int
     DELEGATIONS_FIELD_NUMBER: builtins.int
     ESCALATES_AT_FIELD_NUMBER: builtins.int
+    DISPATCHES_FIELD_NUMBER: builtins.int
     ALLOWED_VERDICTS_FIELD_NUMBER: builtins.int
+    LINEAGE_FIELD_NUMBER: builtins.int
+    REVERSIBLE_FIELD_NUMBER: builtins.int
+    HIGHLIGHT_FIELD_NUMBER: builtins.int
     GRANTS_FIELD_NUMBER: builtins.int
     approval_id: builtins.str
     """Its id: the run's, a slash, and the approval's own inside the run."""
@@ -488,6 +616,10 @@ class Approval(message.Message):
     """True when whoever started the run must not decide."""
     separation: ApprovalSeparation.ValueType
     """Whether this server tells approvers from others."""
+    reversible: builtins.bool
+    """True when the package says that what the call does can be undone. False: it
+    does not say so.
+    """
     @builtins.property
     def arguments(self) -> content_pb2.ContentRef:
         """What is looked at, by reference: the arguments of a call; the request of a run,
@@ -537,8 +669,22 @@ class Approval(message.Message):
         """
 
     @builtins.property
+    def dispatches(self) -> containers.RepeatedCompositeFieldContainer[ApprovalDispatch]:
+        """The dispatchers that are told, and how far each has been; of GetApproval alone."""
+
+    @builtins.property
     def allowed_verdicts(self) -> containers.RepeatedScalarFieldContainer[ApprovalVerdict.ValueType]:
         """What may be decided on it."""
+
+    @builtins.property
+    def lineage(self) -> containers.RepeatedScalarFieldContainer[builtins.str]:
+        """The runs from the first one to the one that asks, which is the last: by what an
+        agent came to ask. One entry, as no run starts another.
+        """
+
+    @builtins.property
+    def highlight(self) -> containers.RepeatedScalarFieldContainer[builtins.str]:
+        """Which of the arguments decide, as the package says: JSON pointers (RFC 6901)."""
 
     @builtins.property
     def grants(self) -> grant_pb2.GrantOffer:
@@ -582,12 +728,16 @@ class Approval(message.Message):
         delegates: abc.Iterable[builtins.str] | None = ...,
         delegations: abc.Iterable[ApprovalDelegation] | None = ...,
         escalates_at: timestamp_pb2.Timestamp | None = ...,
+        dispatches: abc.Iterable[ApprovalDispatch] | None = ...,
         allowed_verdicts: abc.Iterable[ApprovalVerdict.ValueType] | None = ...,
+        lineage: abc.Iterable[builtins.str] | None = ...,
+        reversible: builtins.bool = ...,
+        highlight: abc.Iterable[builtins.str] | None = ...,
         grants: grant_pb2.GrantOffer | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = typing.Literal["arguments", b"arguments", "arguments_content", b"arguments_content", "closed_at", b"closed_at", "decision", b"decision", "escalates_at", b"escalates_at", "expires_at", b"expires_at", "grants", b"grants", "requested_at", b"requested_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["agent_id", b"agent_id", "allowed_verdicts", b"allowed_verdicts", "approval", b"approval", "approval_id", b"approval_id", "arguments", b"arguments", "arguments_content", b"arguments_content", "closed_at", b"closed_at", "code", b"code", "current_set", b"current_set", "decider", b"decider", "decision", b"decision", "delegates", b"delegates", "delegations", b"delegations", "digest", b"digest", "effect_id", b"effect_id", "escalates_at", b"escalates_at", "executor", b"executor", "expires_at", b"expires_at", "four_eyes", b"four_eyes", "grants", b"grants", "kind", b"kind", "message", b"message", "on_expiry", b"on_expiry", "package_fingerprint", b"package_fingerprint", "policy_ref", b"policy_ref", "requested_at", b"requested_at", "risk", b"risk", "rule", b"rule", "run_id", b"run_id", "schema_digest", b"schema_digest", "separation", b"separation", "session_id", b"session_id", "sets", b"sets", "started_by", b"started_by", "state", b"state", "tainted", b"tainted", "tool", b"tool"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["agent_id", b"agent_id", "allowed_verdicts", b"allowed_verdicts", "approval", b"approval", "approval_id", b"approval_id", "arguments", b"arguments", "arguments_content", b"arguments_content", "closed_at", b"closed_at", "code", b"code", "current_set", b"current_set", "decider", b"decider", "decision", b"decision", "delegates", b"delegates", "delegations", b"delegations", "digest", b"digest", "dispatches", b"dispatches", "effect_id", b"effect_id", "escalates_at", b"escalates_at", "executor", b"executor", "expires_at", b"expires_at", "four_eyes", b"four_eyes", "grants", b"grants", "highlight", b"highlight", "kind", b"kind", "lineage", b"lineage", "message", b"message", "on_expiry", b"on_expiry", "package_fingerprint", b"package_fingerprint", "policy_ref", b"policy_ref", "requested_at", b"requested_at", "reversible", b"reversible", "risk", b"risk", "rule", b"rule", "run_id", b"run_id", "schema_digest", b"schema_digest", "separation", b"separation", "session_id", b"session_id", "sets", b"sets", "started_by", b"started_by", "state", b"state", "tainted", b"tainted", "tool", b"tool"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

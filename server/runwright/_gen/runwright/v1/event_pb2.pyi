@@ -115,6 +115,10 @@ class _EventKindEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_EventKind.Va
     """The time of an approver set is over: it is the turn of the next one."""
     EVENT_KIND_APPROVAL_DELEGATED: _EventKind.ValueType  # 53
     """Somebody who may decide has somebody else decide."""
+    EVENT_KIND_APPROVAL_DISPATCH_STARTED: _EventKind.ValueType  # 46
+    """Intent: a dispatcher is about to be told of an approval."""
+    EVENT_KIND_APPROVAL_DISPATCHED: _EventKind.ValueType  # 47
+    """Result: a dispatcher has been told of an approval, or could not be."""
     EVENT_KIND_GRANT_ISSUED: _EventKind.ValueType  # 50
     """Whoever approved gave a grant with it."""
     EVENT_KIND_GRANT_USED: _EventKind.ValueType  # 51
@@ -207,6 +211,10 @@ EVENT_KIND_APPROVAL_ESCALATED: EventKind.ValueType  # 45
 """The time of an approver set is over: it is the turn of the next one."""
 EVENT_KIND_APPROVAL_DELEGATED: EventKind.ValueType  # 53
 """Somebody who may decide has somebody else decide."""
+EVENT_KIND_APPROVAL_DISPATCH_STARTED: EventKind.ValueType  # 46
+"""Intent: a dispatcher is about to be told of an approval."""
+EVENT_KIND_APPROVAL_DISPATCHED: EventKind.ValueType  # 47
+"""Result: a dispatcher has been told of an approval, or could not be."""
 EVENT_KIND_GRANT_ISSUED: EventKind.ValueType  # 50
 """Whoever approved gave a grant with it."""
 EVENT_KIND_GRANT_USED: EventKind.ValueType  # 51
@@ -415,6 +423,8 @@ class Event(message.Message):
     APPROVAL_SUPERSEDED_FIELD_NUMBER: builtins.int
     APPROVAL_ESCALATED_FIELD_NUMBER: builtins.int
     APPROVAL_DELEGATED_FIELD_NUMBER: builtins.int
+    APPROVAL_DISPATCH_STARTED_FIELD_NUMBER: builtins.int
+    APPROVAL_DISPATCHED_FIELD_NUMBER: builtins.int
     GRANT_ISSUED_FIELD_NUMBER: builtins.int
     GRANT_USED_FIELD_NUMBER: builtins.int
     GRANT_SUPERSEDED_FIELD_NUMBER: builtins.int
@@ -439,7 +449,7 @@ class Event(message.Message):
     effect_id: builtins.str
     """The effect concerned: `m{round}`, `c{round}.{index}`, or of a question to a
     remote policy `p{round}.{index}.{n}` about a call and `p{round}.{n}` about the
-    run. Empty: none.
+    run; of telling a dispatcher `n{round}.{index}.{approval}.{n}`. Empty: none.
     """
     attempt: builtins.int
     """The attempt of that effect, counted from 1; 0: not attempted."""
@@ -604,6 +614,14 @@ class Event(message.Message):
         """Of EVENT_KIND_APPROVAL_DELEGATED."""
 
     @builtins.property
+    def approval_dispatch_started(self) -> ApprovalDispatchStarted:
+        """Of EVENT_KIND_APPROVAL_DISPATCH_STARTED."""
+
+    @builtins.property
+    def approval_dispatched(self) -> ApprovalDispatched:
+        """Of EVENT_KIND_APPROVAL_DISPATCHED."""
+
+    @builtins.property
     def grant_issued(self) -> GrantIssued:
         """Of EVENT_KIND_GRANT_ISSUED."""
 
@@ -670,15 +688,17 @@ class Event(message.Message):
         approval_superseded: ApprovalSuperseded | None = ...,
         approval_escalated: ApprovalEscalated | None = ...,
         approval_delegated: ApprovalDelegated | None = ...,
+        approval_dispatch_started: ApprovalDispatchStarted | None = ...,
+        approval_dispatched: ApprovalDispatched | None = ...,
         grant_issued: GrantIssued | None = ...,
         grant_used: GrantUsed | None = ...,
         grant_superseded: GrantSuperseded | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = typing.Literal["approval_decided", b"approval_decided", "approval_delegated", b"approval_delegated", "approval_escalated", b"approval_escalated", "approval_expired", b"approval_expired", "approval_requested", b"approval_requested", "approval_superseded", b"approval_superseded", "approval_withdrawn", b"approval_withdrawn", "body", b"body", "context_assembled", b"context_assembled", "effect_resolved", b"effect_resolved", "grant_issued", b"grant_issued", "grant_superseded", b"grant_superseded", "grant_used", b"grant_used", "model_attempt_failed", b"model_attempt_failed", "model_attempt_started", b"model_attempt_started", "model_message_completed", b"model_message_completed", "model_stream_delta", b"model_stream_delta", "policy_answered", b"policy_answered", "policy_asked", b"policy_asked", "policy_decided", b"policy_decided", "policy_resumed", b"policy_resumed", "reconcile_ended", b"reconcile_ended", "reconcile_started", b"reconcile_started", "retry_scheduled", b"retry_scheduled", "run_cancel_requested", b"run_cancel_requested", "run_cancelled", b"run_cancelled", "run_completed", b"run_completed", "run_failed", b"run_failed", "run_started", b"run_started", "subject_replaced", b"subject_replaced", "time", b"time", "tool_cancelled", b"tool_cancelled", "tool_completed", b"tool_completed", "tool_denied", b"tool_denied", "tool_failed", b"tool_failed", "tool_recovery_required", b"tool_recovery_required", "tool_requested", b"tool_requested", "tool_result_released", b"tool_result_released", "tool_started", b"tool_started", "turn_completed", b"turn_completed", "turn_failed", b"turn_failed", "turn_started", b"turn_started"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = typing.Literal["approval_decided", b"approval_decided", "approval_delegated", b"approval_delegated", "approval_dispatch_started", b"approval_dispatch_started", "approval_dispatched", b"approval_dispatched", "approval_escalated", b"approval_escalated", "approval_expired", b"approval_expired", "approval_requested", b"approval_requested", "approval_superseded", b"approval_superseded", "approval_withdrawn", b"approval_withdrawn", "body", b"body", "context_assembled", b"context_assembled", "effect_resolved", b"effect_resolved", "grant_issued", b"grant_issued", "grant_superseded", b"grant_superseded", "grant_used", b"grant_used", "model_attempt_failed", b"model_attempt_failed", "model_attempt_started", b"model_attempt_started", "model_message_completed", b"model_message_completed", "model_stream_delta", b"model_stream_delta", "policy_answered", b"policy_answered", "policy_asked", b"policy_asked", "policy_decided", b"policy_decided", "policy_resumed", b"policy_resumed", "reconcile_ended", b"reconcile_ended", "reconcile_started", b"reconcile_started", "retry_scheduled", b"retry_scheduled", "run_cancel_requested", b"run_cancel_requested", "run_cancelled", b"run_cancelled", "run_completed", b"run_completed", "run_failed", b"run_failed", "run_started", b"run_started", "subject_replaced", b"subject_replaced", "time", b"time", "tool_cancelled", b"tool_cancelled", "tool_completed", b"tool_completed", "tool_denied", b"tool_denied", "tool_failed", b"tool_failed", "tool_recovery_required", b"tool_recovery_required", "tool_requested", b"tool_requested", "tool_result_released", b"tool_result_released", "tool_started", b"tool_started", "turn_completed", b"turn_completed", "turn_failed", b"turn_failed", "turn_started", b"turn_started"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["agent_id", b"agent_id", "approval_decided", b"approval_decided", "approval_delegated", b"approval_delegated", "approval_escalated", b"approval_escalated", "approval_expired", b"approval_expired", "approval_requested", b"approval_requested", "approval_superseded", b"approval_superseded", "approval_withdrawn", b"approval_withdrawn", "attempt", b"attempt", "body", b"body", "context_assembled", b"context_assembled", "effect_id", b"effect_id", "effect_resolved", b"effect_resolved", "event_id", b"event_id", "grant_issued", b"grant_issued", "grant_superseded", b"grant_superseded", "grant_used", b"grant_used", "ignorable", b"ignorable", "kind", b"kind", "model_attempt_failed", b"model_attempt_failed", "model_attempt_started", b"model_attempt_started", "model_message_completed", b"model_message_completed", "model_stream_delta", b"model_stream_delta", "package_fingerprint", b"package_fingerprint", "policy_answered", b"policy_answered", "policy_asked", b"policy_asked", "policy_decided", b"policy_decided", "policy_resumed", b"policy_resumed", "principal", b"principal", "reconcile_ended", b"reconcile_ended", "reconcile_started", b"reconcile_started", "retry_scheduled", b"retry_scheduled", "round", b"round", "run_cancel_requested", b"run_cancel_requested", "run_cancelled", b"run_cancelled", "run_completed", b"run_completed", "run_failed", b"run_failed", "run_id", b"run_id", "run_started", b"run_started", "seq", b"seq", "session_id", b"session_id", "subject_replaced", b"subject_replaced", "time", b"time", "tool_cancelled", b"tool_cancelled", "tool_completed", b"tool_completed", "tool_denied", b"tool_denied", "tool_failed", b"tool_failed", "tool_recovery_required", b"tool_recovery_required", "tool_requested", b"tool_requested", "tool_result_released", b"tool_result_released", "tool_started", b"tool_started", "trace_parent", b"trace_parent", "turn_completed", b"turn_completed", "turn_failed", b"turn_failed", "turn_id", b"turn_id", "turn_started", b"turn_started"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["agent_id", b"agent_id", "approval_decided", b"approval_decided", "approval_delegated", b"approval_delegated", "approval_dispatch_started", b"approval_dispatch_started", "approval_dispatched", b"approval_dispatched", "approval_escalated", b"approval_escalated", "approval_expired", b"approval_expired", "approval_requested", b"approval_requested", "approval_superseded", b"approval_superseded", "approval_withdrawn", b"approval_withdrawn", "attempt", b"attempt", "body", b"body", "context_assembled", b"context_assembled", "effect_id", b"effect_id", "effect_resolved", b"effect_resolved", "event_id", b"event_id", "grant_issued", b"grant_issued", "grant_superseded", b"grant_superseded", "grant_used", b"grant_used", "ignorable", b"ignorable", "kind", b"kind", "model_attempt_failed", b"model_attempt_failed", "model_attempt_started", b"model_attempt_started", "model_message_completed", b"model_message_completed", "model_stream_delta", b"model_stream_delta", "package_fingerprint", b"package_fingerprint", "policy_answered", b"policy_answered", "policy_asked", b"policy_asked", "policy_decided", b"policy_decided", "policy_resumed", b"policy_resumed", "principal", b"principal", "reconcile_ended", b"reconcile_ended", "reconcile_started", b"reconcile_started", "retry_scheduled", b"retry_scheduled", "round", b"round", "run_cancel_requested", b"run_cancel_requested", "run_cancelled", b"run_cancelled", "run_completed", b"run_completed", "run_failed", b"run_failed", "run_id", b"run_id", "run_started", b"run_started", "seq", b"seq", "session_id", b"session_id", "subject_replaced", b"subject_replaced", "time", b"time", "tool_cancelled", b"tool_cancelled", "tool_completed", b"tool_completed", "tool_denied", b"tool_denied", "tool_failed", b"tool_failed", "tool_recovery_required", b"tool_recovery_required", "tool_requested", b"tool_requested", "tool_result_released", b"tool_result_released", "tool_started", b"tool_started", "trace_parent", b"trace_parent", "turn_completed", b"turn_completed", "turn_failed", b"turn_failed", "turn_id", b"turn_id", "turn_started", b"turn_started"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_body: _TypeAlias = typing.Literal["run_started", "turn_started", "model_attempt_started", "model_message_completed", "model_attempt_failed", "tool_requested", "policy_decided", "tool_started", "tool_completed", "tool_failed", "tool_denied", "tool_cancelled", "tool_recovery_required", "run_cancel_requested", "turn_completed", "turn_failed", "run_completed", "run_failed", "run_cancelled", "retry_scheduled", "context_assembled", "model_stream_delta", "effect_resolved", "reconcile_started", "reconcile_ended", "policy_asked", "policy_answered", "policy_resumed", "subject_replaced", "tool_result_released", "approval_requested", "approval_decided", "approval_expired", "approval_withdrawn", "approval_superseded", "approval_escalated", "approval_delegated", "grant_issued", "grant_used", "grant_superseded"]  # noqa: Y015
+    _WhichOneofReturnType_body: _TypeAlias = typing.Literal["run_started", "turn_started", "model_attempt_started", "model_message_completed", "model_attempt_failed", "tool_requested", "policy_decided", "tool_started", "tool_completed", "tool_failed", "tool_denied", "tool_cancelled", "tool_recovery_required", "run_cancel_requested", "turn_completed", "turn_failed", "run_completed", "run_failed", "run_cancelled", "retry_scheduled", "context_assembled", "model_stream_delta", "effect_resolved", "reconcile_started", "reconcile_ended", "policy_asked", "policy_answered", "policy_resumed", "subject_replaced", "tool_result_released", "approval_requested", "approval_decided", "approval_expired", "approval_withdrawn", "approval_superseded", "approval_escalated", "approval_delegated", "approval_dispatch_started", "approval_dispatched", "grant_issued", "grant_used", "grant_superseded"]  # noqa: Y015
     _WhichOneofArgType_body: _TypeAlias = typing.Literal["body", b"body"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_body) -> _WhichOneofReturnType_body | None: ...
 
@@ -2249,7 +2269,10 @@ class ApprovalRequested(message.Message):
     FOUR_EYES_FIELD_NUMBER: builtins.int
     DELEGATES_FIELD_NUMBER: builtins.int
     ESCALATES_AT_FIELD_NUMBER: builtins.int
+    DISPATCHERS_FIELD_NUMBER: builtins.int
     GRANTS_FIELD_NUMBER: builtins.int
+    REVERSIBLE_FIELD_NUMBER: builtins.int
+    HIGHLIGHT_FIELD_NUMBER: builtins.int
     approval_id: builtins.str
     """The approval's id inside the run: `a`, and the numbers of the call with the
     approval's own behind them; of the run `a`, its round (0 before the first) and
@@ -2285,6 +2308,8 @@ class ApprovalRequested(message.Message):
     """What becomes of the call then."""
     four_eyes: builtins.bool
     """True when whoever started the run must not decide."""
+    reversible: builtins.bool
+    """True when the package says that what the call does can be undone."""
     @builtins.property
     def arguments(self) -> content_pb2.ContentRef:
         """What is looked at, see `Approval.arguments`. An answer is in no view of this
@@ -2310,8 +2335,16 @@ class ApprovalRequested(message.Message):
         """
 
     @builtins.property
+    def dispatchers(self) -> containers.RepeatedScalarFieldContainer[builtins.str]:
+        """The dispatchers that are told, by name."""
+
+    @builtins.property
     def grants(self) -> grant_pb2.GrantOffer:
         """Which grants whoever approves may give with it; absent: none."""
+
+    @builtins.property
+    def highlight(self) -> containers.RepeatedScalarFieldContainer[builtins.str]:
+        """Which of the arguments decide, as the package says: JSON pointers."""
 
     def __init__(
         self,
@@ -2337,11 +2370,14 @@ class ApprovalRequested(message.Message):
         four_eyes: builtins.bool = ...,
         delegates: abc.Iterable[builtins.str] | None = ...,
         escalates_at: timestamp_pb2.Timestamp | None = ...,
+        dispatchers: abc.Iterable[builtins.str] | None = ...,
         grants: grant_pb2.GrantOffer | None = ...,
+        reversible: builtins.bool = ...,
+        highlight: abc.Iterable[builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = typing.Literal["arguments", b"arguments", "escalates_at", b"escalates_at", "expires_at", b"expires_at", "grants", b"grants"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["approval", b"approval", "approval_id", b"approval_id", "arguments", b"arguments", "code", b"code", "decider", b"decider", "delegates", b"delegates", "digest", b"digest", "escalates_at", b"escalates_at", "executor", b"executor", "expires_at", b"expires_at", "four_eyes", b"four_eyes", "grants", b"grants", "kind", b"kind", "message", b"message", "on_expiry", b"on_expiry", "policy_ref", b"policy_ref", "risk", b"risk", "rule", b"rule", "schema_digest", b"schema_digest", "sets", b"sets", "tainted", b"tainted", "tool", b"tool"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["approval", b"approval", "approval_id", b"approval_id", "arguments", b"arguments", "code", b"code", "decider", b"decider", "delegates", b"delegates", "digest", b"digest", "dispatchers", b"dispatchers", "escalates_at", b"escalates_at", "executor", b"executor", "expires_at", b"expires_at", "four_eyes", b"four_eyes", "grants", b"grants", "highlight", b"highlight", "kind", b"kind", "message", b"message", "on_expiry", b"on_expiry", "policy_ref", b"policy_ref", "reversible", b"reversible", "risk", b"risk", "rule", b"rule", "schema_digest", b"schema_digest", "sets", b"sets", "tainted", b"tainted", "tool", b"tool"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -2634,6 +2670,132 @@ class ApprovalDelegated(message.Message):
     _HasFieldArgType: _TypeAlias = typing.Literal["approvers", b"approvers", "requested_at", b"requested_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
     _ClearFieldArgType: _TypeAlias = typing.Literal["approval_id", b"approval_id", "approvers", b"approvers", "current_set", b"current_set", "delegated_by", b"delegated_by", "delegated_to", b"delegated_to", "digest", b"digest", "note", b"note", "number", b"number", "on_behalf_of", b"on_behalf_of", "request_digest", b"request_digest", "request_id", b"request_id", "requested_at", b"requested_at", "tool", b"tool"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class ApprovalDispatchStarted(message.Message):
+    """Intent: a dispatcher is about to be told how an approval stands. `effect_id` and
+    `attempt` of the event name the attempt.
+    """
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    APPROVAL_ID_FIELD_NUMBER: builtins.int
+    DISPATCHER_FIELD_NUMBER: builtins.int
+    NOTICE_FIELD_NUMBER: builtins.int
+    REVISION_FIELD_NUMBER: builtins.int
+    approval_id: builtins.str
+    """The approval's id inside the run."""
+    dispatcher: builtins.str
+    """The dispatcher, by the name it is registered under."""
+    notice: approval_pb2.ApprovalNotice.ValueType
+    """What it is told."""
+    revision: builtins.int
+    """Which state of the approval, counted from 1: each change is one more."""
+    def __init__(
+        self,
+        *,
+        approval_id: builtins.str = ...,
+        dispatcher: builtins.str = ...,
+        notice: approval_pb2.ApprovalNotice.ValueType = ...,
+        revision: builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["approval_id", b"approval_id", "dispatcher", b"dispatcher", "notice", b"notice", "revision", b"revision"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class ApprovalDispatched(message.Message):
+    """Result of an attempt at telling a dispatcher. What it decided, if that counts,
+    stands right behind it as ApprovalDecided.
+    """
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    APPROVAL_ID_FIELD_NUMBER: builtins.int
+    DISPATCHER_FIELD_NUMBER: builtins.int
+    NOTICE_FIELD_NUMBER: builtins.int
+    REVISION_FIELD_NUMBER: builtins.int
+    RESULT_FIELD_NUMBER: builtins.int
+    RETRY_AT_FIELD_NUMBER: builtins.int
+    PRINCIPAL_FIELD_NUMBER: builtins.int
+    CALLBACK_ID_FIELD_NUMBER: builtins.int
+    REFERENCE_FIELD_NUMBER: builtins.int
+    DECISION_FIELD_NUMBER: builtins.int
+    REFUSAL_FIELD_NUMBER: builtins.int
+    approval_id: builtins.str
+    """The approval's id inside the run."""
+    dispatcher: builtins.str
+    """The dispatcher, by the name it is registered under."""
+    notice: approval_pb2.ApprovalNotice.ValueType
+    """What it was told."""
+    revision: builtins.int
+    """Which state of the approval it was told."""
+    result: approval_pb2.ApprovalDispatchResult.ValueType
+    """What came of the attempt."""
+    principal: builtins.str
+    """The principal that registered whoever got it; empty when nobody did."""
+    callback_id: builtins.str
+    """The registration that got it; empty when none did."""
+    reference: builtins.str
+    """What the dispatcher calls its message by; it is handed back with later calls."""
+    refusal: builtins.str
+    """Why that does not count: `role`, `approver_set`, `executor`, `four_eyes`,
+    `dispatcher`, `digest`, `closed` or `invalid`. Empty when it counts.
+    """
+    @builtins.property
+    def retry_at(self) -> timestamp_pb2.Timestamp:
+        """When it may be tried again; absent when it is not."""
+
+    @builtins.property
+    def decision(self) -> DispatchedDecision:
+        """What the dispatcher decided; absent when it did not, or cannot be understood."""
+
+    def __init__(
+        self,
+        *,
+        approval_id: builtins.str = ...,
+        dispatcher: builtins.str = ...,
+        notice: approval_pb2.ApprovalNotice.ValueType = ...,
+        revision: builtins.int = ...,
+        result: approval_pb2.ApprovalDispatchResult.ValueType = ...,
+        retry_at: timestamp_pb2.Timestamp | None = ...,
+        principal: builtins.str = ...,
+        callback_id: builtins.str = ...,
+        reference: builtins.str = ...,
+        decision: DispatchedDecision | None = ...,
+        refusal: builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["decision", b"decision", "retry_at", b"retry_at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["approval_id", b"approval_id", "callback_id", b"callback_id", "decision", b"decision", "dispatcher", b"dispatcher", "notice", b"notice", "principal", b"principal", "reference", b"reference", "refusal", b"refusal", "result", b"result", "retry_at", b"retry_at", "revision", b"revision"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class DispatchedDecision(message.Message):
+    """What a dispatcher has answered that it decides."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    VERDICT_FIELD_NUMBER: builtins.int
+    ON_BEHALF_OF_FIELD_NUMBER: builtins.int
+    verdict: approval_pb2.ApprovalVerdict.ValueType
+    """What."""
+    on_behalf_of: builtins.str
+    """On whose behalf, as it says: a note, no authority."""
+    def __init__(
+        self,
+        *,
+        verdict: approval_pb2.ApprovalVerdict.ValueType = ...,
+        on_behalf_of: builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["on_behalf_of", b"on_behalf_of", "verdict", b"verdict"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

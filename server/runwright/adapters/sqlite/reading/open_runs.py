@@ -47,7 +47,8 @@ def open_runs(db: apsw.Connection) -> OpenRuns:
     with db:  # one moment
         by_index, by_table = set(_numbers(db, _BY_INDEX)), set(_numbers(db, _BY_TABLE))
         misplaced = (by_index ^ by_table) | set(_misnamed(db))
-        return OpenRuns(_names(db, sorted(by_index | by_table)), sorted(misplaced))
+        names = _names(db, sorted(by_index | by_table))
+    return OpenRuns(names, sorted(misplaced))
 
 
 def put_in_order(db: apsw.Connection, misplaced: Sequence[int]) -> None:

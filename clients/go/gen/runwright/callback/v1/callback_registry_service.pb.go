@@ -37,6 +37,9 @@ const (
 	// It decides what runs and calls may do: `PolicyService`. Its key has the role
 	// `policy`.
 	CallbackKind_CALLBACK_KIND_POLICY CallbackKind = 2
+	// It tells people of approvals: `ApprovalDispatcherService`. Its key has the role
+	// `dispatcher`.
+	CallbackKind_CALLBACK_KIND_APPROVAL_DISPATCHER CallbackKind = 3
 )
 
 // Enum value maps for CallbackKind.
@@ -45,11 +48,13 @@ var (
 		0: "CALLBACK_KIND_UNSPECIFIED",
 		1: "CALLBACK_KIND_TOOL_EXECUTOR",
 		2: "CALLBACK_KIND_POLICY",
+		3: "CALLBACK_KIND_APPROVAL_DISPATCHER",
 	}
 	CallbackKind_value = map[string]int32{
-		"CALLBACK_KIND_UNSPECIFIED":   0,
-		"CALLBACK_KIND_TOOL_EXECUTOR": 1,
-		"CALLBACK_KIND_POLICY":        2,
+		"CALLBACK_KIND_UNSPECIFIED":         0,
+		"CALLBACK_KIND_TOOL_EXECUTOR":       1,
+		"CALLBACK_KIND_POLICY":              2,
+		"CALLBACK_KIND_APPROVAL_DISPATCHER": 3,
 	}
 )
 
@@ -945,11 +950,12 @@ const file_runwright_callback_v1_callback_registry_service_proto_rawDesc = "" +
 	"\x04kind\x18\x04 \x01(\x0e2#.runwright.callback.v1.CallbackKindR\x04kind\"~\n" +
 	"\x15ListCallbacksResponse\x12=\n" +
 	"\tcallbacks\x18\x01 \x03(\v2\x1f.runwright.callback.v1.CallbackR\tcallbacks\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken*h\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken*\x8f\x01\n" +
 	"\fCallbackKind\x12\x1d\n" +
 	"\x19CALLBACK_KIND_UNSPECIFIED\x10\x00\x12\x1f\n" +
 	"\x1bCALLBACK_KIND_TOOL_EXECUTOR\x10\x01\x12\x18\n" +
-	"\x14CALLBACK_KIND_POLICY\x10\x02*\x8a\x01\n" +
+	"\x14CALLBACK_KIND_POLICY\x10\x02\x12%\n" +
+	"!CALLBACK_KIND_APPROVAL_DISPATCHER\x10\x03*\x8a\x01\n" +
 	"\x0eCallbackHealth\x12\x1f\n" +
 	"\x1bCALLBACK_HEALTH_UNSPECIFIED\x10\x00\x12\x1b\n" +
 	"\x17CALLBACK_HEALTH_UNKNOWN\x10\x01\x12\x1b\n" +

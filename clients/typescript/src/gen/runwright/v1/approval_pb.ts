@@ -16,7 +16,77 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file runwright/v1/approval.proto.
  */
 export const file_runwright_v1_approval: GenFile = /*@__PURE__*/
-  fileDesc("ChtydW53cmlnaHQvdjEvYXBwcm92YWwucHJvdG8SDHJ1bndyaWdodC52MSJbCgtBcHByb3ZlclNldBINCgVyb2xlcxgBIAMoCRISCgpwcmluY2lwYWxzGAIgAygJEikKBXVudGlsGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCKPAgoMQXBwcm92YWxSdWxlEgwKBG5hbWUYASABKAkSKwoEc2V0cxgCIAMoCzIdLnJ1bndyaWdodC52MS5BcHByb3ZlclNldFJ1bGUSDwoHZXhwaXJlcxgDIAEoCRIvCglvbl9leHBpcnkYBCABKA4yHC5ydW53cmlnaHQudjEuQXBwcm92YWxFeHBpcnkSEQoJZm91cl9leWVzGAUgASgIEhEKCWRlbGVnYXRlcxgGIAMoCRIyCghlc2NhbGF0ZRgHIAEoCzIgLnJ1bndyaWdodC52MS5BcHByb3ZhbEVzY2FsYXRpb24SKAoGZ3JhbnRzGAggASgLMhgucnVud3JpZ2h0LnYxLkdyYW50T2ZmZXIicQoSQXBwcm92YWxFc2NhbGF0aW9uEg0KBXJvbGVzGAEgAygJEhIKCnByaW5jaXBhbHMYAiADKAkSDAoEdHVybhgDIAEoCRIqCgR0aGVuGAQgASgOMhwucnVud3JpZ2h0LnYxLkFwcHJvdmFsRXhwaXJ5IkIKD0FwcHJvdmVyU2V0UnVsZRINCgVyb2xlcxgBIAMoCRISCgpwcmluY2lwYWxzGAIgAygJEgwKBHR1cm4YAyABKAki+AgKCEFwcHJvdmFsEhMKC2FwcHJvdmFsX2lkGAEgASgJEigKBGtpbmQYAiABKA4yGi5ydW53cmlnaHQudjEuQXBwcm92YWxLaW5kEioKBXN0YXRlGAMgASgOMhsucnVud3JpZ2h0LnYxLkFwcHJvdmFsU3RhdGUSDgoGcnVuX2lkGAQgASgJEhAKCGFnZW50X2lkGAUgASgJEhIKCnNlc3Npb25faWQYBiABKAkSEgoKc3RhcnRlZF9ieRgHIAEoCRIbChNwYWNrYWdlX2ZpbmdlcnByaW50GAggASgJEhEKCWVmZmVjdF9pZBgJIAEoCRIMCgR0b29sGAogASgJEhAKCGV4ZWN1dG9yGAsgASgJEgwKBHJpc2sYDCABKAkSKwoJYXJndW1lbnRzGA0gASgLMhgucnVud3JpZ2h0LnYxLkNvbnRlbnRSZWYSNgoRYXJndW1lbnRzX2NvbnRlbnQYDiABKAsyGy5ydW53cmlnaHQudjEuSW5saW5lQ29udGVudBIOCgZkaWdlc3QYDyABKAkSFQoNc2NoZW1hX2RpZ2VzdBgQIAEoCRIQCghhcHByb3ZhbBgRIAEoCRISCgpwb2xpY3lfcmVmGBIgASgJEgwKBHJ1bGUYEyABKAkSDAoEY29kZRgUIAEoCRIPCgdkZWNpZGVyGBUgASgJEg8KB21lc3NhZ2UYFiABKAkSDwoHdGFpbnRlZBgXIAEoCBInCgRzZXRzGBggAygLMhkucnVud3JpZ2h0LnYxLkFwcHJvdmVyU2V0EhMKC2N1cnJlbnRfc2V0GBkgASgNEjAKDHJlcXVlc3RlZF9hdBgaIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLgoKZXhwaXJlc19hdBgbIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLwoJb25fZXhwaXJ5GBwgASgOMhwucnVud3JpZ2h0LnYxLkFwcHJvdmFsRXhwaXJ5EhEKCWZvdXJfZXllcxgdIAEoCBI0CgpzZXBhcmF0aW9uGB4gASgOMiAucnVud3JpZ2h0LnYxLkFwcHJvdmFsU2VwYXJhdGlvbhIwCghkZWNpc2lvbhgfIAEoCzIeLnJ1bndyaWdodC52MS5BcHByb3ZhbERlY2lzaW9uEi0KCWNsb3NlZF9hdBggIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASEQoJZGVsZWdhdGVzGCYgAygJEjUKC2RlbGVnYXRpb25zGCcgAygLMiAucnVud3JpZ2h0LnYxLkFwcHJvdmFsRGVsZWdhdGlvbhIwCgxlc2NhbGF0ZXNfYXQYKCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEjcKEGFsbG93ZWRfdmVyZGljdHMYKiADKA4yHS5ydW53cmlnaHQudjEuQXBwcm92YWxWZXJkaWN0EigKBmdyYW50cxgjIAEoCzIYLnJ1bndyaWdodC52MS5HcmFudE9mZmVyIqIBChJBcHByb3ZhbERlbGVnYXRpb24SFAoMZGVsZWdhdGVkX2J5GAEgASgJEhQKDGRlbGVnYXRlZF90bxgCIAEoCRIoCgR0aW1lGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIMCgRub3RlGAQgASgJEhQKDG9uX2JlaGFsZl9vZhgFIAEoCRISCgpyZXF1ZXN0X2lkGAYgASgJIqsDChBBcHByb3ZhbERlY2lzaW9uEi4KB3ZlcmRpY3QYASABKA4yHS5ydW53cmlnaHQudjEuQXBwcm92YWxWZXJkaWN0EhIKCmRlY2lkZWRfYnkYAiABKAkSKAoEdGltZRgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDgoGZGlnZXN0GAQgASgJEg8KB21lc3NhZ2UYBSABKAkSDAoEbm90ZRgGIAEoCRIUCgxvbl9iZWhhbGZfb2YYByABKAkSEgoKcmVxdWVzdF9pZBgIIAEoCRI0CgpzZXBhcmF0aW9uGAkgASgOMiAucnVud3JpZ2h0LnYxLkFwcHJvdmFsU2VwYXJhdGlvbhIyChBlZGl0ZWRfYXJndW1lbnRzGA4gASgLMhgucnVud3JpZ2h0LnYxLkNvbnRlbnRSZWYSPQoYZWRpdGVkX2FyZ3VtZW50c19jb250ZW50GA8gASgLMhsucnVud3JpZ2h0LnYxLklubGluZUNvbnRlbnQSFQoNZWRpdGVkX2RpZ2VzdBgQIAEoCRIQCghncmFudF9pZBgMIAEoCSqBAQoMQXBwcm92YWxLaW5kEh0KGUFQUFJPVkFMX0tJTkRfVU5TUEVDSUZJRUQQABIbChdBUFBST1ZBTF9LSU5EX1RPT0xfQ0FMTBABEhsKF0FQUFJPVkFMX0tJTkRfUlVOX1NUQVJUEAISGAoUQVBQUk9WQUxfS0lORF9PVVRQVVQQAyqWAgoNQXBwcm92YWxTdGF0ZRIeChpBUFBST1ZBTF9TVEFURV9VTlNQRUNJRklFRBAAEhoKFkFQUFJPVkFMX1NUQVRFX1BFTkRJTkcQARIbChdBUFBST1ZBTF9TVEFURV9BUFBST1ZFRBACEhkKFUFQUFJPVkFMX1NUQVRFX0RFTklFRBADEhoKFkFQUFJPVkFMX1NUQVRFX0VYUElSRUQQBBIcChhBUFBST1ZBTF9TVEFURV9XSVRIRFJBV04QBRIdChlBUFBST1ZBTF9TVEFURV9TVVBFUlNFREVEEAYSHAoYQVBQUk9WQUxfU1RBVEVfUkVTUE9OREVEEAcSGgoWQVBQUk9WQUxfU1RBVEVfQUJPUlRFRBAIKvIBCg9BcHByb3ZhbFZlcmRpY3QSIAocQVBQUk9WQUxfVkVSRElDVF9VTlNQRUNJRklFRBAAEhwKGEFQUFJPVkFMX1ZFUkRJQ1RfQVBQUk9WRRABEhkKFUFQUFJPVkFMX1ZFUkRJQ1RfREVOWRACEhwKGEFQUFJPVkFMX1ZFUkRJQ1RfUkVTUE9ORBADEh4KGkFQUFJPVkFMX1ZFUkRJQ1RfQUJPUlRfUlVOEAQSJwojQVBQUk9WQUxfVkVSRElDVF9BUFBST1ZFX1dJVEhfRURJVFMQBRIdChlBUFBST1ZBTF9WRVJESUNUX0RFTEVHQVRFEAYqiAEKDkFwcHJvdmFsRXhwaXJ5Eh8KG0FQUFJPVkFMX0VYUElSWV9VTlNQRUNJRklFRBAAEhgKFEFQUFJPVkFMX0VYUElSWV9ERU5ZEAESHQoZQVBQUk9WQUxfRVhQSVJZX0FCT1JUX1JVThACEhwKGEFQUFJPVkFMX0VYUElSWV9FU0NBTEFURRADKoEBChJBcHByb3ZhbFNlcGFyYXRpb24SIwofQVBQUk9WQUxfU0VQQVJBVElPTl9VTlNQRUNJRklFRBAAEiAKHEFQUFJPVkFMX1NFUEFSQVRJT05fRU5GT1JDRUQQARIkCiBBUFBST1ZBTF9TRVBBUkFUSU9OX05PVF9FTkZPUkNFRBACQmsKEGRldi5ydW53cmlnaHQudjFQAVpGZ2l0aHViLmNvbS9ydW53cmlnaHQvcnVud3JpZ2h0L2NsaWVudHMvZ28vZ2VuL3J1bndyaWdodC92MTtydW53cmlnaHR2MaoCDFJ1bndyaWdodC5WMWIGcHJvdG8z", [file_google_protobuf_timestamp, file_runwright_v1_content, file_runwright_v1_grant]);
+  fileDesc("ChtydW53cmlnaHQvdjEvYXBwcm92YWwucHJvdG8SDHJ1bndyaWdodC52MSKXAgoQQXBwcm92YWxEaXNwYXRjaBISCgpkaXNwYXRjaGVyGAEgASgJEiwKBm5vdGljZRgCIAEoDjIcLnJ1bndyaWdodC52MS5BcHByb3ZhbE5vdGljZRIPCgdhdHRlbXB0GAMgASgNEjQKBnJlc3VsdBgEIAEoDjIkLnJ1bndyaWdodC52MS5BcHByb3ZhbERpc3BhdGNoUmVzdWx0EigKBHRpbWUYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEiwKCHJldHJ5X2F0GAYgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIRCglwcmluY2lwYWwYByABKAkSDwoHcmVmdXNhbBgIIAEoCSJbCgtBcHByb3ZlclNldBINCgVyb2xlcxgBIAMoCRISCgpwcmluY2lwYWxzGAIgAygJEikKBXVudGlsGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCKkAgoMQXBwcm92YWxSdWxlEgwKBG5hbWUYASABKAkSKwoEc2V0cxgCIAMoCzIdLnJ1bndyaWdodC52MS5BcHByb3ZlclNldFJ1bGUSDwoHZXhwaXJlcxgDIAEoCRIvCglvbl9leHBpcnkYBCABKA4yHC5ydW53cmlnaHQudjEuQXBwcm92YWxFeHBpcnkSEQoJZm91cl9leWVzGAUgASgIEhEKCWRlbGVnYXRlcxgGIAMoCRIyCghlc2NhbGF0ZRgHIAEoCzIgLnJ1bndyaWdodC52MS5BcHByb3ZhbEVzY2FsYXRpb24SEwoLZGlzcGF0Y2hlcnMYCiADKAkSKAoGZ3JhbnRzGAggASgLMhgucnVud3JpZ2h0LnYxLkdyYW50T2ZmZXIicQoSQXBwcm92YWxFc2NhbGF0aW9uEg0KBXJvbGVzGAEgAygJEhIKCnByaW5jaXBhbHMYAiADKAkSDAoEdHVybhgDIAEoCRIqCgR0aGVuGAQgASgOMhwucnVud3JpZ2h0LnYxLkFwcHJvdmFsRXhwaXJ5IkIKD0FwcHJvdmVyU2V0UnVsZRINCgVyb2xlcxgBIAMoCRISCgpwcmluY2lwYWxzGAIgAygJEgwKBHR1cm4YAyABKAki5AkKCEFwcHJvdmFsEhMKC2FwcHJvdmFsX2lkGAEgASgJEigKBGtpbmQYAiABKA4yGi5ydW53cmlnaHQudjEuQXBwcm92YWxLaW5kEioKBXN0YXRlGAMgASgOMhsucnVud3JpZ2h0LnYxLkFwcHJvdmFsU3RhdGUSDgoGcnVuX2lkGAQgASgJEhAKCGFnZW50X2lkGAUgASgJEhIKCnNlc3Npb25faWQYBiABKAkSEgoKc3RhcnRlZF9ieRgHIAEoCRIbChNwYWNrYWdlX2ZpbmdlcnByaW50GAggASgJEhEKCWVmZmVjdF9pZBgJIAEoCRIMCgR0b29sGAogASgJEhAKCGV4ZWN1dG9yGAsgASgJEgwKBHJpc2sYDCABKAkSKwoJYXJndW1lbnRzGA0gASgLMhgucnVud3JpZ2h0LnYxLkNvbnRlbnRSZWYSNgoRYXJndW1lbnRzX2NvbnRlbnQYDiABKAsyGy5ydW53cmlnaHQudjEuSW5saW5lQ29udGVudBIOCgZkaWdlc3QYDyABKAkSFQoNc2NoZW1hX2RpZ2VzdBgQIAEoCRIQCghhcHByb3ZhbBgRIAEoCRISCgpwb2xpY3lfcmVmGBIgASgJEgwKBHJ1bGUYEyABKAkSDAoEY29kZRgUIAEoCRIPCgdkZWNpZGVyGBUgASgJEg8KB21lc3NhZ2UYFiABKAkSDwoHdGFpbnRlZBgXIAEoCBInCgRzZXRzGBggAygLMhkucnVud3JpZ2h0LnYxLkFwcHJvdmVyU2V0EhMKC2N1cnJlbnRfc2V0GBkgASgNEjAKDHJlcXVlc3RlZF9hdBgaIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLgoKZXhwaXJlc19hdBgbIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLwoJb25fZXhwaXJ5GBwgASgOMhwucnVud3JpZ2h0LnYxLkFwcHJvdmFsRXhwaXJ5EhEKCWZvdXJfZXllcxgdIAEoCBI0CgpzZXBhcmF0aW9uGB4gASgOMiAucnVud3JpZ2h0LnYxLkFwcHJvdmFsU2VwYXJhdGlvbhIwCghkZWNpc2lvbhgfIAEoCzIeLnJ1bndyaWdodC52MS5BcHByb3ZhbERlY2lzaW9uEi0KCWNsb3NlZF9hdBggIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASEQoJZGVsZWdhdGVzGCYgAygJEjUKC2RlbGVnYXRpb25zGCcgAygLMiAucnVud3JpZ2h0LnYxLkFwcHJvdmFsRGVsZWdhdGlvbhIwCgxlc2NhbGF0ZXNfYXQYKCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEjIKCmRpc3BhdGNoZXMYISADKAsyHi5ydW53cmlnaHQudjEuQXBwcm92YWxEaXNwYXRjaBI3ChBhbGxvd2VkX3ZlcmRpY3RzGCogAygOMh0ucnVud3JpZ2h0LnYxLkFwcHJvdmFsVmVyZGljdBIPCgdsaW5lYWdlGCsgAygJEhIKCnJldmVyc2libGUYLyABKAgSEQoJaGlnaGxpZ2h0GDAgAygJEigKBmdyYW50cxgjIAEoCzIYLnJ1bndyaWdodC52MS5HcmFudE9mZmVyIqIBChJBcHByb3ZhbERlbGVnYXRpb24SFAoMZGVsZWdhdGVkX2J5GAEgASgJEhQKDGRlbGVnYXRlZF90bxgCIAEoCRIoCgR0aW1lGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIMCgRub3RlGAQgASgJEhQKDG9uX2JlaGFsZl9vZhgFIAEoCRISCgpyZXF1ZXN0X2lkGAYgASgJIqsDChBBcHByb3ZhbERlY2lzaW9uEi4KB3ZlcmRpY3QYASABKA4yHS5ydW53cmlnaHQudjEuQXBwcm92YWxWZXJkaWN0EhIKCmRlY2lkZWRfYnkYAiABKAkSKAoEdGltZRgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDgoGZGlnZXN0GAQgASgJEg8KB21lc3NhZ2UYBSABKAkSDAoEbm90ZRgGIAEoCRIUCgxvbl9iZWhhbGZfb2YYByABKAkSEgoKcmVxdWVzdF9pZBgIIAEoCRI0CgpzZXBhcmF0aW9uGAkgASgOMiAucnVud3JpZ2h0LnYxLkFwcHJvdmFsU2VwYXJhdGlvbhIyChBlZGl0ZWRfYXJndW1lbnRzGA4gASgLMhgucnVud3JpZ2h0LnYxLkNvbnRlbnRSZWYSPQoYZWRpdGVkX2FyZ3VtZW50c19jb250ZW50GA8gASgLMhsucnVud3JpZ2h0LnYxLklubGluZUNvbnRlbnQSFQoNZWRpdGVkX2RpZ2VzdBgQIAEoCRIQCghncmFudF9pZBgMIAEoCSqBAQoMQXBwcm92YWxLaW5kEh0KGUFQUFJPVkFMX0tJTkRfVU5TUEVDSUZJRUQQABIbChdBUFBST1ZBTF9LSU5EX1RPT0xfQ0FMTBABEhsKF0FQUFJPVkFMX0tJTkRfUlVOX1NUQVJUEAISGAoUQVBQUk9WQUxfS0lORF9PVVRQVVQQAyqWAgoNQXBwcm92YWxTdGF0ZRIeChpBUFBST1ZBTF9TVEFURV9VTlNQRUNJRklFRBAAEhoKFkFQUFJPVkFMX1NUQVRFX1BFTkRJTkcQARIbChdBUFBST1ZBTF9TVEFURV9BUFBST1ZFRBACEhkKFUFQUFJPVkFMX1NUQVRFX0RFTklFRBADEhoKFkFQUFJPVkFMX1NUQVRFX0VYUElSRUQQBBIcChhBUFBST1ZBTF9TVEFURV9XSVRIRFJBV04QBRIdChlBUFBST1ZBTF9TVEFURV9TVVBFUlNFREVEEAYSHAoYQVBQUk9WQUxfU1RBVEVfUkVTUE9OREVEEAcSGgoWQVBQUk9WQUxfU1RBVEVfQUJPUlRFRBAIKvIBCg9BcHByb3ZhbFZlcmRpY3QSIAocQVBQUk9WQUxfVkVSRElDVF9VTlNQRUNJRklFRBAAEhwKGEFQUFJPVkFMX1ZFUkRJQ1RfQVBQUk9WRRABEhkKFUFQUFJPVkFMX1ZFUkRJQ1RfREVOWRACEhwKGEFQUFJPVkFMX1ZFUkRJQ1RfUkVTUE9ORBADEh4KGkFQUFJPVkFMX1ZFUkRJQ1RfQUJPUlRfUlVOEAQSJwojQVBQUk9WQUxfVkVSRElDVF9BUFBST1ZFX1dJVEhfRURJVFMQBRIdChlBUFBST1ZBTF9WRVJESUNUX0RFTEVHQVRFEAYqiAEKDkFwcHJvdmFsRXhwaXJ5Eh8KG0FQUFJPVkFMX0VYUElSWV9VTlNQRUNJRklFRBAAEhgKFEFQUFJPVkFMX0VYUElSWV9ERU5ZEAESHQoZQVBQUk9WQUxfRVhQSVJZX0FCT1JUX1JVThACEhwKGEFQUFJPVkFMX0VYUElSWV9FU0NBTEFURRADKoEBChJBcHByb3ZhbFNlcGFyYXRpb24SIwofQVBQUk9WQUxfU0VQQVJBVElPTl9VTlNQRUNJRklFRBAAEiAKHEFQUFJPVkFMX1NFUEFSQVRJT05fRU5GT1JDRUQQARIkCiBBUFBST1ZBTF9TRVBBUkFUSU9OX05PVF9FTkZPUkNFRBACKokBCg5BcHByb3ZhbE5vdGljZRIfChtBUFBST1ZBTF9OT1RJQ0VfVU5TUEVDSUZJRUQQABIcChhBUFBST1ZBTF9OT1RJQ0VfRElTUEFUQ0gQARIaChZBUFBST1ZBTF9OT1RJQ0VfVVBEQVRFEAISHAoYQVBQUk9WQUxfTk9USUNFX1dJVEhEUkFXEAMqsAIKFkFwcHJvdmFsRGlzcGF0Y2hSZXN1bHQSKAokQVBQUk9WQUxfRElTUEFUQ0hfUkVTVUxUX1VOU1BFQ0lGSUVEEAASKQolQVBQUk9WQUxfRElTUEFUQ0hfUkVTVUxUX0FDS05PV0xFREdFRBABEiUKIUFQUFJPVkFMX0RJU1BBVENIX1JFU1VMVF9OT1RfU0VOVBACEiEKHUFQUFJPVkFMX0RJU1BBVENIX1JFU1VMVF9MT1NUEAMSJgoiQVBQUk9WQUxfRElTUEFUQ0hfUkVTVUxUX1RJTUVEX09VVBAEEicKI0FQUFJPVkFMX0RJU1BBVENIX1JFU1VMVF9VTlJFQURBQkxFEAUSJgoiQVBQUk9WQUxfRElTUEFUQ0hfUkVTVUxUX0FCQU5ET05FRBAGQmsKEGRldi5ydW53cmlnaHQudjFQAVpGZ2l0aHViLmNvbS9ydW53cmlnaHQvcnVud3JpZ2h0L2NsaWVudHMvZ28vZ2VuL3J1bndyaWdodC92MTtydW53cmlnaHR2MaoCDFJ1bndyaWdodC5WMWIGcHJvdG8z", [file_google_protobuf_timestamp, file_runwright_v1_content, file_runwright_v1_grant]);
+
+/**
+ * How far a dispatcher has been told of an approval.
+ *
+ * @generated from message runwright.v1.ApprovalDispatch
+ */
+export type ApprovalDispatch = Message<"runwright.v1.ApprovalDispatch"> & {
+  /**
+   * The dispatcher, by the name it is registered under.
+   *
+   * @generated from field: string dispatcher = 1;
+   */
+  dispatcher: string;
+
+  /**
+   * What it was told last, or is being told.
+   *
+   * @generated from field: runwright.v1.ApprovalNotice notice = 2;
+   */
+  notice: ApprovalNotice;
+
+  /**
+   * How many attempts there were.
+   *
+   * @generated from field: uint32 attempt = 3;
+   */
+  attempt: number;
+
+  /**
+   * What came of the last one; unspecified while it is under way.
+   *
+   * @generated from field: runwright.v1.ApprovalDispatchResult result = 4;
+   */
+  result: ApprovalDispatchResult;
+
+  /**
+   * When that became known, or when the attempt began.
+   *
+   * @generated from field: google.protobuf.Timestamp time = 5;
+   */
+  time?: Timestamp | undefined;
+
+  /**
+   * When it may be tried again; absent when it is not.
+   *
+   * @generated from field: google.protobuf.Timestamp retry_at = 6;
+   */
+  retryAt?: Timestamp | undefined;
+
+  /**
+   * The principal that registered whoever got it; empty when nobody did.
+   *
+   * @generated from field: string principal = 7;
+   */
+  principal: string;
+
+  /**
+   * Why what the dispatcher decided does not count, see ApprovalDispatched.
+   *
+   * @generated from field: string refusal = 8;
+   */
+  refusal: string;
+};
+
+/**
+ * Describes the message runwright.v1.ApprovalDispatch.
+ * Use `create(ApprovalDispatchSchema)` to create a new message.
+ */
+export const ApprovalDispatchSchema: GenMessage<ApprovalDispatch> = /*@__PURE__*/
+  messageDesc(file_runwright_v1_approval, 0);
 
 /**
  * Who may decide, for how long.
@@ -51,7 +121,7 @@ export type ApproverSet = Message<"runwright.v1.ApproverSet"> & {
  * Use `create(ApproverSetSchema)` to create a new message.
  */
 export const ApproverSetSchema: GenMessage<ApproverSet> = /*@__PURE__*/
-  messageDesc(file_runwright_v1_approval, 0);
+  messageDesc(file_runwright_v1_approval, 1);
 
 /**
  * One of a package's `approvals`: how an approval of that name is asked for.
@@ -109,6 +179,13 @@ export type ApprovalRule = Message<"runwright.v1.ApprovalRule"> & {
   escalate?: ApprovalEscalation | undefined;
 
   /**
+   * The dispatchers that are told of it, by name.
+   *
+   * @generated from field: repeated string dispatchers = 10;
+   */
+  dispatchers: string[];
+
+  /**
    * Which grants whoever approves may give; absent: none.
    *
    * @generated from field: runwright.v1.GrantOffer grants = 8;
@@ -121,7 +198,7 @@ export type ApprovalRule = Message<"runwright.v1.ApprovalRule"> & {
  * Use `create(ApprovalRuleSchema)` to create a new message.
  */
 export const ApprovalRuleSchema: GenMessage<ApprovalRule> = /*@__PURE__*/
-  messageDesc(file_runwright_v1_approval, 1);
+  messageDesc(file_runwright_v1_approval, 2);
 
 /**
  * Who decides once the time of all approver sets is over, and for how long: there is
@@ -165,7 +242,7 @@ export type ApprovalEscalation = Message<"runwright.v1.ApprovalEscalation"> & {
  * Use `create(ApprovalEscalationSchema)` to create a new message.
  */
 export const ApprovalEscalationSchema: GenMessage<ApprovalEscalation> = /*@__PURE__*/
-  messageDesc(file_runwright_v1_approval, 2);
+  messageDesc(file_runwright_v1_approval, 3);
 
 /**
  * One set of approvers as a package has it.
@@ -201,7 +278,7 @@ export type ApproverSetRule = Message<"runwright.v1.ApproverSetRule"> & {
  * Use `create(ApproverSetRuleSchema)` to create a new message.
  */
 export const ApproverSetRuleSchema: GenMessage<ApproverSetRule> = /*@__PURE__*/
-  messageDesc(file_runwright_v1_approval, 3);
+  messageDesc(file_runwright_v1_approval, 4);
 
 /**
  * Something that waits, or waited, for somebody to decide.
@@ -464,11 +541,41 @@ export type Approval = Message<"runwright.v1.Approval"> & {
   escalatesAt?: Timestamp | undefined;
 
   /**
+   * The dispatchers that are told, and how far each has been; of GetApproval alone.
+   *
+   * @generated from field: repeated runwright.v1.ApprovalDispatch dispatches = 33;
+   */
+  dispatches: ApprovalDispatch[];
+
+  /**
    * What may be decided on it.
    *
    * @generated from field: repeated runwright.v1.ApprovalVerdict allowed_verdicts = 42;
    */
   allowedVerdicts: ApprovalVerdict[];
+
+  /**
+   * The runs from the first one to the one that asks, which is the last: by what an
+   * agent came to ask. One entry, as no run starts another.
+   *
+   * @generated from field: repeated string lineage = 43;
+   */
+  lineage: string[];
+
+  /**
+   * True when the package says that what the call does can be undone. False: it
+   * does not say so.
+   *
+   * @generated from field: bool reversible = 47;
+   */
+  reversible: boolean;
+
+  /**
+   * Which of the arguments decide, as the package says: JSON pointers (RFC 6901).
+   *
+   * @generated from field: repeated string highlight = 48;
+   */
+  highlight: string[];
 
   /**
    * Which grants whoever approves may give with it; absent: none.
@@ -483,7 +590,7 @@ export type Approval = Message<"runwright.v1.Approval"> & {
  * Use `create(ApprovalSchema)` to create a new message.
  */
 export const ApprovalSchema: GenMessage<Approval> = /*@__PURE__*/
-  messageDesc(file_runwright_v1_approval, 4);
+  messageDesc(file_runwright_v1_approval, 5);
 
 /**
  * That somebody who may decide has somebody else decide.
@@ -539,7 +646,7 @@ export type ApprovalDelegation = Message<"runwright.v1.ApprovalDelegation"> & {
  * Use `create(ApprovalDelegationSchema)` to create a new message.
  */
 export const ApprovalDelegationSchema: GenMessage<ApprovalDelegation> = /*@__PURE__*/
-  messageDesc(file_runwright_v1_approval, 5);
+  messageDesc(file_runwright_v1_approval, 6);
 
 /**
  * A decision, as it is on record.
@@ -646,7 +753,7 @@ export type ApprovalDecision = Message<"runwright.v1.ApprovalDecision"> & {
  * Use `create(ApprovalDecisionSchema)` to create a new message.
  */
 export const ApprovalDecisionSchema: GenMessage<ApprovalDecision> = /*@__PURE__*/
-  messageDesc(file_runwright_v1_approval, 6);
+  messageDesc(file_runwright_v1_approval, 7);
 
 /**
  * What somebody is asked to approve.
@@ -912,4 +1019,107 @@ export enum ApprovalSeparation {
  */
 export const ApprovalSeparationSchema: GenEnum<ApprovalSeparation> = /*@__PURE__*/
   enumDesc(file_runwright_v1_approval, 4);
+
+/**
+ * What a dispatcher is told of an approval.
+ *
+ * @generated from enum runwright.v1.ApprovalNotice
+ */
+export enum ApprovalNotice {
+  /**
+   * Never sent.
+   *
+   * @generated from enum value: APPROVAL_NOTICE_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * It is asked for.
+   *
+   * @generated from enum value: APPROVAL_NOTICE_DISPATCH = 1;
+   */
+  DISPATCH = 1,
+
+  /**
+   * Something about it has changed: whose turn it is, or it was decided.
+   *
+   * @generated from enum value: APPROVAL_NOTICE_UPDATE = 2;
+   */
+  UPDATE = 2,
+
+  /**
+   * There is nothing to decide any more: it expired, was withdrawn or superseded.
+   *
+   * @generated from enum value: APPROVAL_NOTICE_WITHDRAW = 3;
+   */
+  WITHDRAW = 3,
+}
+
+/**
+ * Describes the enum runwright.v1.ApprovalNotice.
+ */
+export const ApprovalNoticeSchema: GenEnum<ApprovalNotice> = /*@__PURE__*/
+  enumDesc(file_runwright_v1_approval, 5);
+
+/**
+ * What came of an attempt at telling a dispatcher.
+ *
+ * @generated from enum runwright.v1.ApprovalDispatchResult
+ */
+export enum ApprovalDispatchResult {
+  /**
+   * Never sent.
+   *
+   * @generated from enum value: APPROVAL_DISPATCH_RESULT_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * It said that it has it.
+   *
+   * @generated from enum value: APPROVAL_DISPATCH_RESULT_ACKNOWLEDGED = 1;
+   */
+  ACKNOWLEDGED = 1,
+
+  /**
+   * No dispatcher of the name got it.
+   *
+   * @generated from enum value: APPROVAL_DISPATCH_RESULT_NOT_SENT = 2;
+   */
+  NOT_SENT = 2,
+
+  /**
+   * One got it, perhaps, and did not answer, or answered with an error.
+   *
+   * @generated from enum value: APPROVAL_DISPATCH_RESULT_LOST = 3;
+   */
+  LOST = 3,
+
+  /**
+   * One got it, perhaps, and did not answer in time.
+   *
+   * @generated from enum value: APPROVAL_DISPATCH_RESULT_TIMED_OUT = 4;
+   */
+  TIMED_OUT = 4,
+
+  /**
+   * One answered what cannot be read.
+   *
+   * @generated from enum value: APPROVAL_DISPATCH_RESULT_UNREADABLE = 5;
+   */
+  UNREADABLE = 5,
+
+  /**
+   * The run or the server ended before an answer came.
+   *
+   * @generated from enum value: APPROVAL_DISPATCH_RESULT_ABANDONED = 6;
+   */
+  ABANDONED = 6,
+}
+
+/**
+ * Describes the enum runwright.v1.ApprovalDispatchResult.
+ */
+export const ApprovalDispatchResultSchema: GenEnum<ApprovalDispatchResult> = /*@__PURE__*/
+  enumDesc(file_runwright_v1_approval, 6);
 

@@ -37,6 +37,10 @@ class _CallbackKindEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_CallbackK
     """It decides what runs and calls may do: `PolicyService`. Its key has the role
     `policy`.
     """
+    CALLBACK_KIND_APPROVAL_DISPATCHER: _CallbackKind.ValueType  # 3
+    """It tells people of approvals: `ApprovalDispatcherService`. Its key has the role
+    `dispatcher`.
+    """
 
 class CallbackKind(_CallbackKind, metaclass=_CallbackKindEnumTypeWrapper):
     """What a callback is for, and so which service of `runwright.callback.v1` it
@@ -53,6 +57,10 @@ CALLBACK_KIND_TOOL_EXECUTOR: CallbackKind.ValueType  # 1
 CALLBACK_KIND_POLICY: CallbackKind.ValueType  # 2
 """It decides what runs and calls may do: `PolicyService`. Its key has the role
 `policy`.
+"""
+CALLBACK_KIND_APPROVAL_DISPATCHER: CallbackKind.ValueType  # 3
+"""It tells people of approvals: `ApprovalDispatcherService`. Its key has the role
+`dispatcher`.
 """
 
 class _CallbackHealth:

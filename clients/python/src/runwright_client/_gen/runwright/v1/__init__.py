@@ -13,11 +13,16 @@ __all__ = (
     "ApprovalDecision",
     "ApprovalDelegated",
     "ApprovalDelegation",
+    "ApprovalDispatch",
+    "ApprovalDispatchResult",
+    "ApprovalDispatchStarted",
+    "ApprovalDispatched",
     "ApprovalEscalated",
     "ApprovalEscalation",
     "ApprovalExpired",
     "ApprovalExpiry",
     "ApprovalKind",
+    "ApprovalNotice",
     "ApprovalRequested",
     "ApprovalRule",
     "ApprovalSeparation",
@@ -44,6 +49,7 @@ __all__ = (
     "DecideApprovalResponse",
     "DecisionRequest",
     "DecisionResult",
+    "DispatchedDecision",
     "EffectClass",
     "EffectResolution",
     "EffectResolved",
@@ -316,6 +322,71 @@ class AgentErrorKind(betterproto2.Enum):
         }
 
 
+class ApprovalDispatchResult(betterproto2.Enum):
+    """
+    What came of an attempt at telling a dispatcher.
+    """
+
+    UNSPECIFIED = 0
+    """
+    Never sent.
+    """
+
+    ACKNOWLEDGED = 1
+    """
+    It said that it has it.
+    """
+
+    NOT_SENT = 2
+    """
+    No dispatcher of the name got it.
+    """
+
+    LOST = 3
+    """
+    One got it, perhaps, and did not answer, or answered with an error.
+    """
+
+    TIMED_OUT = 4
+    """
+    One got it, perhaps, and did not answer in time.
+    """
+
+    UNREADABLE = 5
+    """
+    One answered what cannot be read.
+    """
+
+    ABANDONED = 6
+    """
+    The run or the server ended before an answer came.
+    """
+
+    @classmethod
+    def betterproto_value_to_renamed_proto_names(cls) -> dict[int, str]:
+        return {
+            0: "APPROVAL_DISPATCH_RESULT_UNSPECIFIED",
+            1: "APPROVAL_DISPATCH_RESULT_ACKNOWLEDGED",
+            2: "APPROVAL_DISPATCH_RESULT_NOT_SENT",
+            3: "APPROVAL_DISPATCH_RESULT_LOST",
+            4: "APPROVAL_DISPATCH_RESULT_TIMED_OUT",
+            5: "APPROVAL_DISPATCH_RESULT_UNREADABLE",
+            6: "APPROVAL_DISPATCH_RESULT_ABANDONED",
+        }
+
+    @classmethod
+    def betterproto_renamed_proto_names_to_value(cls) -> dict[str, int]:
+        return {
+            "APPROVAL_DISPATCH_RESULT_UNSPECIFIED": 0,
+            "APPROVAL_DISPATCH_RESULT_ACKNOWLEDGED": 1,
+            "APPROVAL_DISPATCH_RESULT_NOT_SENT": 2,
+            "APPROVAL_DISPATCH_RESULT_LOST": 3,
+            "APPROVAL_DISPATCH_RESULT_TIMED_OUT": 4,
+            "APPROVAL_DISPATCH_RESULT_UNREADABLE": 5,
+            "APPROVAL_DISPATCH_RESULT_ABANDONED": 6,
+        }
+
+
 class ApprovalExpiry(betterproto2.Enum):
     """
     What becomes of a call that nobody decides on in time.
@@ -403,6 +474,50 @@ class ApprovalKind(betterproto2.Enum):
             "APPROVAL_KIND_TOOL_CALL": 1,
             "APPROVAL_KIND_RUN_START": 2,
             "APPROVAL_KIND_OUTPUT": 3,
+        }
+
+
+class ApprovalNotice(betterproto2.Enum):
+    """
+    What a dispatcher is told of an approval.
+    """
+
+    UNSPECIFIED = 0
+    """
+    Never sent.
+    """
+
+    DISPATCH = 1
+    """
+    It is asked for.
+    """
+
+    UPDATE = 2
+    """
+    Something about it has changed: whose turn it is, or it was decided.
+    """
+
+    WITHDRAW = 3
+    """
+    There is nothing to decide any more: it expired, was withdrawn or superseded.
+    """
+
+    @classmethod
+    def betterproto_value_to_renamed_proto_names(cls) -> dict[int, str]:
+        return {
+            0: "APPROVAL_NOTICE_UNSPECIFIED",
+            1: "APPROVAL_NOTICE_DISPATCH",
+            2: "APPROVAL_NOTICE_UPDATE",
+            3: "APPROVAL_NOTICE_WITHDRAW",
+        }
+
+    @classmethod
+    def betterproto_renamed_proto_names_to_value(cls) -> dict[str, int]:
+        return {
+            "APPROVAL_NOTICE_UNSPECIFIED": 0,
+            "APPROVAL_NOTICE_DISPATCH": 1,
+            "APPROVAL_NOTICE_UPDATE": 2,
+            "APPROVAL_NOTICE_WITHDRAW": 3,
         }
 
 
@@ -1759,6 +1874,16 @@ class EventKind(betterproto2.Enum):
     Somebody who may decide has somebody else decide.
     """
 
+    APPROVAL_DISPATCH_STARTED = 46
+    """
+    Intent: a dispatcher is about to be told of an approval.
+    """
+
+    APPROVAL_DISPATCHED = 47
+    """
+    Result: a dispatcher has been told of an approval, or could not be.
+    """
+
     GRANT_ISSUED = 50
     """
     Whoever approved gave a grant with it.
@@ -1815,6 +1940,8 @@ class EventKind(betterproto2.Enum):
             44: "EVENT_KIND_APPROVAL_SUPERSEDED",
             45: "EVENT_KIND_APPROVAL_ESCALATED",
             53: "EVENT_KIND_APPROVAL_DELEGATED",
+            46: "EVENT_KIND_APPROVAL_DISPATCH_STARTED",
+            47: "EVENT_KIND_APPROVAL_DISPATCHED",
             50: "EVENT_KIND_GRANT_ISSUED",
             51: "EVENT_KIND_GRANT_USED",
             52: "EVENT_KIND_GRANT_SUPERSEDED",
@@ -1861,6 +1988,8 @@ class EventKind(betterproto2.Enum):
             "EVENT_KIND_APPROVAL_SUPERSEDED": 44,
             "EVENT_KIND_APPROVAL_ESCALATED": 45,
             "EVENT_KIND_APPROVAL_DELEGATED": 53,
+            "EVENT_KIND_APPROVAL_DISPATCH_STARTED": 46,
+            "EVENT_KIND_APPROVAL_DISPATCHED": 47,
             "EVENT_KIND_GRANT_ISSUED": 50,
             "EVENT_KIND_GRANT_USED": 51,
             "EVENT_KIND_GRANT_SUPERSEDED": 52,
@@ -3136,11 +3265,39 @@ class Approval(betterproto2.Message):
     unless the rule says `on_expiry: escalate`.
     """
 
+    dispatches: "list[ApprovalDispatch]" = betterproto2.field(
+        33, betterproto2.TYPE_MESSAGE, repeated=True
+    )
+    """
+    The dispatchers that are told, and how far each has been; of GetApproval alone.
+    """
+
     allowed_verdicts: "list[ApprovalVerdict]" = betterproto2.field(
         42, betterproto2.TYPE_ENUM, repeated=True
     )
     """
     What may be decided on it.
+    """
+
+    lineage: "list[str]" = betterproto2.field(
+        43, betterproto2.TYPE_STRING, repeated=True
+    )
+    """
+    The runs from the first one to the one that asks, which is the last: by what an
+    agent came to ask. One entry, as no run starts another.
+    """
+
+    reversible: "bool" = betterproto2.field(47, betterproto2.TYPE_BOOL)
+    """
+    True when the package says that what the call does can be undone. False: it
+    does not say so.
+    """
+
+    highlight: "list[str]" = betterproto2.field(
+        48, betterproto2.TYPE_STRING, repeated=True
+    )
+    """
+    Which of the arguments decide, as the package says: JSON pointers (RFC 6901).
     """
 
     grants: "GrantOffer | None" = betterproto2.field(
@@ -3478,6 +3635,187 @@ default_message_pool.register_message(
 
 
 @dataclass(eq=False, repr=False)
+class ApprovalDispatch(betterproto2.Message):
+    """
+    How far a dispatcher has been told of an approval.
+    """
+
+    dispatcher: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    """
+    The dispatcher, by the name it is registered under.
+    """
+
+    notice: "ApprovalNotice" = betterproto2.field(
+        2, betterproto2.TYPE_ENUM, default_factory=lambda: ApprovalNotice(0)
+    )
+    """
+    What it was told last, or is being told.
+    """
+
+    attempt: "int" = betterproto2.field(3, betterproto2.TYPE_UINT32)
+    """
+    How many attempts there were.
+    """
+
+    result: "ApprovalDispatchResult" = betterproto2.field(
+        4, betterproto2.TYPE_ENUM, default_factory=lambda: ApprovalDispatchResult(0)
+    )
+    """
+    What came of the last one; unspecified while it is under way.
+    """
+
+    time: "datetime.datetime | None" = betterproto2.field(
+        5,
+        betterproto2.TYPE_MESSAGE,
+        unwrap=lambda: __google__protobuf__.Timestamp,
+        optional=True,
+    )
+    """
+    When that became known, or when the attempt began.
+    """
+
+    retry_at: "datetime.datetime | None" = betterproto2.field(
+        6,
+        betterproto2.TYPE_MESSAGE,
+        unwrap=lambda: __google__protobuf__.Timestamp,
+        optional=True,
+    )
+    """
+    When it may be tried again; absent when it is not.
+    """
+
+    principal: "str" = betterproto2.field(7, betterproto2.TYPE_STRING)
+    """
+    The principal that registered whoever got it; empty when nobody did.
+    """
+
+    refusal: "str" = betterproto2.field(8, betterproto2.TYPE_STRING)
+    """
+    Why what the dispatcher decided does not count, see ApprovalDispatched.
+    """
+
+
+default_message_pool.register_message(
+    "runwright.v1", "ApprovalDispatch", ApprovalDispatch
+)
+
+
+@dataclass(eq=False, repr=False)
+class ApprovalDispatched(betterproto2.Message):
+    """
+    Result of an attempt at telling a dispatcher. What it decided, if that counts,
+    stands right behind it as ApprovalDecided.
+    """
+
+    approval_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    """
+    The approval's id inside the run.
+    """
+
+    dispatcher: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    """
+    The dispatcher, by the name it is registered under.
+    """
+
+    notice: "ApprovalNotice" = betterproto2.field(
+        3, betterproto2.TYPE_ENUM, default_factory=lambda: ApprovalNotice(0)
+    )
+    """
+    What it was told.
+    """
+
+    revision: "int" = betterproto2.field(4, betterproto2.TYPE_UINT32)
+    """
+    Which state of the approval it was told.
+    """
+
+    result: "ApprovalDispatchResult" = betterproto2.field(
+        5, betterproto2.TYPE_ENUM, default_factory=lambda: ApprovalDispatchResult(0)
+    )
+    """
+    What came of the attempt.
+    """
+
+    retry_at: "datetime.datetime | None" = betterproto2.field(
+        6,
+        betterproto2.TYPE_MESSAGE,
+        unwrap=lambda: __google__protobuf__.Timestamp,
+        optional=True,
+    )
+    """
+    When it may be tried again; absent when it is not.
+    """
+
+    principal: "str" = betterproto2.field(7, betterproto2.TYPE_STRING)
+    """
+    The principal that registered whoever got it; empty when nobody did.
+    """
+
+    callback_id: "str" = betterproto2.field(8, betterproto2.TYPE_STRING)
+    """
+    The registration that got it; empty when none did.
+    """
+
+    reference: "str" = betterproto2.field(9, betterproto2.TYPE_STRING)
+    """
+    What the dispatcher calls its message by; it is handed back with later calls.
+    """
+
+    decision: "DispatchedDecision | None" = betterproto2.field(
+        10, betterproto2.TYPE_MESSAGE, optional=True
+    )
+    """
+    What the dispatcher decided; absent when it did not, or cannot be understood.
+    """
+
+    refusal: "str" = betterproto2.field(11, betterproto2.TYPE_STRING)
+    """
+    Why that does not count: `role`, `approver_set`, `executor`, `four_eyes`,
+    `dispatcher`, `digest`, `closed` or `invalid`. Empty when it counts.
+    """
+
+
+default_message_pool.register_message(
+    "runwright.v1", "ApprovalDispatched", ApprovalDispatched
+)
+
+
+@dataclass(eq=False, repr=False)
+class ApprovalDispatchStarted(betterproto2.Message):
+    """
+    Intent: a dispatcher is about to be told how an approval stands. `effect_id` and
+    `attempt` of the event name the attempt.
+    """
+
+    approval_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    """
+    The approval's id inside the run.
+    """
+
+    dispatcher: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    """
+    The dispatcher, by the name it is registered under.
+    """
+
+    notice: "ApprovalNotice" = betterproto2.field(
+        3, betterproto2.TYPE_ENUM, default_factory=lambda: ApprovalNotice(0)
+    )
+    """
+    What it is told.
+    """
+
+    revision: "int" = betterproto2.field(4, betterproto2.TYPE_UINT32)
+    """
+    Which state of the approval, counted from 1: each change is one more.
+    """
+
+
+default_message_pool.register_message(
+    "runwright.v1", "ApprovalDispatchStarted", ApprovalDispatchStarted
+)
+
+
+@dataclass(eq=False, repr=False)
 class ApprovalEscalated(betterproto2.Message):
     """
     It is the turn of the next approver set.
@@ -3738,11 +4076,30 @@ class ApprovalRequested(betterproto2.Message):
     unless the rule says `on_expiry: escalate`.
     """
 
+    dispatchers: "list[str]" = betterproto2.field(
+        20, betterproto2.TYPE_STRING, repeated=True
+    )
+    """
+    The dispatchers that are told, by name.
+    """
+
     grants: "GrantOffer | None" = betterproto2.field(
         35, betterproto2.TYPE_MESSAGE, optional=True
     )
     """
     Which grants whoever approves may give with it; absent: none.
+    """
+
+    reversible: "bool" = betterproto2.field(31, betterproto2.TYPE_BOOL)
+    """
+    True when the package says that what the call does can be undone.
+    """
+
+    highlight: "list[str]" = betterproto2.field(
+        32, betterproto2.TYPE_STRING, repeated=True
+    )
+    """
+    Which of the arguments decide, as the package says: JSON pointers.
     """
 
 
@@ -3798,6 +4155,13 @@ class ApprovalRule(betterproto2.Message):
     )
     """
     Of APPROVAL_EXPIRY_ESCALATE: who decides then, for how long.
+    """
+
+    dispatchers: "list[str]" = betterproto2.field(
+        10, betterproto2.TYPE_STRING, repeated=True
+    )
+    """
+    The dispatchers that are told of it, by name.
     """
 
     grants: "GrantOffer | None" = betterproto2.field(
@@ -4366,6 +4730,30 @@ default_message_pool.register_message("runwright.v1", "DecisionResult", Decision
 
 
 @dataclass(eq=False, repr=False)
+class DispatchedDecision(betterproto2.Message):
+    """
+    What a dispatcher has answered that it decides.
+    """
+
+    verdict: "ApprovalVerdict" = betterproto2.field(
+        1, betterproto2.TYPE_ENUM, default_factory=lambda: ApprovalVerdict(0)
+    )
+    """
+    What.
+    """
+
+    on_behalf_of: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    """
+    On whose behalf, as it says: a note, no authority.
+    """
+
+
+default_message_pool.register_message(
+    "runwright.v1", "DispatchedDecision", DispatchedDecision
+)
+
+
+@dataclass(eq=False, repr=False)
 class EffectResolution(betterproto2.Message):
     """
     A decision about a call of unknown outcome, as it is on record.
@@ -4535,7 +4923,7 @@ class Event(betterproto2.Message):
     """
     The effect concerned: `m{round}`, `c{round}.{index}`, or of a question to a
     remote policy `p{round}.{index}.{n}` about a call and `p{round}.{n}` about the
-    run. Empty: none.
+    run; of telling a dispatcher `n{round}.{index}.{approval}.{n}`. Empty: none.
     """
 
     attempt: "int" = betterproto2.field(12, betterproto2.TYPE_UINT32)
@@ -4816,6 +5204,20 @@ class Event(betterproto2.Message):
     )
     """
     Of EVENT_KIND_APPROVAL_DELEGATED.
+    """
+
+    approval_dispatch_started: "ApprovalDispatchStarted | None" = betterproto2.field(
+        66, betterproto2.TYPE_MESSAGE, optional=True, group="body"
+    )
+    """
+    Of EVENT_KIND_APPROVAL_DISPATCH_STARTED.
+    """
+
+    approval_dispatched: "ApprovalDispatched | None" = betterproto2.field(
+        67, betterproto2.TYPE_MESSAGE, optional=True, group="body"
+    )
+    """
+    Of EVENT_KIND_APPROVAL_DISPATCHED.
     """
 
     grant_issued: "GrantIssued | None" = betterproto2.field(
@@ -8912,6 +9314,19 @@ class Tool(betterproto2.Message):
     """
     The schema that the model is shown in place of the one that checks the
     arguments, in RFC 8785 form. Empty: that one.
+    """
+
+    reversible: "bool" = betterproto2.field(33, betterproto2.TYPE_BOOL)
+    """
+    True when what a call does can be undone: approvers are told.
+    """
+
+    highlight: "list[str]" = betterproto2.field(
+        34, betterproto2.TYPE_STRING, repeated=True
+    )
+    """
+    The arguments that whoever approves a call is to look at first: JSON pointers
+    (RFC 6901).
     """
 
 

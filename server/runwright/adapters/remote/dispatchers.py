@@ -1,0 +1,89 @@
+"""Approval dispatchers as unary callback services: `runwright.callback.v1.ApprovalDispatcherService`, dialled."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+import grpc
+from msgspec.structs import replace
+
+from runwright.adapters.remote.callback_connection import CallbackConnection
+from runwright.adapters.remote.dialled_callbacks import DialledCallbacks
+from runwright.adapters.remote.dispatcher_messages import METHODS, read_answer, request_of
+from runwright.adapters.remote.named_hosts import NamedHosts
+from runwright.core.approval_dispatches import DispatchResult
+from runwright.core.callback_kinds import CallbackKind
+from runwright.core.ids import Namespace
+from runwright.ports.approval_dispatchers import ApprovalNotification, DispatcherReply, DispatcherWait
+from runwright.ports.clock import Clock
+
+TIMEOUT_SECONDS = 10.0  # of one attempt
+
+
+class DialledDispatchers:
+    """ApprovalDispatchers at the addresses that hosts have registered. Each gets as many calls at once as it says."""
+
+    def __init__(self, callbacks: DialledCallbacks, clock: Clock, *, timeout_seconds: float = TIMEOUT_SECONDS) -> None:
+        self._hosts = NamedHosts(callbacks, CallbackKind.APPROVAL_DISPATCHER)
+        self._clock = clock
+        self._timeout = timeout_seconds
+
+    def is_there(self, namespace: Namespace, dispatcher: str) -> bool:
+        """See the port."""
+        return self._hosts.is_there(namespace, dispatcher)
+
+    def wait_for_dispatcher(self, namespace: Namespace, dispatcher: str, there: Callable[[], None]) -> DispatcherWait:
+        """See the port."""
+        return self._hosts.wait_for(namespace, dispatcher, there)
+
+    async def tell(self, notification: ApprovalNotification) -> DispatcherReply:
+        """See the port. A host that has as many calls as it takes is waited for like one that connects."""
+        connection = await self._hosts.free(notification.namespace, notification.dispatcher)
+        if connection is None:
+            return DispatcherReply(result=DispatchResult.NOT_SENT)
+        with self._hosts.occupied(connection):
+            with connection.call() as channel:
+                if channel is None:  # dropped since it was chosen
+                    return DispatcherReply(result=DispatchResult.NOT_SENT)
+                reply = await self._tell(channel, connection, notification)
+            if reply.result is DispatchResult.NOT_SENT:
+                return reply
+            if reply.result is DispatchResult.LOST:
+                connection.lost_call()
+            told = connection.callback
+            return replace(reply, principal=told.owner, credential=told.owner_key, callback_id=told.callback_id)
+
+    async def close(self) -> None:
+        """Closes every channel."""
+        await self._hosts.close()
+
+    async def _tell(
+        self, channel: grpc.aio.Channel, connection: CallbackConnection, notification: ApprovalNotification
+    ) -> DispatcherReply:
+        deadline = self._clock.now() + int(self._timeout * 1_000_000)
+        metadata = connection.metadata
+        if notification.trace_parent:
+            metadata = (*metadata, ("traceparent", notification.trace_parent))
+        data = request_of(notification, deadline).SerializeToString()
+        try:
+            method: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(METHODS[notification.notice])
+            rpc = method(data, timeout=self._timeout, metadata=metadata)
+        except grpc.aio.UsageError:
+            return DispatcherReply(result=DispatchResult.NOT_SENT)  # the channel has been closed
+        try:
+            return read_answer(notification.notice, await rpc or b"")
+        except grpc.aio.AioRpcError as error:
+            is_late = error.code() is grpc.StatusCode.DEADLINE_EXCEEDED or rpc.time_remaining() == 0
+            return DispatcherReply(result=DispatchResult.TIMED_OUT if is_late else DispatchResult.LOST)
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise
+            return DispatcherReply(result=DispatchResult.LOST)  # the channel was closed under it
+        except Exception as error:  # noqa: BLE001 - whatever it is, the run must hear that there is no answer
+            run_id = notification.approval.asked.run_id
+            connection.log.error("call to a dispatcher broke off", error, run_id=run_id)
+            return DispatcherReply(result=DispatchResult.LOST)
+        finally:
+            rpc.cancel()
