@@ -429,6 +429,9 @@ class Approval(message.Message):
     DELEGATIONS_FIELD_NUMBER: builtins.int
     ESCALATES_AT_FIELD_NUMBER: builtins.int
     ALLOWED_VERDICTS_FIELD_NUMBER: builtins.int
+    LINEAGE_FIELD_NUMBER: builtins.int
+    REVERSIBLE_FIELD_NUMBER: builtins.int
+    HIGHLIGHT_FIELD_NUMBER: builtins.int
     GRANTS_FIELD_NUMBER: builtins.int
     approval_id: builtins.str
     """Its id: the run's, a slash, and the approval's own inside the run."""
@@ -488,6 +491,10 @@ class Approval(message.Message):
     """True when whoever started the run must not decide."""
     separation: ApprovalSeparation.ValueType
     """Whether this server tells approvers from others."""
+    reversible: builtins.bool
+    """True when the package says that what the call does can be undone. False: it
+    does not say so.
+    """
     @builtins.property
     def arguments(self) -> content_pb2.ContentRef:
         """What is looked at, by reference: the arguments of a call; the request of a run,
@@ -541,6 +548,16 @@ class Approval(message.Message):
         """What may be decided on it."""
 
     @builtins.property
+    def lineage(self) -> containers.RepeatedScalarFieldContainer[builtins.str]:
+        """The runs from the first one to the one that asks, which is the last: by what an
+        agent came to ask. One entry, as no run starts another.
+        """
+
+    @builtins.property
+    def highlight(self) -> containers.RepeatedScalarFieldContainer[builtins.str]:
+        """Which of the arguments decide, as the package says: JSON pointers (RFC 6901)."""
+
+    @builtins.property
     def grants(self) -> grant_pb2.GrantOffer:
         """Which grants whoever approves may give with it; absent: none."""
 
@@ -583,11 +600,14 @@ class Approval(message.Message):
         delegations: abc.Iterable[ApprovalDelegation] | None = ...,
         escalates_at: timestamp_pb2.Timestamp | None = ...,
         allowed_verdicts: abc.Iterable[ApprovalVerdict.ValueType] | None = ...,
+        lineage: abc.Iterable[builtins.str] | None = ...,
+        reversible: builtins.bool = ...,
+        highlight: abc.Iterable[builtins.str] | None = ...,
         grants: grant_pb2.GrantOffer | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = typing.Literal["arguments", b"arguments", "arguments_content", b"arguments_content", "closed_at", b"closed_at", "decision", b"decision", "escalates_at", b"escalates_at", "expires_at", b"expires_at", "grants", b"grants", "requested_at", b"requested_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["agent_id", b"agent_id", "allowed_verdicts", b"allowed_verdicts", "approval", b"approval", "approval_id", b"approval_id", "arguments", b"arguments", "arguments_content", b"arguments_content", "closed_at", b"closed_at", "code", b"code", "current_set", b"current_set", "decider", b"decider", "decision", b"decision", "delegates", b"delegates", "delegations", b"delegations", "digest", b"digest", "effect_id", b"effect_id", "escalates_at", b"escalates_at", "executor", b"executor", "expires_at", b"expires_at", "four_eyes", b"four_eyes", "grants", b"grants", "kind", b"kind", "message", b"message", "on_expiry", b"on_expiry", "package_fingerprint", b"package_fingerprint", "policy_ref", b"policy_ref", "requested_at", b"requested_at", "risk", b"risk", "rule", b"rule", "run_id", b"run_id", "schema_digest", b"schema_digest", "separation", b"separation", "session_id", b"session_id", "sets", b"sets", "started_by", b"started_by", "state", b"state", "tainted", b"tainted", "tool", b"tool"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["agent_id", b"agent_id", "allowed_verdicts", b"allowed_verdicts", "approval", b"approval", "approval_id", b"approval_id", "arguments", b"arguments", "arguments_content", b"arguments_content", "closed_at", b"closed_at", "code", b"code", "current_set", b"current_set", "decider", b"decider", "decision", b"decision", "delegates", b"delegates", "delegations", b"delegations", "digest", b"digest", "effect_id", b"effect_id", "escalates_at", b"escalates_at", "executor", b"executor", "expires_at", b"expires_at", "four_eyes", b"four_eyes", "grants", b"grants", "highlight", b"highlight", "kind", b"kind", "lineage", b"lineage", "message", b"message", "on_expiry", b"on_expiry", "package_fingerprint", b"package_fingerprint", "policy_ref", b"policy_ref", "requested_at", b"requested_at", "reversible", b"reversible", "risk", b"risk", "rule", b"rule", "run_id", b"run_id", "schema_digest", b"schema_digest", "separation", b"separation", "session_id", b"session_id", "sets", b"sets", "started_by", b"started_by", "state", b"state", "tainted", b"tainted", "tool", b"tool"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
