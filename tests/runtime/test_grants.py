@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from msgspec import field
 from runwright.adapters.key_approvers import KeyApprovers
 from runwright.adapters.memory.journal import MemoryJournal
 from runwright.adapters.sqlite.journal import SqliteJournal
+from runwright.core import inputs as i
 from runwright.core import records as r
 from runwright.core.errors import AgentError, ErrorReason
 from runwright.core.executor_names import ExecutorNames
 from runwright.core.grant_requests import GrantFilter
 from runwright.core.grant_rows import Revocation, rows_of_revocation
 from runwright.core.grants import Grant, GrantState
-from runwright.core.ids import Namespace, RunKey
+from runwright.core.ids import EffectId, Namespace, RunKey
 from runwright.core.kinds import EventKind
 from runwright.core.outcomes import RunStatus
 from runwright.core.policy_chain import OperatorRules
@@ -25,6 +26,7 @@ from runwright.core.principal import Principal, Role
 from runwright.ports.journal import StoredEvent
 from runwright.ports.tools import Granted, Place, PlaceRequest, PlaceWait
 from runwright.runtime import AgentRuntime
+from runwright.runtime.runs.places import CallPlaces
 from runwright.testing import FunctionTools
 
 from tests import builders as b
@@ -48,6 +50,7 @@ from tests.runtime.granting import (
     granting,
     grants_of,
 )
+from tests.runtime.parts import FreePlace
 from tests.runtime.test_callbacks import ListAudit
 from tests.runtime.watching import events, key, kinds, records_of, stood_still
 
@@ -526,3 +529,45 @@ async def test_of_grants_of_several_issuers_a_place_is_asked_for_once_one_has_an
     [used] = await records_of(bench.journal, r.GrantUsed)
     assert {not_by for call, not_by in tools.asked if call == "c2.1"} == {used.grant.issuer}
     assert len(sent.calls) == 3
+
+
+async def test_no_place_is_taken_at_whoever_issued_the_grant_that_answers(bench: b.Bench) -> None:
+    class Noted(FunctionTools):
+        asked: ClassVar[list[tuple[str, str]]] = []
+
+        def take_place(self, wanted: PlaceRequest) -> Place | None:
+            self.asked.append((wanted.call_id, wanted.not_by))
+            return super().take_place(wanted)
+
+    bench, sent = separated(bench), Sent()
+    bench.packages, bench.tools = (granting(),), Noted({"send": sent})
+    runtime = bench.runtime()
+    await runtime.start_run(b.request())
+
+    await given(runtime, grant())
+    await stood_still(runtime)
+
+    assert Noted.asked == [("c1.1", ""), ("c1.1", "bob"), ("c2.1", "bob")]
+    assert len(sent.calls) == 2
+
+
+async def test_a_place_that_may_be_at_whoever_must_not_perform_the_call_is_not_used() -> None:
+    """Who that is may be decided after the place was taken."""
+    released: list[str] = []
+
+    class Noted(FreePlace):
+        def __init__(self, name: str) -> None:
+            self.name = name
+
+        def release(self) -> None:
+            released.append(self.name)
+
+    places, names = CallPlaces(), [EffectId(f"c1.{number}") for number in range(1, 4)]
+    for name, not_by in zip(names, ("", "ann", "bob"), strict=True):
+        places.offer(name, Noted(name), not_by)
+        places.decided(i.ExecutorAwaited(at=0, call_id=name, attempt=0, has_place=True))
+
+    begun = [places.begin(name, "bob") for name in names]
+
+    assert [isinstance(place, Noted) for place in begun] == [False, False, True]
+    assert released == ["c1.1", "c1.2"]

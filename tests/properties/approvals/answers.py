@@ -9,7 +9,9 @@ from typing import Any
 from runwright._gen.runwright.v1 import approval_pb2
 
 from tests.properties.approvals.people import People
-from tests.properties.approvals.reading import PENDING, Asked, Moment, Reading, ReadRun
+from tests.properties.approvals.read_run import PENDING, Asked, Moment, ReadRun
+from tests.properties.approvals.reading import Reading
+from tests.properties.approvals.reading_grants import is_offered
 from tests.properties.approvals.server import Answer
 
 PASSING = {"JOURNAL_FULL", "JOURNAL_BUSY", "RUN_HELD", "INTERNAL", "JOURNAL_CONFLICT", "JOURNAL_CORRUPT", "DRAINING"}
@@ -51,6 +53,21 @@ class Answers:
             self._judge_one(step, sent)
         for name in {sent.request.approval_id for sent in step.sent}:
             self._judge_all(step, name, [sent for sent in step.sent if sent.request.approval_id == name])
+
+    def judge_revocation(self, moment: Moment, who: str, name: str, answer: Answer) -> None:
+        """Whoever gave a grant, and an admin, may take it back; from then on it answers for nothing."""
+        given, people = self._reading.grants.given[name], self._people
+        if not answer.is_heard:
+            given.may_be_revoked = True
+            return
+        may = not people.keys or (people.has(who, "approver") and (who == given.grant.issuer or people.has(who)))
+        if answer.response is None:
+            assert not may or answer.reason in PASSING, f"{who} may take {name} back, and was told {answer.error}"
+            return
+        assert may, f"{who} has taken {name} back, and may not"
+        if answer.response.revoked:
+            assert not given.revoked_in, f"{name} was taken back twice"
+            given.revoked_in = moment.number
 
     def _judge_one(self, step: Step, sent: Sent) -> None:
         answer, name = sent.answer, f"{sent.who} on {sent.request.approval_id}"
@@ -120,9 +137,17 @@ class Answers:
         found = set[str]()
         if sent.request.digest != asked.event.digest:
             found.add("APPROVAL_DIGEST_MISMATCH")
+        if not asked.call and sent.request.verdict == approval_pb2.APPROVAL_VERDICT_RESPOND:
+            found.add("INVALID_REQUEST")
+        if sent.request.HasField("grant") and not self._is_offered(sent, run, asked):
+            found.add("GRANT_NOT_OFFERED")
         four_eyes, executor = asked.spec.four_eyes, asked.event.executor
         approvers = asked.spec.sets[asked.turn(at)]
         return found | self._people.why_not(sent.who, approvers, executor, run.starter, four_eyes=four_eyes)
+
+    @staticmethod
+    def _is_offered(sent: Sent, run: ReadRun, asked: Asked) -> bool:
+        return bool(asked.call) and is_offered(asked.spec.grants, run, run.calls[asked.call], sent.request.grant)
 
     def _is_foreign(self, who: str) -> bool:
         return self._people.keys and who not in self._people.roles

@@ -33,6 +33,7 @@ class FaultyJournal(JournalWrapper):
         self.is_dead = False
         self.has_failed = False
         self.faults: dict[int, Fault] = {}
+        self._never = asyncio.Event()  # held here, or whoever waits for it would be collected
         self._appends = 0
 
     def plan(self, after: int, fault: Fault) -> None:
@@ -80,7 +81,7 @@ class FaultyJournal(JournalWrapper):
         if fault is Fault.DURABLE_AND_REFUSED:
             raise journal_busy()
         self.is_dead = True
-        await asyncio.Event().wait()
+        await self._never.wait()
         raise AssertionError("a dead server hears nothing")
 
     def _counted(self, method: Callable[..., Any]) -> Callable[..., Any]:

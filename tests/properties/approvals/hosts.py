@@ -34,6 +34,11 @@ class Delivered:
     is_done: bool
     step: int
 
+    def is_same(self, other: Delivered) -> bool:
+        """True for the same attempt of the same call."""
+        one, two = self.request, other.request
+        return (one.run_id, one.call_id, one.attempt) == (two.run_id, two.call_id, two.attempt)
+
 
 class _Rpc(asyncio.Future):  # type: ignore[type-arg]
     """One call over a connection."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import selectors
 from collections.abc import Callable
+from typing import Any
 
 MOST_TURNS = 20_000  # of the loop, until nobody has anything to do
 
@@ -43,11 +44,22 @@ class IdleLoop(asyncio.SelectorEventLoop):
     def __init__(self) -> None:
         self._idle = _IdleSelector()
         self._seconds = 1000.0
+        self._on_threads = 0
         super().__init__(self._idle)
 
     def time(self) -> float:
         """Seconds, as they were passed."""
         return self._seconds
+
+    def run_in_executor(self, executor: Any, func: Any, *args: Any) -> asyncio.Future[Any]:
+        """What goes on on another thread is waited for, too."""
+        future = super().run_in_executor(executor, func, *args)
+        self._on_threads += 1
+        future.add_done_callback(self._is_back)
+        return future
+
+    def _is_back(self, _: object) -> None:
+        self._on_threads -= 1
 
     def pass_time(self, seconds: float) -> None:
         """Goes on by so many seconds."""
@@ -55,7 +67,7 @@ class IdleLoop(asyncio.SelectorEventLoop):
 
     def watch(self, is_busy: Callable[[], bool]) -> None:
         """Somebody else than this loop may be at work."""
-        self._idle.is_busy = is_busy
+        self._idle.is_busy = lambda: self._on_threads > 0 or is_busy()
 
     async def idle(self) -> None:
         """Returns once nobody has anything to do but wait."""

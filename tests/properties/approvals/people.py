@@ -46,7 +46,9 @@ class People:
 
     def may_serve(self, name: str, executor: str) -> bool:
         """Whether somebody may serve an executor of that name now: its owner, or of one without an owner anybody with
-        the role."""
+        the role. What is done as a whole has no executor."""
+        if not executor:
+            return False
         if self.configured.get(executor) == name:
             return True
         owners = self.owners.get(executor) or ([self.configured[executor]] if executor in self.configured else [])

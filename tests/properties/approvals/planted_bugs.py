@@ -8,24 +8,34 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 from runwright.adapters.key_approvers import KeyApprovers
-from runwright.core import apply, apply_approvals, approvals, kinds, principal
+from runwright.core import apply, apply_approvals, approvals, grants, kinds, principal
 from runwright.core import records as r
 from runwright.core.approval_rows import PENDING
+from runwright.core.grant_rows import rows_of_revocation
 from runwright.core.machine import approvals as machine
-from runwright.core.machine import calls, gates, tools
+from runwright.core.machine import calls, gates, policies, run_approvals, tools
+from runwright.core.machine import grants as machine_grants
 from runwright.core.policy import PolicyStage
+from runwright.core.side_rows import SetCounter
 from runwright.core.state import RunState
+from runwright.core.units import span_us
 from runwright.runtime import approvals as runtime
-from runwright.runtime.runs import looking_again, waits
+from runwright.runtime import grant_offers
+from runwright.runtime import grants as runtime_grants
+from runwright.runtime.runs import grant_findings, looking_again, waits
 
 Bug = Callable[[pytest.MonkeyPatch], None]
-BUGS: dict[str, Bug] = {}
+BUGS: dict[str, tuple[Bug, int]] = {}
 
 
-def bug(plant: Bug) -> Bug:
-    """Lists it by its name."""
-    BUGS[plant.__name__.lstrip("_")] = plant
-    return plant
+def bug(first: int) -> Callable[[Bug], Bug]:
+    """Lists it by its name. `first` is a history that has found it: it is tried before all others."""
+
+    def listed(plant: Bug) -> Bug:
+        BUGS[plant.__name__.lstrip("_")] = (plant, first)
+        return plant
+
+    return listed
 
 
 def _allowed_by(patch: pytest.MonkeyPatch, why_not: Callable[..., Any]) -> None:
@@ -34,40 +44,40 @@ def _allowed_by(patch: pytest.MonkeyPatch, why_not: Callable[..., Any]) -> None:
     patch.setattr(runtime, "why_not_allowed", why_not)
 
 
-@bug
+@bug(0)
 def _anybody_who_may_decide_at_all_decides_on_everything(patch: pytest.MonkeyPatch) -> None:
     _allowed_by(patch, lambda *_, **__: None)
 
 
-@bug
+@bug(0)
 def _whoever_performs_a_call_approves_it(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(KeyApprovers, "may_perform", lambda *_: False)
 
 
-@bug
+@bug(0)
 def _whoever_started_the_run_is_two_people(patch: pytest.MonkeyPatch) -> None:
     right = approvals.why_not_allowed
     _allowed_by(patch, lambda *given, **_: right(*given, four_eyes=False))
 
 
-@bug
+@bug(0)
 def _a_role_is_not_needed(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(principal.Principal, "has_any", lambda *_: True)
 
 
-@bug
+@bug(0)
 def _everybody_is_of_one_namespace(patch: pytest.MonkeyPatch) -> None:
     right = runtime.Approvals.look_up
     patch.setattr(runtime.Approvals, "look_up", lambda self, _, name: right(self, "default", name))
 
 
-@bug
+@bug(0)
 def _an_approver_performs_what_has_waited(patch: pytest.MonkeyPatch) -> None:
     right = waits.PlaceRequest
     patch.setattr(waits, "PlaceRequest", lambda *given, not_by="", first="": right(*given, first=first or not_by))
 
 
-@bug
+@bug(0)
 def _another_digest_is_as_good(patch: pytest.MonkeyPatch) -> None:
     right = machine.decided
 
@@ -95,33 +105,33 @@ def _later(patch: pytest.MonkeyPatch, microseconds: int) -> None:
     patch.setattr(machine, "brought_up_to_date", wrong)
 
 
-@bug
+@bug(0)
 def _a_decision_at_the_very_end_counts(patch: pytest.MonkeyPatch) -> None:
     _later(patch, 1)
 
 
-@bug
+@bug(0)
 def _a_decision_that_is_late_by_a_millisecond_counts(patch: pytest.MonkeyPatch) -> None:
     _later(patch, 1001)
 
 
-@bug
+@bug(0)
 def _it_is_always_the_turn_of_the_first(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(machine, "current_set", lambda *_: 0)
 
 
-@bug
+@bug(0)
 def _a_turn_is_over_too_early(patch: pytest.MonkeyPatch) -> None:
     right = approvals.current_set
     patch.setattr(machine, "current_set", lambda sets, at: right(sets, at + 1))
 
 
-@bug
+@bug(0)
 def _nothing_expires_by_itself(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(machine, "is_due", lambda *_: None)
 
 
-@bug
+@bug(0)
 def _what_expires_is_approved(patch: pytest.MonkeyPatch) -> None:
     def wrong(step: Any, call: Any, approval: Any) -> None:
         approver = approval.sets[-1]
@@ -146,13 +156,13 @@ def _what_expires_is_approved(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(machine, "_expire", wrong)
 
 
-@bug
+@bug(0)
 def _a_response_is_cut(patch: pytest.MonkeyPatch) -> None:
     right = runtime.Content.text
     patch.setattr(runtime.Content, "text", lambda text: right(text[:-1]))
 
 
-@bug
+@bug(0)
 def _an_abort_is_only_a_denial(patch: pytest.MonkeyPatch) -> None:
     right = apply_approvals._approval_decided
 
@@ -162,7 +172,7 @@ def _an_abort_is_only_a_denial(patch: pytest.MonkeyPatch) -> None:
     patch.setitem(apply._APPLY, r.ApprovalDecided, wrong)
 
 
-@bug
+@bug(0)
 def _an_approval_covers_the_next_identical_call(patch: pytest.MonkeyPatch) -> None:
     right = gates._is_approved
 
@@ -180,27 +190,27 @@ def _an_approval_covers_the_next_identical_call(patch: pytest.MonkeyPatch) -> No
     patch.setitem(gates.GATES, PolicyStage.PRE_TOOL, replace(call_gate, checks=checks))  # type: ignore[arg-type]
 
 
-@bug
+@bug(0)
 def _rules_that_change_are_not_looked_at_again(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(looking_again, "_is_heard", lambda *_: True)
 
 
-@bug
+@bug(0)
 def _what_is_pending_is_left_when_the_run_ends(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(machine, "withdraw", lambda *_: None)
 
 
-@bug
+@bug(0)
 def _whoever_comes_second_is_told_that_they_decided(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(runtime, "_repeated", lambda *_: False)
 
 
-@bug
+@bug(0)
 def _another_decision_under_the_same_request_id_is_the_same(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(runtime.DecisionRequest, "request_digest", lambda _: "")
 
 
-@bug
+@bug(0)
 def _what_was_decided_is_listed_still(patch: pytest.MonkeyPatch) -> None:
     right = kinds._SIDE_ROWS[r.ApprovalDecided]
 
@@ -210,7 +220,7 @@ def _what_was_decided_is_listed_still(patch: pytest.MonkeyPatch) -> None:
     patch.setitem(kinds._SIDE_ROWS, r.ApprovalDecided, wrong)
 
 
-@bug
+@bug(0)
 def _a_call_begins_before_anybody_has_decided(patch: pytest.MonkeyPatch) -> None:
     right = tools.start_with_places
 
@@ -222,3 +232,104 @@ def _a_call_begins_before_anybody_has_decided(patch: pytest.MonkeyPatch) -> None
         right(step)
 
     patch.setattr(tools, "start_with_places", wrong)
+
+
+@bug(0)
+def _a_grant_is_used_once_more_than_it_may_be(patch: pytest.MonkeyPatch) -> None:
+    right = kinds._SIDE_ROWS[r.GrantIssued]
+
+    def wrong(state: RunState, record: Any) -> Any:
+        rows = right(state, record)
+        return tuple(replace(row, left=row.left + 1) if isinstance(row, SetCounter) else row for row in rows)
+
+    patch.setitem(kinds._SIDE_ROWS, r.GrantIssued, wrong)
+
+
+@bug(0)
+def _no_use_of_a_grant_is_counted(patch: pytest.MonkeyPatch) -> None:
+    patch.setitem(kinds._SIDE_ROWS, r.GrantUsed, lambda *_: ())
+
+
+@bug(0)
+def _a_grant_that_was_taken_back_answers_still(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(runtime_grants, "rows_of_revocation", lambda grant, made: rows_of_revocation(grant, made)[:3])
+
+
+@bug(0)
+def _a_grant_answers_for_other_arguments(patch: pytest.MonkeyPatch) -> None:
+    right = grants.lookup_key
+
+    def wrong(of: Any, scope: Any, matcher: Any) -> str:
+        return right(of, scope, grants.GrantMatcher.ANY if matcher is grants.GrantMatcher.EXACT_ARGUMENTS else matcher)
+
+    patch.setattr(grants, "lookup_key", wrong)
+
+
+@bug(0)
+def _a_condition_of_a_grant_need_not_hold(patch: pytest.MonkeyPatch) -> None:
+    async def wrong(_: Any, known: Any, *__: Any) -> Any:
+        return known
+
+    patch.setattr(grant_findings, "_fulfilled", wrong)
+
+
+@bug(0)
+def _a_grant_answers_for_other_runs(patch: pytest.MonkeyPatch) -> None:
+    right = grants.lookup_key
+    patch.setattr(grants, "lookup_key", lambda of, scope, how: right(of, grants.GrantScope.NAMESPACE, how))
+
+
+@bug(0)
+def _a_grant_answers_for_a_tainted_call(patch: pytest.MonkeyPatch) -> None:
+    right = machine_grants.may_answer
+    patch.setattr(machine_grants, "may_answer", lambda grant, call, at: right(grant, replace(call, tainted=False), at))
+    patch.setattr(grant_findings, "may_answer", lambda grant, call, at: right(grant, replace(call, tainted=False), at))
+
+
+@bug(0)
+def _a_grant_of_somebody_who_may_approve_nothing_any_more_answers(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(grant_findings, "_is_of_approver", lambda *_: True)
+
+
+@bug(0)
+def _a_grant_that_is_not_offered_is_given(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(machine_grants, "why_not_offered", lambda *_: None)
+    patch.setattr(grant_offers, "why_not_offered", lambda *_: None)
+
+
+@bug(0)
+def _a_grant_lasts_longer_than_it_was_given_for(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(machine_grants, "span_us", lambda text: span_us(text) + 1)
+
+
+@bug(0)
+def _anybody_takes_a_grant_back(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(runtime_grants, "_REVOKES", frozenset(principal.Role))
+
+
+@bug(0)
+def _a_grant_answers_where_two_approvals_are_asked_for(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(machine_grants, "asks_for_one", lambda *_: True)
+    patch.setattr(grant_findings, "asks_for_one", lambda *_: True)
+
+
+@bug(0)
+def _no_grant_ever_answers(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(machine_grants, "use", lambda *_: False)
+
+
+@bug(0)
+def _a_run_begins_before_its_start_is_approved(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(policies, "_is_approved", lambda *_: True)
+
+
+@bug(0)
+def _a_denied_run_goes_on(patch: pytest.MonkeyPatch) -> None:
+    right = run_approvals.decided
+
+    def wrong(step: Any, input_: Any) -> Any:
+        if input_.verdict is approvals.ApprovalVerdict.DENY:
+            input_ = replace(input_, verdict=approvals.ApprovalVerdict.APPROVE)
+        return right(step, input_)
+
+    patch.setattr(run_approvals, "decided", wrong)

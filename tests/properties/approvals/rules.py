@@ -21,6 +21,8 @@ class Tool:
     executor: str
     effect: str
     idempotent: bool
+    untrusted: bool = False
+    grantable: bool = True
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,20 @@ class Call:
 
     tool: Tool
     arguments: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Start:
+    """A run that somebody starts."""
+
+    principal: str
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the model answers in the end."""
+
+    text: str
 
 
 CONDITIONS: Mapping[str, tuple[str, Callable[[Call], bool]]] = {
@@ -40,19 +56,48 @@ CONDITIONS: Mapping[str, tuple[str, Callable[[Call], bool]]] = {
     "is mild": ('!args.path.startsWith("/secret/")', lambda call: not call.arguments["path"].startswith("/secret/")),
 }
 
+# The same of starts and of answers.
+OF_STARTS: Mapping[str, tuple[str, Callable[[Start], bool]]] = {
+    "always": ("", lambda _: True),
+    "by cid": ('principal.name == "cid"', lambda start: start.principal == "cid"),
+}
+OF_ANSWERS: Mapping[str, tuple[str, Callable[[Answer], bool]]] = {
+    "always": ("", lambda _: True),
+    "is done": ('output.text == "done"', lambda answer: answer.text == "done"),
+}
+# What a grant may be bound to.
+OF_ARGUMENTS: Mapping[str, Callable[[Mapping[str, Any]], bool]] = {
+    "args.size > 5": lambda arguments: arguments["size"] > 5,
+    'args.path == "/out/a"': lambda arguments: arguments["path"] == "/out/a",
+    "args.missing == 1": lambda _: False,  # what cannot be found out does not hold
+}
+STAGES: Mapping[str, tuple[type, Mapping[str, tuple[str, Any]]]] = {
+    "pre_tool": (Call, CONDITIONS),
+    "run_start": (Start, OF_STARTS),
+    "output": (Answer, OF_ANSWERS),
+}
+Subject = Call | Start | Answer
+
 
 @dataclass(frozen=True)
 class Rule:
-    """One rule: a name of CONDITIONS, a word, and for an ask which approval; an empty one is the built-in one."""
+    """One rule: the name of a condition of its stage, a word, and for an ask which approval; an empty one is the
+    built-in one."""
 
     when: str
     then: str
     approval: str = ""
+    stage: str = "pre_tool"
+
+    def holds(self, subject: Subject) -> bool:
+        """True when it says its word of the subject."""
+        kind, conditions = STAGES[self.stage]
+        return isinstance(subject, kind) and bool(conditions[self.when][1](subject))
 
     def as_file(self, number: int) -> dict[str, Any]:
         """As packages and the operator's file have it."""
-        condition = CONDITIONS[self.when][0]
-        form: dict[str, Any] = {"then": self.then, "code": f"rule_{number}"}
+        condition = STAGES[self.stage][1][self.when][0]
+        form: dict[str, Any] = {"then": self.then, "code": f"rule_{number}", "stage": self.stage}
         if condition:
             form["when"] = condition
         if self.approval:
@@ -73,21 +118,31 @@ class Policy:
             return {"builtin": self.builtin}
         return {"rules": [rule.as_file(number) for number, rule in enumerate(self.rules)]}
 
-    def said(self, call: Call) -> list[tuple[str, str]]:
-        """Every word on a call with the approval that it names."""
+    def said(self, subject: Subject) -> list[tuple[str, str]]:
+        """Every word on a subject with the approval that it names."""
         if self.builtin:
-            allows = self.builtin == "allow-declared" or call.tool.effect == "read"
+            is_call = isinstance(subject, Call)
+            allows = is_call and (self.builtin == "allow-declared" or subject.tool.effect == "read")
             return [("allow", "")] if allows else []
-        return [(rule.then, rule.approval) for rule in self.rules if CONDITIONS[rule.when][1](call)]
+        return [(rule.then, rule.approval) for rule in self.rules if rule.holds(subject)]
 
 
 STRICTNESS = ("allow", "ask", "deny", "interrupt")
 
 
-def verdict(call: Call, *owners: Sequence[Policy]) -> tuple[str, str]:
-    """The strictest word of all, of equal ones the first, with the approval that it names; nobody's allow is a deny."""
-    said = [word for policies in owners for policy in policies for word in policy.said(call)]
-    return max(said, key=lambda word: STRICTNESS.index(word[0]), default=("deny", ""))
+def said_by_all(subject: Subject, *owners: Sequence[Policy]) -> list[tuple[str, str]]:
+    """Every word of all policies."""
+    return [word for policies in owners for policy in policies for word in policy.said(subject)]
+
+
+def verdict(subject: Subject, *owners: Sequence[Policy]) -> tuple[str, str]:
+    """The strictest word of all, of equal ones the first, with the approval that it names.
+
+    Before a call nobody's allow is a deny, elsewhere nobody's word is an allow.
+    """
+    silence = ("deny" if isinstance(subject, Call) else "allow", "")
+    said = said_by_all(subject, *owners)
+    return max(said, key=lambda word: STRICTNESS.index(word[0]), default=silence)
 
 
 @dataclass(frozen=True)
@@ -100,6 +155,22 @@ class Approvers:
 
 
 @dataclass(frozen=True)
+class Offer:
+    """Which grants may be given with an approval, in the words of packages."""
+
+    scopes: tuple[str, ...]
+    matchers: tuple[str, ...]
+    max_uses: int
+    max_time: str
+    tainted: bool = False
+
+    def as_file(self) -> dict[str, Any]:
+        """As packages have it."""
+        lists = {"scopes": list(self.scopes), "matchers": list(self.matchers)}
+        return {**lists, "max_uses": self.max_uses, "max_time": self.max_time, "tainted": self.tainted}
+
+
+@dataclass(frozen=True)
 class Approval:
     """One of a package's approvals."""
 
@@ -107,6 +178,7 @@ class Approval:
     expires: str = "24h"
     on_expiry: str = "deny"
     four_eyes: bool = False
+    grants: Offer | None = None
 
     def as_file(self) -> dict[str, Any]:
         """As packages have it."""
@@ -115,7 +187,7 @@ class Approval:
             form: dict[str, Any] = {"roles": list(each.roles), "principals": list(each.principals)}
             sets.append(form | ({"for": each.turn} if each.turn else {}))
         fields = {"expires": self.expires, "on_expiry": self.on_expiry, "four_eyes": self.four_eyes}
-        return {"sets": sets, **fields}
+        return {"sets": sets, **fields} | ({"grants": self.grants.as_file()} if self.grants else {})
 
     def ends(self) -> list[int]:
         """When the turn of each set is over, in microseconds after the ask; the last one's with the approval."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,15 +15,26 @@ from runwright.core.policy_rules import PolicySpec
 
 from tests import builders as b
 from tests.properties.approvals.people import People
-from tests.properties.approvals.rules import CONDITIONS, Approval, Approvers, Package, Policy, Rule, Tool
+from tests.properties.approvals.rules import (
+    CONDITIONS,
+    OF_ANSWERS,
+    OF_STARTS,
+    Approval,
+    Approvers,
+    Offer,
+    Package,
+    Policy,
+    Rule,
+    Tool,
+)
 
 TOOLS: Mapping[str, Tool] = {
     tool.name: tool
     for tool in (
         Tool("look", "disk", "read", idempotent=True),
         Tool("send", "mail", "write", idempotent=False),
-        Tool("fetch", "disk", "network", idempotent=True),
-        Tool("wipe", "disk", "process", idempotent=False),
+        Tool("fetch", "disk", "network", idempotent=True, untrusted=True),
+        Tool("wipe", "disk", "process", idempotent=False, grantable=False),
     )
 }
 _MORE: Mapping[str, dict[str, Any]] = {
@@ -31,7 +43,10 @@ _MORE: Mapping[str, dict[str, Any]] = {
     "wipe": {"reconcilable": True, "reconcile_for": "60s"},
 }
 PATHS = ("/out/a", "/out/b", "/secret/a")
+TEXTS = ("done", "no")  # what the model answers in the end
 NAMES = ("writes", "other")
+SCOPES = ("run", "session", "agent_and_principal", "namespace")
+MATCHERS = ("exact_arguments", "constraints", "any")
 PACKAGES = 96  # different ones; to make one takes longer than most histories
 
 
@@ -45,26 +60,17 @@ class Made:
 
 @functools.cache
 def made(number: int) -> Made:
-    """One of PACKAGES."""
+    """One of PACKAGES. Every second one is about grants: its rules ask for one approval alone."""
     rng = Random(number)
-    approvals = {name: _approval(rng) for name in NAMES}
-    policies = _policies(rng)
-    rounds = [_calls(rng) for _ in range(rng.randint(1, 3))]
+    approvals = {name: _approval(rng, 1.0 if number % 2 else 0.5) for name in NAMES}
+    policies = _policies(rng, NAMES[:1] if number % 2 else NAMES)
+    rounds = [_calls(rng, PATHS[:1] if number % 2 else PATHS) for _ in range(rng.randint(1, 3))]
     parallel = rng.choice([1, 2, 8])
     package = b.package(
         *(b.asks(*calls) for calls in rounds),
-        b.says("done"),
+        b.says(rng.choice(TEXTS)),
         id=f"package-{number}",
-        tools=tuple(
-            b.tool(
-                tool.name,
-                executor=tool.executor,
-                effect=tool.effect,
-                idempotent=tool.idempotent,
-                **_MORE.get(tool.name, {}),
-            )
-            for tool in TOOLS.values()
-        ),
+        tools=tuple(b.tool(**dataclasses.asdict(tool), **_MORE.get(tool.name, {})) for tool in TOOLS.values()),
         policy="builtin:read-only",
         policies=[policy.as_file() for policy in policies],
         approvals={name: each.as_file() for name, each in approvals.items()},
@@ -73,12 +79,19 @@ def made(number: int) -> Made:
     return Made(package, Package(package.fingerprint(), TOOLS, policies, approvals))
 
 
-def _policies(rng: Random) -> tuple[Policy, ...]:
+def _policies(rng: Random, names: tuple[str, ...]) -> tuple[Policy, ...]:
     """Mostly ones that ask."""
     allows = Policy(builtin=rng.choice(["allow-declared", "allow-declared", "read-only"]))
-    asks = Policy(tuple(_rule(rng, NAMES, ["ask", "ask", "ask", "allow"]) for _ in range(rng.randint(1, 2))))
-    first = Rule(rng.choice(["always", "writes", "sends", "is mild"]), "ask", rng.choice(NAMES))
-    return (allows, Policy((first,)), asks) if rng.random() < 0.5 else (allows, Policy((first,)))
+    asks = Policy(tuple(_rule(rng, names, ["ask", "ask", "ask", "allow"]) for _ in range(rng.randint(1, 2))))
+    first = Rule(rng.choice(["always", "writes", "sends", "is mild"]), "ask", rng.choice(names))
+    of_run = [_rule_of_run(rng, names)] if rng.random() < 0.3 else []
+    return (allows, Policy((first, *of_run)), *([asks] if rng.random() < 0.5 else []))
+
+
+def _rule_of_run(rng: Random, names: tuple[str, ...]) -> Rule:
+    """One that is about the start of a run, or about its answer."""
+    stage, conditions = rng.choice([("run_start", OF_STARTS), ("output", OF_ANSWERS)])
+    return Rule(rng.choice([*conditions]), "ask", rng.choice(names) if names else "", stage)
 
 
 def _rule(rng: Random, names: tuple[str, ...], thens: list[str]) -> Rule:
@@ -86,7 +99,7 @@ def _rule(rng: Random, names: tuple[str, ...], thens: list[str]) -> Rule:
     return Rule(rng.choice([*CONDITIONS]), then, rng.choice(names) if then == "ask" and names else "")
 
 
-def _approval(rng: Random) -> Approval:
+def _approval(rng: Random, offers: float) -> Approval:
     last = rng.choice(
         [Approvers(roles=("approver",)), Approvers(roles=("approver",)), Approvers(principals=("ann", "hal"))]
     )
@@ -99,13 +112,20 @@ def _approval(rng: Random) -> Approval:
     middle = Approvers(roles=("caller", "executor"), turn="10s")
     sets = rng.choice([(last,), (first, last), (first, middle, last)])
     on_expiry = rng.choice(["deny", "deny", "abort_run"])
-    return Approval(sets, rng.choice(["3m", "1h"]), on_expiry, rng.random() < 0.25)
+    offer = _offer(rng) if rng.random() < offers else None
+    return Approval(sets, rng.choice(["3m", "1h"]), on_expiry, rng.random() < 0.25, offer)
 
 
-def _calls(rng: Random) -> list[dict[str, Any]]:
+def _offer(rng: Random) -> Offer:
+    scopes = tuple(scope for scope in SCOPES if rng.random() < 0.7) or ("namespace",)
+    matchers = tuple(matcher for matcher in MATCHERS if rng.random() < 0.7) or ("any",)
+    return Offer(scopes, matchers, rng.choice([1, 2, 5]), rng.choice(["2m", "1h"]), rng.random() < 0.4)
+
+
+def _calls(rng: Random, paths: tuple[str, ...]) -> list[dict[str, Any]]:
     """The calls of one answer of the model; identical ones among them."""
     calls = [
-        {"tool": rng.choice([*TOOLS, "send"]), "arguments": {"path": rng.choice(PATHS), "size": rng.choice([1, 9])}}
+        {"tool": rng.choice([*TOOLS, "send"]), "arguments": {"path": rng.choice(paths), "size": rng.choice([1, 9])}}
         for _ in range(rng.randint(1, 3))
     ]
     return [*calls, calls[0]] if rng.random() < 0.2 else calls
@@ -130,7 +150,8 @@ class Scene:
                 people.configured = {"mail": rng.choice(["bob", "ann"])}
         else:
             people.roles = {"local": ("admin",)}
-        packages = [made(number) for number in rng.sample(range(PACKAGES), rng.randint(1, 2))]
+        numbers = range(1, PACKAGES, 2) if rng.random() < 0.5 else range(PACKAGES)
+        packages = [made(number) for number in rng.sample(numbers, rng.choice([1, 1, 2]))]
         return cls(packages, people, random_operator(rng) if rng.random() < 0.3 else ())
 
 
@@ -139,7 +160,8 @@ def random_operator(rng: Random) -> tuple[Policy, ...]:
     if rng.random() < 0.3:
         return ()
     words = ["allow", "ask", "ask", "deny"] if rng.random() < 0.9 else ["interrupt", "allow"]
-    return (Policy(tuple(_rule(rng, (), words) for _ in range(rng.randint(1, 2)))),)
+    of_run = [_rule_of_run(rng, ())] if rng.random() < 0.15 else []
+    return (Policy((*(_rule(rng, (), words) for _ in range(rng.randint(1, 2))), *of_run)),)
 
 
 def as_rules(policies: tuple[Policy, ...]) -> OperatorRules:

@@ -41,6 +41,7 @@ from tests.properties.approvals.faulty_journal import FaultyJournal
 from tests.properties.approvals.hosts import Hosts
 from tests.properties.approvals.idle_loop import IdleLoop
 from tests.properties.approvals.people import ELSEWHERE, FOREIGN, People
+from tests.properties.approvals.read_run import Stored
 from tests.properties.approvals.scene import Scene, as_rules
 
 _ROWS = {method.path: method for method in METHODS}
@@ -193,12 +194,12 @@ class Server:
         for task in left:
             task.cancel()
         await asyncio.gather(*left, return_exceptions=True)
-        if self._directory is not None:
-            await self.close()
+        if self._directory is not None and self._stored is not None:
+            await self._stored.close()
 
     async def close(self) -> None:
-        """Lets go of the file."""
-        if self._stored is not None:
+        """Lets go of the journal, in a life that is over."""
+        if self._directory is None and self._stored is not None:
             await self._stored.close()
 
     def ask(self, who: str, service: str, method: str, request: Message) -> Answer:
@@ -221,11 +222,11 @@ class Server:
         except AgentError as error:
             answer.error = agent_error(error)
 
-    async def events(self, run_id: str, after: int) -> list[tuple[int, event_pb2.Event]]:
-        """What is on record of a run behind a position, with the position of each."""
+    async def events(self, run_id: str, after: int) -> list[Stored]:
+        """What is on record of a run behind a position."""
         run = RunKey(Namespace(DEFAULT_NAMESPACE), RunId(run_id))
         found = await self.journal.read(run, after=after, limit=1_000_000)
-        return [(event.position, event_pb2.Event.FromString(event.data)) for event in found]
+        return [Stored(event.position, event.hash, event_pb2.Event.FromString(event.data)) for event in found]
 
     async def export(self, who: str, run_id: str) -> list[Any]:
         """The elements of a run's export, as whoever reads it gets them."""

@@ -86,7 +86,7 @@ class RunDriver:
             answer.set_exception(held_up(blocked_by))
             return answer
         if isinstance(input, i.Recovered):
-            input = self._performer.recovered(self.state, input)
+            input = self._performer.taker.recovered(self.state, input)
         self._inbox.put(Delivery(input, answer, settles))
         return answer
 

@@ -97,7 +97,7 @@ class EffectsUnderWay:
         """Takes note of a wait that has ended, and of the place that came with it."""
         self._waiting[wake.effect.key] = wake.effect
         if wake.place is not None and isinstance(wake.effect, e.AwaitExecutor | e.AwaitReconcile):
-            self._performer.places.offer(wake.effect.call_id, wake.place)
+            self._performer.places.offer(wake.effect.call_id, wake.place, wake.not_by)
 
     def settled(self, effect: e.Effect) -> None:
         """Takes note that the answer was decided on, or is left to the next start: nothing is sent for it any more."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from functools import partial
 from typing import TypeVar, assert_never
 
 from msgspec.structs import replace
@@ -14,13 +13,12 @@ from runwright.core import inputs as i
 from runwright.core import trace
 from runwright.core.content import Content
 from runwright.core.errors import AgentError, ErrorReason, Failure
-from runwright.core.ids import EffectId
-from runwright.core.outcomes import CallPhase, ReconcileAnswer, RunPhase
+from runwright.core.outcomes import CallPhase, ReconcileAnswer
 from runwright.core.package import RuntimePackage, ToolSpec
 from runwright.core.resolution import MAX_MESSAGE_BYTES, MAX_RESULT_BYTES
-from runwright.core.state import CallState, RunState, may_start_call, needs_repair
+from runwright.core.state import RunState
 from runwright.ports.provider import MAX_OPAQUE_BYTES, Message, ModelReply, ModelRequest, ToolSpecification
-from runwright.ports.tools import PlaceRequest, ToolInvocation, ToolOutcome, ToolOutcomeKind
+from runwright.ports.tools import ToolInvocation, ToolOutcome, ToolOutcomeKind
 from runwright.runtime.conversations.conversation import Conversation
 from runwright.runtime.conversations.model_reply import check_reply, counted, is_opaque_fit
 from runwright.runtime.policies import Result
@@ -30,7 +28,7 @@ from runwright.runtime.runs.live_text import LiveText, LiveTexts
 from runwright.runtime.runs.looking_again import looked_at_again, run_looked_at_again
 from runwright.runtime.runs.places import CallPlaces
 from runwright.runtime.runs.policy_questions import PolicyQuestions
-from runwright.runtime.runs.requested_places import with_places
+from runwright.runtime.runs.taking_places import PlaceTaker
 from runwright.runtime.runs.tool_contents import too_large, tool_content
 
 T = TypeVar("T")
@@ -46,6 +44,7 @@ class Performer:
 
     def __init__(self, ports: Ports, package: RuntimePackage, conversation: Conversation, texts: LiveTexts) -> None:
         self.places = CallPlaces()
+        self.taker = PlaceTaker(ports, package, self.places)
         self._ports = ports
         self._package = package
         self._conversation = conversation
@@ -138,7 +137,7 @@ class Performer:
             text=checked.text.ref if checked.text else None,
             opaque=checked.opaque.ref if checked.opaque else None,
             finish=reply.finish,
-            calls=with_places(state, calls, partial(self._take, state)),
+            calls=self.taker.for_requested(state, calls),
             policies=of_answer,
             input_tokens=counted(reply.input_tokens),
             output_tokens=counted(reply.output_tokens),
@@ -159,34 +158,6 @@ class Performer:
             reason=error.reason.name,
             said=error.message,
         )
-
-    def recovered(self, state: RunState, input_: i.Recovered) -> i.Recovered:
-        """The news of a restart, with places for the calls that may be sent again at once."""
-        if state.phase is not RunPhase.RUNNING or needs_repair(state) or self._heeds_operator(state):
-            return input_  # with an operator's rules each call waits for its place, and is looked at again then
-        lost = [call for call in state.calls if call.phase is CallPhase.RUNNING and call.idempotent]
-        wanted = [self._wanted(state, call.call_id, call.tool) for call in lost]
-        held = [each.call_id for each in wanted if self._available(each, has_room=True) is i.Availability.HELD]
-        return replace(input_, places=tuple(EffectId(call_id) for call_id in held))
-
-    def _available(self, wanted: PlaceRequest, has_room: bool) -> i.Availability:
-        """Takes a place for a call that has room, if one is free."""
-        if has_room and (place := self._ports.tools.take_place(wanted)):
-            self.places.offer(EffectId(wanted.call_id), place)
-            return i.Availability.HELD
-        return i.Availability.BUSY if self._ports.tools.is_reachable(wanted) else i.Availability.AWAY
-
-    def _wanted(self, state: RunState, call_id: EffectId, tool: str) -> PlaceRequest:
-        spec, call = self._tool(tool), state.call(call_id)
-        digest, not_by = spec.arguments_digest, call.not_performed_by if call else ""
-        return PlaceRequest(state.key, call_id, spec.executor, tool, digest, state.package_fingerprint, not_by=not_by)
-
-    def _place(self, state: RunState, call: CallState, not_by: str) -> i.Availability:
-        """A place for a call that is about to go on, at somebody else than this principal."""
-        return self._take(state, call.call_id, call.tool, not_by, may_start_call(state))
-
-    def _take(self, state: RunState, call_id: EffectId, tool: str, not_by: str, has_room: bool) -> i.Availability:
-        return self._available(replace(self._wanted(state, call_id, tool), not_by=not_by), has_room)
 
     def _tool(self, name: str) -> ToolSpec:
         tool = self._package.tool(name)
@@ -243,7 +214,10 @@ class Performer:
             ) from None
 
     async def _call_tool(self, state: RunState, effect: e.CallTool, may_begin: Callable[[], bool]) -> i.Input:
-        place = self.places.begin(effect.call_id)
+        call = state.call(effect.call_id)
+        place = self.places.begin(effect.call_id, call.not_performed_by if call else "")
+        if place is None:
+            return i.ToolNotSent(at=self._ports.clock.now(), call_id=effect.call_id, attempt=effect.attempt)
         try:
             arguments = await self._conversation.data(effect.arguments)
             invocation = self._invocation(state, effect, arguments, may_begin)
@@ -277,6 +251,7 @@ class Performer:
 
     async def _reconcile(self, state: RunState, effect: e.ReconcileTool) -> i.Input:
         place = self.places.begin(effect.call_id)
+        assert place is not None, "whoever performed it is asked, whoever approved"
         try:
             arguments = await self._conversation.data(effect.arguments)
             invocation = self._invocation(state, effect, arguments, lambda: True)
@@ -369,12 +344,7 @@ class Performer:
         """What is about to be decided on, with what holds by now."""
         if isinstance(input, i.ApprovalDecisionRequested) and input.call_id is None:
             return await run_looked_at_again(self._ports, state, input, self._questions.said_of_run)
-        return await looked_at_again(self._ports, self._package, self._conversation, state, input, self._place)
-
-    def _heeds_operator(self, state: RunState) -> bool:
-        """True when the operator has rules, or had some when one of the calls was decided on."""
-        now = self._policies.operator_rules(state.key.namespace).digest
-        return bool(now) or any(call.policy and call.policy.operator_digest for call in state.calls)
+        return await looked_at_again(self._ports, self._package, self._conversation, state, input, self.taker.for_call)
 
 
 async def _guarded(call: Coroutine[object, object, T]) -> T:

@@ -42,6 +42,7 @@ class Wake(Struct, frozen=True):
     effect: e.ParkingEffect
     outcome: i.Input | Exception
     place: Place | None = None
+    not_by: str = ""  # whose the place is not
 
     def give_back(self) -> None:
         """Nothing comes of it."""
@@ -219,7 +220,7 @@ class Waits:
                 )
             case _:
                 assert_never(effect)
-        self._wake(Wake(wait.run, effect, outcome, place))
+        self._wake(Wake(wait.run, effect, outcome, place, wait.wanted.not_by if wait.wanted else ""))
 
     def _look_for_policy(self, wait: Wait) -> None:
         """Asks as soon as a host can be asked; but not for ever."""

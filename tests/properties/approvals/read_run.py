@@ -1,0 +1,125 @@
+"""What has been read of a run: its calls, what was asked for in it, and what that came to."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from runwright._gen.runwright.v1 import event_pb2
+
+from tests.properties.approvals.rules import Approval, Call, Package, Policy
+
+PENDING, APPROVED, SUPERSEDED = "PENDING", "APPROVED", "SUPERSEDED"
+
+
+def micros(time: Any) -> int:
+    """Microseconds of a timestamp."""
+    return int(time.seconds) * 1_000_000 + int(time.nanos) // 1000
+
+
+def sha256(data: bytes) -> str:
+    """As events refer to contents."""
+    return f"sha256:{hashlib.sha256(data).hexdigest()}"
+
+
+@dataclass(frozen=True)
+class Stored:
+    """One event with its place and its hash in the chain."""
+
+    position: int
+    hash: bytes
+    event: event_pb2.Event
+
+    @property
+    def body(self) -> str:
+        """The name of what it says."""
+        return str(self.event.WhichOneof("body"))
+
+
+@dataclass
+class Moment:
+    """What is true while events of one step are written: the times of the clock, the rules, and who asked for what."""
+
+    number: int
+    first: int
+    last: int
+    operator: tuple[Policy, ...]
+    asked: Sequence[tuple[str, Any]] = ()  # who, and the runwright.v1.DecisionRequest
+
+
+@dataclass
+class Asked:
+    """An approval, as far as it has come. `call` is empty for one of the run as a whole."""
+
+    id: str
+    call: str
+    event: Any
+    spec: Approval
+    at: int
+    state: str = PENDING
+    current: int = 0
+    decided_by: str = ""
+    request: Any = None
+    is_spent: bool = False
+    closed_in: int = 0
+    ends_with: str = ""  # the event that must stand right behind its end
+
+    @property
+    def expires_at(self) -> int:
+        """From when on nobody may decide."""
+        return micros(self.event.expires_at)
+
+    def turn(self, at: int) -> int:
+        """Whose turn it is then; nobody's comes back."""
+        ends = self.spec.ends()
+        by_time = next((index for index, end in enumerate(ends) if at < self.at + end), len(ends) - 1)
+        return max(by_time, self.current)
+
+
+@dataclass
+class ReadCall:
+    """One call. `grant` is the one that answered for it, by its id, and `digest` what that was used for."""
+
+    call: Call
+    arguments_digest: str
+    schema_digest: str = ""
+    tainted: bool = False
+    approval: Asked | None = None
+    grant: str = ""
+    digest: str = ""
+    attempts: dict[int, Any] = field(default_factory=dict)
+    closed_by: str = ""
+
+
+@dataclass
+class ReadRun:
+    """One run."""
+
+    id: str
+    starter: str
+    session: str
+    agent: str
+    package: Package
+    calls: dict[str, ReadCall] = field(default_factory=dict)
+    asked: dict[str, Asked] = field(default_factory=dict)
+    position: int = 0
+    time: int = 0  # of the last event; it never goes back, whatever the clock does
+    seen_untrusted: bool = False
+    has_begun: bool = False
+    is_ending: bool = False
+    ended_by: str = ""
+    stop: str = ""
+    unknown: dict[str, int] = field(default_factory=dict)
+    expected_stop: str = ""
+
+    def given(self, kind: str, approval: str) -> bool:
+        """Whether its start or its answer was approved by that name."""
+        given = [each for each in self.asked.values() if not each.call and each.state == APPROVED]
+        return any((each.event.approval, kind_of(each.event)) == (approval, kind) for each in given)
+
+
+def kind_of(requested: Any) -> str:
+    """What is to be approved, in a word."""
+    return {1: "call", 2: "start", 3: "answer"}[requested.kind]
