@@ -16,7 +16,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file runwright/v1/approval.proto.
  */
 export const file_runwright_v1_approval: GenFile = /*@__PURE__*/
-  fileDesc("ChtydW53cmlnaHQvdjEvYXBwcm92YWwucHJvdG8SDHJ1bndyaWdodC52MSKXAgoQQXBwcm92YWxEaXNwYXRjaBISCgpkaXNwYXRjaGVyGAEgASgJEiwKBm5vdGljZRgCIAEoDjIcLnJ1bndyaWdodC52MS5BcHByb3ZhbE5vdGljZRIPCgdhdHRlbXB0GAMgASgNEjQKBnJlc3VsdBgEIAEoDjIkLnJ1bndyaWdodC52MS5BcHByb3ZhbERpc3BhdGNoUmVzdWx0EigKBHRpbWUYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEiwKCHJldHJ5X2F0GAYgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIRCglwcmluY2lwYWwYByABKAkSDwoHcmVmdXNhbBgIIAEoCSJbCgtBcHByb3ZlclNldBINCgVyb2xlcxgBIAMoCRISCgpwcmluY2lwYWxzGAIgAygJEikKBXVudGlsGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCKkAgoMQXBwcm92YWxSdWxlEgwKBG5hbWUYASABKAkSKwoEc2V0cxgCIAMoCzIdLnJ1bndyaWdodC52MS5BcHByb3ZlclNldFJ1bGUSDwoHZXhwaXJlcxgDIAEoCRIvCglvbl9leHBpcnkYBCABKA4yHC5ydW53cmlnaHQudjEuQXBwcm92YWxFeHBpcnkSEQoJZm91cl9leWVzGAUgASgIEhEKCWRlbGVnYXRlcxgGIAMoCRIyCghlc2NhbGF0ZRgHIAEoCzIgLnJ1bndyaWdodC52MS5BcHByb3ZhbEVzY2FsYXRpb24SEwoLZGlzcGF0Y2hlcnMYCiADKAkSKAoGZ3JhbnRzGAggASgLMhgucnVud3JpZ2h0LnYxLkdyYW50T2ZmZXIicQoSQXBwcm92YWxFc2NhbGF0aW9uEg0KBXJvbGVzGAEgAygJEhIKCnByaW5jaXBhbHMYAiADKAkSDAoEdHVybhgDIAEoCRIqCgR0aGVuGAQgASgOMhwucnVud3JpZ2h0LnYxLkFwcHJvdmFsRXhwaXJ5IkIKD0FwcHJvdmVyU2V0UnVsZRINCgVyb2xlcxgBIAMoCRISCgpwcmluY2lwYWxzGAIgAygJEgwKBHR1cm4YAyABKAki5AkKCEFwcHJvdmFsEhMKC2FwcHJvdmFsX2lkGAEgASgJEigKBGtpbmQYAiABKA4yGi5ydW53cmlnaHQudjEuQXBwcm92YWxLaW5kEioKBXN0YXRlGAMgASgOMhsucnVud3JpZ2h0LnYxLkFwcHJvdmFsU3RhdGUSDgoGcnVuX2lkGAQgASgJEhAKCGFnZW50X2lkGAUgASgJEhIKCnNlc3Npb25faWQYBiABKAkSEgoKc3RhcnRlZF9ieRgHIAEoCRIbChNwYWNrYWdlX2ZpbmdlcnByaW50GAggASgJEhEKCWVmZmVjdF9pZBgJIAEoCRIMCgR0b29sGAogASgJEhAKCGV4ZWN1dG9yGAsgASgJEgwKBHJpc2sYDCABKAkSKwoJYXJndW1lbnRzGA0gASgLMhgucnVud3JpZ2h0LnYxLkNvbnRlbnRSZWYSNgoRYXJndW1lbnRzX2NvbnRlbnQYDiABKAsyGy5ydW53cmlnaHQudjEuSW5saW5lQ29udGVudBIOCgZkaWdlc3QYDyABKAkSFQoNc2NoZW1hX2RpZ2VzdBgQIAEoCRIQCghhcHByb3ZhbBgRIAEoCRISCgpwb2xpY3lfcmVmGBIgASgJEgwKBHJ1bGUYEyABKAkSDAoEY29kZRgUIAEoCRIPCgdkZWNpZGVyGBUgASgJEg8KB21lc3NhZ2UYFiABKAkSDwoHdGFpbnRlZBgXIAEoCBInCgRzZXRzGBggAygLMhkucnVud3JpZ2h0LnYxLkFwcHJvdmVyU2V0EhMKC2N1cnJlbnRfc2V0GBkgASgNEjAKDHJlcXVlc3RlZF9hdBgaIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLgoKZXhwaXJlc19hdBgbIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLwoJb25fZXhwaXJ5GBwgASgOMhwucnVud3JpZ2h0LnYxLkFwcHJvdmFsRXhwaXJ5EhEKCWZvdXJfZXllcxgdIAEoCBI0CgpzZXBhcmF0aW9uGB4gASgOMiAucnVud3JpZ2h0LnYxLkFwcHJvdmFsU2VwYXJhdGlvbhIwCghkZWNpc2lvbhgfIAEoCzIeLnJ1bndyaWdodC52MS5BcHByb3ZhbERlY2lzaW9uEi0KCWNsb3NlZF9hdBggIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASEQoJZGVsZWdhdGVzGCYgAygJEjUKC2RlbGVnYXRpb25zGCcgAygLMiAucnVud3JpZ2h0LnYxLkFwcHJvdmFsRGVsZWdhdGlvbhIwCgxlc2NhbGF0ZXNfYXQYKCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEjIKCmRpc3BhdGNoZXMYISADKAsyHi5ydW53cmlnaHQudjEuQXBwcm92YWxEaXNwYXRjaBI3ChBhbGxvd2VkX3ZlcmRpY3RzGCogAygOMh0ucnVud3JpZ2h0LnYxLkFwcHJvdmFsVmVyZGljdBIPCgdsaW5lYWdlGCsgAygJEhIKCnJldmVyc2libGUYLyABKAgSEQoJaGlnaGxpZ2h0GDAgAygJEigKBmdyYW50cxgjIAEoCzIYLnJ1bndyaWdodC52MS5HcmFudE9mZmVyIqIBChJBcHByb3ZhbERlbGVnYXRpb24SFAoMZGVsZWdhdGVkX2J5GAEgASgJEhQKDGRlbGVnYXRlZF90bxgCIAEoCRIoCgR0aW1lGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIMCgRub3RlGAQgASgJEhQKDG9uX2JlaGFsZl9vZhgFIAEoCRISCgpyZXF1ZXN0X2lkGAYgASgJIqsDChBBcHByb3ZhbERlY2lzaW9uEi4KB3ZlcmRpY3QYASABKA4yHS5ydW53cmlnaHQudjEuQXBwcm92YWxWZXJkaWN0EhIKCmRlY2lkZWRfYnkYAiABKAkSKAoEdGltZRgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDgoGZGlnZXN0GAQgASgJEg8KB21lc3NhZ2UYBSABKAkSDAoEbm90ZRgGIAEoCRIUCgxvbl9iZWhhbGZfb2YYByABKAkSEgoKcmVxdWVzdF9pZBgIIAEoCRI0CgpzZXBhcmF0aW9uGAkgASgOMiAucnVud3JpZ2h0LnYxLkFwcHJvdmFsU2VwYXJhdGlvbhIyChBlZGl0ZWRfYXJndW1lbnRzGA4gASgLMhgucnVud3JpZ2h0LnYxLkNvbnRlbnRSZWYSPQoYZWRpdGVkX2FyZ3VtZW50c19jb250ZW50GA8gASgLMhsucnVud3JpZ2h0LnYxLklubGluZUNvbnRlbnQSFQoNZWRpdGVkX2RpZ2VzdBgQIAEoCRIQCghncmFudF9pZBgMIAEoCSqBAQoMQXBwcm92YWxLaW5kEh0KGUFQUFJPVkFMX0tJTkRfVU5TUEVDSUZJRUQQABIbChdBUFBST1ZBTF9LSU5EX1RPT0xfQ0FMTBABEhsKF0FQUFJPVkFMX0tJTkRfUlVOX1NUQVJUEAISGAoUQVBQUk9WQUxfS0lORF9PVVRQVVQQAyqWAgoNQXBwcm92YWxTdGF0ZRIeChpBUFBST1ZBTF9TVEFURV9VTlNQRUNJRklFRBAAEhoKFkFQUFJPVkFMX1NUQVRFX1BFTkRJTkcQARIbChdBUFBST1ZBTF9TVEFURV9BUFBST1ZFRBACEhkKFUFQUFJPVkFMX1NUQVRFX0RFTklFRBADEhoKFkFQUFJPVkFMX1NUQVRFX0VYUElSRUQQBBIcChhBUFBST1ZBTF9TVEFURV9XSVRIRFJBV04QBRIdChlBUFBST1ZBTF9TVEFURV9TVVBFUlNFREVEEAYSHAoYQVBQUk9WQUxfU1RBVEVfUkVTUE9OREVEEAcSGgoWQVBQUk9WQUxfU1RBVEVfQUJPUlRFRBAIKvIBCg9BcHByb3ZhbFZlcmRpY3QSIAocQVBQUk9WQUxfVkVSRElDVF9VTlNQRUNJRklFRBAAEhwKGEFQUFJPVkFMX1ZFUkRJQ1RfQVBQUk9WRRABEhkKFUFQUFJPVkFMX1ZFUkRJQ1RfREVOWRACEhwKGEFQUFJPVkFMX1ZFUkRJQ1RfUkVTUE9ORBADEh4KGkFQUFJPVkFMX1ZFUkRJQ1RfQUJPUlRfUlVOEAQSJwojQVBQUk9WQUxfVkVSRElDVF9BUFBST1ZFX1dJVEhfRURJVFMQBRIdChlBUFBST1ZBTF9WRVJESUNUX0RFTEVHQVRFEAYqiAEKDkFwcHJvdmFsRXhwaXJ5Eh8KG0FQUFJPVkFMX0VYUElSWV9VTlNQRUNJRklFRBAAEhgKFEFQUFJPVkFMX0VYUElSWV9ERU5ZEAESHQoZQVBQUk9WQUxfRVhQSVJZX0FCT1JUX1JVThACEhwKGEFQUFJPVkFMX0VYUElSWV9FU0NBTEFURRADKoEBChJBcHByb3ZhbFNlcGFyYXRpb24SIwofQVBQUk9WQUxfU0VQQVJBVElPTl9VTlNQRUNJRklFRBAAEiAKHEFQUFJPVkFMX1NFUEFSQVRJT05fRU5GT1JDRUQQARIkCiBBUFBST1ZBTF9TRVBBUkFUSU9OX05PVF9FTkZPUkNFRBACKokBCg5BcHByb3ZhbE5vdGljZRIfChtBUFBST1ZBTF9OT1RJQ0VfVU5TUEVDSUZJRUQQABIcChhBUFBST1ZBTF9OT1RJQ0VfRElTUEFUQ0gQARIaChZBUFBST1ZBTF9OT1RJQ0VfVVBEQVRFEAISHAoYQVBQUk9WQUxfTk9USUNFX1dJVEhEUkFXEAMqsAIKFkFwcHJvdmFsRGlzcGF0Y2hSZXN1bHQSKAokQVBQUk9WQUxfRElTUEFUQ0hfUkVTVUxUX1VOU1BFQ0lGSUVEEAASKQolQVBQUk9WQUxfRElTUEFUQ0hfUkVTVUxUX0FDS05PV0xFREdFRBABEiUKIUFQUFJPVkFMX0RJU1BBVENIX1JFU1VMVF9OT1RfU0VOVBACEiEKHUFQUFJPVkFMX0RJU1BBVENIX1JFU1VMVF9MT1NUEAMSJgoiQVBQUk9WQUxfRElTUEFUQ0hfUkVTVUxUX1RJTUVEX09VVBAEEicKI0FQUFJPVkFMX0RJU1BBVENIX1JFU1VMVF9VTlJFQURBQkxFEAUSJgoiQVBQUk9WQUxfRElTUEFUQ0hfUkVTVUxUX0FCQU5ET05FRBAGQmsKEGRldi5ydW53cmlnaHQudjFQAVpGZ2l0aHViLmNvbS9ydW53cmlnaHQvcnVud3JpZ2h0L2NsaWVudHMvZ28vZ2VuL3J1bndyaWdodC92MTtydW53cmlnaHR2MaoCDFJ1bndyaWdodC5WMWIGcHJvdG8z", [file_google_protobuf_timestamp, file_runwright_v1_content, file_runwright_v1_grant]);
+  fileDesc("ChtydW53cmlnaHQvdjEvYXBwcm92YWwucHJvdG8SDHJ1bndyaWdodC52MSKXAgoQQXBwcm92YWxEaXNwYXRjaBISCgpkaXNwYXRjaGVyGAEgASgJEiwKBm5vdGljZRgCIAEoDjIcLnJ1bndyaWdodC52MS5BcHByb3ZhbE5vdGljZRIPCgdhdHRlbXB0GAMgASgNEjQKBnJlc3VsdBgEIAEoDjIkLnJ1bndyaWdodC52MS5BcHByb3ZhbERpc3BhdGNoUmVzdWx0EigKBHRpbWUYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEiwKCHJldHJ5X2F0GAYgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIRCglwcmluY2lwYWwYByABKAkSDwoHcmVmdXNhbBgIIAEoCSJbCgtBcHByb3ZlclNldBINCgVyb2xlcxgBIAMoCRISCgpwcmluY2lwYWxzGAIgAygJEikKBXVudGlsGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCKkAgoMQXBwcm92YWxSdWxlEgwKBG5hbWUYASABKAkSKwoEc2V0cxgCIAMoCzIdLnJ1bndyaWdodC52MS5BcHByb3ZlclNldFJ1bGUSDwoHZXhwaXJlcxgDIAEoCRIvCglvbl9leHBpcnkYBCABKA4yHC5ydW53cmlnaHQudjEuQXBwcm92YWxFeHBpcnkSEQoJZm91cl9leWVzGAUgASgIEhEKCWRlbGVnYXRlcxgGIAMoCRIyCghlc2NhbGF0ZRgHIAEoCzIgLnJ1bndyaWdodC52MS5BcHByb3ZhbEVzY2FsYXRpb24SEwoLZGlzcGF0Y2hlcnMYCiADKAkSKAoGZ3JhbnRzGAggASgLMhgucnVud3JpZ2h0LnYxLkdyYW50T2ZmZXIicQoSQXBwcm92YWxFc2NhbGF0aW9uEg0KBXJvbGVzGAEgAygJEhIKCnByaW5jaXBhbHMYAiADKAkSDAoEdHVybhgDIAEoCRIqCgR0aGVuGAQgASgOMhwucnVud3JpZ2h0LnYxLkFwcHJvdmFsRXhwaXJ5IkIKD0FwcHJvdmVyU2V0UnVsZRINCgVyb2xlcxgBIAMoCRISCgpwcmluY2lwYWxzGAIgAygJEgwKBHR1cm4YAyABKAki3AoKCEFwcHJvdmFsEhMKC2FwcHJvdmFsX2lkGAEgASgJEigKBGtpbmQYAiABKA4yGi5ydW53cmlnaHQudjEuQXBwcm92YWxLaW5kEioKBXN0YXRlGAMgASgOMhsucnVud3JpZ2h0LnYxLkFwcHJvdmFsU3RhdGUSDgoGcnVuX2lkGAQgASgJEhAKCGFnZW50X2lkGAUgASgJEhIKCnNlc3Npb25faWQYBiABKAkSEgoKc3RhcnRlZF9ieRgHIAEoCRIbChNwYWNrYWdlX2ZpbmdlcnByaW50GAggASgJEhEKCWVmZmVjdF9pZBgJIAEoCRIMCgR0b29sGAogASgJEhAKCGV4ZWN1dG9yGAsgASgJEgwKBHJpc2sYDCABKAkSKwoJYXJndW1lbnRzGA0gASgLMhgucnVud3JpZ2h0LnYxLkNvbnRlbnRSZWYSNgoRYXJndW1lbnRzX2NvbnRlbnQYDiABKAsyGy5ydW53cmlnaHQudjEuSW5saW5lQ29udGVudBIOCgZkaWdlc3QYDyABKAkSFQoNc2NoZW1hX2RpZ2VzdBgQIAEoCRIQCghhcHByb3ZhbBgRIAEoCRISCgpwb2xpY3lfcmVmGBIgASgJEgwKBHJ1bGUYEyABKAkSDAoEY29kZRgUIAEoCRIPCgdkZWNpZGVyGBUgASgJEg8KB21lc3NhZ2UYFiABKAkSDwoHdGFpbnRlZBgXIAEoCBInCgRzZXRzGBggAygLMhkucnVud3JpZ2h0LnYxLkFwcHJvdmVyU2V0EhMKC2N1cnJlbnRfc2V0GBkgASgNEjAKDHJlcXVlc3RlZF9hdBgaIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLgoKZXhwaXJlc19hdBgbIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLwoJb25fZXhwaXJ5GBwgASgOMhwucnVud3JpZ2h0LnYxLkFwcHJvdmFsRXhwaXJ5EhEKCWZvdXJfZXllcxgdIAEoCBI0CgpzZXBhcmF0aW9uGB4gASgOMiAucnVud3JpZ2h0LnYxLkFwcHJvdmFsU2VwYXJhdGlvbhIwCghkZWNpc2lvbhgfIAEoCzIeLnJ1bndyaWdodC52MS5BcHByb3ZhbERlY2lzaW9uEi0KCWNsb3NlZF9hdBggIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASEQoJZGVsZWdhdGVzGCYgAygJEjUKC2RlbGVnYXRpb25zGCcgAygLMiAucnVud3JpZ2h0LnYxLkFwcHJvdmFsRGVsZWdhdGlvbhIwCgxlc2NhbGF0ZXNfYXQYKCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEjIKCmRpc3BhdGNoZXMYISADKAsyHi5ydW53cmlnaHQudjEuQXBwcm92YWxEaXNwYXRjaBI3ChBhbGxvd2VkX3ZlcmRpY3RzGCogAygOMh0ucnVud3JpZ2h0LnYxLkFwcHJvdmFsVmVyZGljdBIPCgdsaW5lYWdlGCsgAygJEg8KB3N1bW1hcnkYLCABKAkSNQoKZGlmZmVyZW5jZRgtIAEoCzIhLnJ1bndyaWdodC52MS5Bcmd1bWVudHNEaWZmZXJlbmNlEi4KCnRhaW50ZWRfYnkYLiADKAsyGi5ydW53cmlnaHQudjEuVGFpbnRpbmdDYWxsEhIKCnJldmVyc2libGUYLyABKAgSEQoJaGlnaGxpZ2h0GDAgAygJEigKBmdyYW50cxgjIAEoCzIYLnJ1bndyaWdodC52MS5HcmFudE9mZmVyIpkBChNBcmd1bWVudHNEaWZmZXJlbmNlEhMKC2FwcHJvdmFsX2lkGAEgASgJEi4KCmRlY2lkZWRfYXQYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi0KB2NoYW5nZXMYAyADKAsyHC5ydW53cmlnaHQudjEuQXJndW1lbnRDaGFuZ2USDgoGaXNfY3V0GAQgASgIInMKDkFyZ3VtZW50Q2hhbmdlEg8KB3BvaW50ZXIYASABKAkSGAoLYmVmb3JlX2pzb24YAiABKAlIAIgBARIXCgphZnRlcl9qc29uGAMgASgJSAGIAQFCDgoMX2JlZm9yZV9qc29uQg0KC19hZnRlcl9qc29uIi8KDFRhaW50aW5nQ2FsbBIOCgZydW5faWQYASABKAkSDwoHY2FsbF9pZBgCIAEoCSKiAQoSQXBwcm92YWxEZWxlZ2F0aW9uEhQKDGRlbGVnYXRlZF9ieRgBIAEoCRIUCgxkZWxlZ2F0ZWRfdG8YAiABKAkSKAoEdGltZRgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDAoEbm90ZRgEIAEoCRIUCgxvbl9iZWhhbGZfb2YYBSABKAkSEgoKcmVxdWVzdF9pZBgGIAEoCSKrAwoQQXBwcm92YWxEZWNpc2lvbhIuCgd2ZXJkaWN0GAEgASgOMh0ucnVud3JpZ2h0LnYxLkFwcHJvdmFsVmVyZGljdBISCgpkZWNpZGVkX2J5GAIgASgJEigKBHRpbWUYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEg4KBmRpZ2VzdBgEIAEoCRIPCgdtZXNzYWdlGAUgASgJEgwKBG5vdGUYBiABKAkSFAoMb25fYmVoYWxmX29mGAcgASgJEhIKCnJlcXVlc3RfaWQYCCABKAkSNAoKc2VwYXJhdGlvbhgJIAEoDjIgLnJ1bndyaWdodC52MS5BcHByb3ZhbFNlcGFyYXRpb24SMgoQZWRpdGVkX2FyZ3VtZW50cxgOIAEoCzIYLnJ1bndyaWdodC52MS5Db250ZW50UmVmEj0KGGVkaXRlZF9hcmd1bWVudHNfY29udGVudBgPIAEoCzIbLnJ1bndyaWdodC52MS5JbmxpbmVDb250ZW50EhUKDWVkaXRlZF9kaWdlc3QYECABKAkSEAoIZ3JhbnRfaWQYDCABKAkqgQEKDEFwcHJvdmFsS2luZBIdChlBUFBST1ZBTF9LSU5EX1VOU1BFQ0lGSUVEEAASGwoXQVBQUk9WQUxfS0lORF9UT09MX0NBTEwQARIbChdBUFBST1ZBTF9LSU5EX1JVTl9TVEFSVBACEhgKFEFQUFJPVkFMX0tJTkRfT1VUUFVUEAMqlgIKDUFwcHJvdmFsU3RhdGUSHgoaQVBQUk9WQUxfU1RBVEVfVU5TUEVDSUZJRUQQABIaChZBUFBST1ZBTF9TVEFURV9QRU5ESU5HEAESGwoXQVBQUk9WQUxfU1RBVEVfQVBQUk9WRUQQAhIZChVBUFBST1ZBTF9TVEFURV9ERU5JRUQQAxIaChZBUFBST1ZBTF9TVEFURV9FWFBJUkVEEAQSHAoYQVBQUk9WQUxfU1RBVEVfV0lUSERSQVdOEAUSHQoZQVBQUk9WQUxfU1RBVEVfU1VQRVJTRURFRBAGEhwKGEFQUFJPVkFMX1NUQVRFX1JFU1BPTkRFRBAHEhoKFkFQUFJPVkFMX1NUQVRFX0FCT1JURUQQCCryAQoPQXBwcm92YWxWZXJkaWN0EiAKHEFQUFJPVkFMX1ZFUkRJQ1RfVU5TUEVDSUZJRUQQABIcChhBUFBST1ZBTF9WRVJESUNUX0FQUFJPVkUQARIZChVBUFBST1ZBTF9WRVJESUNUX0RFTlkQAhIcChhBUFBST1ZBTF9WRVJESUNUX1JFU1BPTkQQAxIeChpBUFBST1ZBTF9WRVJESUNUX0FCT1JUX1JVThAEEicKI0FQUFJPVkFMX1ZFUkRJQ1RfQVBQUk9WRV9XSVRIX0VESVRTEAUSHQoZQVBQUk9WQUxfVkVSRElDVF9ERUxFR0FURRAGKogBCg5BcHByb3ZhbEV4cGlyeRIfChtBUFBST1ZBTF9FWFBJUllfVU5TUEVDSUZJRUQQABIYChRBUFBST1ZBTF9FWFBJUllfREVOWRABEh0KGUFQUFJPVkFMX0VYUElSWV9BQk9SVF9SVU4QAhIcChhBUFBST1ZBTF9FWFBJUllfRVNDQUxBVEUQAyqBAQoSQXBwcm92YWxTZXBhcmF0aW9uEiMKH0FQUFJPVkFMX1NFUEFSQVRJT05fVU5TUEVDSUZJRUQQABIgChxBUFBST1ZBTF9TRVBBUkFUSU9OX0VORk9SQ0VEEAESJAogQVBQUk9WQUxfU0VQQVJBVElPTl9OT1RfRU5GT1JDRUQQAiqJAQoOQXBwcm92YWxOb3RpY2USHwobQVBQUk9WQUxfTk9USUNFX1VOU1BFQ0lGSUVEEAASHAoYQVBQUk9WQUxfTk9USUNFX0RJU1BBVENIEAESGgoWQVBQUk9WQUxfTk9USUNFX1VQREFURRACEhwKGEFQUFJPVkFMX05PVElDRV9XSVRIRFJBVxADKrACChZBcHByb3ZhbERpc3BhdGNoUmVzdWx0EigKJEFQUFJPVkFMX0RJU1BBVENIX1JFU1VMVF9VTlNQRUNJRklFRBAAEikKJUFQUFJPVkFMX0RJU1BBVENIX1JFU1VMVF9BQ0tOT1dMRURHRUQQARIlCiFBUFBST1ZBTF9ESVNQQVRDSF9SRVNVTFRfTk9UX1NFTlQQAhIhCh1BUFBST1ZBTF9ESVNQQVRDSF9SRVNVTFRfTE9TVBADEiYKIkFQUFJPVkFMX0RJU1BBVENIX1JFU1VMVF9USU1FRF9PVVQQBBInCiNBUFBST1ZBTF9ESVNQQVRDSF9SRVNVTFRfVU5SRUFEQUJMRRAFEiYKIkFQUFJPVkFMX0RJU1BBVENIX1JFU1VMVF9BQkFORE9ORUQQBkJrChBkZXYucnVud3JpZ2h0LnYxUAFaRmdpdGh1Yi5jb20vcnVud3JpZ2h0L3J1bndyaWdodC9jbGllbnRzL2dvL2dlbi9ydW53cmlnaHQvdjE7cnVud3JpZ2h0djGqAgxSdW53cmlnaHQuVjFiBnByb3RvMw", [file_google_protobuf_timestamp, file_runwright_v1_content, file_runwright_v1_grant]);
 
 /**
  * How far a dispatcher has been told of an approval.
@@ -563,6 +563,34 @@ export type Approval = Message<"runwright.v1.Approval"> & {
   lineage: string[];
 
   /**
+   * The call in one line of up to 500 characters, made by the server with the
+   * `summary` of its tool: what comes of the arguments stands in quotes, and what
+   * does not show is written as an escape. Empty where the package has none, and
+   * where none came of it.
+   *
+   * @generated from field: string summary = 44;
+   */
+  summary: string;
+
+  /**
+   * Of a pending call: how its arguments differ from those of the last call of the
+   * same tool that somebody approved in the session, or without one in the run.
+   * When GetApproval is asked for the arguments; absent where there is no such call,
+   * or its approval is none that the caller sees.
+   *
+   * @generated from field: runwright.v1.ArgumentsDifference difference = 45;
+   */
+  difference?: ArgumentsDifference | undefined;
+
+  /**
+   * Of what is tainted: the calls whose results the model had been told then, the
+   * first ones, up to 16. Of GetApproval alone.
+   *
+   * @generated from field: repeated runwright.v1.TaintingCall tainted_by = 46;
+   */
+  taintedBy: TaintingCall[];
+
+  /**
    * True when the package says that what the call does can be undone. False: it
    * does not say so.
    *
@@ -591,6 +619,114 @@ export type Approval = Message<"runwright.v1.Approval"> & {
  */
 export const ApprovalSchema: GenMessage<Approval> = /*@__PURE__*/
   messageDesc(file_runwright_v1_approval, 5);
+
+/**
+ * How the arguments of a call differ from those of an earlier one.
+ *
+ * @generated from message runwright.v1.ArgumentsDifference
+ */
+export type ArgumentsDifference = Message<"runwright.v1.ArgumentsDifference"> & {
+  /**
+   * The approval of the earlier one. What was approved counts: of an approval with
+   * edits the edited arguments.
+   *
+   * @generated from field: string approval_id = 1;
+   */
+  approvalId: string;
+
+  /**
+   * When that was decided.
+   *
+   * @generated from field: google.protobuf.Timestamp decided_at = 2;
+   */
+  decidedAt?: Timestamp | undefined;
+
+  /**
+   * What differs, in the order of the arguments, up to 64; none: they are equal.
+   *
+   * @generated from field: repeated runwright.v1.ArgumentChange changes = 3;
+   */
+  changes: ArgumentChange[];
+
+  /**
+   * True when there are more, or the arguments are too large to be compared: more
+   * than 64 KiB.
+   *
+   * @generated from field: bool is_cut = 4;
+   */
+  isCut: boolean;
+};
+
+/**
+ * Describes the message runwright.v1.ArgumentsDifference.
+ * Use `create(ArgumentsDifferenceSchema)` to create a new message.
+ */
+export const ArgumentsDifferenceSchema: GenMessage<ArgumentsDifference> = /*@__PURE__*/
+  messageDesc(file_runwright_v1_approval, 6);
+
+/**
+ * One part of the arguments that differs.
+ *
+ * @generated from message runwright.v1.ArgumentChange
+ */
+export type ArgumentChange = Message<"runwright.v1.ArgumentChange"> & {
+  /**
+   * Where it is: a JSON pointer (RFC 6901).
+   *
+   * @generated from field: string pointer = 1;
+   */
+  pointer: string;
+
+  /**
+   * What stood there before, as JSON; absent where nothing did. Beyond 512 bytes
+   * its beginning.
+   *
+   * @generated from field: optional string before_json = 2;
+   */
+  beforeJson?: string | undefined;
+
+  /**
+   * What stands there now, likewise.
+   *
+   * @generated from field: optional string after_json = 3;
+   */
+  afterJson?: string | undefined;
+};
+
+/**
+ * Describes the message runwright.v1.ArgumentChange.
+ * Use `create(ArgumentChangeSchema)` to create a new message.
+ */
+export const ArgumentChangeSchema: GenMessage<ArgumentChange> = /*@__PURE__*/
+  messageDesc(file_runwright_v1_approval, 7);
+
+/**
+ * A call of a tool marked `untrusted` whose result the model has been told.
+ *
+ * @generated from message runwright.v1.TaintingCall
+ */
+export type TaintingCall = Message<"runwright.v1.TaintingCall"> & {
+  /**
+   * The run of the call.
+   *
+   * @generated from field: string run_id = 1;
+   */
+  runId: string;
+
+  /**
+   * The call in the run.
+   *
+   * @generated from field: string call_id = 2;
+   */
+  callId: string;
+};
+
+/**
+ * Describes the message runwright.v1.TaintingCall.
+ * Use `create(TaintingCallSchema)` to create a new message.
+ */
+export const TaintingCallSchema: GenMessage<TaintingCall> = /*@__PURE__*/
+  messageDesc(file_runwright_v1_approval, 8);
 
 /**
  * That somebody who may decide has somebody else decide.
@@ -646,7 +782,7 @@ export type ApprovalDelegation = Message<"runwright.v1.ApprovalDelegation"> & {
  * Use `create(ApprovalDelegationSchema)` to create a new message.
  */
 export const ApprovalDelegationSchema: GenMessage<ApprovalDelegation> = /*@__PURE__*/
-  messageDesc(file_runwright_v1_approval, 6);
+  messageDesc(file_runwright_v1_approval, 9);
 
 /**
  * A decision, as it is on record.
@@ -753,7 +889,7 @@ export type ApprovalDecision = Message<"runwright.v1.ApprovalDecision"> & {
  * Use `create(ApprovalDecisionSchema)` to create a new message.
  */
 export const ApprovalDecisionSchema: GenMessage<ApprovalDecision> = /*@__PURE__*/
-  messageDesc(file_runwright_v1_approval, 7);
+  messageDesc(file_runwright_v1_approval, 10);
 
 /**
  * What somebody is asked to approve.
