@@ -82,7 +82,7 @@ class People:
         if not self.keys:
             return not approval.four_eyes
         return any(
-            self._is_asked(name, approval.sets) for name in self.roles if not (approval.four_eyes and name == starter)
+            self._is_asked(name, approval.turns) for name in self.roles if not (approval.four_eyes and name == starter)
         )
 
     def _is_asked(self, name: str, sets: Sequence[Approvers]) -> bool:

@@ -11,14 +11,15 @@ from tests.properties.approvals.answers import Sent
 from tests.properties.approvals.people import DECIDES
 from tests.properties.approvals.read_run import PENDING, Asked, ReadRun
 from tests.properties.approvals.rules import OF_ARGUMENTS
-from tests.properties.approvals.scene import MATCHERS, SCOPES
+from tests.properties.approvals.scene import MATCHERS, PATHS, SCOPES
 from tests.properties.approvals.server import Answer
 from tests.properties.approvals.world import World
 
 _OTHER_DIGEST = "sha256:runwright-approval-v1:" + "0" * 64
 APPROVE, DENY = approval_pb2.APPROVAL_VERDICT_APPROVE, approval_pb2.APPROVAL_VERDICT_DENY
 RESPOND, ABORT = approval_pb2.APPROVAL_VERDICT_RESPOND, approval_pb2.APPROVAL_VERDICT_ABORT_RUN
-_VERDICTS = (*[APPROVE] * 7, DENY, DENY, RESPOND, RESPOND, ABORT)
+EDIT, DELEGATE = approval_pb2.APPROVAL_VERDICT_APPROVE_WITH_EDITS, approval_pb2.APPROVAL_VERDICT_DELEGATE
+_VERDICTS = (*[APPROVE] * 7, *[EDIT] * 3, DELEGATE, DELEGATE, DENY, DENY, RESPOND, RESPOND, ABORT)
 _RESOLUTIONS = (
     run_pb2.RESOLUTION_HAPPENED,
     run_pb2.RESOLUTION_FAILED,
@@ -143,11 +144,21 @@ class PeopleSteps:
         )
         if verdict == RESPOND:
             request.message = f"answer to {request_id}"
+        if verdict == EDIT:
+            request.arguments_json = self._edited()
+        if verdict == DELEGATE:
+            request.delegate_to = rng.choice([*asked.spec.delegates, *DECIDES])
         if verdict == APPROVE and asked.call and rng.random() < (0.6 if asked.spec.grants else 0.05):
             request.grant.CopyFrom(self._grant(asked))
         if rng.random() < 0.2:
             request.on_behalf_of = "ann"
         return request
+
+    def _edited(self) -> bytes:
+        """Arguments, most of them such as a call can have, in one spelling or another."""
+        path, size = self._rng.choice(PATHS), self._rng.choice([1, 9])
+        spellings = [f'{{"path": "{path}", "size": {size}}}', f'{{"size":{size},\n"path":"{path}"}}', "[]", "{"]
+        return self._rng.choices(spellings, [8, 8, 1, 1])[0].encode()
 
     def _grant(self, asked: Asked) -> Any:
         """A grant, mostly one that is offered."""
@@ -169,7 +180,7 @@ class PeopleSteps:
         """Somebody who may decide, as often as not."""
         world, people = self._world, self._world.scene.people
         if people.keys and self._rng.random() < 0.75:
-            approvers = asked.spec.sets[asked.turn(world.server.clock.now())]
+            approvers = asked.approvers(world.server.clock.now())
             four_eyes, executor = asked.spec.four_eyes, asked.event.executor
             may = [
                 who for who in DECIDES if not people.why_not(who, approvers, executor, run.starter, four_eyes=four_eyes)
@@ -191,7 +202,8 @@ class PeopleSteps:
     def _note(self, who: str, request: Any, answer: Answer) -> None:
         run, asked = self._world.reading.everything().get(request.approval_id, (None, None))
         is_pending = asked is not None and asked.state == PENDING
-        sent = Sent(who, request, answer, run.time if run is not None else 0, is_pending)
+        turn = asked.current if asked is not None else 0
+        sent = Sent(who, request, answer, run.time if run is not None else 0, is_pending, turn)
         self._world.sent.append(sent)
         self.sent.append(sent)
 

@@ -8,12 +8,24 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 from runwright.adapters.key_approvers import KeyApprovers
-from runwright.core import apply, apply_approvals, approvals, grants, kinds, principal
+from runwright.core import (
+    apply,
+    apply_approvals,
+    apply_policies,
+    approval_requests,
+    approval_rules,
+    approvals,
+    delegated_approval,
+    grants,
+    kinds,
+    policy,
+    principal,
+)
 from runwright.core import records as r
 from runwright.core.approval_rows import PENDING
 from runwright.core.grant_rows import rows_of_revocation
+from runwright.core.machine import approval_delegation, approval_edits, calls, gates, policies, run_approvals, tools
 from runwright.core.machine import approvals as machine
-from runwright.core.machine import calls, gates, policies, run_approvals, tools
 from runwright.core.machine import grants as machine_grants
 from runwright.core.policy import PolicyStage
 from runwright.core.side_rows import SetCounter
@@ -86,12 +98,12 @@ def _another_digest_is_as_good(patch: pytest.MonkeyPatch) -> None:
         return right(step, replace(input_, digest=found[1].digest) if found else input_)
 
     patch.setattr(machine, "decided", wrong)
-    mismatch = runtime._refusal
+    mismatch = runtime.Approvals._refusal
 
-    def wrong_at_the_edge(who: Any, request: Any, asked: Any, now: int) -> Any:
-        return mismatch(who, replace(request, digest=asked.digest), asked, now)
+    def wrong_at_the_edge(self: Any, who: Any, request: Any, standing: Any, now: int) -> Any:
+        return mismatch(self, who, replace(request, digest=standing.asked.digest), standing, now)
 
-    patch.setattr(runtime, "_refusal", wrong_at_the_edge)
+    patch.setattr(runtime.Approvals, "_refusal", wrong_at_the_edge)
 
 
 def _later(patch: pytest.MonkeyPatch, microseconds: int) -> None:
@@ -333,3 +345,91 @@ def _a_denied_run_goes_on(patch: pytest.MonkeyPatch) -> None:
         return right(step, input_)
 
     patch.setattr(run_approvals, "decided", wrong)
+
+
+@bug(0)
+def _edited_arguments_are_not_decided_on_by_the_policies(patch: pytest.MonkeyPatch) -> None:
+    right = policies.allow_call
+    allowed = policy.PolicyOpinion(policy.Verdict.ALLOW, "policies.0", "", "any", policy.PACKAGE)
+
+    def wrong(step: Any, call: Any, found: Any) -> bool:
+        if call.approval is None or call.approval.phase is not approvals.ApprovalPhase.APPROVED or call.passed:
+            return right(step, call, found)
+        step.add(policies._on_record(step, call, PolicyStage.PRE_TOOL, call.arguments.digest, allowed, found))
+        return True
+
+    patch.setattr(policies, "allow_call", wrong)
+
+
+@bug(0)
+def _what_was_asked_for_is_sent_in_the_place_of_what_was_edited(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(apply_policies, "_is_edit", lambda *_: False)
+
+
+@bug(0)
+def _an_edit_is_approved_by_the_old_digest(patch: pytest.MonkeyPatch) -> None:
+    right = approval_edits.with_edits
+
+    def wrong(step: Any, call: Any, made: Any, input_: Any) -> Any:
+        return right(step, call, made, input_).__replace__(edited_digest=made.digest)
+
+    patch.setattr(approval_edits, "with_edits", wrong)
+
+
+@bug(0)
+def _an_ask_for_another_approval_does_not_supersede_an_edit(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(policy, "_is_stricter", lambda one, other, _: _strictness(one) > _strictness(other))
+
+
+def _strictness(opinion: Any) -> int:
+    return policy._STRICTNESS.index(opinion.verdict)
+
+
+@bug(0)
+def _what_is_superseded_stands(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(machine, "supersede_unless", lambda *_: None)
+
+
+@bug(0)
+def _an_approval_is_delegated_to_anybody(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(approval_delegation, "why_not_delegated", lambda *_: None)
+    patch.setattr(runtime, "why_not_delegated", lambda *_: None)
+
+
+@bug(0)
+def _a_delegation_gives_more_time(patch: pytest.MonkeyPatch) -> None:
+    right = approval_delegation.delegated
+
+    def wrong(approval: Any, by: str, to: str) -> Any:
+        return replace(right(approval, by, to), until=approval.expires_at)
+
+    patch.setattr(approval_delegation, "delegated", wrong)
+    fits = apply_approvals.after_delegation
+
+    def lenient(approval: Any, record: Any) -> Any:
+        until = approval.approvers.until
+        return fits(approval, record.__replace__(approvers=replace(record.approvers, until=until)))
+
+    patch.setattr(apply_approvals, "after_delegation", lenient)
+
+
+@bug(0)
+def _a_delegation_gives_everybody_who_was_asked_their_turn_still(patch: pytest.MonkeyPatch) -> None:
+    right = delegated_approval.after_delegation
+
+    def wrong(approval: Any, record: Any) -> Any:
+        after = right(approval, record)
+        return after and after.__replace__(sets=approval.sets)
+
+    patch.setattr(apply_approvals, "after_delegation", wrong)
+    patch.setattr(approval_requests, "sets_after", lambda asked, _: asked.sets)
+
+
+@bug(0)
+def _what_escalates_expires_instead(patch: pytest.MonkeyPatch) -> None:
+    right = approval_rules.ApprovalSpec.expires_at
+
+    def wrong(self: Any, at: int) -> int:
+        return (self.escalates_at(at) or right(self, at)) + 1
+
+    patch.setattr(approval_rules.ApprovalSpec, "expires_at", wrong)

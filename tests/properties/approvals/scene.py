@@ -113,7 +113,9 @@ def _approval(rng: Random, offers: float) -> Approval:
     sets = rng.choice([(last,), (first, last), (first, middle, last)])
     on_expiry = rng.choice(["deny", "deny", "abort_run"])
     offer = _offer(rng) if rng.random() < offers else None
-    return Approval(sets, rng.choice(["3m", "1h"]), on_expiry, rng.random() < 0.25, offer)
+    delegates = ("bob", "cal", "hal", "ivy") if rng.random() < 0.6 else ()
+    escalate = Approvers(roles=("admin",), principals=("ann",), turn="70s") if rng.random() < 0.3 else None
+    return Approval(sets, rng.choice(["3m", "1h"]), on_expiry, rng.random() < 0.25, offer, delegates, escalate)
 
 
 def _offer(rng: Random) -> Offer:

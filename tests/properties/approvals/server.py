@@ -190,10 +190,11 @@ class Server:
     async def crash(self) -> None:
         """Ends a life: whatever is in memory is gone, without a chance to tidy up."""
         self.journal.is_dead = True
-        left = asyncio.all_tasks() - self._before - {asyncio.current_task()}
-        for task in left:
-            task.cancel()
-        await asyncio.gather(*left, return_exceptions=True)
+        # What is cancelled may begin something else.
+        while left := asyncio.all_tasks() - self._before - {asyncio.current_task()}:
+            for task in left:
+                task.cancel()
+            await self._loop.idle()
         if self._directory is not None and self._stored is not None:
             await self._stored.close()
 
