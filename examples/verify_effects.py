@@ -5,13 +5,13 @@ code 0: all of it holds; 1: something was done that nobody allowed, or the expor
 import sys
 
 from verify_export import Message, digest, fingerprint, main
-from verify_permits import Grants, against
+from verify_permits import APPROVING, Grants, against, edits, held
 
-ALLOW, APPROVE, ENFORCED, TOOL_CALL, NOTHING = 1, 1, 1, 1, Message(b"")
+ALLOW, ENFORCED, TOOL_CALL, NOTHING = 1, 1, 1, Message(b"")
 # The fields of `runwright.v1.Event` that matter here, and the field of each outcome that says who performed the call.
 STARTED, REQUESTED, POLICY, INTENT, REPLACED, ASKED, DECIDED, ISSUED, USED = 20, 25, 26, 27, 56, 60, 61, 70, 71
 ENDS = {62: "it expired", 63: "it was withdrawn", 64: "it was superseded", 72: "it was superseded"}
-PERFORMED, HELD = {28: 3, 29: 4, 32: 6}, {22: (2, "the start"), 36: (3, "the answer")}
+PERFORMED, HELD = {28: 3, 29: 4, 32: 6}, {22: 2, 36: 3}
 
 
 class Run:
@@ -45,6 +45,7 @@ class Run:
             found = [*against(event, asked, body), (ended, ended)]
             found = [(is_so, f"the decision on {name} counts nothing: {says}") for is_so, says in found]
             self.decisions[name], self.over[name] = body, "it was decided on before"
+            found += edits(event, asked, body, call)
         elif field in ENDS:
             self.decisions.pop(name, None)
             self.over[name] = ENDS[field]
@@ -56,9 +57,7 @@ class Run:
         elif field == INTENT:
             found = self.intent(event, body, call)
         elif field in HELD:
-            ids = [name for name, (_, asked) in self.asks.items() if asked.number(2) == HELD[field][0]]
-            found = [(self.decisions.get(each, NOTHING).number(5) != APPROVE, HELD[field][1]) for each in ids[-1:]]
-            found = [(is_so, f"nobody approved {what}") for is_so, what in found]
+            found = held(HELD[field], self.asks, self.decisions)
         elif (by := body.inner(PERFORMED.get(field, 0)).text(2)) and by == call.get("not_by"):
             found = [(True, f"{call_id} was performed by {by}, who approved it")]
         self.faults += [f"event {event.number(1)}: {says}" for is_so, says in list(found) if is_so]
@@ -74,8 +73,8 @@ class Run:
         is_it = (is_it.get("tool"), is_it.get("arguments")) == (body.text(1), body.text(6))
         yield not is_it, f"{said} was not requested like this"
         if name:
-            yield asker != event.text(11) or decided.number(5) != APPROVE, f"nobody approved {said}"
-            yield (decided.text(6), asked.text(7)) != (by, over), f"{said} is not what was approved"
+            yield asker != event.text(11) or decided.number(5) not in APPROVING, f"nobody approved {said}"
+            yield (decided.text(6), decided.text(15) or asked.text(7)) != (by, over), f"{said} is not what was approved"
             said += (
                 f": asked for by {asked.text(13)} {asked.text(11)}, approved by {by} over {over}, spent by event {at}"
             )

@@ -21,7 +21,7 @@ REFERENCES = {
     29: {3: None},
 }
 REFERENCES |= {36: {2: None, 5: None}, 40: {1: {3: None, 4: None}}}
-REFERENCES |= {54: {3: {4: None}}, 56: {5: None}, 57: {6: None}, 60: {6: None}}
+REFERENCES |= {54: {3: {4: None}}, 56: {5: None}, 57: {6: None}, 60: {6: None}, 61: {14: None}}
 WHOLE = "whole: every event and content is as written; position and incarnation are not proven"
 UNREADABLE = (ValueError, KeyError, TypeError, AttributeError, RuntimeError)
 FIELDS = {"header": {"format", "namespace", "run_id", "incarnation", "events", "head_hash"}}

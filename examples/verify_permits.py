@@ -2,7 +2,7 @@
 
 from verify_export import Message, digest
 
-APPROVE, ENFORCED, RUN, SESSION, AGENT, EXACT = 1, 1, 1, 2, 3, 1
+ENFORCED, RUN, SESSION, AGENT, EXACT, APPROVING = 1, 1, 2, 3, 1, (1, 5)
 
 
 def against(event, asked, decided):
@@ -15,6 +15,22 @@ def against(event, asked, decided):
     yield is_known and asked.number(19) and by == event.text(14), f"{by} started the run"
 
 
+def edits(event, asked, decided, call):
+    """Has the call be what somebody made of it; what speaks against that. The digest is of the edited call."""
+    if 14 in decided and "is" in call:
+        call["is"]["arguments"] = decided.inner(14).text(1)
+        form = {**call["is"], "schema": asked.text(8), "package": event.text(13)}
+        right = digest("runwright-approval-v1", form) == decided.text(15)
+        yield not right, f"{decided.text(1)} was approved with other edits than it says"
+
+
+def held(kind, asks, decisions):
+    """What speaks against going on where somebody was asked about the start (2) or the answer (3) of the run."""
+    for name in [name for name, (_, asked) in asks.items() if asked.number(2) == kind][-1:]:
+        approved = name in decisions and decisions[name].number(5) in APPROVING
+        yield not approved, f"nobody approved {name}, and the run went on"
+
+
 class Grants:
     """The grants of an export, and how often they were used in it."""
 
@@ -25,7 +41,7 @@ class Grants:
         """What speaks against a grant that somebody gave."""
         grant, decided = body.inner(2), decisions.get(body.text(1), {})
         self.issued[grant.text(1)] = (event.link, body[2][-1])
-        is_given = decided and (decided.number(5), decided.text(6)) == (APPROVE, grant.text(18))
+        is_given = decided and decided.number(5) in APPROVING and decided.text(6) == grant.text(18)
         yield not is_given or decided.text(35) != grant.text(1), f"{grant.text(1)} was given with no approval"
 
     def use(self, event, body, call):

@@ -144,6 +144,13 @@ APPROVALS = (
         },
     ),
     Panel(
+        "Dispatchers",
+        "short",
+        "An hour's worth of attempts at telling a dispatcher, by what came of them. One that is down decides nothing.",
+        {"{{result}}": "sum by (result) (increase(runwright_approval_dispatches_total{$s}[1h]))"},
+        is_stacked=True,
+    ),
+    Panel(
         "Decisions by answer",
         "short",
         "An hour's worth of calls by their status. PERMISSION_DENIED: somebody who may not tried; see the audit.",

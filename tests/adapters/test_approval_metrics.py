@@ -6,6 +6,7 @@ import pytest
 from msgspec import structs
 from runwright.adapters.telemetry.prometheus import Metrics
 from runwright.core import records as r
+from runwright.core.approval_dispatches import DispatchResult
 from runwright.core.approvals import ApprovalVerdict
 from runwright.core.kinds import EventKind
 from runwright.core.record import Record
@@ -65,11 +66,15 @@ def test_asks_turns_and_approvals_that_count_no_more_have_counters() -> None:
     assert found == [2, 1, 1]
 
 
-def test_grants_and_their_uses_have_counters() -> None:
-    metrics = counted(*[EXAMPLES[EventKind.GRANT_ISSUED]] * 2, *[EXAMPLES[EventKind.GRANT_USED]] * 3)
+def test_attempts_at_telling_a_dispatcher_are_counted_by_their_result() -> None:
+    told = EXAMPLES[EventKind.APPROVAL_DISPATCHED]
+    assert isinstance(told, r.ApprovalDispatched)
 
-    found = [metrics.registry.get_sample_value(f"runwright_grants_{name}_total") for name in ("issued", "used")]
-    assert found == [2, 3]
+    metrics = counted(told, structs.replace(told, result=DispatchResult.LOST))
+
+    name = "runwright_approval_dispatches_total"
+    found = [metrics.registry.get_sample_value(name, {"result": each}) for each in (told.result.name.lower(), "lost")]
+    assert all(found)
 
 
 def test_a_clock_that_was_set_back_makes_no_time_negative() -> None:

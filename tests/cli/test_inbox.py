@@ -305,6 +305,7 @@ def test_the_help_names_every_key() -> None:
         "j",
         "space,",
         "a",
+        "e",
         "d",
         "r",
         "g",

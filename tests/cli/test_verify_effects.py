@@ -22,9 +22,9 @@ from runwright.wire.references import event_refs
 
 from tests import builders as b
 from tests.cli.test_verify import lines_of
-from tests.runtime.approving import ANN, asking, decide, person, separated, waiting
+from tests.runtime.approving import ANN, asking, decide, of_the_run, person, separated, waiting
 from tests.runtime.granting import ANY, RUN, TO_BOB, TO_EVE, begun, given, grant, granting
-from tests.runtime.watching import stood_still
+from tests.runtime.watching import reached, stood_still
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 CALLS = ({"tool": "send", "arguments": {"to": "ann"}}, {"tool": "look", "arguments": {}})
@@ -337,6 +337,64 @@ async def test_a_forged_export_is_found_out_by_what_nobody_granted(
     code = verified(tmp_path, forged(await granted(), forge), monkeypatch)
 
     assert (code, said in (out := capsys.readouterr().out)) == (1, True), out
+
+
+async def edited() -> list[str]:
+    """The lines of an export of a run whose call ann approved with another address."""
+    bench = separated(b.Bench(), ANN, person("eve"))
+    runtime, _ = await waiting(bench, asking(TO_BOB, approval=ANN_ALONE), principal="cal")
+    await decide(runtime, ApprovalVerdict.APPROVE_WITH_EDITS, who=ANN, arguments_json=b'{"to":"eve"}')
+    await stood_still(runtime)
+    return await lines_of(bench, "run-1")
+
+
+def other_edits(events: Events) -> None:
+    decided = of(events, EventKind.APPROVAL_DECIDED).approval_decided
+    decided.edited_digest = f"sha256:runwright-approval-v1:{'0' * 64}"
+
+
+def not_as_edited(events: Events) -> None:
+    requested = of(events, EventKind.TOOL_REQUESTED).tool_requested
+    of(events, EventKind.TOOL_STARTED).tool_started.arguments_digest = requested.arguments.digest
+
+
+@pytest.mark.parametrize(
+    ("forge", "said"),
+    [
+        (lambda _: None, ""),
+        (other_edits, "a1.1.1 was approved with other edits than it says"),
+        (not_as_edited, "c1.1 send, attempt 1 was not requested like this"),
+    ],
+)
+async def test_of_an_edited_call_the_digest_is_that_of_the_edits(
+    forge: Forge, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code = verified(tmp_path, forged(await edited(), forge), monkeypatch)
+
+    out = capsys.readouterr().out
+    assert (code, (said or "approved by ann over") in out) == (int(bool(said)), True), out
+
+
+@pytest.mark.parametrize("dropped", [None, "a0.1", "a1.1"])
+async def test_a_run_whose_start_or_answer_nobody_approved_did_not_go_on(
+    dropped: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bench = separated(b.Bench())
+    bench.packages = (of_the_run("run_start", "output"),)
+    runtime = bench.runtime()
+    await runtime.start_run(b.request(), principal="cal")
+    for times, approval in enumerate(("a0.1", "a1.1"), start=1):
+        await reached(runtime, EventKind.APPROVAL_REQUESTED, times=times)
+        await decide(runtime, approval_id=f"run-1/{approval}", request_id=approval)
+    await stood_still(runtime)
+
+    def drop_one(events: Events) -> None:
+        events[:] = [event for event in events if event.approval_decided.approval_id != dropped or not dropped]
+
+    code = verified(tmp_path, forged(await lines_of(bench, "run-1"), drop_one), monkeypatch)
+
+    out = capsys.readouterr().out
+    assert (code, f"nobody approved {dropped}" in out) == (int(dropped is not None), dropped is not None), out
 
 
 async def test_messages_whose_bytes_are_no_text_are_read_over(

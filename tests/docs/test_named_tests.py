@@ -26,6 +26,7 @@ PROMISES = (
     "with a wrong digest",
     "after a cancel",
     "after the package changed (a grant)",
+    "by a dispatcher that speaks for somebody else",
 )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from runwright._gen.runwright.v1 import event_pb2
+from runwright._gen.runwright.v1 import approval_pb2, event_pb2
 
 from tests.e2e.conftest import MakeServer
 from tests.e2e.executor import Executor
@@ -71,6 +71,25 @@ async def test_other_answers_are_typed_or_confirmed_and_esc_decides_nothing(
     results = [(await server.call.settled(f"run-{number}")).result for number in (1, 2)]
     assert ["Not on a Friday." in str(results[0]), "I sent it myself." in str(results[1])] == [True, True]
     assert executor.requested == []
+
+
+async def test_arguments_are_edited_in_the_editor_and_made_so_after_a_confirmation(
+    make_server: MakeServer, executor: Executor
+) -> None:
+    server = await started(make_server)
+    editor = {"EDITOR": "sed -i s/ann/bob/", "VISUAL": ""}
+    words = ("--server", server.address, "approvals", "inbox")
+    async with in_terminal(*words, environment=editor) as terminal:
+        await terminal.until('"to": "ann"')
+        await pressed(terminal, "e", "approve with other arguments run-1/a1.1.1", "to be made with:", '"to": "bob"')
+        assert executor.requested == []
+        await pressed(terminal, "y", "run-1/a1.1.1 is APPROVED", "no call pending")
+
+    frames = await server.call.frames("run-1")
+    assert [frame.event.approval_decided.verdict for frame in frames if frame.event.HasField("approval_decided")] == [
+        approval_pb2.APPROVAL_VERDICT_APPROVE_WITH_EDITS
+    ]
+    await executor.until_asked(1)
 
 
 async def test_what_somebody_else_decides_under_a_confirmation_is_not_decided_twice(

@@ -109,6 +109,18 @@ async def test_with_a_grant_the_next_such_calls_ask_nobody(make_server: MakeServ
     assert terminal.text.count("is APPROVED") == 1
 
 
+async def test_a_call_is_approved_with_what_was_written_in_the_editor(
+    make_server: MakeServer, executor: Executor
+) -> None:
+    server = await served(make_server)
+    async with in_terminal(*approving(server), environment={"EDITOR": "sed -i s/ann/bob/", "VISUAL": ""}) as terminal:
+        await terminal.until(PROMPT)
+        await answered(terminal, "e\n", "is APPROVED, by local", '"to":"bob"')
+        assert await terminal.ended() == 0
+
+    assert len(executor.requested) == 1
+
+
 async def test_the_start_of_a_run_and_its_answer_are_asked_for_too(make_server: MakeServer) -> None:
     spec = asking()
     spec["provider"]["parameters"]["script"] = [says("The answer is 42.")]
@@ -120,7 +132,7 @@ async def test_the_start_of_a_run_and_its_answer_are_asked_for_too(make_server: 
     await server.start()
     async with in_terminal(*approving(server)) as terminal:
         await terminal.until("the start of the run", "Send it.", PROMPT)
-        await answered(terminal, "r\n", "only calls of tools are responded to", PROMPT)
+        await answered(terminal, "r\n", "only calls of tools are responded to, or edited", PROMPT)
         await answered(terminal, "a\n", "the answer of the run", "\nanswer\n", "The answer is 42.", PROMPT)
         await answered(terminal, "a\n", "is APPROVED", "run run-1 completed")
         assert await terminal.ended() == 0
@@ -194,8 +206,10 @@ async def test_a_server_that_is_killed_under_the_question_is_asked_again(
         server.kill()
         await server.ended()
         await terminal.until("connection lost")
+        await answered(terminal, "a\n", "error: UNAVAILABLE")
+        since = len(terminal.written)
         await server.start(listen)
-        await terminal.until("connected again")
+        await terminal.until("connected again", '"to": "ann"', PROMPT, since=since)
         await answered(terminal, "a\n", "is APPROVED, by local")
         assert await terminal.ended() == 0
 

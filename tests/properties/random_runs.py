@@ -144,7 +144,7 @@ class RandomRun:
         if unknown and dice < 0.4:
             return self._altered(self._resolution(self.rng.choice(unknown)))
         approved = [call for call in self.state.calls if call.passed and call.approval and not call.attempt]
-        if approved and dice < 0.3:
+        if approved and dice < (0.6 if any(call.approval and call.approval.grant_id for call in approved) else 0.3):
             return self._asked_anew(self.rng.choice(approved))
         wanted = [*pending(self.state).values(), *self._unwanted_waits()] or [e.CallModel(1, 1)]
         return self._altered(self._outcome(self.rng.choice(wanted)))
@@ -226,6 +226,7 @@ class RandomRun:
         edits = verdict is ApprovalVerdict.APPROVE_WITH_EDITS
         said = self.rng.choice(["writes", "writes", "other"])
         is_of_writes = call is not None and call.approval is not None and call.approval.name == "writes"
+        gives = is_of_writes and verdict is ApprovalVerdict.APPROVE and self.rng.random() < 0.8
         return i.ApprovalDecisionRequested(
             at=self.now,
             call_id=effect.call_id,
@@ -238,7 +239,7 @@ class RandomRun:
             response=_TEXT,
             edited=self.rng.choice([None, *_EDITS, *_EDITS]),
             delegate=Delegate(self.rng.choice(["bob", "dan", "local"]), may_decide=True, may_perform=False),
-            grant=_GRANT if is_of_writes and self.rng.random() < 0.8 else self.rng.choice([None, None, None, _GRANT]),
+            grant=_GRANT if gives else self.rng.choice([*([None] * 9), _GRANT]),
             availability=self.rng.choice(_AVAILABILITIES),
             policies=(_asking(said, self.rng.choice(_EDITS).digest),) if edits else (),
         )
@@ -303,13 +304,15 @@ class RandomRun:
         if problem is None and self.rng.random() < (0.7 if grants else 0.15):
             asks = _asking(self.rng.choice(["", "writes", "writes"]), call.arguments.digest)
             asks = structs.replace(asks, grants=grants)
-            return structs.replace(call, findings=structs.replace(call.findings, policies=(asks,)))
+            not_by = grants[0].grant.issuer if grants else ""
+            return structs.replace(call, findings=structs.replace(call.findings, policies=(asks,), not_by=not_by))
         return call
 
     def _grants(self) -> tuple[AnsweringGrant, ...]:
-        """Those that were given in this run, as if found: whether their time is over is for `decide` to say."""
+        """Those that one person gave in this run, as if found: whether their time is over is for `decide` to say."""
         issued = [record.grant for record in self.records if isinstance(record, r.GrantIssued)]
-        return tuple(AnsweringGrant(grant, b"", self.rng.randint(0, 2)) for grant in issued)
+        of_one = [grant for grant in issued if grant.issuer == issued[0].issuer]
+        return tuple(AnsweringGrant(grant, b"", self.rng.randint(0, 2)) for grant in of_one)
 
     def _tool(self, effect: e.CallTool) -> i.Input:
         call_id, attempt, dice = effect.call_id, effect.attempt, self.rng.random()

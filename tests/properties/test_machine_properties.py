@@ -352,7 +352,7 @@ def test_the_random_runs_reach_every_phase_and_every_kind_of_record() -> None:
     phases: set[RunPhase] = set()
     kinds: set[str] = set()
 
-    for run in map(RandomRun, range(300)):
+    for run in map(RandomRun, range(700)):
         run.give(run.first)
         for _ in range(30):
             phases.add(run.state.phase)

@@ -61,7 +61,7 @@ def asking(
     return b.package(
         b.asks(*(calls or ({"tool": "send", "arguments": {"to": "bob"}},))),
         b.says(then),
-        tools=(b.writing_tool("send"), b.tool("look")),
+        tools=({**b.writing_tool("send"), "highlight": ["/to"], "reversible": True}, b.tool("look")),
         policy="builtin:read-only",
         policies=[{"builtin": "read-only"}, {"rules": rules}],
         approvals={"writes": approval or WRITES},

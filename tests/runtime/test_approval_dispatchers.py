@@ -362,3 +362,23 @@ async def test_a_runtime_closes_the_dispatcher_it_owns_and_not_one_that_is_share
     await other.runtime().close()
 
     assert (owned.is_closed, shared.is_closed) == (True, False)
+
+
+@pytest.mark.parametrize("stage", ["run_start", "output"])
+async def test_starts_and_answers_are_told_and_decided_on_like_calls(bench: b.Bench, stage: str) -> None:
+    told = Told(decides(APPROVE))
+    policies = [{"rules": [{"stage": stage, "then": "ask", "approval": "board"}]}]
+    fields = {"policy": "builtin:read-only", "policies": policies, "approvals": {"board": TOLD}}
+    bench.packages = (b.package(b.says("the answer"), **fields),)
+    bench.dispatchers = told
+    runtime = separated(bench, *KEYS).runtime()
+
+    ended = await runtime.run_text(b.request())
+
+    assert (ended.status, ended.text) == (RunStatus.COMPLETED, "the answer")
+    assert told.notices == [DISPATCH, UPDATE]
+    first = told.told[0]
+    assert first.effect_id == ("n0.1.1" if stage == "run_start" else "n1.1.1")
+    assert stage == "run_start" or first.arguments == b"the answer"
+    [decided] = await records_of(bench.journal, r.ApprovalDecided)
+    assert decided.decided_by == "bot"

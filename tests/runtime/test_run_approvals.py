@@ -65,7 +65,7 @@ async def test_an_approved_start_goes_on_and_its_answer_is_published_once_that_i
 
     assert (held_back.status, held_back.text) == (RunStatus.WAITING, None)
     assert answer.kind is ApprovalKind.OUTPUT
-    assert await runtime.approvals.arguments(DEFAULT_NAMESPACE, answer) == b"42"
+    assert await runtime.approvals.arguments(DEFAULT_NAMESPACE, answer, answer.arguments) == b"42"
     ended = await stood_still(runtime)
     assert (ended.status, ended.text) == (RunStatus.COMPLETED, "42")
     assert standing.state is ApprovalState.APPROVED

@@ -45,7 +45,8 @@ class DispatcherHost(pb_grpc.ApprovalDispatcherServiceServicer):
         self.answer = answer
         self.told: list[tuple[str, pb.ApprovalNotification]] = []
         self.port = 0
-        self._server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
+        self.answer_with: bytes | None = None  # whatever is asked
+        self._server = grpc.aio.server(options=[("grpc.so_reuseport", 0)], interceptors=[_Raw(self)])
         pb_grpc.add_ApprovalDispatcherServiceServicer_to_server(self, self._server)
 
     @property
@@ -79,6 +80,25 @@ class DispatcherHost(pb_grpc.ApprovalDispatcherServiceServicer):
         self.told.append((method, told))
         answer = self.answer(told)
         return await answer if isinstance(answer, Awaitable) else answer
+
+
+class _Raw(grpc.aio.ServerInterceptor):
+    """Has a host answer bytes of a test's own."""
+
+    def __init__(self, host: DispatcherHost) -> None:
+        self._host = host
+
+    async def intercept_service(self, continuation: Any, details: Any) -> Any:
+        """See grpc.aio."""
+        handler, data = await continuation(details), self._host.answer_with
+        if data is None or handler is None:
+            return handler
+
+        async def answer(request: bytes, _: Any) -> bytes:
+            self._host.told.append(("bytes", pb.DispatchApprovalRequest.FromString(request).notification))
+            return data
+
+        return grpc.unary_unary_rpc_method_handler(answer)
 
 
 async def register(

@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
-from runwright._gen.runwright.v1 import event_pb2, run_pb2
+from runwright._gen.runwright.callback.v1 import callback_registry_service_pb2 as callback_pb
+from runwright._gen.runwright.v1 import approval_pb2, event_pb2, run_pb2
+from runwright._gen.runwright.v1 import approval_service_pb2 as approvals_pb
+from runwright._gen.runwright.v1 import runtime_service_pb2 as pb
+from runwright._gen.runwright.v1.approval_service_pb2_grpc import ApprovalServiceStub
+from runwright.adapters.key_approvers import KeyApprovers
+from runwright.adapters.memory.audit import MemoryAudit
+from runwright.core.audit import AuditKind
+from runwright.core.executor_names import ExecutorNames
 from runwright.core.package import RuntimePackage
 from runwright.testing import FunctionTools
 
 from tests import builders as b
 from tests.runtime.approving import asking
 from tests.transport.conftest import Serve
-from tests.transport.dispatcher_hosts import NAME, Answer, DispatcherHost, acknowledges, decides, register
-from tests.transport.serving import Served
+from tests.transport.dispatcher_hosts import NAME, Answer, DispatcherHost, acknowledges, decides, register, told
+from tests.transport.known import Metadata, add_key, authenticator, bearer
+from tests.transport.serving import CALL_SECONDS, Served, run_request
 
 StartHost = Callable[..., Awaitable[DispatcherHost]]
 TOLD = {"sets": [{"roles": ["approver"]}], "expires": "1h", "dispatchers": [NAME]}
@@ -55,9 +66,9 @@ async def test_a_dispatcher_that_approves_in_its_answer_lets_the_run_go_on(serve
 
     assert run.status == run_pb2.RUN_STATUS_COMPLETED
     assert [call.tool for call in tools.ledger] == ["send"]
-    [(method, told), (after, update)] = host.told
-    assert (method, told.effect_id, told.attempt, told.revision) == ("dispatch", "n1.1.1.1", 1, 1)
-    assert told.approval.arguments_content.text == '{"to":"bob"}'
+    [(method, first), (after, update)] = host.told
+    assert (method, first.effect_id, first.attempt, first.revision) == ("dispatch", "n1.1.1.1", 1, 1)
+    assert first.approval.arguments_content.text == '{"to":"bob"}'
     assert (after, update.reference, update.approval.decision.decided_by) == ("update", "message-1", "local")
     order = kinds(await served.frames())
     asked, started, dispatched, decided, sent = (
@@ -71,3 +82,102 @@ async def test_a_dispatcher_that_approves_in_its_answer_lets_the_run_go_on(serve
         )
     )
     assert asked < started < dispatched < decided < sent
+
+
+async def keyed(
+    serve: Serve, host: DispatcherHost, folder: Path, *roles: str, **approval: Any
+) -> tuple[Served, FunctionTools, dict[str, Metadata]]:
+    """A server with keys, and a dispatcher with the key of `bot`; a run of `cal`'s has asked, and that one knows."""
+    keys = {
+        "cal": bearer(add_key(folder / "keys.json", "caller", name="cal")),
+        "ann": bearer(add_key(folder / "keys.json", "approver", name="ann")),
+        "bot": bearer(add_key(folder / "keys.json", "dispatcher", name="bot", roles={"dispatcher", *roles})),
+    }
+    known = authenticator(folder / "keys.json")
+    tools = FunctionTools(dict.fromkeys(("look", "send"), b.look))
+    bench = b.real_time_bench(packages=(asking(approval={**TOLD, **approval}),), tools=tools)
+    bench.approvers = KeyApprovers(known, ExecutorNames({"tools": ["hal"]}))
+    bench.audit = MemoryAudit(bench.clock)
+    served = await serve(bench, authenticator=known)
+    await register(served, host, metadata=keys["bot"])
+    request = pb.StartRunRequest(run=run_request("run-1"))
+    await served.stub.StartRun(request, timeout=CALL_SECONDS, metadata=keys["cal"])
+    await told(host, 1)
+    return served, tools, keys
+
+
+async def shown(served: Served, key: Metadata) -> approval_pb2.Approval:
+    """The approval, once a result of telling is on record."""
+    request = approvals_pb.GetApprovalRequest(approval_id="run-1/a1.1.1")
+    async with asyncio.timeout(CALL_SECONDS):
+        while True:
+            found = (await ApprovalServiceStub(served.channel()).GetApproval(request, metadata=key)).approval
+            if any(each.result for each in found.dispatches):
+                return found
+
+
+async def test_by_a_dispatcher_speaking_for_somebody_else(serve: Serve, host_of: StartHost, tmp_path: Path) -> None:
+    host = await host_of(decides("APPROVE", on_behalf_of="ann"))
+    served, tools, keys = await keyed(serve, host, tmp_path, "approver", sets=[{"principals": ["ann"]}])
+
+    found = await shown(served, keys["ann"])
+
+    assert found.state == approval_pb2.APPROVAL_STATE_PENDING
+    [dispatch] = found.dispatches
+    assert (dispatch.principal, dispatch.refusal) == ("bot", "approver_set")
+    assert tools.ledger == []
+    assert served.bench.audit is not None
+    page = await served.bench.audit.page(["default"], before=None, limit=9)
+    refused = [entry for entry in page.entries if entry.kind is AuditKind.APPROVAL_REFUSED]
+    assert [(entry.principal, entry.reason, entry.subjects) for entry in refused] == [
+        ("bot", "APPROVER_NOT_ALLOWED", ("run-1/a1.1.1", "approver_set"))
+    ]
+
+
+async def test_a_dispatcher_that_is_an_approver_decides_with_its_own_key(
+    serve: Serve, host_of: StartHost, tmp_path: Path
+) -> None:
+    host = await host_of(decides("APPROVE"))
+    served, tools, keys = await keyed(serve, host, tmp_path, "approver")
+
+    run = (await served.stub.Wait(runtime_pb(), timeout=CALL_SECONDS, metadata=keys["cal"])).run
+
+    assert run.status == run_pb2.RUN_STATUS_COMPLETED
+    assert [call.tool for call in tools.ledger] == ["send"]
+    assert host.told[1][1].approval.decision.decided_by == "bot"
+
+
+async def test_one_that_cannot_be_understood_is_no_acknowledgement(serve: Serve, host_of: StartHost) -> None:
+    host = await host_of()
+    served, _ = await served_with(serve, asking(approval=TOLD))
+    await register(served, host)
+    host.answer_with = b"\xff\xff\xff"
+
+    await served.start()
+    await told(host, 2)
+
+    found = await shown(served, ())
+    [dispatch] = found.dispatches
+    assert dispatch.result == approval_pb2.APPROVAL_DISPATCH_RESULT_UNREADABLE
+    assert found.state == approval_pb2.APPROVAL_STATE_PENDING
+
+
+async def test_whoever_waits_sees_who_was_told(serve: Serve, host_of: StartHost) -> None:
+    served, _ = await served_with(serve, asking(approval={**TOLD, "dispatchers": [NAME, "tickets"]}))
+    await register(served, await host_of())
+
+    await served.start()
+    async with asyncio.timeout(CALL_SECONDS):
+        while True:
+            request = pb.SnapshotRequest(run_id="run-1")
+            waits = (await served.stub.Snapshot(request, timeout=CALL_SECONDS)).run.waiting_on
+            if waits and "dispatchers told: chat; not told yet: tickets" in waits[0].unblocked_by:
+                break
+    listed = callback_pb.ListCallbacksRequest(kind=callback_pb.CALLBACK_KIND_APPROVAL_DISPATCHER, executor=NAME)
+    [callback] = (await served.callbacks.ListCallbacks(listed, timeout=CALL_SECONDS)).callbacks
+    assert callback.spec.kind == callback_pb.CALLBACK_KIND_APPROVAL_DISPATCHER
+
+
+def runtime_pb() -> pb.WaitRequest:
+    """Asks for the end of the run."""
+    return pb.WaitRequest(run_id="run-1")

@@ -54,6 +54,8 @@ async def test_an_approval_shows_everything_that_a_decision_rests_on(serve: Serv
     assert [list(each.roles) for each in shown.sets] == [["approver"]]
     assert shown.separation == approval_pb2.APPROVAL_SEPARATION_ENFORCED
     assert shown.expires_at.seconds - shown.requested_at.seconds == 3600
+    assert (list(shown.highlight), shown.reversible, list(shown.lineage)) == (["/to"], True, ["run-1"])
+    assert list(shown.allowed_verdicts)[:2] == [APPROVE, DENY]
     [known] = snapshot.run.pending_approvals
     assert (known.approval_id, known.digest, known.tool) == (ID, shown.digest, "send")
     assert (known.arguments, known.expires_at) == (shown.arguments, shown.expires_at)

@@ -26,7 +26,7 @@ outputs: {}
 tools:
   - {name: look, executor: tools, effect: fly}
   - {name: look, executor: tools, effect: read, parameters: {type: objekt}}
-  - {name: look, executor: tools, effect: read, reversible: true}
+  - {name: look, executor: tools, effect: read, max_concurrency: 2}
 """
 
 
@@ -213,7 +213,7 @@ async def test_everything_that_is_wrong_comes_in_one_answer_with_its_place(serve
         ("tools.1.name", "unique", 8, ""),
         ("tools.1.parameters", "schema", 8, ""),
         ("tools.2.name", "unique", 9, ""),
-        ("tools.2.reversible", "later_field", 9, ""),
+        ("tools.2.max_concurrency", "later_field", 9, ""),
     ]
     assert all(finding.column and finding.expected and finding.remedy for finding in found)
     refusal = await put_refused(served, FAULTY)

@@ -10,10 +10,22 @@ import typer
 
 from runwright._gen.runwright.v1 import approval_pb2, event_pb2, run_pb2
 from runwright._gen.runwright.v1 import approval_service_pb2 as pb
+from runwright.cli import edited_arguments
 from runwright.cli.approval_text import SHOWN, approval_event, approvers, question_lines
 from runwright.cli.client import Client
 from runwright.cli.commands import command
-from runwright.cli.decisions import ABORT_RUN, APPROVE, DENY, PENDING, RESPOND, decision_on, is_allowed, outcome_line
+from runwright.cli.decisions import (
+    ABORT_RUN,
+    APPROVE,
+    APPROVE_WITH_EDITS,
+    DENY,
+    PENDING,
+    RESPOND,
+    decision_on,
+    edits_on,
+    is_allowed,
+    outcome_line,
+)
 from runwright.cli.errors import ExitCode, Problem
 from runwright.cli.escapes import escaped, json_lines
 from runwright.cli.grant_words import HOW, parse_grant
@@ -29,12 +41,13 @@ _HELP = """\
   a  what is shown is done, exactly so
   d  it is not done; the model is told so, with what you say
   r  the call is not made; what you say is its result
+  e  the call is made with other arguments, which you write in your editor
   g  it is done, and with the grant that you give such calls need nobody from now on
   s  not now: it goes on waiting, for you or somebody else
   x  it is not done, and the run ends as failed
   v  shows it again, with all of its arguments
 Ctrl-C leaves; the run goes on waiting."""
-_WORDS = ("approve", "deny", "respond", "grant", "skip", "view")
+_WORDS = ("approve", "deny", "respond", "edit", "grant", "skip", "view")
 _KEYS = {"x": "x", **{word[0]: word[0] for word in _WORDS}, **{word: word[0] for word in _WORDS}}
 _VERDICTS = {"a": APPROVE, "d": DENY, "r": RESPOND, "g": APPROVE, "x": ABORT_RUN}
 _TEXTS = {"d": "what the model is told (Enter: nothing): ", "r": "the result of the call (Enter: none, ask again): "}
@@ -160,10 +173,33 @@ class _Asking:
                         self._terminal.say(outcome_line(self._client.decide(decision)))
                         self._forget(shown.approval_id)
                         return
-                case "r":
-                    self._terminal.say("only calls of tools are responded to")
+                case "e" if is_allowed(shown, APPROVE_WITH_EDITS):
+                    if self._edit(shown):
+                        self._forget(shown.approval_id)
+                        return
+                case "r" | "e":
+                    self._terminal.say("only calls of tools are responded to, or edited")
                 case _:
                     self._terminal.say(_HELP)
+
+    def _edit(self, shown: approval_pb2.Approval) -> bool:
+        """Approves with what somebody writes in the editor, if they do; what is refused comes back into it."""
+        try:
+            text = edited_arguments.pending(shown)
+            while True:
+                text = edited_arguments.written(text)
+                try:
+                    self._terminal.say(outcome_line(self._client.decide(edits_on(shown, text))))
+                    return True
+                except Problem as problem:
+                    if problem.reason != "APPROVAL_EDIT_INVALID":
+                        raise
+                    self._terminal.say(str(problem))
+        except Problem as problem:
+            if problem.reason != edited_arguments.NOT_DECIDED:
+                raise
+            self._terminal.say(str(problem))
+            return False
 
     def _decision(self, shown: approval_pb2.Approval, key: str) -> pb.DecisionRequest | None:
         """The decision that a key stands for, with what is typed for it; None for none."""

@@ -13,6 +13,7 @@ APPROVE = approval_pb2.APPROVAL_VERDICT_APPROVE
 DENY = approval_pb2.APPROVAL_VERDICT_DENY
 RESPOND = approval_pb2.APPROVAL_VERDICT_RESPOND
 ABORT_RUN = approval_pb2.APPROVAL_VERDICT_ABORT_RUN
+APPROVE_WITH_EDITS = approval_pb2.APPROVAL_VERDICT_APPROVE_WITH_EDITS
 PENDING = approval_pb2.APPROVAL_STATE_PENDING
 
 
@@ -28,6 +29,13 @@ def decision_on(
             approval_id=shown.approval_id, digest=shown.digest, verdict=verdict, message=message, grant=grant
         )
     )
+
+
+def edits_on(shown: approval_pb2.Approval, arguments: str) -> pb.DecisionRequest:
+    """An approval of the call that was shown, with other arguments."""
+    decision = decision_on(shown, APPROVE_WITH_EDITS)
+    decision.arguments_json = arguments.encode()
+    return named(decision)
 
 
 def is_allowed(shown: approval_pb2.Approval, verdict: approval_pb2.ApprovalVerdict.ValueType) -> bool:

@@ -13,6 +13,8 @@ from runwright.cli.errors import ExitCode, Problem
 from runwright.core.approval_requests import MAX_EDIT_BYTES
 from runwright.wire.snapshots import inline_bytes
 
+NOT_DECIDED = "NOT_DECIDED"  # the reason of every Problem here
+
 
 def given(words: str) -> bytes:
     """JSON as it stands on the command line, or what is in `@FILE`. Raises Problem for a file that cannot be read."""
@@ -48,4 +50,4 @@ def written(text: str) -> str:
 
 
 def _nothing_decided(message: str, remedy: str) -> Problem:
-    return Problem("NOT_DECIDED", message, f"Nothing was decided. {remedy}", exit_code=ExitCode.USAGE)
+    return Problem(NOT_DECIDED, message, f"Nothing was decided. {remedy}", exit_code=ExitCode.USAGE)

@@ -26,7 +26,7 @@ MODEL_EFFECT = "m"
 CALL_EFFECT = "c"
 POLICY_EFFECT = "p"
 # Policies and approvers are asked about a run before its first round, too.
-_EFFECT_ID = re.compile(r"(?:[ap]0|[a-z][1-9][0-9]*)(?:\.[1-9][0-9]*)*\Z")
+_EFFECT_ID = re.compile(r"(?:[anp]0|[a-z][1-9][0-9]*)(?:\.[1-9][0-9]*)*\Z")
 _UNFIT = re.compile(r"[^A-Za-z0-9._:@-]+")
 
 

@@ -10,12 +10,8 @@ from msgspec import field
 
 from runwright.core.approval_records import ApprovalDecided as ApprovalDecided  # noqa: PLC0414  # a record like the others
 from runwright.core.approval_records import ApprovalDelegated as ApprovalDelegated  # noqa: PLC0414  # a record like the others
-from runwright.core.approval_records import (
-    ApprovalDispatched as ApprovalDispatched,  # noqa: PLC0414  # a record like the others
-)
-from runwright.core.approval_records import (
-    ApprovalDispatchStarted as ApprovalDispatchStarted,  # noqa: PLC0414  # a record like the others
-)
+from runwright.core.approval_records import ApprovalDispatched as ApprovalDispatched  # noqa: PLC0414  # a record like the others
+from runwright.core.approval_records import ApprovalDispatchStarted as ApprovalDispatchStarted  # noqa: PLC0414  # a record like the others
 from runwright.core.approval_records import ApprovalEscalated as ApprovalEscalated  # noqa: PLC0414  # a record like the others
 from runwright.core.approval_records import ApprovalExpired as ApprovalExpired  # noqa: PLC0414  # a record like the others
 from runwright.core.approval_records import ApprovalRequested as ApprovalRequested  # noqa: PLC0414  # a record like the others
@@ -93,7 +89,6 @@ class ModelAttemptStarted(Record, frozen=True):
 class ModelMessageCompleted(Record, frozen=True):
     """Result of a model request. `opaque`: what goes back over the same `route`, and nowhere else.
 
-    `is_held`: the text is an answer that a remote policy or a person is still to decide on.
     `route` is as in ModelAttemptStarted, and 0 in older events; none of those has `opaque`.
     """
 
@@ -106,7 +101,7 @@ class ModelMessageCompleted(Record, frozen=True):
     output_tokens: int
     opaque: ContentRef | None = None
     route: int = 0
-    is_held: bool = False
+    is_held: bool = False  # an answer that a remote policy or a person is still to decide on
 
 
 class ModelAttemptFailed(Record, frozen=True):
@@ -204,10 +199,7 @@ class SubjectReplaced(Record, frozen=True):
 
 
 class ToolStarted(Record, frozen=True):
-    """Intent of one attempt of a tool call. The first one spends the approval, if somebody was asked.
-
-    With a `grant_id` nobody was: a grant of `approved_by` answered.
-    """
+    """Intent of one attempt of a tool call. The first one spends the approval; a `grant_id` is that of who approved."""
 
     call_id: EffectId
     attempt: int

@@ -8,8 +8,10 @@ from typing import Protocol
 from msgspec import Struct
 
 from runwright.core.audit import AuditEntry, AuditKind
+from runwright.core.errors import ErrorReason
 from runwright.core.ids import RunKey
 from runwright.core.principal import Principal
+from runwright.core.records import ApprovalDispatched
 
 
 class AuditPage(Struct, frozen=True):
@@ -95,3 +97,27 @@ def ignored_answer(audit: Audit, run: RunKey, call_id: str, reason: str, princip
             subjects=(run.run_id, call_id),
         )
     )
+
+
+# What a dispatcher that may not decide is refused with, by what is on record. One that is late is no attempt.
+_REFUSED = {
+    **dict.fromkeys(
+        ("role", "approver_set", "executor", "four_eyes", "dispatcher"), ErrorReason.APPROVER_NOT_ALLOWED.name
+    ),
+    "digest": ErrorReason.APPROVAL_DIGEST_MISMATCH.name,
+    "invalid": ErrorReason.INVALID_REQUEST.name,
+}
+
+
+def refused_dispatcher(audit: Audit, run: RunKey, record: ApprovalDispatched) -> None:
+    """Notes that a dispatcher answered a decision that it may not make."""
+    if record.refusal in _REFUSED:
+        audit.note(
+            AuditEntry(
+                kind=AuditKind.APPROVAL_REFUSED,
+                principal=record.principal,
+                namespace=run.namespace,
+                reason=_REFUSED[record.refusal],
+                subjects=(f"{run.run_id}/{record.approval_id}", record.refusal),
+            )
+        )

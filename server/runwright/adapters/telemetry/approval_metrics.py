@@ -8,6 +8,7 @@ from typing import Any
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
 from runwright.core import records as r
+from runwright.core.approval_dispatches import DispatchResult
 from runwright.core.approvals import ApprovalState
 from runwright.core.grants import GrantScope
 from runwright.core.record import Record
@@ -39,6 +40,11 @@ class ApprovalMetrics:
         self._used = Counter(
             "runwright_grants_used", "Calls that a grant permitted in place of asking.", ("scope",), registry=registry
         )
+        self._dispatches = Counter(
+            "runwright_approval_dispatches", "Attempts at telling a dispatcher.", ("result",), registry=registry
+        )
+        for result in DispatchResult:
+            self._dispatches.labels(result.name.lower())
         for scope in GrantScope:
             self._granted.labels(scope.name.lower())
             self._used.labels(scope.name.lower())
@@ -52,6 +58,7 @@ class ApprovalMetrics:
             r.ApprovalWithdrawn: lambda withdrawn: self._observe(withdrawn, ApprovalState.WITHDRAWN),
             r.ApprovalEscalated: lambda _: self._escalated.inc(),
             r.ApprovalSuperseded: lambda _: self._superseded.inc(),
+            r.ApprovalDispatched: lambda told: self._dispatches.labels(told.result.name.lower()).inc(),
             r.GrantIssued: lambda issued: self._granted.labels(issued.grant.scope.name.lower()).inc(),
             r.GrantUsed: lambda used: self._used.labels(used.grant.scope.name.lower()).inc(),
         }

@@ -21,6 +21,7 @@ HELP = """\
 j k, arrows     the next one, the one before; Home and End
 space, PgDn     more of what is shown; PgUp back
 a               approve: the call is made, with exactly these arguments
+e               approve with other arguments, which you write in your editor; then y
 d               deny: the call is not made; the model is told so, with what you type
 r               respond: the call is not made; what you type is its result
 g               approve, and give a grant: such calls need nobody from now on
@@ -30,7 +31,7 @@ m               in such a batch: leave the selected one out, or take it in again
 Esc             back
 ?               this
 q, Ctrl-C       leave; nothing is decided by that"""
-_KEYS = "a approve  d deny  r respond  x end the run  g grant  b batch  space more  j k move  ? help  q quit"
+_KEYS = "a approve  e edit  d deny  r respond  x end the run  g grant  b batch  space more  j k move  ? help  q quit"
 _BATCH_KEYS = "a approve all marked  d deny all marked  m mark  space more  j k move  b back  ? help  q quit"
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import TypeVar
 
-from prompt_toolkit.application import Application
+from prompt_toolkit.application import Application, run_in_terminal
 from prompt_toolkit.buffer import Buffer
 from prompt_toolkit.filters import Condition
 from prompt_toolkit.formatted_text import StyleAndTextTuples
@@ -25,6 +25,7 @@ from runwright.cli import names
 from runwright.cli.approval_feed import approval_updates
 from runwright.cli.client import Client
 from runwright.cli.decisions import ABORT_RUN, APPROVE, DENY, RESPOND, outcome_line
+from runwright.cli.edited_arguments import pending, written
 from runwright.cli.errors import Problem
 from runwright.cli.inbox.drawing import Drawing, draw
 from runwright.cli.inbox.state import Inbox, Intent, Mode
@@ -42,6 +43,7 @@ class InboxScreen:
         self._client, self._mine = client, mine
         self._inbox = Inbox()
         self._drawing = Drawing([], 1, 0, frozenset())
+        self._edited: dict[str, str] = {}
         self._is_fetching = self._is_deciding = False
         self._typed = Buffer(multiline=False, accept_handler=self._accept)
         is_typing = Condition(lambda: self._inbox.mode is Mode.TYPING)
@@ -140,6 +142,7 @@ class InboxScreen:
         if inbox.mode is Mode.CONFIRM:
             intent = inbox.intent
             inbox.drop_intent()
+            inbox.report = []
             if key in ("y", "Y") and intent is not None:
                 self._decide(intent, "")
         elif inbox.mode is Mode.HELP:
@@ -154,13 +157,16 @@ class InboxScreen:
     def _act(self, key: str) -> None:
         inbox = self._inbox
         match key:
-            case "a" | "d" | "r" | "x" | "g" if self._is_deciding:
+            case "a" | "d" | "r" | "x" | "g" | "e" if self._is_deciding:
                 inbox.message = "the last decision is not answered yet"
             case "a" | "d" | "r" | "x" | "g":
                 inbox.begin(_VERDICTS[key], grants=key == "g")
                 if inbox.mode is Mode.TYPING:
                     self._typed.reset()
                     self._application.layout.focus(self._typing)
+            case "e":
+                if (shown := inbox.begin_edit()) is not None:
+                    self._application.create_background_task(self._edit(shown))
             case "b":
                 inbox.begin_batch()
             case "m":
@@ -175,6 +181,21 @@ class InboxScreen:
                 inbox.scroll = max(0, self._drawing.scroll - max(1, self._drawing.page - 1))
             case _ if key in _MOVES:
                 inbox.move(_MOVES[key])
+
+    async def _edit(self, shown: approval_pb2.Approval) -> None:
+        """Gives the terminal to the editor, and asks whether what was written there is approved."""
+        before = self._edited.get(shown.digest)
+
+        def write() -> str | Problem:
+            return _result(lambda: written(before or pending(shown)))
+
+        text = await run_in_terminal(write, in_executor=False)
+        if isinstance(text, Problem):
+            self._inbox.message = str(text)
+        else:
+            self._edited = {shown.digest: text}  # for another try, if the server refuses it
+            self._inbox.take_edit(shown, text)
+        self._changed()
 
     def _leave_typing(self) -> None:
         self._inbox.drop_intent()

@@ -10,12 +10,29 @@ from runwright._gen.runwright.v1 import approval_pb2
 from runwright._gen.runwright.v1 import approval_service_pb2 as pb
 from runwright.cli import names
 from runwright.cli.approval_table import what
-from runwright.cli.decisions import ABORT_RUN, APPROVE, DENY, PENDING, RESPOND, decision_on, is_allowed
+from runwright.cli.decisions import (
+    ABORT_RUN,
+    APPROVE,
+    APPROVE_WITH_EDITS,
+    DENY,
+    PENDING,
+    RESPOND,
+    decision_on,
+    edits_on,
+    is_allowed,
+)
+from runwright.cli.escapes import json_lines
 from runwright.cli.grant_words import parse_grant
 from runwright.core.approval_requests import MAX_BATCH
 
 Approval = approval_pb2.Approval
-_VERBS = {APPROVE: "approve", DENY: "deny", RESPOND: "respond to", ABORT_RUN: "end the run of"}
+_VERBS = {
+    APPROVE: "approve",
+    APPROVE_WITH_EDITS: "approve with other arguments",
+    DENY: "deny",
+    RESPOND: "respond to",
+    ABORT_RUN: "end the run of",
+}
 
 
 class Mode(StrEnum):
@@ -33,6 +50,7 @@ class Intent(Struct, frozen=True):
     verdict: approval_pb2.ApprovalVerdict.ValueType
     shown: tuple[Approval, ...]
     grants: bool = False  # the text that is typed says which grant is given with it
+    arguments: str = ""  # in place of those that were shown
 
     @property
     def words(self) -> str:
@@ -44,6 +62,8 @@ class Intent(Struct, frozen=True):
 
     def decisions(self, text: str = "") -> list[pb.DecisionRequest] | str:
         """One for each, on the digest that was shown; or what of the text was not understood."""
+        if self.arguments:
+            return [edits_on(self.shown[0], self.arguments)]
         if not self.grants:
             return [decision_on(one, self.verdict, text) for one in self.shown]
         grant = parse_grant(text, self.shown[0].grants)
@@ -136,6 +156,22 @@ class Inbox(Struct):
         self.intent = Intent(verdict, shown, grants)
         self.mode = Mode.TYPING if verdict in (DENY, RESPOND) or grants else Mode.CONFIRM
 
+    def begin_edit(self) -> Approval | None:
+        """The one whose arguments are to be edited; None, and why not, where that cannot be."""
+        shown = tuple(self.looked_at())
+        self.message = self._why_not(APPROVE_WITH_EDITS, shown)
+        return None if self.message else shown[0]
+
+    def take_edit(self, shown: Approval, arguments: str) -> None:
+        """Asks for the approval with these arguments to be confirmed; they are on the screen before everything else."""
+        if shown.approval_id in self.pending:
+            self.intent, self.mode, self.scroll = (
+                Intent(APPROVE_WITH_EDITS, (shown,), arguments=arguments),
+                Mode.CONFIRM,
+                0,
+            )
+            self.report = ["to be made with:", *json_lines(arguments)]
+
     def drop_intent(self) -> None:
         """Nothing is decided."""
         self.mode, self.intent = Mode.LIST, None
@@ -186,7 +222,7 @@ class Inbox(Struct):
     def _why_not(self, verdict: approval_pb2.ApprovalVerdict.ValueType, shown: tuple[Approval, ...]) -> str:
         if not shown:
             return "there is nothing to decide" if self.marked is None else "nothing is marked; m marks"
-        if len(shown) > 1 and verdict in (RESPOND, ABORT_RUN):
+        if len(shown) > 1 and verdict in (RESPOND, ABORT_RUN, APPROVE_WITH_EDITS):
             return "several at once are approved or denied, nothing else"
         if self.lacking():
             return "the arguments have not come yet"

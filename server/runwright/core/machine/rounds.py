@@ -147,6 +147,7 @@ def _complete(step: Step, input_: i.ModelReplied) -> None:
 def publish(step: Step) -> None:
     """Ends turn and run with the answer that has passed OUTPUT, once nobody is being told of an approval any more."""
     assert step.state.result is not None, "what is published is an answer"
+    dispatching.begin(step)
     if dispatching.is_under_way(step):
         return
     step.add(r.TurnCompleted(at=step.at))

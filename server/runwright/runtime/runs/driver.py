@@ -13,9 +13,9 @@ from runwright.core.errors import ErrorReason
 from runwright.core.machine import pending
 from runwright.core.outcomes import RunPhase
 from runwright.core.package import RuntimePackage
-from runwright.core.records import Record
+from runwright.core.records import ApprovalDispatched, Record
 from runwright.core.state import RunState
-from runwright.ports.audit import ignored_answer
+from runwright.ports.audit import ignored_answer, refused_dispatcher
 from runwright.runtime.ports import Ports
 from runwright.runtime.runs.decisions import DecidedChange, decide_on, once_more, without
 from runwright.runtime.runs.effects_under_way import EffectsUnderWay
@@ -245,6 +245,9 @@ class RunDriver:
             if delivery.settles and not new and isinstance(late, i.ToolReturned | i.Reconciled) and late.result:
                 by = late.executor_identity.principal if late.executor_identity else ""
                 ignored_answer(self._ports.audit, self.state.key, late.call_id, self.state.phase.name, by)
+            for record in new:
+                if isinstance(record, ApprovalDispatched) and record.refusal:
+                    refused_dispatcher(self._ports.audit, self.state.key, record)
             if delivery.settles:
                 self._effects.settled(delivery.settles)
             if not delivery.answer.done():

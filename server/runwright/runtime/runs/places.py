@@ -38,6 +38,10 @@ class CallPlaces:
         """Holds a place that was taken for the call's next attempt, at somebody else than the principal `not_by`."""
         _put(self._offered, call_id, _Held(place, not_by))
 
+    def is_offered(self, call_id: EffectId) -> bool:
+        """True while an input with a place for the call has not been decided on."""
+        return call_id in self._offered
+
     def withdraw(self, input_: i.Input) -> None:
         """Gives back what an input carries that will not be decided on."""
         for call_id in places_held(input_):

@@ -60,8 +60,11 @@ class PlaceTaker:
 
     def _available(self, wanted: PlaceRequest, has_room: bool) -> i.Availability:
         """Takes a place for a call that has room, if one is free."""
-        if has_room and (place := self._ports.tools.take_place(wanted)):
-            self._places.offer(EffectId(wanted.call_id), place, wanted.not_by)
+        call_id = EffectId(wanted.call_id)
+        # Several decisions on one call may be looked at before the first of them is decided on: one place is enough.
+        is_free = has_room and not self._places.is_offered(call_id)
+        if is_free and (place := self._ports.tools.take_place(wanted)):
+            self._places.offer(call_id, place, wanted.not_by)
             return i.Availability.HELD
         return i.Availability.BUSY if self._ports.tools.is_reachable(wanted) else i.Availability.AWAY
 
