@@ -211,6 +211,8 @@ class Answers:
             return
         if any(each.step == step.moment.number for each in found[1].delegations):
             return  # who may decide has changed among them
+        if found[1].closed_in == step.moment.number and not decided:
+            return  # the dispatcher was faster
         may = [each for each in sent if each.was_pending and self._may(each, found, step.moment.first)]
         assert not may or answered, f"{name}: {may[0].who} may decide, and was told {may[0].answer.error}"
         assert found[1].state != PENDING or not may

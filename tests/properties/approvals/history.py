@@ -87,7 +87,7 @@ class History:
         """Lets something happen and looks at what has come of it once nobody has anything to do."""
         world, rng, clock = self.world, self.world.rng, self.world.server.clock
         world.hosts.step, self._is_faulty = self._number, False
-        self._people.sent, self._people.revoked = [], []
+        self._people.sent, self._people.revoked, world.dispatchers.said = [], [], []
         first = clock.now()
         if not world.is_calm and not world.is_over and rng.random() < 0.12:
             world.server.journal.plan(rng.randint(0, 2), rng.choice([*Fault]))
@@ -99,7 +99,7 @@ class History:
             world.pass_time(rng.choice([MILLISECOND, SECOND, 20 * SECOND, 180 * SECOND]))
         await self._settle()
         times, sent = (first, clock.now()), self._people.sent
-        asked = [(each.who, each.request) for each in sent]
+        asked = [*((each.who, each.request) for each in sent), *world.dispatchers.said]
         moment = Moment(self._number, min(times), max(times), world.scene.operator, asked)
         await self._read(moment)
         if kind != "set_back" and not world.had_faults:  # a run may be held

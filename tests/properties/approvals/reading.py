@@ -69,6 +69,7 @@ class Reading:
             "approval_escalated": self._approvals.escalated,
             "approval_delegated": self._approvals.delegated,
             "subject_replaced": self._subject_replaced,
+            "approval_dispatched": self._approvals.dispatched,
             "grant_issued": self.grants.issued,
             "grant_used": self._grant_used,
             "grant_superseded": self.grants.superseded,

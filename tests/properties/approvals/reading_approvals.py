@@ -163,6 +163,27 @@ class ApprovalReader:
         assert approvers == ((), set(names), until), f"{asked.id} was delegated to {approvers}, not {names}"
         assert (body.current_set, body.number) == (turn, len(asked.delegations))
 
+    def dispatched(self, moment: Moment, run: ReadRun, stored: Stored, body: Any) -> None:
+        """A dispatcher was told. What it decided counts if its principal may decide, and else is refused truly."""
+        asked, at = run.asked[body.approval_id], micros(stored.event.time)
+        name = f"dispatch:{stored.event.effect_id}:{stored.event.attempt}"
+        wanted = (f"{run.id}/{asked.id}", name)
+        said = [each for _, each in moment.asked if (each.approval_id, each.request_id) == wanted]
+        if not said:
+            assert not body.refusal and not body.HasField("decision"), f"{name} says that something was decided"
+            return
+        [request], who = said, body.principal
+        approvers, executor, four_eyes = asked.approvers(at), asked.event.executor, asked.spec.four_eyes
+        why = self._people.why_not(who, approvers, executor, run.starter, four_eyes=four_eyes)
+        why = {"role"} if why & {"UNAUTHENTICATED", "ROLE_MISSING"} else why
+        if request.digest != asked.event.digest:
+            why.add("digest")
+        if not asked.call and request.verdict == approval_pb2.APPROVAL_VERDICT_RESPOND:
+            why.add("invalid")
+        if asked.state != PENDING or at >= asked.expires_at:
+            why.add("closed")
+        assert body.refusal in (why or {""}), f"{name} was refused with {body.refusal!r}; true are {why}"
+
     def expired(self, moment: Moment, run: ReadRun, stored: Stored, body: Any) -> None:
         """Nobody has."""
         asked, at = self._of(run, body), micros(stored.event.time)

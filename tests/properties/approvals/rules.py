@@ -185,6 +185,7 @@ class Approval:
     four_eyes: bool = False
     grants: Offer | None = None
     delegates: tuple[str, ...] = ()
+    dispatchers: tuple[str, ...] = ()
     escalate: Approvers | None = None  # who decides once `expires` is over; `on_expiry` is what comes after them
 
     def as_file(self) -> dict[str, Any]:
@@ -195,6 +196,7 @@ class Approval:
             sets.append(form | ({"for": each.turn} if each.turn else {}))
         fields = {"expires": self.expires, "on_expiry": self.on_expiry, "four_eyes": self.four_eyes}
         form = {"sets": sets, **fields, "delegates": list(self.delegates)}
+        form["dispatchers"] = list(self.dispatchers)
         if self.escalate is not None:
             last = {"roles": list(self.escalate.roles), "principals": list(self.escalate.principals)}
             form["escalate"] = {**last, "for": self.escalate.turn, "then": self.on_expiry}
