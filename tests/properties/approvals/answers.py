@@ -14,6 +14,7 @@ from tests.properties.approvals.read_run import PENDING, Asked, Moment, ReadRun,
 from tests.properties.approvals.reading import Reading
 from tests.properties.approvals.reading_approvals import canonical, not_delegated
 from tests.properties.approvals.reading_grants import is_offered
+from tests.properties.approvals.rules import Package
 from tests.properties.approvals.server import Answer
 
 PASSING = {"JOURNAL_FULL", "JOURNAL_BUSY", "RUN_HELD", "INTERNAL", "JOURNAL_CONFLICT", "JOURNAL_CORRUPT", "DRAINING"}
@@ -56,6 +57,15 @@ class Answers:
             self._judge_one(step, sent)
         for name in {sent.request.approval_id for sent in step.sent}:
             self._judge_all(step, name, [sent for sent in step.sent if sent.request.approval_id == name])
+
+    def judge_start(self, moment: Moment, who: str, package: Package, answer: Answer) -> None:
+        """A run that would ask nobody is refused at its start, and no other is for that."""
+        asks = [package.approval(name) for name in package.asks(moment.operator)]
+        missing = [approval for approval in asks if not self._people.could_approve(approval, who)]
+        if answer.reason == "APPROVER_MISSING":
+            assert missing, f"{who} is told that nobody could approve: {answer.error}"
+        elif answer.response is not None:
+            assert not missing, f"{who} starts a run that asks nobody: {missing}"
 
     def judge_revocation(self, moment: Moment, who: str, name: str, answer: Answer) -> None:
         """Whoever gave a grant, and an admin, may take it back; from then on it answers for nothing."""

@@ -87,7 +87,7 @@ class History:
         """Lets something happen and looks at what has come of it once nobody has anything to do."""
         world, rng, clock = self.world, self.world.rng, self.world.server.clock
         world.hosts.step, self._is_faulty = self._number, False
-        self._people.sent, self._people.revoked, world.dispatchers.said = [], [], []
+        self._people.sent, self._people.revoked, self._people.started, world.dispatchers.said = [], [], [], []
         first = clock.now()
         if not world.is_calm and not world.is_over and rng.random() < 0.12:
             world.server.journal.plan(rng.randint(0, 2), rng.choice([*Fault]))
@@ -149,6 +149,8 @@ class History:
             world.counts[stored.body] += 1
         for who, name, answer in self._people.revoked:
             self._answers.judge_revocation(moment, who, name, answer)
+        for who, package, answer in self._people.started:
+            self._answers.judge_start(moment, who, package, answer)
         reading.end_step(moment, is_faulty=self._is_faulty or world.had_faults)
         reading.hold_to_record(world.hosts.ledger)
 

@@ -10,7 +10,7 @@ from runwright.transport.methods import APPROVALS, RUNTIME
 from tests.properties.approvals.answers import Sent
 from tests.properties.approvals.people import DECIDES
 from tests.properties.approvals.read_run import PENDING, Asked, ReadRun
-from tests.properties.approvals.rules import OF_ARGUMENTS
+from tests.properties.approvals.rules import OF_ARGUMENTS, Package
 from tests.properties.approvals.scene import MATCHERS, PATHS, SCOPES
 from tests.properties.approvals.server import Answer
 from tests.properties.approvals.world import World
@@ -30,14 +30,15 @@ _RESOLUTIONS = (
 
 
 class PeopleSteps:
-    """Each method is a step. `sent` are the decisions of the step that is under way, `revoked` the grants that
-    somebody wants back."""
+    """Each method is a step. Of the one that is under way `sent` are the decisions, `revoked` the grants that somebody
+    wants back, and `started` the packages of which somebody starts a run."""
 
     def __init__(self, world: World) -> None:
         self._world = world
         self._rng = world.rng
         self.sent: list[Sent] = []
         self.revoked: list[tuple[str, str, Answer]] = []
+        self.started: list[tuple[str, Package, Answer]] = []
 
     def start(self) -> None:
         """One run, or several at once."""
@@ -47,10 +48,12 @@ class PeopleSteps:
             request = runtime_service_pb2.StartRunRequest()
             request.run.run_id = f"run-{world.runs}"
             request.run.input.add().text = "Go."
-            request.run.package.package_id = self._rng.choice(world.scene.packages).package.id
+            made = self._rng.choice(world.scene.packages)
+            request.run.package.package_id = made.package.id
             if self._rng.random() < 0.3:
                 request.run.session_id = self._rng.choice(["session-1", "session-2"])
-            world.ask(world.one_of("cal", "cal", "cid", "root"), RUNTIME, "StartRun", request)
+            who = world.one_of("cal", "cal", "cid", "root")
+            self.started.append((who, made.known, world.ask(who, RUNTIME, "StartRun", request)))
 
     def decide(self) -> None:
         """Somebody decides on something."""

@@ -24,7 +24,16 @@ from runwright.core import (
 from runwright.core import records as r
 from runwright.core.approval_rows import PENDING
 from runwright.core.grant_rows import rows_of_revocation
-from runwright.core.machine import approval_delegation, approval_edits, calls, gates, policies, run_approvals, tools
+from runwright.core.machine import (
+    approval_delegation,
+    approval_edits,
+    calls,
+    dispatching,
+    gates,
+    policies,
+    run_approvals,
+    tools,
+)
 from runwright.core.machine import approvals as machine
 from runwright.core.machine import grants as machine_grants
 from runwright.core.policy import PolicyStage
@@ -32,9 +41,9 @@ from runwright.core.side_rows import SetCounter
 from runwright.core.state import RunState
 from runwright.core.units import span_us
 from runwright.runtime import approvals as runtime
-from runwright.runtime import grant_offers
+from runwright.runtime import grant_offers, start_input
 from runwright.runtime import grants as runtime_grants
-from runwright.runtime.runs import grant_findings, looking_again, places, waits
+from runwright.runtime.runs import approval_notifications, grant_findings, looking_again, places, waits
 
 Bug = Callable[[pytest.MonkeyPatch], None]
 BUGS: dict[str, tuple[Bug, int]] = {}
@@ -435,3 +444,27 @@ def _what_escalates_expires_instead(patch: pytest.MonkeyPatch) -> None:
         return (self.escalates_at(at) or right(self, at)) + 1
 
     patch.setattr(approval_rules.ApprovalSpec, "expires_at", wrong)
+
+
+@bug(0)
+def _a_dispatcher_decides_where_four_eyes_are_needed(patch: pytest.MonkeyPatch) -> None:
+    right = approval_notifications.Decider
+    patch.setattr(
+        approval_notifications, "Decider", lambda *given, **named: right(*given, **{**named, "is_dispatcher": False})
+    )
+
+
+@bug(0)
+def _a_dispatcher_speaks_for_somebody_else(patch: pytest.MonkeyPatch) -> None:
+    right = KeyApprovers.principal
+    patch.setattr(KeyApprovers, "principal", lambda self, namespace, *_: right(self, namespace, "ann", "ann"))
+
+
+@bug(0)
+def _what_a_dispatcher_may_not_decide_is_taken_for_decided(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(dispatching, "_why_refused", lambda *_: "")
+
+
+@bug(0)
+def _a_run_that_asks_nobody_is_started(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(start_input, "require_approvers", lambda *_: None)
