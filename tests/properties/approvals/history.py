@@ -42,6 +42,7 @@ class History:
             "cancel": (1, people.cancel),
             "resolve": (2, people.resolve),
             "revoke": (1, people.revoke),
+            "issuer_leaves": (1, people.issuer_leaves),
             "time": (4, others.time),
             "deadline": (4, others.deadline),
             "set_back": (1, others.set_back),

@@ -48,12 +48,27 @@ class PeopleSteps:
             request = runtime_service_pb2.StartRunRequest()
             request.run.run_id = f"run-{world.runs}"
             request.run.input.add().text = "Go."
-            made = self._rng.choice(world.scene.packages)
+            grant = self._open_grant() if self._rng.random() < 0.6 else None
+            packages = world.scene.packages
+            alike = [each for each in packages if grant and each.known.fingerprint == grant.package_fingerprint]
+            made = self._rng.choice(alike or packages)
             request.run.package.package_id = made.package.id
             if self._rng.random() < 0.3:
                 request.run.session_id = self._rng.choice(["session-1", "session-2"])
-            who = world.one_of("cal", "cal", "cid", "root")
+            who = grant.principal if grant else world.one_of("cal", "cal", "cid", "root")
             self.started.append((who, made.known, world.ask(who, RUNTIME, "StartRun", request)))
+
+    def _open_grant(self) -> Any:
+        """One that may answer for calls of another run; None without any."""
+        now = self._world.server.clock.now()
+        found = [each.grant for each in self._world.reading.grants.given.values() if each.is_open(now)]
+        return self._rng.choice(found) if found else None
+
+    def issuer_leaves(self) -> None:
+        """The key of somebody who gave a grant holds no more, and calls come that the grant would answer for."""
+        if (grant := self._open_grant()) is not None and self._world.scene.people.keys:
+            self._world.scene.people.revoked.add(grant.issuer)
+            self.start()
 
     def decide(self) -> None:
         """Somebody decides on something."""

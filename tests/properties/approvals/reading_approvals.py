@@ -169,7 +169,8 @@ class ApprovalReader:
         name = f"dispatch:{stored.event.effect_id}:{stored.event.attempt}"
         wanted = (f"{run.id}/{asked.id}", name)
         said = [each for _, each in moment.asked if (each.approval_id, each.request_id) == wanted]
-        if not said:
+        # Of what was under way when the server died nothing is known.
+        if not said or body.result != approval_pb2.APPROVAL_DISPATCH_RESULT_ACKNOWLEDGED:
             assert not body.refusal and not body.HasField("decision"), f"{name} says that something was decided"
             return
         [request], who = said, body.principal
