@@ -147,6 +147,7 @@ class ReadRun:
     time: int = 0  # of the last event; it never goes back, whatever the clock does
     seen_untrusted: bool = False
     has_begun: bool = False
+    has_passed: bool = False  # the rules had nothing against its answer when the model gave it
     is_ending: bool = False
     ended_by: str = ""
     stop: str = ""

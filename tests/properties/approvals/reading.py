@@ -57,6 +57,7 @@ class Reading:
             "tool_completed": self._tool_completed,
             "tool_failed": self._tool_failed,
             "model_attempt_started": self._model_attempt_started,
+            "model_message_completed": self._model_message_completed,
             "run_cancel_requested": self._run_cancel_requested,
             "run_completed": self._ended,
             "run_failed": self._ended,
@@ -159,6 +160,12 @@ class Reading:
         allowed = word == "allow" or (word == "ask" and run.given("start", approval))
         assert allowed, f"{run.id} begins, and the rules say {word} {approval}"
 
+    def _model_message_completed(self, moment: Moment, run: ReadRun, _: Stored, body: Any) -> None:
+        """Rules count when they are walked: an answer that has passed them may wait for a dispatcher, and no more."""
+        if not body.tool_calls and body.text.digest in self._answers:
+            answer = Answer(self._answers[body.text.digest])
+            run.has_passed = verdict(answer, run.package.policies, moment.operator)[0] == "allow"
+
     def _tool_started(self, moment: Moment, run: ReadRun, stored: Stored, body: Any) -> None:
         event = stored.event
         call, name = run.calls[event.effect_id], f"{run.id}/{event.effect_id}, attempt {event.attempt}"
@@ -222,7 +229,7 @@ class Reading:
             assert not run.expected_stop, f"{run.id} was to end with {run.expected_stop}, and went on"
             answer = Answer(self._answers[body.result.digest])
             word, approval = verdict(answer, run.package.policies, moment.operator)
-            allowed = word == "allow" or (word == "ask" and run.given("answer", approval))
+            allowed = run.has_passed or word == "allow" or (word == "ask" and run.given("answer", approval))
             assert allowed, f"{run.id} publishes its answer, and the rules say {word} {approval}"
 
     def hold_to_record(self, ledger: Sequence[Delivered]) -> None:
