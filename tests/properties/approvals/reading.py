@@ -26,7 +26,7 @@ from tests.properties.approvals.read_run import (
 )
 from tests.properties.approvals.reading_approvals import ApprovalReader
 from tests.properties.approvals.reading_grants import GrantReader
-from tests.properties.approvals.rules import Answer, Call, Package, Start, verdict
+from tests.properties.approvals.rules import Answer, Call, Package, Start, asked_for, verdict
 
 CLOSES = ("tool_completed", "tool_failed", "tool_denied", "tool_cancelled")
 
@@ -67,6 +67,9 @@ class Reading:
             "approval_withdrawn": self._approvals.withdrawn,
             "approval_superseded": self._approvals.superseded,
             "approval_escalated": self._approvals.escalated,
+            "approval_delegated": self._approvals.delegated,
+            "subject_replaced": self._subject_replaced,
+            "approval_dispatched": self._approvals.dispatched,
             "grant_issued": self.grants.issued,
             "grant_used": self._grant_used,
             "grant_superseded": self.grants.superseded,
@@ -127,6 +130,17 @@ class Reading:
         call = ReadCall(Call(tool, arguments), body.arguments.digest, tainted=body.tainted)
         run.calls[stored.event.effect_id] = call
 
+    def _subject_replaced(self, _: Moment, run: ReadRun, stored: Stored, body: Any) -> None:
+        """Only somebody who approves puts other arguments in the place of those that were asked for."""
+        call = run.calls[stored.event.effect_id]
+        asked = call.approval
+        assert asked is not None and asked.edited == body.replacement.digest, (
+            f"{stored.event.effect_id} is another call"
+        )
+        assert not call.attempts, f"{stored.event.effect_id} is changed after it was sent"
+        call.arguments_digest = asked.edited
+        call.call = Call(call.call.tool, self._arguments[asked.edited])
+
     def _approval_requested(self, moment: Moment, run: ReadRun, stored: Stored, body: Any) -> None:
         self._approvals.requested(moment, run, stored, body)
         if stored.event.effect_id:
@@ -152,12 +166,15 @@ class Reading:
         assert not call.closed_by, f"{name} begins although the call is over"
         assert event.attempt not in call.attempts, f"{name} begins twice"
         assert body.arguments_digest == call.arguments_digest, f"{name} has other arguments than were asked for"
-        word, approval = verdict(call.call, run.package.policies, moment.operator)
+        word, _ = verdict(call.call, run.package.policies, moment.operator)
         assert word in ("allow", "ask"), f"{name} begins although the rules say {word}"
         said = (body.approval_id, body.grant_id, body.approved_by, body.approval_digest)
         expected, by = self._permission(name, call)
         assert said == expected, f"{name} says of its permission {said}, not {expected}"
-        assert word == "allow" or by == approval, f"{name} begins by {by!r}, and the rules ask for {approval!r}"
+        asks = asked_for(call.call, run.package.policies, moment.operator)
+        assert word == "allow" or by in asks, f"{name} begins by {by!r}, and the rules ask for {asks}"
+        is_edited = call.approval is not None and call.approval.state == APPROVED and bool(call.approval.edited)
+        assert not is_edited or asks <= {by}, f"{name} begins as it was edited, and the rules ask for {asks}, too"
         call.attempts[event.attempt] = body
 
     def _permission(self, name: str, call: ReadCall) -> tuple[tuple[str, str, str, str], str | None]:
@@ -169,9 +186,10 @@ class Reading:
         if asked is None or asked.state == SUPERSEDED:
             return ("", "", "", ""), None
         assert asked.state == APPROVED, f"{name} begins; {asked.id} is {asked.state}"
-        assert asked.event.arguments.digest == call.arguments_digest, f"{name} is not what was approved"
+        given = asked.edited or asked.event.arguments.digest
+        assert given == call.arguments_digest, f"{name} is not what was approved"
         asked.is_spent = True
-        return (asked.id, "", asked.decided_by, asked.event.digest), asked.event.approval
+        return (asked.id, "", asked.decided_by, asked.given_digest), asked.event.approval
 
     def _tool_completed(self, _: Moment, run: ReadRun, stored: Stored, body: Any) -> None:
         call = run.calls[stored.event.effect_id]
