@@ -145,6 +145,9 @@ class Answers:
             return {"APPROVAL_NOT_FOUND"}
         run, asked = found
         reasons = self._of_state(sent, asked) | self._of_who(sent, run, asked, max(at, sent.run_time), before)
+        delegated = [(each.by, each.request.request_id) for each in asked.delegations if each.request != request]
+        if (who, request.request_id) in delegated:
+            reasons.add("REQUEST_ID_CONFLICT")
         sees = not self._people.keys or asked.is_seen_by(self._people, who, before)
         return reasons if sees else {*reasons, "APPROVAL_NOT_FOUND"}
 
@@ -172,8 +175,6 @@ class Answers:
             found.add("INVALID_REQUEST")
         if request.HasField("grant") and not self._is_offered(sent, run, asked):
             found.add("GRANT_NOT_OFFERED")
-        if any((each.by, each.request.request_id) == (sent.who, request.request_id) for each in asked.delegations):
-            found.add("REQUEST_ID_CONFLICT")
         if request.verdict == approval_pb2.APPROVAL_VERDICT_DELEGATE:
             for turn in {asked.turn(at, sent.turn), asked.current}:
                 if not_delegated(self._people, run, asked, sent.who, request.delegate_to, turn):
