@@ -66,14 +66,23 @@ async def test_words_stand_as_they_are_and_values_in_quotes(
     assert await summaries.find([question(expression)]) == [summary]
 
 
-async def test_no_summary_is_longer_than_approvals_show(summaries: CelSummaries) -> None:
-    five = " + ".join(["args.hostile", *["args.long"] * 5])
+@pytest.mark.parametrize("last", ["args.long", '" and then what is said of it all"'])
+async def test_no_summary_is_longer_than_approvals_show(summaries: CelSummaries, last: str) -> None:
+    [summary] = await summaries.find(
+        [question(" + ".join(["args.hostile", *["args.long"] * 3, last]), hostile="\u202e" * 400)]
+    )
 
-    [summary] = await summaries.find([question(five, hostile="\u202e" * 400)])
+    assert len(summary) <= MAX_SUMMARY_CHARACTERS
+    assert summary.startswith('"' + "\\u202e" * 20 + '"\u2026"y'), "no escape is cut in two"
+    assert summary.endswith('y"\u2026\u2026' if last == "args.long" else "\u2026 and th\u2026"), (
+        "no value is cut without a mark"
+    )
 
-    assert len(summary) == MAX_SUMMARY_CHARACTERS
-    assert summary.endswith("\u2026")
-    assert summary.startswith('"' + "\\u202e" * 20 + '"\u2026'), "no escape is cut in two"
+
+async def test_of_the_words_of_a_package_the_beginning_is_shown(summaries: CelSummaries) -> None:
+    words = '"' + "w" * 1000 + '" + args.to'
+
+    assert await summaries.find([question(words)]) == ["w" * 499 + "\u2026"]
 
 
 async def test_what_may_take_long_is_made_in_a_process_and_what_takes_too_long_is_not_made(

@@ -26,17 +26,30 @@ class SummaryPart(Struct, frozen=True):
 
 def rendered(parts: Sequence[SummaryPart]) -> str:
     """The summary. What is left out of a long value, or at the end, is marked by an ellipsis outside of quotes."""
-    line = "".join(_quoted(part.text) if part.is_value else escaped(part.text) for part in parts)
-    return line if len(line) <= MAX_SUMMARY_CHARACTERS else line[: MAX_SUMMARY_CHARACTERS - 1] + _CUT
+    pieces = [_quoted(part.text) if part.is_value else escaped(part.text) for part in parts]
+    if sum(map(len, pieces)) <= MAX_SUMMARY_CHARACTERS:
+        return "".join(pieces)
+    line = ""
+    for part, piece in zip(parts, pieces, strict=True):
+        room = MAX_SUMMARY_CHARACTERS - len(_CUT) - len(line)
+        if len(piece) > room:
+            return line + ("" if part.is_value else _beginning(part.text, room, "")) + _CUT
+        line += piece
+    return line
 
 
 def _quoted(value: str) -> str:
-    room, shown = MAX_VALUE_CHARACTERS, list[str]()
-    # No more than fit are looked at: a value may be as long as arguments are.
-    for one, seen in zip(value, shown_characters(value[: MAX_VALUE_CHARACTERS + 1]), strict=False):
-        mark = f"\\{one}" if one in '"\\' else seen
-        room -= len(mark)
-        if room < 0:
-            return f'"{"".join(shown)}"{_CUT}'
-        shown.append(mark)
-    return f'"{"".join(shown)}"'
+    whole, shown = (_beginning(value, room, '"\\') for room in (2 * MAX_VALUE_CHARACTERS, MAX_VALUE_CHARACTERS))
+    return f'"{shown}"' + (_CUT if len(whole) > len(shown) else "")
+
+
+def _beginning(text: str, room: int, marked: str) -> str:
+    """As many of its characters as there is room for, each as it shows; `marked` are those behind a backslash."""
+    line = ""
+    # No more than fit are looked at: a text may be as long as arguments are.
+    for one, shown in zip(text, shown_characters(text[:room]), strict=False):
+        mark = f"\\{one}" if one in marked else shown
+        if len(line) + len(mark) > room:
+            break
+        line += mark
+    return line

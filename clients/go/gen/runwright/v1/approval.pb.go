@@ -997,14 +997,6 @@ type Approval struct {
 	// does not show is written as an escape. Empty where the package has none, and
 	// where none came of it.
 	Summary string `protobuf:"bytes,44,opt,name=summary,proto3" json:"summary,omitempty"`
-	// Of a pending call: how its arguments differ from those of the last call of the
-	// same tool that somebody approved in the session, or without one in the run.
-	// When GetApproval is asked for the arguments; absent where there is no such call,
-	// or its approval is none that the caller sees.
-	Difference *ArgumentsDifference `protobuf:"bytes,45,opt,name=difference,proto3" json:"difference,omitempty"`
-	// Of what is tainted: the calls whose results the model had been told then, the
-	// first ones, up to 16. Of GetApproval alone.
-	TaintedBy []*TaintingCall `protobuf:"bytes,46,rep,name=tainted_by,json=taintedBy,proto3" json:"tainted_by,omitempty"`
 	// True when the package says that what the call does can be undone. False: it
 	// does not say so.
 	Reversible bool `protobuf:"varint,47,opt,name=reversible,proto3" json:"reversible,omitempty"`
@@ -1319,20 +1311,6 @@ func (x *Approval) GetSummary() string {
 	return ""
 }
 
-func (x *Approval) GetDifference() *ArgumentsDifference {
-	if x != nil {
-		return x.Difference
-	}
-	return nil
-}
-
-func (x *Approval) GetTaintedBy() []*TaintingCall {
-	if x != nil {
-		return x.TaintedBy
-	}
-	return nil
-}
-
 func (x *Approval) GetReversible() bool {
 	if x != nil {
 		return x.Reversible
@@ -1352,201 +1330,6 @@ func (x *Approval) GetGrants() *GrantOffer {
 		return x.Grants
 	}
 	return nil
-}
-
-// How the arguments of a call differ from those of an earlier one.
-type ArgumentsDifference struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// The approval of the earlier one. What was approved counts: of an approval with
-	// edits the edited arguments.
-	ApprovalId string `protobuf:"bytes,1,opt,name=approval_id,json=approvalId,proto3" json:"approval_id,omitempty"`
-	// When that was decided.
-	DecidedAt *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=decided_at,json=decidedAt,proto3" json:"decided_at,omitempty"`
-	// What differs, in the order of the arguments, up to 64; none: they are equal.
-	Changes []*ArgumentChange `protobuf:"bytes,3,rep,name=changes,proto3" json:"changes,omitempty"`
-	// True when there are more, or the arguments are too large to be compared: more
-	// than 64 KiB.
-	IsCut         bool `protobuf:"varint,4,opt,name=is_cut,json=isCut,proto3" json:"is_cut,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *ArgumentsDifference) Reset() {
-	*x = ArgumentsDifference{}
-	mi := &file_runwright_v1_approval_proto_msgTypes[6]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *ArgumentsDifference) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*ArgumentsDifference) ProtoMessage() {}
-
-func (x *ArgumentsDifference) ProtoReflect() protoreflect.Message {
-	mi := &file_runwright_v1_approval_proto_msgTypes[6]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use ArgumentsDifference.ProtoReflect.Descriptor instead.
-func (*ArgumentsDifference) Descriptor() ([]byte, []int) {
-	return file_runwright_v1_approval_proto_rawDescGZIP(), []int{6}
-}
-
-func (x *ArgumentsDifference) GetApprovalId() string {
-	if x != nil {
-		return x.ApprovalId
-	}
-	return ""
-}
-
-func (x *ArgumentsDifference) GetDecidedAt() *timestamppb.Timestamp {
-	if x != nil {
-		return x.DecidedAt
-	}
-	return nil
-}
-
-func (x *ArgumentsDifference) GetChanges() []*ArgumentChange {
-	if x != nil {
-		return x.Changes
-	}
-	return nil
-}
-
-func (x *ArgumentsDifference) GetIsCut() bool {
-	if x != nil {
-		return x.IsCut
-	}
-	return false
-}
-
-// One part of the arguments that differs.
-type ArgumentChange struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// Where it is: a JSON pointer (RFC 6901).
-	Pointer string `protobuf:"bytes,1,opt,name=pointer,proto3" json:"pointer,omitempty"`
-	// What stood there before, as JSON; absent where nothing did. Beyond 512 bytes
-	// its beginning.
-	BeforeJson *string `protobuf:"bytes,2,opt,name=before_json,json=beforeJson,proto3,oneof" json:"before_json,omitempty"`
-	// What stands there now, likewise.
-	AfterJson     *string `protobuf:"bytes,3,opt,name=after_json,json=afterJson,proto3,oneof" json:"after_json,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *ArgumentChange) Reset() {
-	*x = ArgumentChange{}
-	mi := &file_runwright_v1_approval_proto_msgTypes[7]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *ArgumentChange) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*ArgumentChange) ProtoMessage() {}
-
-func (x *ArgumentChange) ProtoReflect() protoreflect.Message {
-	mi := &file_runwright_v1_approval_proto_msgTypes[7]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use ArgumentChange.ProtoReflect.Descriptor instead.
-func (*ArgumentChange) Descriptor() ([]byte, []int) {
-	return file_runwright_v1_approval_proto_rawDescGZIP(), []int{7}
-}
-
-func (x *ArgumentChange) GetPointer() string {
-	if x != nil {
-		return x.Pointer
-	}
-	return ""
-}
-
-func (x *ArgumentChange) GetBeforeJson() string {
-	if x != nil && x.BeforeJson != nil {
-		return *x.BeforeJson
-	}
-	return ""
-}
-
-func (x *ArgumentChange) GetAfterJson() string {
-	if x != nil && x.AfterJson != nil {
-		return *x.AfterJson
-	}
-	return ""
-}
-
-// A call of a tool marked `untrusted` whose result the model has been told.
-type TaintingCall struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// The run of the call.
-	RunId string `protobuf:"bytes,1,opt,name=run_id,json=runId,proto3" json:"run_id,omitempty"`
-	// The call in the run.
-	CallId        string `protobuf:"bytes,2,opt,name=call_id,json=callId,proto3" json:"call_id,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *TaintingCall) Reset() {
-	*x = TaintingCall{}
-	mi := &file_runwright_v1_approval_proto_msgTypes[8]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *TaintingCall) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*TaintingCall) ProtoMessage() {}
-
-func (x *TaintingCall) ProtoReflect() protoreflect.Message {
-	mi := &file_runwright_v1_approval_proto_msgTypes[8]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use TaintingCall.ProtoReflect.Descriptor instead.
-func (*TaintingCall) Descriptor() ([]byte, []int) {
-	return file_runwright_v1_approval_proto_rawDescGZIP(), []int{8}
-}
-
-func (x *TaintingCall) GetRunId() string {
-	if x != nil {
-		return x.RunId
-	}
-	return ""
-}
-
-func (x *TaintingCall) GetCallId() string {
-	if x != nil {
-		return x.CallId
-	}
-	return ""
 }
 
 // That somebody who may decide has somebody else decide.
@@ -1570,7 +1353,7 @@ type ApprovalDelegation struct {
 
 func (x *ApprovalDelegation) Reset() {
 	*x = ApprovalDelegation{}
-	mi := &file_runwright_v1_approval_proto_msgTypes[9]
+	mi := &file_runwright_v1_approval_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1582,7 +1365,7 @@ func (x *ApprovalDelegation) String() string {
 func (*ApprovalDelegation) ProtoMessage() {}
 
 func (x *ApprovalDelegation) ProtoReflect() protoreflect.Message {
-	mi := &file_runwright_v1_approval_proto_msgTypes[9]
+	mi := &file_runwright_v1_approval_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1595,7 +1378,7 @@ func (x *ApprovalDelegation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApprovalDelegation.ProtoReflect.Descriptor instead.
 func (*ApprovalDelegation) Descriptor() ([]byte, []int) {
-	return file_runwright_v1_approval_proto_rawDescGZIP(), []int{9}
+	return file_runwright_v1_approval_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *ApprovalDelegation) GetDelegatedBy() string {
@@ -1677,7 +1460,7 @@ type ApprovalDecision struct {
 
 func (x *ApprovalDecision) Reset() {
 	*x = ApprovalDecision{}
-	mi := &file_runwright_v1_approval_proto_msgTypes[10]
+	mi := &file_runwright_v1_approval_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1689,7 +1472,7 @@ func (x *ApprovalDecision) String() string {
 func (*ApprovalDecision) ProtoMessage() {}
 
 func (x *ApprovalDecision) ProtoReflect() protoreflect.Message {
-	mi := &file_runwright_v1_approval_proto_msgTypes[10]
+	mi := &file_runwright_v1_approval_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1702,7 +1485,7 @@ func (x *ApprovalDecision) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApprovalDecision.ProtoReflect.Descriptor instead.
 func (*ApprovalDecision) Descriptor() ([]byte, []int) {
-	return file_runwright_v1_approval_proto_rawDescGZIP(), []int{10}
+	return file_runwright_v1_approval_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *ApprovalDecision) GetVerdict() ApprovalVerdict {
@@ -1841,7 +1624,7 @@ const file_runwright_v1_approval_proto_rawDesc = "" +
 	"\n" +
 	"principals\x18\x02 \x03(\tR\n" +
 	"principals\x12\x12\n" +
-	"\x04turn\x18\x03 \x01(\tR\x04turn\"\xa6\x0e\n" +
+	"\x04turn\x18\x03 \x01(\tR\x04turn\"\xa8\r\n" +
 	"\bApproval\x12\x1f\n" +
 	"\vapproval_id\x18\x01 \x01(\tR\n" +
 	"approvalId\x12.\n" +
@@ -1892,35 +1675,12 @@ const file_runwright_v1_approval_proto_rawDesc = "" +
 	"dispatches\x12H\n" +
 	"\x10allowed_verdicts\x18* \x03(\x0e2\x1d.runwright.v1.ApprovalVerdictR\x0fallowedVerdicts\x12\x18\n" +
 	"\alineage\x18+ \x03(\tR\alineage\x12\x18\n" +
-	"\asummary\x18, \x01(\tR\asummary\x12A\n" +
-	"\n" +
-	"difference\x18- \x01(\v2!.runwright.v1.ArgumentsDifferenceR\n" +
-	"difference\x129\n" +
-	"\n" +
-	"tainted_by\x18. \x03(\v2\x1a.runwright.v1.TaintingCallR\ttaintedBy\x12\x1e\n" +
+	"\asummary\x18, \x01(\tR\asummary\x12\x1e\n" +
 	"\n" +
 	"reversible\x18/ \x01(\bR\n" +
 	"reversible\x12\x1c\n" +
 	"\thighlight\x180 \x03(\tR\thighlight\x120\n" +
-	"\x06grants\x18# \x01(\v2\x18.runwright.v1.GrantOfferR\x06grants\"\xc0\x01\n" +
-	"\x13ArgumentsDifference\x12\x1f\n" +
-	"\vapproval_id\x18\x01 \x01(\tR\n" +
-	"approvalId\x129\n" +
-	"\n" +
-	"decided_at\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\tdecidedAt\x126\n" +
-	"\achanges\x18\x03 \x03(\v2\x1c.runwright.v1.ArgumentChangeR\achanges\x12\x15\n" +
-	"\x06is_cut\x18\x04 \x01(\bR\x05isCut\"\x93\x01\n" +
-	"\x0eArgumentChange\x12\x18\n" +
-	"\apointer\x18\x01 \x01(\tR\apointer\x12$\n" +
-	"\vbefore_json\x18\x02 \x01(\tH\x00R\n" +
-	"beforeJson\x88\x01\x01\x12\"\n" +
-	"\n" +
-	"after_json\x18\x03 \x01(\tH\x01R\tafterJson\x88\x01\x01B\x0e\n" +
-	"\f_before_jsonB\r\n" +
-	"\v_after_json\">\n" +
-	"\fTaintingCall\x12\x15\n" +
-	"\x06run_id\x18\x01 \x01(\tR\x05runId\x12\x17\n" +
-	"\acall_id\x18\x02 \x01(\tR\x06callId\"\xdf\x01\n" +
+	"\x06grants\x18# \x01(\v2\x18.runwright.v1.GrantOfferR\x06grants\"\xdf\x01\n" +
 	"\x12ApprovalDelegation\x12!\n" +
 	"\fdelegated_by\x18\x01 \x01(\tR\vdelegatedBy\x12!\n" +
 	"\fdelegated_to\x18\x02 \x01(\tR\vdelegatedTo\x12.\n" +
@@ -2009,7 +1769,7 @@ func file_runwright_v1_approval_proto_rawDescGZIP() []byte {
 }
 
 var file_runwright_v1_approval_proto_enumTypes = make([]protoimpl.EnumInfo, 7)
-var file_runwright_v1_approval_proto_msgTypes = make([]protoimpl.MessageInfo, 11)
+var file_runwright_v1_approval_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
 var file_runwright_v1_approval_proto_goTypes = []any{
 	(ApprovalKind)(0),             // 0: runwright.v1.ApprovalKind
 	(ApprovalState)(0),            // 1: runwright.v1.ApprovalState
@@ -2024,58 +1784,51 @@ var file_runwright_v1_approval_proto_goTypes = []any{
 	(*ApprovalEscalation)(nil),    // 10: runwright.v1.ApprovalEscalation
 	(*ApproverSetRule)(nil),       // 11: runwright.v1.ApproverSetRule
 	(*Approval)(nil),              // 12: runwright.v1.Approval
-	(*ArgumentsDifference)(nil),   // 13: runwright.v1.ArgumentsDifference
-	(*ArgumentChange)(nil),        // 14: runwright.v1.ArgumentChange
-	(*TaintingCall)(nil),          // 15: runwright.v1.TaintingCall
-	(*ApprovalDelegation)(nil),    // 16: runwright.v1.ApprovalDelegation
-	(*ApprovalDecision)(nil),      // 17: runwright.v1.ApprovalDecision
-	(*timestamppb.Timestamp)(nil), // 18: google.protobuf.Timestamp
-	(*GrantOffer)(nil),            // 19: runwright.v1.GrantOffer
-	(*ContentRef)(nil),            // 20: runwright.v1.ContentRef
-	(*InlineContent)(nil),         // 21: runwright.v1.InlineContent
+	(*ApprovalDelegation)(nil),    // 13: runwright.v1.ApprovalDelegation
+	(*ApprovalDecision)(nil),      // 14: runwright.v1.ApprovalDecision
+	(*timestamppb.Timestamp)(nil), // 15: google.protobuf.Timestamp
+	(*GrantOffer)(nil),            // 16: runwright.v1.GrantOffer
+	(*ContentRef)(nil),            // 17: runwright.v1.ContentRef
+	(*InlineContent)(nil),         // 18: runwright.v1.InlineContent
 }
 var file_runwright_v1_approval_proto_depIdxs = []int32{
 	5,  // 0: runwright.v1.ApprovalDispatch.notice:type_name -> runwright.v1.ApprovalNotice
 	6,  // 1: runwright.v1.ApprovalDispatch.result:type_name -> runwright.v1.ApprovalDispatchResult
-	18, // 2: runwright.v1.ApprovalDispatch.time:type_name -> google.protobuf.Timestamp
-	18, // 3: runwright.v1.ApprovalDispatch.retry_at:type_name -> google.protobuf.Timestamp
-	18, // 4: runwright.v1.ApproverSet.until:type_name -> google.protobuf.Timestamp
+	15, // 2: runwright.v1.ApprovalDispatch.time:type_name -> google.protobuf.Timestamp
+	15, // 3: runwright.v1.ApprovalDispatch.retry_at:type_name -> google.protobuf.Timestamp
+	15, // 4: runwright.v1.ApproverSet.until:type_name -> google.protobuf.Timestamp
 	11, // 5: runwright.v1.ApprovalRule.sets:type_name -> runwright.v1.ApproverSetRule
 	3,  // 6: runwright.v1.ApprovalRule.on_expiry:type_name -> runwright.v1.ApprovalExpiry
 	10, // 7: runwright.v1.ApprovalRule.escalate:type_name -> runwright.v1.ApprovalEscalation
-	19, // 8: runwright.v1.ApprovalRule.grants:type_name -> runwright.v1.GrantOffer
+	16, // 8: runwright.v1.ApprovalRule.grants:type_name -> runwright.v1.GrantOffer
 	3,  // 9: runwright.v1.ApprovalEscalation.then:type_name -> runwright.v1.ApprovalExpiry
 	0,  // 10: runwright.v1.Approval.kind:type_name -> runwright.v1.ApprovalKind
 	1,  // 11: runwright.v1.Approval.state:type_name -> runwright.v1.ApprovalState
-	20, // 12: runwright.v1.Approval.arguments:type_name -> runwright.v1.ContentRef
-	21, // 13: runwright.v1.Approval.arguments_content:type_name -> runwright.v1.InlineContent
+	17, // 12: runwright.v1.Approval.arguments:type_name -> runwright.v1.ContentRef
+	18, // 13: runwright.v1.Approval.arguments_content:type_name -> runwright.v1.InlineContent
 	8,  // 14: runwright.v1.Approval.sets:type_name -> runwright.v1.ApproverSet
-	18, // 15: runwright.v1.Approval.requested_at:type_name -> google.protobuf.Timestamp
-	18, // 16: runwright.v1.Approval.expires_at:type_name -> google.protobuf.Timestamp
+	15, // 15: runwright.v1.Approval.requested_at:type_name -> google.protobuf.Timestamp
+	15, // 16: runwright.v1.Approval.expires_at:type_name -> google.protobuf.Timestamp
 	3,  // 17: runwright.v1.Approval.on_expiry:type_name -> runwright.v1.ApprovalExpiry
 	4,  // 18: runwright.v1.Approval.separation:type_name -> runwright.v1.ApprovalSeparation
-	17, // 19: runwright.v1.Approval.decision:type_name -> runwright.v1.ApprovalDecision
-	18, // 20: runwright.v1.Approval.closed_at:type_name -> google.protobuf.Timestamp
-	16, // 21: runwright.v1.Approval.delegations:type_name -> runwright.v1.ApprovalDelegation
-	18, // 22: runwright.v1.Approval.escalates_at:type_name -> google.protobuf.Timestamp
+	14, // 19: runwright.v1.Approval.decision:type_name -> runwright.v1.ApprovalDecision
+	15, // 20: runwright.v1.Approval.closed_at:type_name -> google.protobuf.Timestamp
+	13, // 21: runwright.v1.Approval.delegations:type_name -> runwright.v1.ApprovalDelegation
+	15, // 22: runwright.v1.Approval.escalates_at:type_name -> google.protobuf.Timestamp
 	7,  // 23: runwright.v1.Approval.dispatches:type_name -> runwright.v1.ApprovalDispatch
 	2,  // 24: runwright.v1.Approval.allowed_verdicts:type_name -> runwright.v1.ApprovalVerdict
-	13, // 25: runwright.v1.Approval.difference:type_name -> runwright.v1.ArgumentsDifference
-	15, // 26: runwright.v1.Approval.tainted_by:type_name -> runwright.v1.TaintingCall
-	19, // 27: runwright.v1.Approval.grants:type_name -> runwright.v1.GrantOffer
-	18, // 28: runwright.v1.ArgumentsDifference.decided_at:type_name -> google.protobuf.Timestamp
-	14, // 29: runwright.v1.ArgumentsDifference.changes:type_name -> runwright.v1.ArgumentChange
-	18, // 30: runwright.v1.ApprovalDelegation.time:type_name -> google.protobuf.Timestamp
-	2,  // 31: runwright.v1.ApprovalDecision.verdict:type_name -> runwright.v1.ApprovalVerdict
-	18, // 32: runwright.v1.ApprovalDecision.time:type_name -> google.protobuf.Timestamp
-	4,  // 33: runwright.v1.ApprovalDecision.separation:type_name -> runwright.v1.ApprovalSeparation
-	20, // 34: runwright.v1.ApprovalDecision.edited_arguments:type_name -> runwright.v1.ContentRef
-	21, // 35: runwright.v1.ApprovalDecision.edited_arguments_content:type_name -> runwright.v1.InlineContent
-	36, // [36:36] is the sub-list for method output_type
-	36, // [36:36] is the sub-list for method input_type
-	36, // [36:36] is the sub-list for extension type_name
-	36, // [36:36] is the sub-list for extension extendee
-	0,  // [0:36] is the sub-list for field type_name
+	16, // 25: runwright.v1.Approval.grants:type_name -> runwright.v1.GrantOffer
+	15, // 26: runwright.v1.ApprovalDelegation.time:type_name -> google.protobuf.Timestamp
+	2,  // 27: runwright.v1.ApprovalDecision.verdict:type_name -> runwright.v1.ApprovalVerdict
+	15, // 28: runwright.v1.ApprovalDecision.time:type_name -> google.protobuf.Timestamp
+	4,  // 29: runwright.v1.ApprovalDecision.separation:type_name -> runwright.v1.ApprovalSeparation
+	17, // 30: runwright.v1.ApprovalDecision.edited_arguments:type_name -> runwright.v1.ContentRef
+	18, // 31: runwright.v1.ApprovalDecision.edited_arguments_content:type_name -> runwright.v1.InlineContent
+	32, // [32:32] is the sub-list for method output_type
+	32, // [32:32] is the sub-list for method input_type
+	32, // [32:32] is the sub-list for extension type_name
+	32, // [32:32] is the sub-list for extension extendee
+	0,  // [0:32] is the sub-list for field type_name
 }
 
 func init() { file_runwright_v1_approval_proto_init() }
@@ -2085,14 +1838,13 @@ func file_runwright_v1_approval_proto_init() {
 	}
 	file_runwright_v1_content_proto_init()
 	file_runwright_v1_grant_proto_init()
-	file_runwright_v1_approval_proto_msgTypes[7].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_runwright_v1_approval_proto_rawDesc), len(file_runwright_v1_approval_proto_rawDesc)),
 			NumEnums:      7,
-			NumMessages:   11,
+			NumMessages:   8,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

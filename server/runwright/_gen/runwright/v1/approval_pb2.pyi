@@ -556,8 +556,6 @@ class Approval(message.Message):
     ALLOWED_VERDICTS_FIELD_NUMBER: builtins.int
     LINEAGE_FIELD_NUMBER: builtins.int
     SUMMARY_FIELD_NUMBER: builtins.int
-    DIFFERENCE_FIELD_NUMBER: builtins.int
-    TAINTED_BY_FIELD_NUMBER: builtins.int
     REVERSIBLE_FIELD_NUMBER: builtins.int
     HIGHLIGHT_FIELD_NUMBER: builtins.int
     GRANTS_FIELD_NUMBER: builtins.int
@@ -692,20 +690,6 @@ class Approval(message.Message):
         """
 
     @builtins.property
-    def difference(self) -> ArgumentsDifference:
-        """Of a pending call: how its arguments differ from those of the last call of the
-        same tool that somebody approved in the session, or without one in the run.
-        When GetApproval is asked for the arguments; absent where there is no such call,
-        or its approval is none that the caller sees.
-        """
-
-    @builtins.property
-    def tainted_by(self) -> containers.RepeatedCompositeFieldContainer[TaintingCall]:
-        """Of what is tainted: the calls whose results the model had been told then, the
-        first ones, up to 16. Of GetApproval alone.
-        """
-
-    @builtins.property
     def highlight(self) -> containers.RepeatedScalarFieldContainer[builtins.str]:
         """Which of the arguments decide, as the package says: JSON pointers (RFC 6901)."""
 
@@ -755,116 +739,13 @@ class Approval(message.Message):
         allowed_verdicts: abc.Iterable[ApprovalVerdict.ValueType] | None = ...,
         lineage: abc.Iterable[builtins.str] | None = ...,
         summary: builtins.str = ...,
-        difference: ArgumentsDifference | None = ...,
-        tainted_by: abc.Iterable[TaintingCall] | None = ...,
         reversible: builtins.bool = ...,
         highlight: abc.Iterable[builtins.str] | None = ...,
         grants: grant_pb2.GrantOffer | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = typing.Literal["arguments", b"arguments", "arguments_content", b"arguments_content", "closed_at", b"closed_at", "decision", b"decision", "difference", b"difference", "escalates_at", b"escalates_at", "expires_at", b"expires_at", "grants", b"grants", "requested_at", b"requested_at"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = typing.Literal["arguments", b"arguments", "arguments_content", b"arguments_content", "closed_at", b"closed_at", "decision", b"decision", "escalates_at", b"escalates_at", "expires_at", b"expires_at", "grants", b"grants", "requested_at", b"requested_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["agent_id", b"agent_id", "allowed_verdicts", b"allowed_verdicts", "approval", b"approval", "approval_id", b"approval_id", "arguments", b"arguments", "arguments_content", b"arguments_content", "closed_at", b"closed_at", "code", b"code", "current_set", b"current_set", "decider", b"decider", "decision", b"decision", "delegates", b"delegates", "delegations", b"delegations", "difference", b"difference", "digest", b"digest", "dispatches", b"dispatches", "effect_id", b"effect_id", "escalates_at", b"escalates_at", "executor", b"executor", "expires_at", b"expires_at", "four_eyes", b"four_eyes", "grants", b"grants", "highlight", b"highlight", "kind", b"kind", "lineage", b"lineage", "message", b"message", "on_expiry", b"on_expiry", "package_fingerprint", b"package_fingerprint", "policy_ref", b"policy_ref", "requested_at", b"requested_at", "reversible", b"reversible", "risk", b"risk", "rule", b"rule", "run_id", b"run_id", "schema_digest", b"schema_digest", "separation", b"separation", "session_id", b"session_id", "sets", b"sets", "started_by", b"started_by", "state", b"state", "summary", b"summary", "tainted", b"tainted", "tainted_by", b"tainted_by", "tool", b"tool"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-@typing.final
-class ArgumentsDifference(message.Message):
-    """How the arguments of a call differ from those of an earlier one."""
-
-    DESCRIPTOR: descriptor.Descriptor
-
-    APPROVAL_ID_FIELD_NUMBER: builtins.int
-    DECIDED_AT_FIELD_NUMBER: builtins.int
-    CHANGES_FIELD_NUMBER: builtins.int
-    IS_CUT_FIELD_NUMBER: builtins.int
-    approval_id: builtins.str
-    """The approval of the earlier one. What was approved counts: of an approval with
-    edits the edited arguments.
-    """
-    is_cut: builtins.bool
-    """True when there are more, or the arguments are too large to be compared: more
-    than 64 KiB.
-    """
-    @builtins.property
-    def decided_at(self) -> timestamp_pb2.Timestamp:
-        """When that was decided."""
-
-    @builtins.property
-    def changes(self) -> containers.RepeatedCompositeFieldContainer[ArgumentChange]:
-        """What differs, in the order of the arguments, up to 64; none: they are equal."""
-
-    def __init__(
-        self,
-        *,
-        approval_id: builtins.str = ...,
-        decided_at: timestamp_pb2.Timestamp | None = ...,
-        changes: abc.Iterable[ArgumentChange] | None = ...,
-        is_cut: builtins.bool = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = typing.Literal["decided_at", b"decided_at"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["approval_id", b"approval_id", "changes", b"changes", "decided_at", b"decided_at", "is_cut", b"is_cut"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-@typing.final
-class ArgumentChange(message.Message):
-    """One part of the arguments that differs."""
-
-    DESCRIPTOR: descriptor.Descriptor
-
-    POINTER_FIELD_NUMBER: builtins.int
-    BEFORE_JSON_FIELD_NUMBER: builtins.int
-    AFTER_JSON_FIELD_NUMBER: builtins.int
-    pointer: builtins.str
-    """Where it is: a JSON pointer (RFC 6901)."""
-    before_json: builtins.str
-    """What stood there before, as JSON; absent where nothing did. Beyond 512 bytes
-    its beginning.
-    """
-    after_json: builtins.str
-    """What stands there now, likewise."""
-    def __init__(
-        self,
-        *,
-        pointer: builtins.str = ...,
-        before_json: builtins.str | None = ...,
-        after_json: builtins.str | None = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = typing.Literal["_after_json", b"_after_json", "_before_json", b"_before_json", "after_json", b"after_json", "before_json", b"before_json"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["_after_json", b"_after_json", "_before_json", b"_before_json", "after_json", b"after_json", "before_json", b"before_json", "pointer", b"pointer"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType__after_json: _TypeAlias = typing.Literal["after_json"]  # noqa: Y015
-    _WhichOneofArgType__after_json: _TypeAlias = typing.Literal["_after_json", b"_after_json"]  # noqa: Y015
-    _WhichOneofReturnType__before_json: _TypeAlias = typing.Literal["before_json"]  # noqa: Y015
-    _WhichOneofArgType__before_json: _TypeAlias = typing.Literal["_before_json", b"_before_json"]  # noqa: Y015
-    @typing.overload
-    def WhichOneof(self, oneof_group: _WhichOneofArgType__after_json) -> _WhichOneofReturnType__after_json | None: ...
-    @typing.overload
-    def WhichOneof(self, oneof_group: _WhichOneofArgType__before_json) -> _WhichOneofReturnType__before_json | None: ...
-
-@typing.final
-class TaintingCall(message.Message):
-    """A call of a tool marked `untrusted` whose result the model has been told."""
-
-    DESCRIPTOR: descriptor.Descriptor
-
-    RUN_ID_FIELD_NUMBER: builtins.int
-    CALL_ID_FIELD_NUMBER: builtins.int
-    run_id: builtins.str
-    """The run of the call."""
-    call_id: builtins.str
-    """The call in the run."""
-    def __init__(
-        self,
-        *,
-        run_id: builtins.str = ...,
-        call_id: builtins.str = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["call_id", b"call_id", "run_id", b"run_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["agent_id", b"agent_id", "allowed_verdicts", b"allowed_verdicts", "approval", b"approval", "approval_id", b"approval_id", "arguments", b"arguments", "arguments_content", b"arguments_content", "closed_at", b"closed_at", "code", b"code", "current_set", b"current_set", "decider", b"decider", "decision", b"decision", "delegates", b"delegates", "delegations", b"delegations", "digest", b"digest", "dispatches", b"dispatches", "effect_id", b"effect_id", "escalates_at", b"escalates_at", "executor", b"executor", "expires_at", b"expires_at", "four_eyes", b"four_eyes", "grants", b"grants", "highlight", b"highlight", "kind", b"kind", "lineage", b"lineage", "message", b"message", "on_expiry", b"on_expiry", "package_fingerprint", b"package_fingerprint", "policy_ref", b"policy_ref", "requested_at", b"requested_at", "reversible", b"reversible", "risk", b"risk", "rule", b"rule", "run_id", b"run_id", "schema_digest", b"schema_digest", "separation", b"separation", "session_id", b"session_id", "sets", b"sets", "started_by", b"started_by", "state", b"state", "summary", b"summary", "tainted", b"tainted", "tool", b"tool"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -33,8 +33,6 @@ __all__ = (
     "ApprovalWithdrawn",
     "ApproverSet",
     "ApproverSetRule",
-    "ArgumentChange",
-    "ArgumentsDifference",
     "AuditEvent",
     "AuditKind",
     "BatchDecideRequest",
@@ -176,7 +174,6 @@ __all__ = (
     "TagMove",
     "TagPackageRequest",
     "TagPackageResponse",
-    "TaintingCall",
     "Tool",
     "ToolCancelled",
     "ToolCompleted",
@@ -3298,24 +3295,6 @@ class Approval(betterproto2.Message):
     where none came of it.
     """
 
-    difference: "ArgumentsDifference | None" = betterproto2.field(
-        45, betterproto2.TYPE_MESSAGE, optional=True
-    )
-    """
-    Of a pending call: how its arguments differ from those of the last call of the
-    same tool that somebody approved in the session, or without one in the run.
-    When GetApproval is asked for the arguments; absent where there is no such call,
-    or its approval is none that the caller sees.
-    """
-
-    tainted_by: "list[TaintingCall]" = betterproto2.field(
-        46, betterproto2.TYPE_MESSAGE, repeated=True
-    )
-    """
-    Of what is tainted: the calls whose results the model had been told then, the
-    first ones, up to 16. Of GetApproval alone.
-    """
-
     reversible: "bool" = betterproto2.field(47, betterproto2.TYPE_BOOL)
     """
     True when the package says that what the call does can be undone. False: it
@@ -4333,77 +4312,6 @@ class ApproverSetRule(betterproto2.Message):
 
 default_message_pool.register_message(
     "runwright.v1", "ApproverSetRule", ApproverSetRule
-)
-
-
-@dataclass(eq=False, repr=False)
-class ArgumentChange(betterproto2.Message):
-    """
-    One part of the arguments that differs.
-    """
-
-    pointer: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
-    """
-    Where it is: a JSON pointer (RFC 6901).
-    """
-
-    before_json: "str | None" = betterproto2.field(
-        2, betterproto2.TYPE_STRING, optional=True
-    )
-    """
-    What stood there before, as JSON; absent where nothing did. Beyond 512 bytes
-    its beginning.
-    """
-
-    after_json: "str | None" = betterproto2.field(
-        3, betterproto2.TYPE_STRING, optional=True
-    )
-    """
-    What stands there now, likewise.
-    """
-
-
-default_message_pool.register_message("runwright.v1", "ArgumentChange", ArgumentChange)
-
-
-@dataclass(eq=False, repr=False)
-class ArgumentsDifference(betterproto2.Message):
-    """
-    How the arguments of a call differ from those of an earlier one.
-    """
-
-    approval_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
-    """
-    The approval of the earlier one. What was approved counts: of an approval with
-    edits the edited arguments.
-    """
-
-    decided_at: "datetime.datetime | None" = betterproto2.field(
-        2,
-        betterproto2.TYPE_MESSAGE,
-        unwrap=lambda: __google__protobuf__.Timestamp,
-        optional=True,
-    )
-    """
-    When that was decided.
-    """
-
-    changes: "list[ArgumentChange]" = betterproto2.field(
-        3, betterproto2.TYPE_MESSAGE, repeated=True
-    )
-    """
-    What differs, in the order of the arguments, up to 64; none: they are equal.
-    """
-
-    is_cut: "bool" = betterproto2.field(4, betterproto2.TYPE_BOOL)
-    """
-    True when there are more, or the arguments are too large to be compared: more
-    than 64 KiB.
-    """
-
-
-default_message_pool.register_message(
-    "runwright.v1", "ArgumentsDifference", ArgumentsDifference
 )
 
 
@@ -9322,26 +9230,6 @@ class TagPackageResponse(betterproto2.Message):
 default_message_pool.register_message(
     "runwright.v1", "TagPackageResponse", TagPackageResponse
 )
-
-
-@dataclass(eq=False, repr=False)
-class TaintingCall(betterproto2.Message):
-    """
-    A call of a tool marked `untrusted` whose result the model has been told.
-    """
-
-    run_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
-    """
-    The run of the call.
-    """
-
-    call_id: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
-    """
-    The call in the run.
-    """
-
-
-default_message_pool.register_message("runwright.v1", "TaintingCall", TaintingCall)
 
 
 @dataclass(eq=False, repr=False)
