@@ -56,7 +56,9 @@ async def test_only_what_somebody_may_be_asked_about_is_put_into_words(bench: b.
     conditions = bench.conditions = Asked()
     package = asking("look", {"tool": "send", "arguments": {"to": "bob"}}, {"tool": "send", "arguments": {"to": "cy"}})
 
-    runtime, _ = await waiting(bench, package)
+    tools = [tool.model_copy(update={"summary": SHOWN["summary"]}) for tool in package.tools]
+
+    runtime, _ = await waiting(bench, package.model_copy(update={"tools": tuple(tools)}))
 
     assert [question.variables["args"] for question in conditions.asked] == [{"to": "bob"}, {"to": "cy"}]
     assert (await shown(runtime, BOB, ID.replace("1.1.1", "1.3.1"))).asked.summary == 'Send to "cy"'
