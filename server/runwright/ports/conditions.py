@@ -12,7 +12,7 @@ from runwright.core.policy import PolicyStage
 from runwright.core.policy_chain import Outcome
 from runwright.core.policy_rules import PolicySpec
 
-SUMMARY_REMEDY = "Write it in CEL over tool and args, texts with + between them, as docs/packages.md shows."
+SUMMARY_REMEDY = "Write it in CEL over tool and args, texts with + between them, as docs/approvals.md shows."
 CONDITION_REMEDY = "Write it in CEL over the variables of its stage, as docs/policy.md shows."
 _COMMON = ("run", "principal", "usage")
 # What the conditions of a stage may speak of.
