@@ -203,7 +203,8 @@ def _named_rows(db: apsw.Connection, runs: Sequence[RunKey]) -> dict[RunKey, _Ro
 
 
 def _as_row(columns: tuple[Any, ...]) -> _Row:
-    return _Row(*columns[:5], columns[5:8], columns[8:])
+    run_no, seq, own_hash, last_position, snapshot = columns[:5]
+    return _Row(run_no, seq, own_hash, last_position, snapshot, columns[5:8], columns[8:])
 
 
 def _without_texts(db: apsw.Connection, run: RunKey, error: Exception) -> list[Any]:
