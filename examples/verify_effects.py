@@ -5,13 +5,13 @@ code 0: all of it holds; 1: something was done that nobody allowed, or the expor
 import sys
 
 from verify_export import Message, digest, fingerprint, main
-from verify_permits import APPROVING, Grants, against, edits, held
+from verify_permits import APPROVING, Grants, against, delegation, edits, held
 
 ALLOW, ENFORCED, TOOL_CALL, NOTHING = 1, 1, 1, Message(b"")
 # The fields of `runwright.v1.Event` that matter here, and the field of each outcome that says who performed the call.
 STARTED, REQUESTED, POLICY, INTENT, REPLACED, ASKED, DECIDED, ISSUED, USED = 20, 25, 26, 27, 56, 60, 61, 70, 71
 ENDS = {62: "it expired", 63: "it was withdrawn", 64: "it was superseded", 72: "it was superseded"}
-PERFORMED, HELD = {28: 3, 29: 4, 32: 6}, {22: 2, 36: 3}
+DELEGATED, PERFORMED, HELD = 73, {28: 3, 29: 4, 32: 6}, {22: 2, 36: 3}
 
 
 class Run:
@@ -46,6 +46,8 @@ class Run:
             found = [(is_so, f"the decision on {name} counts nothing: {says}") for is_so, says in found]
             self.decisions[name], self.over[name] = body, "it was decided on before"
             found += edits(event, asked, body, call)
+        elif field == DELEGATED:
+            found = delegation(event, self.asks.get(name, ("", NOTHING))[1], body, self.over.get(name))
         elif field in ENDS:
             self.decisions.pop(name, None)
             self.over[name] = ENDS[field]

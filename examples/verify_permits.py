@@ -7,12 +7,33 @@ ENFORCED, RUN, SESSION, AGENT, EXACT, APPROVING = 1, 1, 2, 3, 1, (1, 5)
 
 def against(event, asked, decided):
     """What speaks against a decision. Which roles somebody had is not in an export."""
-    sets, by, now = [Message(each) for each in asked.get(16, [b""])], decided.text(6), event.time(5)
-    turn, is_known = next((each for each in sets if now < each.time(3)), sets[-1]), decided.number(12) == ENFORCED
+    by, now, is_known = decided.text(6), event.time(5), decided.number(12) == ENFORCED
+    turn = Message(asked.get(16, [b""])[whose_turn(event, asked)])
     yield decided.text(4) != asked.text(7), "it is about another digest"
     yield now >= asked.time(17), "it came too late"
     yield is_known and 1 not in turn and by.encode() not in turn.get(2, []), f"{by} is not in the approver set"
     yield is_known and asked.number(19) and by == event.text(14), f"{by} started the run"
+
+
+def whose_turn(event, asked):
+    """Which of its approver sets may decide at the time of an event."""
+    untils = [Message(each).time(3) for each in asked.get(16, [b""])]
+    return next((number for number, until in enumerate(untils) if event.time(5) < until), len(untils) - 1)
+
+
+def delegation(event, asked, body, ended):
+    """Has the delegate, and whoever delegated, be those whose turn it is; what speaks against that."""
+    name, by, to, turn = body.text(1), body.text(6), body.text(7), whose_turn(event, asked)
+    sets, after, body[12] = asked.get(16, [b""]), body.inner(9), [ENFORCED]  # without that nobody can delegate
+    before = Message(sets[turn])
+    earlier = before.get(2, []) if getattr(asked, "delegated", None) == turn else []
+    those = {to.encode(), by.encode(), *earlier}
+    found = [*against(event, asked, body), (ended, ended)]
+    found.append((to.encode() not in asked.get(38, []) or to == event.text(14), f"{to} is no delegate"))
+    is_it = 1 not in after and set(after.get(2, [])) == those and body.number(8) == turn
+    found.append((not is_it or after.time(3) != before.time(3), "it is not theirs"))
+    sets[turn], asked.delegated = body.get(9, [b""])[-1], turn
+    return [(is_so, f"the delegation of {name} counts nothing: {says}") for is_so, says in found]
 
 
 def edits(event, asked, decided, call):
