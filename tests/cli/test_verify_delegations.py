@@ -1,4 +1,4 @@
-"""examples/verify_effects.py, of an approval that was delegated: who delegated to whom says whose turn it is."""
+"""examples/verify_effects.py, of an approval that was delegated: whose turn it is follows from who delegated."""
 
 from __future__ import annotations
 

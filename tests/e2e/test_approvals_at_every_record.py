@@ -144,7 +144,7 @@ def check_deadlines(events: list[event_pb2.Event], notifications: list[dispatche
 
 def deadlines(asked: event_pb2.ApprovalRequested | approval_pb2.Approval) -> tuple[bytes, ...]:
     """Until when an approval may be decided, and until when it is each set's turn."""
-    return (asked.expires_at.SerializeToString(), *(each.SerializeToString() for each in asked.sets))
+    return tuple(each.SerializeToString() for each in (asked.expires_at, *(one.until for one in asked.sets)))
 
 
 def check_notifications(events: list[event_pb2.Event], notifications: list[dispatcher_pb.ApprovalNotification]) -> None:
