@@ -124,7 +124,7 @@ def _rows(inbox: Inbox, listed: Sequence[Approval], height: int, columns: int, n
 
 
 def _cells(one: Approval, now: float) -> list[str]:
-    cells = (what(one), one.risk or "-", turn(one), one.approval_id, one.agent_id)
+    cells = (what(one), one.risk or "-", turn(one), one.approval_id, one.agent_id, one.summary)
     return [f"{left(one, now):>6}", *(escaped(cell) for cell in cells)]
 
 
