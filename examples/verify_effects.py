@@ -67,17 +67,17 @@ for kind, fields in lines:
     if kind == "content":
         contents[fields["digest"]] += data
         continue
-    link = sha256(link + data).digest()
+    link, event = sha256(link + data).digest(), Event.parse(data)
     need(link == b64decode(fields["hash"]), "an event was changed, or one is missing")
-    event = Event.parse(data)
     (name, body), effect = which_one_of(event, "body"), event.effect_id
     requested, intent = last["tool_requested", effect], last["tool_started", effect]
     body.event, body.link, event.spent = event, link, intent.event.spent if intent else event.seq
     if name == "subject_replaced" and requested:
         requested.arguments = body.replacement
     elif name == "approval_delegated":
-        asked = last["approval_requested", body.approval_id]
-        need(body.delegated_to in asked.delegates, f"{body.delegated_to} is no delegate of {body.approval_id}")
+        asked, by, to = last["approval_requested", body.approval_id], body.delegated_by, body.approvers
+        turn, named = asked.sets[body.current_set], {*to.principals, *to.roles, body.delegated_to} - {*asked.delegates}
+        need((turn.roles or by in turn.principals) and named <= {*turn.principals, by}, f"{by} had no such delegate")
         asked.sets[body.current_set] = body.approvers
     elif name == "model_attempt_started" and not last[name, None]:  # the first one
         explain("the start", "RUN_START", event, last["run_started", ""].request.digest)

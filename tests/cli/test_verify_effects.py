@@ -437,6 +437,14 @@ async def test_a_run_whose_start_or_answer_nobody_approved_did_not_go_on(
     ]
 
 
+def with_somebody_beside(events: Events) -> None:
+    of(events, EventKind.APPROVAL_DELEGATED).approval_delegated.approvers.principals.append("eve")
+
+
+def by_somebody_whose_turn_it_is_not(events: Events) -> None:
+    of(events, EventKind.APPROVAL_DELEGATED).approval_delegated.delegated_by = "eve"
+
+
 def to_somebody_not_listed(events: Events) -> None:
     of(events, EventKind.APPROVAL_DELEGATED).approval_delegated.delegated_to = "eve"
 
@@ -446,7 +454,9 @@ def to_somebody_not_listed(events: Events) -> None:
     [
         (lambda _: None, ""),
         (drop(EventKind.APPROVAL_DELEGATED), "dan may not decide on a1.1.1"),
-        (to_somebody_not_listed, "eve is no delegate of a1.1.1"),
+        (with_somebody_beside, "ann had no such delegate"),
+        (by_somebody_whose_turn_it_is_not, "eve had no such delegate"),
+        (to_somebody_not_listed, "ann had no such delegate"),
     ],
 )
 async def test_a_delegate_may_approve_and_nobody_who_is_not_listed(

@@ -71,6 +71,7 @@ ESCALATION = {"roles": ["approver"], "principals": ["ann"], "for": "1h", "then":
 APPROVAL = {
     **{"sets": APPROVERS, "expires": "8h", "on_expiry": "escalate", "four_eyes": True},
     **{"delegates": ["dan", "eve"], "escalate": ESCALATION, "grants": GRANTS},
+    "dispatchers": ["chat", "tickets"],
 }
 REMOTE = {
     **{"remote": "compliance", "stages": ["input", "pre_tool"], "cache": True},

@@ -31,7 +31,7 @@ m               in such a batch: leave the selected one out, or take it in again
 Esc             back
 ?               this
 q, Ctrl-C       leave; nothing is decided by that"""
-_KEYS = "a approve  e edit  d deny  r respond  x end the run  g grant  b batch  space more  j k move  ? help  q quit"
+_KEYS = "a approve  e edit  d deny  r respond  x end the run  g grant  b batch  space more  ? help  q quit"
 _BATCH_KEYS = "a approve all marked  d deny all marked  m mark  space more  j k move  b back  ? help  q quit"
 
 
