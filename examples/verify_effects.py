@@ -1,98 +1,100 @@
-"""Says from an export of a run alone, for every attempt at a tool call: who allowed it, by which rule, who approved it
-over which digest, and which intent spent that: `python verify_effects.py FILE`, with its two neighbours beside it. Exit
-code 0: all of it holds; 1: something was done that nobody allowed, or the export is not whole; 2: not an export."""
+"""Says from an export alone, of all that was done: who allowed it, by which rule, approved by whom over which digest,
+spent by which intent. `python verify_effects.py FILE`, with the Python client installed. Exit code 1: something does
+not hold, and is named. In no export: roles, revocations. Whether all contents are whole: `runwright verify`."""
 
+import json
 import sys
+from base64 import b64decode
+from collections import Counter, defaultdict
+from hashlib import sha256
+from pathlib import Path
 
-from verify_export import Message, digest, fingerprint, main
-from verify_permits import APPROVING, Grants, against, edits, held
+from betterproto2 import which_one_of
+from runwright_client import Event, package_fingerprint
 
-ALLOW, ENFORCED, TOOL_CALL, NOTHING = 1, 1, 1, Message(b"")
-# The fields of `runwright.v1.Event` that matter here, and the field of each outcome that says who performed the call.
-STARTED, REQUESTED, POLICY, INTENT, REPLACED, ASKED, DECIDED, ISSUED, USED = 20, 25, 26, 27, 56, 60, 61, 70, 71
-ENDS = {62: "it expired", 63: "it was withdrawn", 64: "it was superseded", 72: "it was superseded"}
-PERFORMED, HELD = {28: 3, 29: 4, 32: 6}, {22: 2, 36: 3}
-
-
-class Run:
-    """What is known of a run, event by event. `faults` and `answers` are lines to print."""
-
-    def __init__(self, package):
-        self.package, self.faults, self.answers, self.grants = package, [], [], Grants()
-        self.calls, self.asks, self.decisions, self.over = {}, {}, {}, {}
-
-    def take(self, event):
-        field, call_id = max(event), event.text(11)
-        body, call = event.inner(field), self.calls.setdefault(call_id, {})
-        name, found = body.text(1), []
-        if field == STARTED:
-            found = [(event.text(13) != self.package, "the run is not of the package that the export holds")]
-        elif field == REQUESTED:
-            call["is"] = {"tool": name, "executor": body.text(4), "arguments": body.inner(3).text(1)}
-            call["tainted"] = body.number(5)
-        elif field == REPLACED and "is" in call:
-            call["is"]["arguments"] = body.inner(5).text(1)
-        elif field == POLICY and body.number(1) == 1:
-            call["policy"] = body
-        elif field == ASKED:
-            self.asks[name] = (call_id, body)
-            shown = {"tool": body.text(3), "executor": body.text(4), "arguments": body.inner(6).text(1)}
-            whole = digest("runwright-approval-v1", {**shown, "schema": body.text(8), "package": event.text(13)})
-            is_it = body.number(2) != TOOL_CALL or (shown, whole) == (call.get("is"), body.text(7))
-            found = [(not is_it, f"{name} is not about the call as it was requested")]
-        elif field == DECIDED:
-            asked, ended = self.asks.get(name, ("", NOTHING))[1], self.over.get(name)
-            found = [*against(event, asked, body), (ended, ended)]
-            found = [(is_so, f"the decision on {name} counts nothing: {says}") for is_so, says in found]
-            self.decisions[name], self.over[name] = body, "it was decided on before"
-            found += edits(event, asked, body, call)
-        elif field in ENDS:
-            self.decisions.pop(name, None)
-            self.over[name] = ENDS[field]
-            call.pop("grant", None)
-        elif field in (ISSUED, USED):
-            found = (
-                self.grants.use(event, body, call) if field == USED else self.grants.issue(event, body, self.decisions)
-            )
-        elif field == INTENT:
-            found = self.intent(event, body, call)
-        elif field in HELD:
-            found = held(HELD[field], self.asks, self.decisions)
-        elif (by := body.inner(PERFORMED.get(field, 0)).text(2)) and by == call.get("not_by"):
-            found = [(True, f"{call_id} was performed by {by}, who approved it")]
-        self.faults += [f"event {event.number(1)}: {says}" for is_so, says in list(found) if is_so]
-
-    def intent(self, event, body, call):
-        """What speaks against an attempt that is about to be made."""
-        name, by, over, policy = body.text(8), body.text(9), body.text(10), call.get("policy", NOTHING)
-        (asker, asked), decided = self.asks.get(name, ("", NOTHING)), self.decisions.get(name, NOTHING)
-        said, rule = f"{event.text(11)} {body.text(1)}, attempt {event.number(12)}", policy.text(5) or policy.text(3)
-        grant, rule = call.get("grant", ("", "", "", False)), f"{policy.text(6)} {rule}"
-        call["not_by"] = by if decided.number(12) == ENFORCED or grant[3] else ""
-        at, is_it = call.setdefault(name, event.number(1)), call.get("is", {})
-        is_it = (is_it.get("tool"), is_it.get("arguments")) == (body.text(1), body.text(6))
-        yield not is_it, f"{said} was not requested like this"
-        if name:
-            yield asker != event.text(11) or decided.number(5) not in APPROVING, f"nobody approved {said}"
-            yield (decided.text(6), decided.text(15) or asked.text(7)) != (by, over), f"{said} is not what was approved"
-            said += (
-                f": asked for by {asked.text(13)} {asked.text(11)}, approved by {by} over {over}, spent by event {at}"
-            )
-        elif body.text(35):
-            yield grant[:3] != (body.text(35), by, over), f"nobody granted {said}"
-            said += f": asked for by {rule}, {call.get('given')} over {over}, spent by event {at}"
-        else:
-            yield policy.number(2) != ALLOW, f"nobody allowed {said}"
-            said += f": allowed by {rule}"
-        self.answers.append(said)
+SAME = {"RUN": ["run_id"], "SESSION": ["session_id"], "AGENT_AND_PRINCIPAL": ["agent_id", "principal"], "NAMESPACE": []}
+# What events said last, and how often, by their name and an effect, an approval, a grant or a stage; bytes by digest.
+last, count, contents = defaultdict(lambda: None), Counter(), defaultdict(bytes)
 
 
-def judge(events, contents):
-    run = Run(fingerprint(contents[events[0].inner(STARTED).inner(5).text(1)]))
-    for event in events:
-        run.take(event)
-    return run.faults, run.answers or ["nothing was done"]
+def need(holds, says):
+    return holds or sys.exit(says)
 
 
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1], judge))
+def explain(said, about, event, subject, intent=None, verdicts=("APPROVE", "APPROVE_WITH_EDITS")):
+    policy, asked, used = (last[name, about] for name in ("policy_decided", "approval_requested", "grant_used"))
+    rule = policy and f"{policy.decider} {policy.rule or policy.policy_ref}"
+    if intent and intent.grant_id:
+        need(used and count["grant_used", about] > count["grant_superseded", about], f"nobody granted {said}")
+        grant, name, by, over = used.grant, used.grant.grant_id, used.grant.issuer, used.digest
+        given, schema, how = used, grant.schema_digest, f"granted by {by} as {name}"
+        need(used.event.time < grant.until and count["grant_used", name] <= grant.uses, f"{name} is used up or expired")
+        same = ["package_fingerprint", *SAME[grant.scope.name]]
+        need(all(getattr(grant, each) == getattr(event, each) for each in same), f"{name} is for other runs")
+        is_for = grant.matcher.name != "EXACT_ARGUMENTS" or grant.arguments_digest == subject
+        need(is_for and (grant.tainted or not last["tool_requested", about].tainted), f"{name} is for other calls")
+        if grant.run_id == event.run_id:  # one of another run is proved by the export of that
+            issued, decided = last["grant_issued", name], last["approval_decided", name]
+            is_whole = issued and (issued.grant, issued.link) == (grant, used.issued_hash)
+            need(is_whole and decided and decided.decided_by == by, f"{name} was not issued like this")
+    elif asked and (not intent or intent.approval_id == asked.approval_id):
+        name, given = asked.approval_id, last["approval_decided", asked.approval_id]
+        ends = sum(count[f"approval_{end}", name] for end in ("decided", "expired", "withdrawn", "superseded"))
+        need(given and given.verdict.name in verdicts and ends == 1, f"nobody approved {said}")
+        by, at, over, schema = given.decided_by, given.event, given.edited_digest or asked.digest, asked.schema_digest
+        how, turn = f"approved by {by}", next((each for each in asked.sets if at.time < each.until), asked.sets[-1])
+        is_it = given.digest == asked.digest and (intent or asked.arguments.digest == subject)
+        need(is_it and at.time < asked.expires_at, f"the decision on {name} is about something else, or came too late")
+        may = (turn.roles or by in turn.principals) and not (asked.four_eyes and by == at.principal)
+        need(may or given.separation.name == "NOT_ENFORCED", f"{by} may not decide on {name}")
+    else:
+        is_free = policy and policy.verdict.name == "ALLOW" and not (intent and intent.approved_by)
+        need(is_free or not (policy or intent), f"nobody allowed {said}")
+        return print(f"{said}: allowed by {rule}") if policy else None
+    if intent:
+        form = {"arguments": subject, "executor": intent.executor, "package": event.package_fingerprint}
+        form = json.dumps({**form, "schema": schema, "tool": intent.tool}, separators=(",", ":")).encode()
+        digest = "sha256:runwright-approval-v1:" + sha256(b"runwright-approval-v1\0" + form).hexdigest()
+        need((intent.approved_by, intent.approval_digest, digest) == (by, over, over), f"{said} is something else")
+        intent.by = by if given.separation.name == "ENFORCED" else None
+    return print(f"{said}: asked for by {rule}, {how} over {over}, spent by event {event.spent}")
+
+
+(_, header), *lines = (json.loads(line).popitem() for line in Path(sys.argv[1]).read_bytes().splitlines())
+link = sha256("\0".join(("runwright-chain-v1", header["namespace"], header["run_id"])).encode()).digest()
+for kind, fields in lines:
+    data = b64decode(fields.get("data", ""))
+    if kind == "content":
+        contents[fields["digest"]] += data
+        continue
+    link, event = sha256(link + data).digest(), Event.parse(data)
+    need(link == b64decode(fields["hash"]), "an event was changed, or one is missing")
+    (name, body), effect = which_one_of(event, "body"), event.effect_id
+    requested, intent = last["tool_requested", effect], last["tool_started", effect]
+    body.event, body.link, event.spent = event, link, intent.event.spent if intent else event.seq
+    if name == "subject_replaced" and requested:
+        requested.arguments = body.replacement
+    elif name == "approval_delegated":
+        asked, by, to = last["approval_requested", body.approval_id], body.delegated_by, body.approvers
+        turn, named = asked.sets[body.current_set], {*to.principals, *to.roles, body.delegated_to} - {*asked.delegates}
+        need((turn.roles or by in turn.principals) and named <= {*turn.principals, by}, f"{by} had no such delegate")
+        asked.sets[body.current_set] = body.approvers
+    elif name == "model_attempt_started" and not last[name, None]:  # the first one
+        explain("the start", "RUN_START", event, last["run_started", ""].request.digest)
+    elif name == "run_completed":
+        explain("the answer", "OUTPUT", event, body.result.digest)
+    elif name == "tool_started":
+        said, subject = f"{effect} {body.tool}, attempt {event.attempt}", body.arguments_digest
+        is_it = requested and (requested.tool, requested.arguments.digest) == (body.tool, subject)
+        explain(said, effect, event, subject, need(is_it, f"{said} was not requested like this") and body)
+    elif name == "tool_completed" and not intent:
+        need(last["approval_requested", effect], f"{effect} was done with no intent")
+        explain(f"{effect}, answered in its place", effect, event, requested.arguments.digest, verdicts=["RESPOND"])
+    elif intent and intent.approved_by and getattr(body, "executor_identity", None):
+        need(body.executor_identity.principal != intent.by, f"{intent.by} approved {effect}, and performed it")
+    about = (getattr(body, field, None) for field in ("approval_id", "grant_id", "kind", "stage", "grant"))
+    for key in {effect, *(getattr(each, "name", getattr(each, "grant_id", each)) for each in about)}:
+        last[name, key], count[name, key] = body, count[name, key] + 1
+need(link == b64decode(header["head_hash"]), "the last events are missing")
+package = package_fingerprint(json.loads(contents[last["run_started", ""].package.digest]))
+need(package == last["run_started", ""].event.package_fingerprint, "the package in the export is not the run's")

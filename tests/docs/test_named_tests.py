@@ -26,7 +26,7 @@ PROMISES = (
     "with a wrong digest",
     "after a cancel",
     "after the package changed (a grant)",
-    "by a dispatcher that speaks for somebody else",
+    "by a dispatcher speaking for somebody else",
 )
 
 

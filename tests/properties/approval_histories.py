@@ -47,11 +47,10 @@ def _directory(on_disk: bool) -> Iterator[Path | None]:
 
 
 def _close(loop: IdleLoop) -> None:
-    left = asyncio.all_tasks(loop)
-    for task in left:
-        task.cancel()
-    if left:
-        loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))
+    while left := asyncio.all_tasks(loop):  # what is cancelled may begin something else
+        for task in left:
+            task.cancel()
+        loop.run_until_complete(loop.idle())
     loop.close()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections import Counter
 from random import Random
 
 from msgspec import structs
@@ -11,6 +12,7 @@ from runwright.core import inputs as i
 from runwright.core import records as r
 from runwright.core.apply import fold
 from runwright.core.approval_delegation import Delegate
+from runwright.core.approval_dispatches import DispatchResult
 from runwright.core.approvals import ApprovalVerdict, Decider
 from runwright.core.context import Context
 from runwright.core.errors import ErrorReason, Failure
@@ -50,7 +52,13 @@ _APPROVALS = {
         "delegates": ["bob", "dan"],
         "grants": _GRANTS,
     },
-    "other": {"sets": [{"roles": ["approver"]}], "expires": "30s", "on_expiry": "abort_run", "four_eyes": True},
+    "other": {
+        "sets": [{"roles": ["approver"]}],
+        "expires": "30s",
+        "on_expiry": "abort_run",
+        "four_eyes": True,
+        "dispatchers": ["chat"],
+    },
 }
 
 
@@ -189,6 +197,11 @@ class RandomRun:
                 )
             case e.AwaitApproval():
                 return self._approval(effect)
+            case e.DispatchApproval():
+                return _told(effect, self.now, self.rng.choice([DispatchResult.ACKNOWLEDGED, *DispatchResult]))
+            case e.AwaitDispatcher():
+                self.now = max(self.now, effect.not_before - self.rng.choice([0, 0, 0, 1]))
+                return i.DispatcherAwaited(at=self.now, effect_id=effect.effect_id, attempt=effect.attempt)
             case e.AwaitReconcile():
                 has_place = self.rng.random() < 0.9
                 self.now = max(self.now, effect.not_before - self.rng.choice([0, 0, 0, 1]))
@@ -312,7 +325,10 @@ class RandomRun:
         """Those that one person gave in this run, as if found: whether their time is over is for `decide` to say."""
         issued = [record.grant for record in self.records if isinstance(record, r.GrantIssued)]
         of_one = [grant for grant in issued if grant.issuer == issued[0].issuer]
-        return tuple(AnsweringGrant(grant, b"", self.rng.randint(0, 2)) for grant in of_one)
+        used = Counter(record.grant.grant_id for record in self.records if isinstance(record, r.GrantUsed))
+        # No more than is left: an append that would spend more does not stand.
+        left = {grant.grant_id: grant.uses - used[grant.grant_id] for grant in of_one}
+        return tuple(AnsweringGrant(grant, b"", min(self.rng.randint(0, 2), left[grant.grant_id])) for grant in of_one)
 
     def _tool(self, effect: e.CallTool) -> i.Input:
         call_id, attempt, dice = effect.call_id, effect.attempt, self.rng.random()
@@ -356,6 +372,11 @@ class RandomRun:
             case e.AwaitApproval():
                 self.now = max(self.now, effect.due)
                 return i.ApprovalDue(at=self.now, call_id=effect.call_id, approval_id=effect.approval_id)
+            case e.DispatchApproval():
+                return _told(effect, self.now, DispatchResult.ACKNOWLEDGED)
+            case e.AwaitDispatcher():
+                self.now = max(self.now, effect.not_before)
+                return i.DispatcherAwaited(at=self.now, effect_id=effect.effect_id, attempt=effect.attempt)
             case e.AwaitReconcile():
                 self.now = max(self.now, effect.not_before)
                 return _may_ask(effect, self.now, has_place=True)
@@ -365,6 +386,10 @@ class RandomRun:
                 return self._evaluated(effect, Verdict.ALLOW)
             case e.WaitForCancelDeadline():
                 return i.CancelDeadlinePassed(at=self.now)
+
+
+def _told(effect: e.DispatchApproval, at: int, result: DispatchResult) -> i.Input:
+    return i.ApprovalDispatchReported(at=at, effect_id=effect.effect_id, attempt=effect.attempt, result=result)
 
 
 def _may_ask(effect: e.AwaitReconcile, at: int, has_place: bool) -> i.Input:

@@ -9,14 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from concurrent.futures import ProcessPoolExecutor
+from typing import NamedTuple
 
 from msgspec import structs
 from runwright.core import effects as e
 from runwright.core import inputs as i
 from runwright.core import records as r
 from runwright.core.apply import fold
+from runwright.core.approval_dispatches import MAX_FAILURES, DispatchResult
 from runwright.core.approvals import ApprovalVerdict
 from runwright.core.errors import ErrorReason
+from runwright.core.grants import Grant
 from runwright.core.ids import EffectId
 from runwright.core.kinds import TERMINAL, EventKind, kind_of
 from runwright.core.machine import decide, pending, status, waiting_on
@@ -36,6 +39,15 @@ RUNS = 20_000
 _SLICE = 500
 
 
+class _Told(NamedTuple):
+    """How far a dispatcher was told of an approval."""
+
+    attempt: int
+    revision: int
+    is_open: bool = False
+    is_known: bool = False
+
+
 class Ledger:
     """What the records so far allow: checked record by record, independently of `apply`."""
 
@@ -49,6 +61,8 @@ class Ledger:
         self.route = 0
         self.not_before = 0
         self._previous: r.Record | None = None
+        self._grants: dict[str, tuple[Grant, int]] = {}  # with the uses that are left
+        self._told: dict[EffectId, _Told] = {}  # dispatchers, by the effect that tells them
         # Calls that must not be repeated and went out: their next start needs proof that they were not sent.
         self._sent_for_good: set[EffectId] = set()
         self._passed: set[EffectId] = set()  # calls that policy allowed
@@ -117,6 +131,30 @@ class Ledger:
                 self.intents.add((EffectId(record.approval_id), "approval", current + 1))
             case r.ApprovalDecided(verdict=ApprovalVerdict.APPROVE):
                 self._passed.add(record.call_id)
+            case r.GrantIssued():
+                self._grants[record.grant.grant_id] = record.grant, record.grant.uses
+            case r.GrantUsed():
+                given, left = self._grants[record.grant.grant_id]
+                assert record.grant == given and left > 0, "a grant answers as it was given, and as often"
+                assert record.at < given.until, "and no longer"
+                self._grants[given.grant_id] = given, left - 1
+                self._passed.add(record.call_id)
+            case r.GrantSuperseded():
+                self._passed.discard(record.call_id)
+            case r.ApprovalDispatchStarted():
+                told = self._told.get(record.effect_id)
+                last, is_open, revision = (told.attempt, told.is_open, told.revision) if told else (0, False, 0)
+                assert not is_open and record.attempt == last + 1, "a dispatcher is told one thing at a time"
+                assert record.revision >= revision, "a dispatcher is not told what stood before"
+                assert told is None or not told.is_known or record.revision > revision, "nothing is told twice"
+                self._told[record.effect_id] = _Told(record.attempt, record.revision, is_open=True)
+                self.intents.add((record.effect_id, "call", record.attempt))
+            case r.ApprovalDispatched():
+                told = self._told[record.effect_id]
+                assert told.is_open and record.attempt == told.attempt, "each attempt has one result"
+                is_known = record.result is DispatchResult.ACKNOWLEDGED
+                self._told[record.effect_id] = _Told(record.attempt, record.revision, is_known=is_known)
+                self.intents.add((record.effect_id, "await", record.attempt))
 
     def _check_asking(self, record: r.Record) -> None:
         """What settles a call comes behind the result of every ask about it, and settles the asking."""
@@ -296,6 +334,7 @@ def _check_repetition(run: RandomRun, input_: i.Input, new: list[r.Record]) -> N
         assert again == [], "the same news twice change nothing"
         return
     is_spent = any(_is_spent(run.package, call) for call in run.state.calls)
+    is_spent = is_spent or any(each.failures >= MAX_FAILURES - 1 for each in run.state.dispatches)
     if run.state.model_request.losses == MAX_LOSSES - 1 or input_.places or is_spent:
         return  # one restart too many, or calls that were sent again at once and are lost once more
     if any(isinstance(record, r.ToolFailed) for record in new):
@@ -303,8 +342,8 @@ def _check_repetition(run: RandomRun, input_: i.Input, new: list[r.Record]) -> N
     after = fold(run.state, again)
     assert _without_attempts(after) == _without_attempts(run.state), "a second restart only raises attempts"
     for record in again:
-        assert isinstance(record, r.ModelAttemptStarted)
-        assert record.attempt > 1
+        assert isinstance(record, r.ModelAttemptStarted | r.ApprovalDispatched | r.ApprovalDispatchStarted)
+        assert isinstance(record, r.ApprovalDispatched) or record.attempt > 1
 
 
 def _is_spent(package: RuntimePackage, call: CallState) -> bool:
@@ -317,7 +356,8 @@ def _without_attempts(state: RunState) -> RunState:
         structs.replace(call, attempt=0, deadline=0, since=0, losses=0, reconciling=None) for call in state.calls
     )
     requested = structs.replace(state.model_request, attempt=min(state.model_request.attempt, 1), losses=0)
-    return structs.replace(state, calls=calls, model_request=requested, seq=0, updated_at=0)
+    told = tuple(structs.replace(each, attempt=0, failures=0) for each in state.dispatches)
+    return structs.replace(state, calls=calls, model_request=requested, dispatches=told, seq=0, updated_at=0)
 
 
 def _check_completion(run: RandomRun, ledger: Ledger) -> None:

@@ -48,6 +48,7 @@ FULL: dict[str, Any] = {
             "grantable": False,
             "reversible": True,
             "highlight": ["/path", "/deep/0"],
+            "summary": '"About " + tool.name',
             **({"reconcilable": True, "reconcile_for": "90s"} if name == "write" else {}),
         }
         for name in ("look", "write")
@@ -71,6 +72,7 @@ ESCALATION = {"roles": ["approver"], "principals": ["ann"], "for": "1h", "then":
 APPROVAL = {
     **{"sets": APPROVERS, "expires": "8h", "on_expiry": "escalate", "four_eyes": True},
     **{"delegates": ["dan", "eve"], "escalate": ESCALATION, "grants": GRANTS},
+    "dispatchers": ["chat", "tickets"],
 }
 REMOTE = {
     **{"remote": "compliance", "stages": ["input", "pre_tool"], "cache": True},

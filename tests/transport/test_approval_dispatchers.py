@@ -178,6 +178,37 @@ async def test_whoever_waits_sees_who_was_told(serve: Serve, host_of: StartHost)
     assert callback.spec.kind == callback_pb.CALLBACK_KIND_APPROVAL_DISPATCHER
 
 
+async def test_whoever_watches_hears_what_becomes_of_what_a_dispatcher_is_told(
+    serve: Serve, host_of: StartHost
+) -> None:
+    approves = asyncio.Event()
+
+    async def answer(notification: Any) -> dict[str, Any]:
+        await approves.wait()
+        answered: dict[str, Any] = decides("APPROVE")(notification)  # type: ignore[assignment]
+        return answered
+
+    host = await host_of(answer)
+    served, _ = await served_with(serve, asking(approval=TOLD))
+    await register(served, host)
+    call = ApprovalServiceStub(served.channel()).WatchApprovals(approvals_pb.WatchApprovalsRequest())
+    await served.start()
+    await told(host, 1)
+    approves.set()
+
+    heard: list[int] = []
+    async with asyncio.timeout(CALL_SECONDS):
+        while approval_pb2.APPROVAL_STATE_APPROVED not in heard:
+            update = await call.read()
+            if update.HasField("approval"):
+                heard.append(update.approval.state)
+    call.cancel()
+
+    # What a dispatcher was told changes no approval, and is no news of one.
+    assert heard[-2:] == [approval_pb2.APPROVAL_STATE_PENDING, approval_pb2.APPROVAL_STATE_APPROVED]
+    assert len(heard) <= 3, "once when it is asked for, perhaps once more as what is pending, and the decision"
+
+
 def runtime_pb() -> pb.WaitRequest:
     """Asks for the end of the run."""
     return pb.WaitRequest(run_id="run-1")

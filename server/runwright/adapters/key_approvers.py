@@ -44,11 +44,16 @@ class KeyApprovers:
         return next((who for who in known if (who.namespace, who.name, who.credential) == wanted), None)
 
     def may_perform(self, who: Principal, executor: str) -> bool:
-        """Whoever the name belongs to; of a name that belongs to nobody, whoever may register executors at all."""
+        """Whoever the name belongs to; of a name that belongs to nobody, whoever may register executors at all.
+
+        With whichever of their keys: nobody is somebody else with another one.
+        """
         owners = self._names.principals(who.namespace, executor)
         if who.name == self._names.configured.get(executor):
             return True
-        return who.has_any(_PERFORMS) and (not owners or who.name in owners)
+        if owners and who.name not in owners:
+            return False
+        return who.has_any(_PERFORMS) or any(other.has_any(_PERFORMS) for other in self._keys_of(who))
 
     def has_owner(self, namespace: Namespace, executor: str) -> bool:
         """See the port."""
@@ -56,10 +61,15 @@ class KeyApprovers:
 
     def as_delegate(self, namespace: Namespace, name: str, executor: str) -> Delegate:
         """See the port. One key of theirs is enough for either."""
-        theirs = [who for who in self._known.principals() if (who.namespace, who.name) == (namespace, name)]
+        anybody = Principal(name, namespace, frozenset())
         # What is done as a whole nobody performs but the server.
-        may_perform = bool(executor) and any(self.may_perform(who, executor) for who in theirs)
-        return Delegate(name, any(who.has_any(_DECIDES) for who in theirs), may_perform)
+        may_perform = bool(executor) and self.may_perform(anybody, executor)
+        return Delegate(name, any(who.has_any(_DECIDES) for who in self._keys_of(anybody)), may_perform)
+
+    def _keys_of(self, who: Principal) -> Iterable[Principal]:
+        """The same principal with each of their keys, as of now."""
+        wanted = (who.namespace, who.name)
+        return (each for each in self._known.principals() if (each.namespace, each.name) == wanted)
 
 
 def _is_in(who: Principal, sets: Sequence[ApproverSet]) -> bool:

@@ -74,9 +74,8 @@ async def build_runtime(
     were examined before. Raises AgentError for what cannot be used. Enter it on the loop that serves.
     """
     async with AsyncExitStack() as opened:
-        limits = CheckLimits(settings.schema_check_ms, settings.schema_check_bytes)
+        clock, log, limits = SystemClock(), StandardLog(), _limits(settings)
         schemas = closed_by(opened, JsonSchemaChecker(limits))
-        clock, log = SystemClock(), StandardLog()
         adapters = {**_built_in(clock), **_models(settings), **(providers or {})}
         if packages is None:
             packages = load_packages(settings.packages, schemas, settings.provider_routes(), list(adapters))
@@ -122,6 +121,10 @@ async def build_runtime(
             ),
         )
         yield runtime, registry
+
+
+def _limits(settings: Settings) -> CheckLimits:
+    return CheckLimits(settings.schema_check_ms, settings.schema_check_bytes)
 
 
 def _package_reader(settings: Settings, limits: CheckLimits) -> DocumentReader:

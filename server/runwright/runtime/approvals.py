@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
-
 from msgspec import DecodeError
 
 from runwright.core import inputs as i
-from runwright.core.approval_delegation import MAX_DELEGATIONS, Delegate, why_not_delegated
-from runwright.core.approval_delegation_rows import DELEGATED, Delegation, delegations_of, read_delegation
+from runwright.core.approval_delegation import Delegate, why_not_delegated
 from runwright.core.approval_dispatch_rows import DISPATCH, DispatchStanding, dispatch_prefix, read_dispatch
 from runwright.core.approval_dispatches import MAX_DISPATCHERS
 from runwright.core.approval_failures import (
@@ -25,13 +22,8 @@ from runwright.core.approval_requests import (
     require_allowed_verdict,
 )
 from runwright.core.approval_rows import (
-    BY_ID,
-    OUTCOME,
-    SUPERSEDED,
     ApprovalOutcome,
     RequestedApproval,
-    read_outcome,
-    read_requested,
 )
 from runwright.core.approvals import ApprovalSeparation, ApprovalState, ApprovalVerdict, Decider, why_not_allowed
 from runwright.core.content import Content, ContentRef
@@ -41,6 +33,7 @@ from runwright.core.principal import Principal, Role
 from runwright.core.records import ApprovalDecided, ApprovalDelegated
 from runwright.core.units import Micros
 from runwright.runtime.approval_edits import ApprovalEdits
+from runwright.runtime.approval_index import ApprovalIndex, unreadable
 from runwright.runtime.grant_offers import require_offered
 from runwright.runtime.ports import Ports
 from runwright.runtime.runs.supervisor import Supervisor
@@ -54,11 +47,11 @@ def roles_of(who: Principal) -> tuple[str, ...]:
     return tuple(sorted(role.value for role in who.roles))
 
 
-class Approvals:
+class Approvals(ApprovalIndex):
     """Reads the index that runs write; decides by way of the run. A restart changes no answer."""
 
     def __init__(self, ports: Ports, supervisor: Supervisor) -> None:
-        self._ports = ports
+        super().__init__(ports)
         self._supervisor = supervisor
         self._edits = ApprovalEdits(ports, supervisor)
 
@@ -102,7 +95,7 @@ class Approvals:
             try:
                 standing.append(read_dispatch(entry.value))
             except DecodeError:
-                raise _unreadable(asked.id) from None
+                raise unreadable(asked.id) from None
         return standing
 
     async def decide(self, who: Principal, request: DecisionRequest) -> tuple[StandingApproval, bool]:
@@ -209,64 +202,6 @@ class Approvals:
         is_allowed = why_not_allowed(decider, current, asked.started_by, four_eyes=asked.four_eyes) is None
         return is_allowed and now < asked.expires_at
 
-    async def look_up(self, namespace: Namespace, approval_id: str) -> StandingApproval | None:
-        """An approval as it stands, for whomever; None when there is none, or it went with its run."""
-        entry = await self._ports.journal.entry(namespace, BY_ID, approval_id)
-        if entry is None:
-            return None
-        return await self.standing(namespace, self.read(approval_id, entry.value))
-
-    async def standing(self, namespace: Namespace, asked: RequestedApproval) -> StandingApproval:
-        """What became of an approval."""
-        outcome, superseded, delegations = await asyncio.gather(
-            self._ports.journal.entry(namespace, OUTCOME, asked.id),
-            self._ports.journal.entry(namespace, SUPERSEDED, asked.id),
-            self.delegations(namespace, asked),
-        )
-        found = self._outcome(asked, outcome.value) if outcome else None
-        return self.as_of(asked, found, delegations, is_superseded=superseded is not None)
-
-    async def delegations(self, namespace: Namespace, asked: RequestedApproval) -> tuple[Delegation, ...]:
-        """How an approval was delegated, in that order. Nothing is looked for where it cannot be."""
-        if not asked.delegates:
-            return ()
-        prefix = delegations_of(asked.id)
-        entries = await self._ports.journal.entries(namespace, DELEGATED, prefix=prefix, limit=MAX_DELEGATIONS)
-        found: list[Delegation] = []
-        for entry in entries:
-            if isinstance(entry, AgentError):
-                raise entry
-            try:
-                found.append(read_delegation(entry.value))
-            except DecodeError:
-                raise _unreadable(asked.id) from None
-        return tuple(found)
-
-    def as_of(
-        self,
-        asked: RequestedApproval,
-        outcome: ApprovalOutcome | None,
-        delegations: tuple[Delegation, ...] = (),
-        *,
-        is_superseded: bool = False,
-    ) -> StandingApproval:
-        """The approval with what became of it, as of now."""
-        turn = asked.current_set(outcome.at if outcome else self._ports.clock.now())
-        return StandingApproval(asked, outcome, is_superseded, turn, self._ports.approvers.separation, delegations)
-
-    def read(self, approval_id: str, value: bytes) -> RequestedApproval:
-        """The approval that an entry says. Raises JOURNAL_CORRUPT."""
-        try:
-            return read_requested(value)
-        except DecodeError:
-            raise _unreadable(approval_id) from None
-
-    def _outcome(self, asked: RequestedApproval, value: bytes) -> ApprovalOutcome:
-        try:
-            return read_outcome(value)
-        except DecodeError:
-            raise _unreadable(asked.id) from None
-
 
 def _has_delegated(name: str, request: DecisionRequest, standing: StandingApproval) -> bool:
     """True when the very same request has delegated it. Raises REQUEST_ID_CONFLICT for its id with anything else."""
@@ -290,9 +225,3 @@ def _repeated(who: Principal, request: DecisionRequest, asked: RequestedApproval
     if outcome.request_digest != request.request_digest():
         raise _conflict(request, asked)
     return False
-
-
-def _unreadable(approval_id: str) -> AgentError:
-    message = f"What is stored of approval {approval_id} cannot be read."
-    run_id = approval_id.rpartition("/")[0]
-    return AgentError(ErrorReason.JOURNAL_CORRUPT, message, metadata={"run_id": run_id, "first_bad": ""})

@@ -8,7 +8,7 @@ from runwright._gen.runwright.v1 import approval_service_pb2 as pb
 from runwright.core import records as r
 from runwright.core.approval_requests import ApprovalFilter
 from runwright.core.approval_rows import full_id
-from runwright.core.kinds import EventKind, kind_of
+from runwright.core.kinds import KINDS, kind_of
 from runwright.core.principal import Principal
 from runwright.core.selection import EventFilter, Scope, ScopeKind, Selection
 from runwright.ports.journal import StoredEvent
@@ -28,7 +28,8 @@ _RECORDS = (
     r.ApprovalEscalated,
     r.ApprovalDelegated,
 )
-_KINDS = frozenset(kind for kind in EventKind if kind.name.startswith("APPROVAL_"))
+# Not who was told of it: that changes no approval.
+_KINDS = frozenset(KINDS[record] for record in _RECORDS)
 
 
 class ApprovalWatch:

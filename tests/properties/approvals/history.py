@@ -42,6 +42,7 @@ class History:
             "cancel": (1, people.cancel),
             "resolve": (2, people.resolve),
             "revoke": (1, people.revoke),
+            "issuer_leaves": (1, people.issuer_leaves),
             "time": (4, others.time),
             "deadline": (4, others.deadline),
             "set_back": (1, others.set_back),
@@ -87,7 +88,7 @@ class History:
         """Lets something happen and looks at what has come of it once nobody has anything to do."""
         world, rng, clock = self.world, self.world.rng, self.world.server.clock
         world.hosts.step, self._is_faulty = self._number, False
-        self._people.sent, self._people.revoked = [], []
+        self._people.sent, self._people.revoked, self._people.started, world.dispatchers.said = [], [], [], []
         first = clock.now()
         if not world.is_calm and not world.is_over and rng.random() < 0.12:
             world.server.journal.plan(rng.randint(0, 2), rng.choice([*Fault]))
@@ -99,7 +100,7 @@ class History:
             world.pass_time(rng.choice([MILLISECOND, SECOND, 20 * SECOND, 180 * SECOND]))
         await self._settle()
         times, sent = (first, clock.now()), self._people.sent
-        asked = [(each.who, each.request) for each in sent]
+        asked = [*((each.who, each.request) for each in sent), *world.dispatchers.said]
         moment = Moment(self._number, min(times), max(times), world.scene.operator, asked)
         await self._read(moment)
         if kind != "set_back" and not world.had_faults:  # a run may be held
@@ -149,6 +150,8 @@ class History:
             world.counts[stored.body] += 1
         for who, name, answer in self._people.revoked:
             self._answers.judge_revocation(moment, who, name, answer)
+        for who, package, answer in self._people.started:
+            self._answers.judge_start(moment, who, package, answer)
         reading.end_step(moment, is_faulty=self._is_faulty or world.had_faults)
         reading.hold_to_record(world.hosts.ledger)
 

@@ -22,9 +22,10 @@ EVERYBODY: Mapping[str, tuple[str, ...]] = {
     "obi": ("observer",),
     "rex": ("repairer",),
     "root": ("admin",),
+    "bot": ("approver", "dispatcher"),
 }
 FOREIGN = "eve"  # of another namespace, where she may do everything
-DECIDES = ("ann", "bob", "cal", "cid", "hal", "ivy", "obi", "root", FOREIGN)
+DECIDES = ("ann", "bob", "cal", "cid", "hal", "ivy", "obi", "root", "bot", FOREIGN)
 
 
 @dataclass
@@ -75,6 +76,8 @@ class People:
             found.add("executor")
         if four_eyes and name == starter:
             found.add("four_eyes")
+        if four_eyes and "dispatcher" in self.roles[name]:
+            found.add("dispatcher")
         return found
 
     def could_approve(self, approval: Approval, starter: str) -> bool:
@@ -82,7 +85,7 @@ class People:
         if not self.keys:
             return not approval.four_eyes
         return any(
-            self._is_asked(name, approval.sets) for name in self.roles if not (approval.four_eyes and name == starter)
+            self._is_asked(name, approval.turns) for name in self.roles if not (approval.four_eyes and name == starter)
         )
 
     def _is_asked(self, name: str, sets: Sequence[Approvers]) -> bool:

@@ -10,15 +10,16 @@ from runwright.transport.methods import APPROVALS, RUNTIME
 from tests.properties.approvals.answers import Sent
 from tests.properties.approvals.people import DECIDES
 from tests.properties.approvals.read_run import PENDING, Asked, ReadRun
-from tests.properties.approvals.rules import OF_ARGUMENTS
-from tests.properties.approvals.scene import MATCHERS, SCOPES
+from tests.properties.approvals.rules import OF_ARGUMENTS, Package
+from tests.properties.approvals.scene import MATCHERS, PATHS, SCOPES
 from tests.properties.approvals.server import Answer
 from tests.properties.approvals.world import World
 
 _OTHER_DIGEST = "sha256:runwright-approval-v1:" + "0" * 64
 APPROVE, DENY = approval_pb2.APPROVAL_VERDICT_APPROVE, approval_pb2.APPROVAL_VERDICT_DENY
 RESPOND, ABORT = approval_pb2.APPROVAL_VERDICT_RESPOND, approval_pb2.APPROVAL_VERDICT_ABORT_RUN
-_VERDICTS = (*[APPROVE] * 7, DENY, DENY, RESPOND, RESPOND, ABORT)
+EDIT, DELEGATE = approval_pb2.APPROVAL_VERDICT_APPROVE_WITH_EDITS, approval_pb2.APPROVAL_VERDICT_DELEGATE
+_VERDICTS = (*[APPROVE] * 7, *[EDIT] * 3, DELEGATE, DELEGATE, DENY, DENY, RESPOND, RESPOND, ABORT)
 _RESOLUTIONS = (
     run_pb2.RESOLUTION_HAPPENED,
     run_pb2.RESOLUTION_FAILED,
@@ -29,14 +30,15 @@ _RESOLUTIONS = (
 
 
 class PeopleSteps:
-    """Each method is a step. `sent` are the decisions of the step that is under way, `revoked` the grants that
-    somebody wants back."""
+    """Each method is a step. Of the one that is under way `sent` are the decisions, `revoked` the grants that somebody
+    wants back, and `started` the packages of which somebody starts a run."""
 
     def __init__(self, world: World) -> None:
         self._world = world
         self._rng = world.rng
         self.sent: list[Sent] = []
         self.revoked: list[tuple[str, str, Answer]] = []
+        self.started: list[tuple[str, Package, Answer]] = []
 
     def start(self) -> None:
         """One run, or several at once."""
@@ -46,10 +48,27 @@ class PeopleSteps:
             request = runtime_service_pb2.StartRunRequest()
             request.run.run_id = f"run-{world.runs}"
             request.run.input.add().text = "Go."
-            request.run.package.package_id = self._rng.choice(world.scene.packages).package.id
+            grant = self._open_grant() if self._rng.random() < 0.6 else None
+            packages = world.scene.packages
+            alike = [each for each in packages if grant and each.known.fingerprint == grant.package_fingerprint]
+            made = self._rng.choice(alike or packages)
+            request.run.package.package_id = made.package.id
             if self._rng.random() < 0.3:
                 request.run.session_id = self._rng.choice(["session-1", "session-2"])
-            world.ask(world.one_of("cal", "cal", "cid", "root"), RUNTIME, "StartRun", request)
+            who = grant.principal if grant else world.one_of("cal", "cal", "cid", "root")
+            self.started.append((who, made.known, world.ask(who, RUNTIME, "StartRun", request)))
+
+    def _open_grant(self) -> Any:
+        """One that may answer for calls of another run; None without any."""
+        now = self._world.server.clock.now()
+        found = [each.grant for each in self._world.reading.grants.given.values() if each.is_open(now)]
+        return self._rng.choice(found) if found else None
+
+    def issuer_leaves(self) -> None:
+        """The key of somebody who gave a grant holds no more, and calls come that the grant would answer for."""
+        if (grant := self._open_grant()) is not None and self._world.scene.people.keys:
+            self._world.scene.people.revoked.add(grant.issuer)
+            self.start()
 
     def decide(self) -> None:
         """Somebody decides on something."""
@@ -143,11 +162,21 @@ class PeopleSteps:
         )
         if verdict == RESPOND:
             request.message = f"answer to {request_id}"
+        if verdict == EDIT:
+            request.arguments_json = self._edited()
+        if verdict == DELEGATE:
+            request.delegate_to = rng.choice([*asked.spec.delegates, *DECIDES])
         if verdict == APPROVE and asked.call and rng.random() < (0.6 if asked.spec.grants else 0.05):
             request.grant.CopyFrom(self._grant(asked))
         if rng.random() < 0.2:
             request.on_behalf_of = "ann"
         return request
+
+    def _edited(self) -> bytes:
+        """Arguments, most of them such as a call can have, in one spelling or another."""
+        path, size = self._rng.choice(PATHS), self._rng.choice([1, 9])
+        spellings = [f'{{"path": "{path}", "size": {size}}}', f'{{"size":{size},\n"path":"{path}"}}', "[]", "{"]
+        return self._rng.choices(spellings, [8, 8, 1, 1])[0].encode()
 
     def _grant(self, asked: Asked) -> Any:
         """A grant, mostly one that is offered."""
@@ -169,7 +198,7 @@ class PeopleSteps:
         """Somebody who may decide, as often as not."""
         world, people = self._world, self._world.scene.people
         if people.keys and self._rng.random() < 0.75:
-            approvers = asked.spec.sets[asked.turn(world.server.clock.now())]
+            approvers = asked.approvers(world.server.clock.now())
             four_eyes, executor = asked.spec.four_eyes, asked.event.executor
             may = [
                 who for who in DECIDES if not people.why_not(who, approvers, executor, run.starter, four_eyes=four_eyes)
@@ -191,7 +220,8 @@ class PeopleSteps:
     def _note(self, who: str, request: Any, answer: Answer) -> None:
         run, asked = self._world.reading.everything().get(request.approval_id, (None, None))
         is_pending = asked is not None and asked.state == PENDING
-        sent = Sent(who, request, answer, run.time if run is not None else 0, is_pending)
+        turn = asked.current if asked is not None else 0
+        sent = Sent(who, request, answer, run.time if run is not None else 0, is_pending, turn)
         self._world.sent.append(sent)
         self.sent.append(sent)
 

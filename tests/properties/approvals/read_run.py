@@ -9,7 +9,8 @@ from typing import Any
 
 from runwright._gen.runwright.v1 import event_pb2
 
-from tests.properties.approvals.rules import Approval, Call, Package, Policy
+from tests.properties.approvals.people import People
+from tests.properties.approvals.rules import Approval, Approvers, Call, Package, Policy
 
 PENDING, APPROVED, SUPERSEDED = "PENDING", "APPROVED", "SUPERSEDED"
 
@@ -64,6 +65,9 @@ class Asked:
     request: Any = None
     is_spent: bool = False
     closed_in: int = 0
+    edited: str = ""  # the digest of the arguments that it was given for, where those are others than were asked for
+    given_digest: str = ""  # what it was given for
+    delegations: list[Delegated] = field(default_factory=list)
     ends_with: str = ""  # the event that must stand right behind its end
 
     @property
@@ -71,11 +75,46 @@ class Asked:
         """From when on nobody may decide."""
         return micros(self.event.expires_at)
 
-    def turn(self, at: int) -> int:
-        """Whose turn it is then; nobody's comes back."""
+    def turn(self, at: int, since: int | None = None) -> int:
+        """Whose turn it is then; nobody's comes back. With `since` as if it had been that one's last."""
         ends = self.spec.ends()
         by_time = next((index for index, end in enumerate(ends) if at < self.at + end), len(ends) - 1)
-        return max(by_time, self.current)
+        return max(by_time, self.current if since is None else since)
+
+    def approvers(self, at: int, before: int | None = None, since: int | None = None) -> Approvers:
+        """Who may decide then: those whose turn it is, or those to whom that turn was delegated, and by whom.
+
+        With `before` as if nothing had been delegated from that step on; `since` as for `turn`.
+        """
+        turn = self.turn(at, since)
+        of_turn = [each for each in self.delegations if each.turn == turn and (before is None or each.step < before)]
+        if not of_turn:
+            return self.spec.turns[turn]
+        names = [name for each in reversed(of_turn) for name in (each.to, each.by)]
+        return Approvers(principals=tuple(dict.fromkeys(names)))
+
+    def is_seen_by(self, people: People, who: str, before: int | None = None) -> bool:
+        """Whether somebody may see it: observers, whoever is in one of its sets, and those it was delegated to.
+
+        `before` as for `approvers`.
+        """
+        is_asked = any(people.is_in(who, each) for each in self.spec.turns)
+        return (
+            is_asked
+            or people.has(who, "observer")
+            or any(each.to == who and (before is None or each.step < before) for each in self.delegations)
+        )
+
+
+@dataclass
+class Delegated:
+    """Who had whom decide, in the place of which set, with which request."""
+
+    by: str
+    to: str
+    turn: int
+    request: Any
+    step: int
 
 
 @dataclass
@@ -108,6 +147,7 @@ class ReadRun:
     time: int = 0  # of the last event; it never goes back, whatever the clock does
     seen_untrusted: bool = False
     has_begun: bool = False
+    has_passed: bool = False  # the rules had nothing against its answer when the model gave it
     is_ending: bool = False
     ended_by: str = ""
     stop: str = ""

@@ -26,7 +26,7 @@ from tests.properties.approvals.read_run import (
 )
 from tests.properties.approvals.reading_approvals import ApprovalReader
 from tests.properties.approvals.reading_grants import GrantReader
-from tests.properties.approvals.rules import Answer, Call, Package, Start, verdict
+from tests.properties.approvals.rules import Answer, Call, Package, Start, asked_for, verdict
 
 CLOSES = ("tool_completed", "tool_failed", "tool_denied", "tool_cancelled")
 
@@ -57,6 +57,7 @@ class Reading:
             "tool_completed": self._tool_completed,
             "tool_failed": self._tool_failed,
             "model_attempt_started": self._model_attempt_started,
+            "model_message_completed": self._model_message_completed,
             "run_cancel_requested": self._run_cancel_requested,
             "run_completed": self._ended,
             "run_failed": self._ended,
@@ -67,6 +68,9 @@ class Reading:
             "approval_withdrawn": self._approvals.withdrawn,
             "approval_superseded": self._approvals.superseded,
             "approval_escalated": self._approvals.escalated,
+            "approval_delegated": self._approvals.delegated,
+            "subject_replaced": self._subject_replaced,
+            "approval_dispatched": self._approvals.dispatched,
             "grant_issued": self.grants.issued,
             "grant_used": self._grant_used,
             "grant_superseded": self.grants.superseded,
@@ -127,6 +131,17 @@ class Reading:
         call = ReadCall(Call(tool, arguments), body.arguments.digest, tainted=body.tainted)
         run.calls[stored.event.effect_id] = call
 
+    def _subject_replaced(self, _: Moment, run: ReadRun, stored: Stored, body: Any) -> None:
+        """Only somebody who approves puts other arguments in the place of those that were asked for."""
+        call = run.calls[stored.event.effect_id]
+        asked = call.approval
+        assert asked is not None and asked.edited == body.replacement.digest, (
+            f"{stored.event.effect_id} is another call"
+        )
+        assert not call.attempts, f"{stored.event.effect_id} is changed after it was sent"
+        call.arguments_digest = asked.edited
+        call.call = Call(call.call.tool, self._arguments[asked.edited])
+
     def _approval_requested(self, moment: Moment, run: ReadRun, stored: Stored, body: Any) -> None:
         self._approvals.requested(moment, run, stored, body)
         if stored.event.effect_id:
@@ -145,6 +160,12 @@ class Reading:
         allowed = word == "allow" or (word == "ask" and run.given("start", approval))
         assert allowed, f"{run.id} begins, and the rules say {word} {approval}"
 
+    def _model_message_completed(self, moment: Moment, run: ReadRun, _: Stored, body: Any) -> None:
+        """Rules count when they are walked: an answer that has passed them may wait for a dispatcher, and no more."""
+        if not body.tool_calls and body.text.digest in self._answers:
+            answer = Answer(self._answers[body.text.digest])
+            run.has_passed = verdict(answer, run.package.policies, moment.operator)[0] == "allow"
+
     def _tool_started(self, moment: Moment, run: ReadRun, stored: Stored, body: Any) -> None:
         event = stored.event
         call, name = run.calls[event.effect_id], f"{run.id}/{event.effect_id}, attempt {event.attempt}"
@@ -152,12 +173,15 @@ class Reading:
         assert not call.closed_by, f"{name} begins although the call is over"
         assert event.attempt not in call.attempts, f"{name} begins twice"
         assert body.arguments_digest == call.arguments_digest, f"{name} has other arguments than were asked for"
-        word, approval = verdict(call.call, run.package.policies, moment.operator)
+        word, _ = verdict(call.call, run.package.policies, moment.operator)
         assert word in ("allow", "ask"), f"{name} begins although the rules say {word}"
         said = (body.approval_id, body.grant_id, body.approved_by, body.approval_digest)
         expected, by = self._permission(name, call)
         assert said == expected, f"{name} says of its permission {said}, not {expected}"
-        assert word == "allow" or by == approval, f"{name} begins by {by!r}, and the rules ask for {approval!r}"
+        asks = asked_for(call.call, run.package.policies, moment.operator)
+        assert word == "allow" or by in asks, f"{name} begins by {by!r}, and the rules ask for {asks}"
+        is_edited = call.approval is not None and call.approval.state == APPROVED and bool(call.approval.edited)
+        assert not is_edited or asks <= {by}, f"{name} begins as it was edited, and the rules ask for {asks}, too"
         call.attempts[event.attempt] = body
 
     def _permission(self, name: str, call: ReadCall) -> tuple[tuple[str, str, str, str], str | None]:
@@ -169,9 +193,10 @@ class Reading:
         if asked is None or asked.state == SUPERSEDED:
             return ("", "", "", ""), None
         assert asked.state == APPROVED, f"{name} begins; {asked.id} is {asked.state}"
-        assert asked.event.arguments.digest == call.arguments_digest, f"{name} is not what was approved"
+        given = asked.edited or asked.event.arguments.digest
+        assert given == call.arguments_digest, f"{name} is not what was approved"
         asked.is_spent = True
-        return (asked.id, "", asked.decided_by, asked.event.digest), asked.event.approval
+        return (asked.id, "", asked.decided_by, asked.given_digest), asked.event.approval
 
     def _tool_completed(self, _: Moment, run: ReadRun, stored: Stored, body: Any) -> None:
         call = run.calls[stored.event.effect_id]
@@ -204,7 +229,7 @@ class Reading:
             assert not run.expected_stop, f"{run.id} was to end with {run.expected_stop}, and went on"
             answer = Answer(self._answers[body.result.digest])
             word, approval = verdict(answer, run.package.policies, moment.operator)
-            allowed = word == "allow" or (word == "ask" and run.given("answer", approval))
+            allowed = run.has_passed or word == "allow" or (word == "ask" and run.given("answer", approval))
             assert allowed, f"{run.id} publishes its answer, and the rules say {word} {approval}"
 
     def hold_to_record(self, ledger: Sequence[Delivered]) -> None:

@@ -10,7 +10,7 @@ from runwright._gen.runwright.v1 import grant_pb2
 
 from tests.properties.approvals.people import People
 from tests.properties.approvals.read_run import Moment, ReadCall, ReadRun, Stored, micros
-from tests.properties.approvals.rules import OF_ARGUMENTS, Offer, said_by_all, span
+from tests.properties.approvals.rules import OF_ARGUMENTS, Offer, asked_for, span
 
 
 def scope_of(grant: Any) -> str:
@@ -137,7 +137,7 @@ class GrantReader:
     def _why_not(self, moment: Moment, given: Given, run: ReadRun, call: ReadCall) -> Iterator[str]:
         """All that speaks against an answer of a grant for a call, but how often and how long it answers."""
         grant, tool = given.grant, call.call.tool
-        asks = {name for word, name in said_by_all(call.call, run.package.policies, moment.operator) if word == "ask"}
+        asks = asked_for(call.call, run.package.policies, moment.operator)
         if asks != {grant.approval}:
             yield f"the rules ask for {asks}"
         if (grant.package_fingerprint, grant.tool, grant.executor) != (

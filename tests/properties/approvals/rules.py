@@ -135,6 +135,11 @@ def said_by_all(subject: Subject, *owners: Sequence[Policy]) -> list[tuple[str, 
     return [word for policies in owners for policy in policies for word in policy.said(subject)]
 
 
+def asked_for(subject: Subject, *owners: Sequence[Policy]) -> set[str]:
+    """The names of all approvals that are asked for."""
+    return {name for word, name in said_by_all(subject, *owners) if word == "ask"}
+
+
 def verdict(subject: Subject, *owners: Sequence[Policy]) -> tuple[str, str]:
     """The strictest word of all, of equal ones the first, with the approval that it names.
 
@@ -179,6 +184,9 @@ class Approval:
     on_expiry: str = "deny"
     four_eyes: bool = False
     grants: Offer | None = None
+    delegates: tuple[str, ...] = ()
+    dispatchers: tuple[str, ...] = ()
+    escalate: Approvers | None = None  # who decides once `expires` is over; `on_expiry` is what comes after them
 
     def as_file(self) -> dict[str, Any]:
         """As packages have it."""
@@ -187,7 +195,18 @@ class Approval:
             form: dict[str, Any] = {"roles": list(each.roles), "principals": list(each.principals)}
             sets.append(form | ({"for": each.turn} if each.turn else {}))
         fields = {"expires": self.expires, "on_expiry": self.on_expiry, "four_eyes": self.four_eyes}
-        return {"sets": sets, **fields} | ({"grants": self.grants.as_file()} if self.grants else {})
+        form = {"sets": sets, **fields, "delegates": list(self.delegates)}
+        form["dispatchers"] = list(self.dispatchers)
+        if self.escalate is not None:
+            last = {"roles": list(self.escalate.roles), "principals": list(self.escalate.principals)}
+            form["escalate"] = {**last, "for": self.escalate.turn, "then": self.on_expiry}
+            form["on_expiry"] = "escalate"
+        return form | ({"grants": self.grants.as_file()} if self.grants else {})
+
+    @property
+    def turns(self) -> tuple[Approvers, ...]:
+        """All sets, one after the other, with those to whom it escalates."""
+        return (*self.sets, *([self.escalate] if self.escalate else []))
 
     def ends(self) -> list[int]:
         """When the turn of each set is over, in microseconds after the ask; the last one's with the approval."""
@@ -195,7 +214,7 @@ class Approval:
         for each in self.sets:
             at = at + span(each.turn) if each.turn else span(self.expires)
             found.append(at)
-        return found
+        return [*found, found[-1] + span(self.escalate.turn)] if self.escalate else found
 
 
 BUILT_IN = Approval()

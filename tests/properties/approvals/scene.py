@@ -14,6 +14,7 @@ from runwright.core.policy_chain import NO_OPERATOR, OperatorRules
 from runwright.core.policy_rules import PolicySpec
 
 from tests import builders as b
+from tests.properties.approvals.dispatchers import CHAT
 from tests.properties.approvals.people import People
 from tests.properties.approvals.rules import (
     CONDITIONS,
@@ -113,7 +114,10 @@ def _approval(rng: Random, offers: float) -> Approval:
     sets = rng.choice([(last,), (first, last), (first, middle, last)])
     on_expiry = rng.choice(["deny", "deny", "abort_run"])
     offer = _offer(rng) if rng.random() < offers else None
-    return Approval(sets, rng.choice(["3m", "1h"]), on_expiry, rng.random() < 0.25, offer)
+    told = (CHAT,) if rng.random() < 0.4 else ()
+    delegates = ("bob", "cal", "hal", "ivy") if rng.random() < 0.6 else ()
+    escalate = Approvers(roles=("admin",), principals=("ann",), turn="70s") if rng.random() < 0.3 else None
+    return Approval(sets, rng.choice(["3m", "1h"]), on_expiry, rng.random() < 0.25, offer, delegates, told, escalate)
 
 
 def _offer(rng: Random) -> Offer:
@@ -151,6 +155,8 @@ class Scene:
         else:
             people.roles = {"local": ("admin",)}
         numbers = range(1, PACKAGES, 2) if rng.random() < 0.5 else range(PACKAGES)
+        if people.keys and rng.random() < 0.2:
+            people.roles["bot"] = ("dispatcher",)
         packages = [made(number) for number in rng.sample(numbers, rng.choice([1, 1, 2]))]
         return cls(packages, people, random_operator(rng) if rng.random() < 0.3 else ())
 

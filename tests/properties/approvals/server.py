@@ -37,6 +37,7 @@ from runwright.transport.streams import EventStreams
 from runwright.wire.values import agent_error
 
 from tests import builders as b
+from tests.properties.approvals.dispatchers import Dispatchers
 from tests.properties.approvals.faulty_journal import FaultyJournal
 from tests.properties.approvals.hosts import Hosts
 from tests.properties.approvals.idle_loop import IdleLoop
@@ -132,7 +133,9 @@ class _Sender:
 class Server:
     """One server of a world, in one life after another."""
 
-    def __init__(self, loop: IdleLoop, scene: Scene, hosts: Hosts, directory: Path | None) -> None:
+    def __init__(
+        self, loop: IdleLoop, scene: Scene, hosts: Hosts, dispatchers: Dispatchers, directory: Path | None
+    ) -> None:
         """With a `directory` its journal is a file there, else it is in memory."""
         if not _CONDITIONS_ARE_LOADED:
             load()
@@ -142,6 +145,7 @@ class Server:
         self._loop = loop
         self._scene = scene
         self._hosts = hosts
+        self._dispatchers = dispatchers
         self._directory = directory
         self._keys = Keys(scene.people)
         self._stored: MemoryJournal | SqliteJournal | None = None
@@ -156,6 +160,7 @@ class Server:
         if self._stored is None or self._directory is not None:
             self._stored = SqliteJournal.open(self._directory) if self._directory else MemoryJournal()
         self.journal = FaultyJournal(self._stored)
+        self._dispatchers.begin()
         self._before = asyncio.all_tasks()
         people, scene = self._scene.people, self._scene
         audit = MemoryAudit(self.clock)
@@ -168,6 +173,7 @@ class Server:
             conditions=_CONDITIONS,
             log=self.log,
             audit=audit,
+            shared_approval_dispatcher=self._dispatchers,
             approvers=KeyApprovers(self._keys, ExecutorNames(people.owners, people.configured))
             if people.keys
             else None,
@@ -190,10 +196,11 @@ class Server:
     async def crash(self) -> None:
         """Ends a life: whatever is in memory is gone, without a chance to tidy up."""
         self.journal.is_dead = True
-        left = asyncio.all_tasks() - self._before - {asyncio.current_task()}
-        for task in left:
-            task.cancel()
-        await asyncio.gather(*left, return_exceptions=True)
+        # What is cancelled may begin something else.
+        while left := asyncio.all_tasks() - self._before - {asyncio.current_task()}:
+            for task in left:
+                task.cancel()
+            await self._loop.idle()
         if self._directory is not None and self._stored is not None:
             await self._stored.close()
 

@@ -9,6 +9,7 @@ from random import Random
 from typing import Any
 
 from tests.properties.approvals.answers import Sent
+from tests.properties.approvals.dispatchers import BOT, Dispatchers
 from tests.properties.approvals.hosts import ANSWERS, Hosts
 from tests.properties.approvals.idle_loop import IdleLoop
 from tests.properties.approvals.read_run import sha256
@@ -33,7 +34,8 @@ class World:
         self.loop = loop
         self.scene = Scene.of(self.rng)
         self.hosts = Hosts(self._next_answer)
-        self.server = Server(loop, self.scene, self.hosts, directory)
+        self.dispatchers = Dispatchers(self.rng, BOT if self.scene.people.keys else "local")
+        self.server = Server(loop, self.scene, self.hosts, self.dispatchers, directory)
         known = [made.known for made in self.scene.packages]
         self.reading = Reading(known, self.scene.people, _ARGUMENTS, TEXTS)
         self.counts: Counter[str] = Counter()

@@ -53,7 +53,7 @@ class WorldSteps:
         self._world.server.follow_operator()
 
     def host(self) -> None:
-        """A host comes, goes, is found well again, or does not know any more what it did."""
+        """A host comes, goes, is found well again, or does not know any more what it did; or the dispatcher does."""
         hosts, dice = self._world.hosts, self._rng.random()
         if hosts.up and dice < 0.3:
             hosts.close(self._rng.choice(hosts.up))
@@ -61,6 +61,8 @@ class WorldSteps:
             hosts.mend()
         elif dice < 0.6:
             hosts.knows_nothing = not hosts.knows_nothing
+        elif dice < 0.7:
+            self._world.dispatchers.come_or_go()
         else:
             self.open_host()
 
@@ -72,7 +74,8 @@ class WorldSteps:
             self._world.hosts.open(executor, self._rng.choice(may), self._rng.randint(1, 2))
 
     def let_go(self) -> None:
-        """Hosts answer what they have not yet."""
+        """Hosts and the dispatcher answer what they have not yet."""
+        self._world.dispatchers.let_go()
         for host in self._world.hosts.up:
             host.let_go()
 
@@ -119,7 +122,9 @@ class WorldSteps:
     def mend_everything(self) -> None:
         """From here on nothing goes wrong any more, and for every executor there are hosts of all who may serve it."""
         world, people = self._world, self._world.scene.people
-        world.is_over = True
+        world.is_over = world.dispatchers.is_over = True
+        if not world.dispatchers.is_up:
+            world.dispatchers.come_or_go()
         if people.keys:
             people.revoked.clear()
             people.roles.update(EVERYBODY)

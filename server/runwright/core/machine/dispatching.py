@@ -19,10 +19,16 @@ from runwright.core.units import Micros
 
 
 def begin(step: Step) -> None:
-    """Intents for what is to be told now; they ride with what there is to tell. A run that has ended tells nobody."""
-    for each in () if step.state.is_terminal else step.state.dispatches:
+    """Intents for what is to be told now; they ride with what there is to tell."""
+    for each in step.state.dispatches if _may_begin(step) else ():
         if each.is_wanted:
             _start(step, each)
+
+
+def _may_begin(step: Step) -> bool:
+    """A run that has ended tells nobody, nor one that had to have ended by now."""
+    state = step.state
+    return not state.is_terminal and (state.phase is not RunPhase.CANCELLING or step.at < state.cancel_deadline)
 
 
 def reported(step: Step, input_: i.ApprovalDispatchReported) -> i.ApprovalDecisionRequested | None:
@@ -66,7 +72,9 @@ def awaited(step: Step, input_: i.DispatcherAwaited) -> None:
 def recover(step: Step) -> None:
     """After a restart: what was under way may have been heard or not, and is told again, with the same key."""
     for each in step.state.dispatches:
-        if each.is_open:
+        if each.is_open and not _may_begin(step):
+            _abandon(step, each, retry_at=None)
+        elif each.is_open:
             _abandon(step, each, retry_at=step.at)
             again = step.state.dispatch(each.effect_id)
             if again is not None:

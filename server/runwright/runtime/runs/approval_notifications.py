@@ -2,30 +2,23 @@
 
 from __future__ import annotations
 
-from msgspec import DecodeError
-
 from runwright.core import inputs as i
 from runwright.core.approval_dispatches import MAX_REFERENCE_BYTES, Dispatch, DispatchResult
 from runwright.core.approval_requests import ApprovalName, DecisionRequest, StandingApproval
 from runwright.core.approval_rows import (
-    BY_ID,
-    OUTCOME,
-    SUPERSEDED,
-    ApprovalOutcome,
     RequestedApproval,
     full_id,
-    read_outcome,
-    read_requested,
 )
 from runwright.core.approvals import ApprovalVerdict, Decider
 from runwright.core.content import INLINE_LIMIT_BYTES, Content
 from runwright.core.effects import DispatchApproval
-from runwright.core.errors import AgentError, ErrorReason
+from runwright.core.errors import AgentError
 from runwright.core.ids import idempotency_key
 from runwright.core.principal import Role
 from runwright.core.records import DispatchedDecision
 from runwright.core.state import RunState
 from runwright.ports.approval_dispatchers import ApprovalNotification, DispatcherDecision, DispatcherReply
+from runwright.runtime.approval_index import ApprovalIndex, unreadable
 from runwright.runtime.conversations.conversation import Conversation
 from runwright.runtime.ports import Ports
 from runwright.runtime.runs.guarded import guarded
@@ -40,6 +33,7 @@ class ApprovalNotifications:
     def __init__(self, ports: Ports, conversation: Conversation) -> None:
         self._ports = ports
         self._conversation = conversation
+        self._index = ApprovalIndex(ports)
 
     async def tell(self, state: RunState, effect: DispatchApproval) -> i.ApprovalDispatchReported:
         """Tells one dispatcher, once, and says what came of it. Raises what the journal says."""
@@ -67,24 +61,11 @@ class ApprovalNotifications:
         return self._reported(state, dispatch, standing.asked, reply)
 
     async def _standing(self, state: RunState, dispatch: Dispatch) -> StandingApproval:
-        journal, namespace = self._ports.journal, state.key.namespace
         name = full_id(state.key.run_id, dispatch.approval_id)
-        entry = await journal.entry(namespace, BY_ID, name)
-        outcome, superseded = (
-            await journal.entry(namespace, OUTCOME, name),
-            await journal.entry(namespace, SUPERSEDED, name),
-        )
-        try:
-            if entry is None:
-                raise DecodeError
-            asked = read_requested(entry.value)
-            found: ApprovalOutcome | None = read_outcome(outcome.value) if outcome else None
-        except DecodeError:
-            message = f"What is stored of approval {name} cannot be read."
-            metadata = {"run_id": state.key.run_id, "first_bad": ""}
-            raise AgentError(ErrorReason.JOURNAL_CORRUPT, message, metadata=metadata) from None
-        turn = asked.current_set(found.at if found else self._ports.clock.now())
-        return StandingApproval(asked, found, superseded is not None, turn, self._ports.approvers.separation)
+        found = await self._index.look_up(state.key.namespace, name)
+        if found is None:
+            raise unreadable(name)
+        return found
 
     async def _arguments(self, asked: RequestedApproval) -> bytes | None:
         return await self._conversation.data(asked.arguments) if asked.arguments.size <= INLINE_LIMIT_BYTES else None
