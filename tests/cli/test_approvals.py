@@ -223,6 +223,20 @@ def test_a_decision_is_on_what_was_shown(
     assert out == f"{SHOWN}{ID} is APPROVED, by ann\n"
 
 
+@pytest.mark.parametrize("verb", ["deny", "respond"])
+def test_what_is_told_can_stand_in_a_file_and_one_that_is_not_there_decides_nothing(
+    program: Program, tmp_path: Path, verb: str
+) -> None:
+    approvals, file = FakeApprovals(), tmp_path / "told"
+    file.write_text("Not on a Friday.")
+    with serving(approvals) as server:
+        program("--server", server, "approvals", verb, ID, "--tell", f"@{file}")
+        code, _, error = program("--server", server, "approvals", verb, ID, "--tell", f"@{tmp_path / 'none'}")
+
+    assert [request.message for request in approvals.requests] == ["Not on a Friday."]
+    assert (code, "--tell" in error, "none" in error) == (2, True, True)
+
+
 def test_an_edit_carries_the_arguments_of_the_command_line_or_of_a_file(program: Program, tmp_path: Path) -> None:
     approvals, file = FakeApprovals(), tmp_path / "edited.json"
     file.write_bytes(b'{"to": "eve"}')

@@ -194,9 +194,9 @@ def test_a_batch_needs_all_arguments_on_the_screen_and_only_approves_and_denies(
     assert {each.digest for each in decisions(inbox)} == {one(1).digest, one(2).digest}
 
 
-def offering() -> Approval:
+def offering(number: int = 1) -> Approval:
     """One with which a grant may be given."""
-    approval = one()
+    approval = one(number)
     approval.grants.scopes.extend([grant_pb2.GRANT_SCOPE_RUN, grant_pb2.GRANT_SCOPE_SESSION])
     approval.grants.max_uses, approval.grants.max_time = 20, "8h"
     return approval
@@ -224,6 +224,18 @@ def test_a_grant_is_typed_and_what_is_not_typed_is_as_is_offered(
     assert (grant.scope, grant.matcher, grant.uses, grant.valid_for) == (scope, matcher, uses, time)
     assert inbox.intent is not None
     assert "'forever' is none of: run" in inbox.intent.decisions("run forever")
+
+
+def test_with_several_at_once_no_grant_is_given_and_that_is_what_is_said() -> None:
+    inbox = holding(offering(), offering(2))
+    inbox.begin_batch()
+    for each in (offering(), offering(2)):
+        inbox.take_details(each)
+    looked_at(inbox)
+
+    inbox.begin(APPROVE, grants=True)
+
+    assert (inbox.intent, inbox.message) == (None, "several at once are approved or denied, nothing else")
 
 
 def test_no_grant_is_given_that_is_not_offered_and_nothing_unseen() -> None:

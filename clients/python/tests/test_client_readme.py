@@ -90,7 +90,7 @@ async def test_a_tool_is_served(make_server: MakeServer, relay: Relay, client: C
     message = f"runwright: registered with {server.address} as executor words: count_words; called at 127.0.0.1:"
     assert registered.startswith(message)
     assert unregistered.startswith("runwright: unregistered words.")
-    assert ended == f"runwright: the tool server at {registered.rpartition(' ')[2]} has ended"
+    assert ended == f"runwright: stopped serving at {registered.rpartition(' ')[2]}"
 
 
 async def test_a_policy_is_served(make_server: MakeServer, relay: Relay, client: Client, tmp_path: Path) -> None:

@@ -135,7 +135,7 @@ async def test_a_server_says_what_it_registered_where_and_when_it_ended(
     assert [line.getMessage() for line in caplog.records if line.name == "runwright_client"] == [
         f"registered with {relay.address} as executor {'d' * 128}: look, walk; called at {where}",
         f"unregistered desk-1 from {relay.address}",
-        f"the tool server at {where} has ended",
+        f"stopped serving at {where}",
     ]
 
 
@@ -195,7 +195,7 @@ async def test_a_program_without_logging_is_told_on_standard_error() -> None:
     async with asyncio.timeout(SECONDS):
         where, message = await process.communicate()
 
-    assert message.decode() == f"runwright: the tool server at {where.decode().strip()} has ended\n"
+    assert message.decode() == f"runwright: stopped serving at {where.decode().strip()}\n"
 
 
 def test_handlers_get_the_call(call: ToolCall | None = None) -> None:

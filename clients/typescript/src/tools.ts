@@ -227,7 +227,7 @@ export class ToolServer implements AsyncDisposable {
     }, graceMs);
     await ended;
     clearTimeout(timer);
-    this.#onNote(`the tool server at ${address} has ended`);
+    this.#onNote(`stopped serving at ${address}`);
   }
 
   /** As {@link ToolServer.close}. */

@@ -56,7 +56,7 @@ test("a tool server says what it registered, where, and when it ended", async (t
   assert.deepEqual(notes, [
     `registered with ${server.address} as executor ${executor}: look, peek; called at ${where}`,
     `unregistered ${lease.callbackId} from ${server.address}`,
-    `the tool server at ${where} has ended`,
+    `stopped serving at ${where}`,
   ]);
 });
 

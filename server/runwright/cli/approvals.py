@@ -40,7 +40,7 @@ from runwright.cli.output import (
     print_json_line,
     print_yaml,
 )
-from runwright.core.approval_requests import MAX_RESPONSE_BYTES
+from runwright.core.approval_requests import MAX_MESSAGE_BYTES, MAX_RESPONSE_BYTES
 
 app = typer.Typer(
     name="approvals",
@@ -173,7 +173,9 @@ def approve(  # noqa: PLR0913, PLR0917 - one parameter for each option
 def deny(
     context: typer.Context,
     approval: ApprovalArgument,
-    tell: Annotated[str, typer.Option(metavar="TEXT", help="What the model is told of it.")] = "",
+    tell: Annotated[
+        str, typer.Option(metavar="TEXT", help="What the model is told of it: TEXT, or what is in @FILE.")
+    ] = "",
     note: NoteOption = "",
     on_behalf_of: BehalfOption = "",
     digest: DigestOption = "",
@@ -187,7 +189,9 @@ def deny(
     Example:
       runwright approvals deny first/a1.1.1 --tell "not on a Friday"
     """
-    decision = pb.DecisionRequest(message=tell, note=note, on_behalf_of=on_behalf_of, digest=digest)
+    decision = pb.DecisionRequest(
+        message=_read(tell, MAX_MESSAGE_BYTES), note=note, on_behalf_of=on_behalf_of, digest=digest
+    )
     _decide(context, approval, approval_pb2.APPROVAL_VERDICT_DENY, decision, output)
 
 
@@ -207,7 +211,9 @@ def respond(
     Example:
       runwright approvals respond first/a1.1.1 --tell "I sent it myself."
     """
-    decision = pb.DecisionRequest(message=_read(tell), note=note, on_behalf_of=on_behalf_of, digest=digest)
+    decision = pb.DecisionRequest(
+        message=_read(tell, MAX_RESPONSE_BYTES), note=note, on_behalf_of=on_behalf_of, digest=digest
+    )
     _decide(context, approval, approval_pb2.APPROVAL_VERDICT_RESPOND, decision, output)
 
 
@@ -376,10 +382,10 @@ def _decide(
     print(outcome_line(response))
 
 
-def _read(tell: str) -> str:
+def _read(tell: str, limit: int) -> str:
     if not tell.startswith("@"):
         return tell
     try:
-        return files.read_file(Path(tell[1:]), MAX_RESPONSE_BYTES).decode("utf-8", "replace")
+        return files.read_file(Path(tell[1:]), limit).decode("utf-8", "replace")
     except files.UnreadableFileError as error:
         raise typer.BadParameter(f"{error.message}. {error.remedy}", param_hint="--tell") from None

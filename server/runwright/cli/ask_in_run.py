@@ -36,20 +36,19 @@ from runwright.cli.watch import followed
 from runwright.wire.snapshots import inline_bytes
 
 _CLOSING = ("approval_decided", "approval_expired", "approval_withdrawn", "approval_superseded")
-_PROMPT = "approve (a), deny (d), respond (r), skip (s), end the run (x), help (?): "
-_HELP = """\
-  a  what is shown is done, exactly so
-  d  it is not done; the model is told so, with what you say
-  r  the call is not made; what you say is its result
-  e  the call is made with other arguments, which you write in your editor
-  g  it is done, and with the grant that you give such calls need nobody from now on
-  s  not now: it goes on waiting, for you or somebody else
-  x  it is not done, and the run ends as failed
-  v  shows it again, with all of its arguments
-Ctrl-C leaves; the run goes on waiting."""
+_KEYS_SHOWN = (  # key, what the question calls it, what it does
+    ("a", "approve", "what is shown is done, exactly so"),
+    ("d", "deny", "it is not done; the model is told so, with what you say"),
+    ("r", "respond", "the call is not made; what you say is its result"),
+    ("e", "edit", "the call is made with other arguments, which you write in your editor"),
+    ("g", "grant", "it is done, and with the grant that you give such calls need nobody from now on"),
+    ("s", "skip", "not now: it goes on waiting, for you or somebody else"),
+    ("x", "end the run", "it is not done, and the run ends as failed"),
+    ("v", "view", "shows it again, with all of its arguments"),
+)
 _WORDS = ("approve", "deny", "respond", "edit", "grant", "skip", "view")
 _KEYS = {"x": "x", **{word[0]: word[0] for word in _WORDS}, **{word: word[0] for word in _WORDS}}
-_VERDICTS = {"a": APPROVE, "d": DENY, "r": RESPOND, "g": APPROVE, "x": ABORT_RUN}
+_VERDICTS = {"a": APPROVE, "d": DENY, "r": RESPOND, "e": APPROVE_WITH_EDITS, "g": APPROVE, "x": ABORT_RUN}
 _TEXTS = {"d": "what the model is told (Enter: nothing): ", "r": "the result of the call (Enter: none, ask again): "}
 _TEXTS["g"] = f"{HOW} (Enter: run): "
 _MOST_LINES, _MOST_CHARACTERS = 40, 4000  # of arguments at first sight
@@ -156,9 +155,9 @@ class _Asking:
 
     def _answer(self, question: _Question) -> None:
         """Reads until there is a decision, and makes it; or puts the question off."""
-        shown = question.shown
+        shown, prompt = question.shown, prompt_for(question.shown)
         while True:
-            match key := _KEYS.get(self._typed(shown.approval_id, _PROMPT).strip().lower(), ""):
+            match key := _KEYS.get(self._typed(shown.approval_id, prompt).strip().lower(), ""):
                 case "s":
                     self._put_off(shown.approval_id, f"{shown.approval_id} goes on waiting")
                     return
@@ -180,7 +179,7 @@ class _Asking:
                 case "r" | "e":
                     self._terminal.say("only calls of tools are responded to, or edited")
                 case _:
-                    self._terminal.say(_HELP)
+                    self._terminal.say(help_for(shown))
 
     def _edit(self, shown: approval_pb2.Approval) -> bool:
         """Approves with what somebody writes in the editor, if they do; what is refused comes back into it."""
@@ -248,6 +247,28 @@ class _Asking:
     def _put_off(self, approval_id: str, why: str) -> None:
         self._open.pop(approval_id, None)
         self._terminal.say(f"{why}. To decide later: {command(self._client.options, 'approvals', 'show', approval_id)}")
+
+
+def _keys_for(shown: approval_pb2.Approval) -> list[tuple[str, str, str]]:
+    """The keys that can answer a question: what nobody may decide on this approval is not among them."""
+    verdicts = {**_VERDICTS, "g": APPROVE if shown.HasField("grants") else None}
+    return [
+        (key, word, does)
+        for key, word, does in _KEYS_SHOWN
+        if key not in verdicts or ((verdict := verdicts[key]) is not None and is_allowed(shown, verdict))
+    ]
+
+
+def prompt_for(shown: approval_pb2.Approval) -> str:
+    """The keys that can answer a question, in one line."""
+    keys = [f"{word} ({key})" for key, word, _ in _keys_for(shown)]
+    return ", ".join([*keys, "help (?): "])
+
+
+def help_for(shown: approval_pb2.Approval) -> str:
+    """The same with what each does, one a line."""
+    keys = [f"  {key}  {does}" for key, _, does in _keys_for(shown)]
+    return "\n".join([*keys, "Ctrl-C leaves; the run goes on waiting."])
 
 
 class _Question:

@@ -252,7 +252,7 @@ class ToolServer:
             await asyncio.wait(self._calls, timeout=grace)
         if self._server is not None:
             await self._server.end()
-            _log.info("the tool server at %s has ended", self.address)
+            _log.info("stopped serving at %s", self.address)
         self._server, self.address = None, ""
         if self._threads is not None:
             self._threads.shutdown(wait=False, cancel_futures=True)

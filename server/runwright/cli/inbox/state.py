@@ -26,6 +26,7 @@ from runwright.cli.grant_words import parse_grant
 from runwright.core.approval_requests import MAX_BATCH
 
 Approval = approval_pb2.Approval
+_SEVERAL = "several at once are approved or denied, nothing else"
 _VERBS = {
     APPROVE: "approve",
     APPROVE_WITH_EDITS: "approve with other arguments",
@@ -149,8 +150,8 @@ class Inbox(Struct):
         """Asks for a decision to be confirmed, or for its text; says why not where that cannot be."""
         shown = tuple(self.looked_at())
         self.message = self._why_not(verdict, shown)
-        if grants and not self.message and not (len(shown) == 1 and shown[0].HasField("grants")):
-            self.message = "no grant is offered here"
+        if grants and not self.message:
+            self.message = _why_no_grant(shown)
         if self.message:
             return
         self.intent = Intent(verdict, shown, grants)
@@ -223,7 +224,7 @@ class Inbox(Struct):
         if not shown:
             return "there is nothing to decide" if self.marked is None else "nothing is marked; m marks"
         if len(shown) > 1 and verdict in (RESPOND, ABORT_RUN, APPROVE_WITH_EDITS):
-            return "several at once are approved or denied, nothing else"
+            return _SEVERAL
         if self.lacking():
             return "the arguments have not come yet"
         if not all(is_allowed(one, verdict) for one in shown):
@@ -239,6 +240,13 @@ class Inbox(Struct):
     def _say_what_became_of(self, approval: Approval) -> None:
         by = f" by {approval.decision.decided_by}" if approval.HasField("decision") else ""
         self.message = f"{approval.approval_id} is {names.approval_state(approval.state)}{by}"
+
+
+def _why_no_grant(shown: tuple[Approval, ...]) -> str:
+    """Why no grant can be given with these; empty where one can."""
+    if len(shown) > 1:
+        return _SEVERAL
+    return "" if shown[0].HasField("grants") else "no grant is offered here"
 
 
 def _kind(one: Approval) -> tuple[str, ...]:
