@@ -298,6 +298,10 @@ const packageForm = `{
     "default": null,
     "younger": true
    },
+   "summary": {
+    "default": "",
+    "younger": true
+   },
    "timeout_ms": {
     "default": 30000,
     "whole": true

@@ -304,3 +304,13 @@ def test_a_span_that_is_none_is_told_what_one_looks_like(tmp_path: Path, written
 
     assert "tools.0.reconcile_for" in found.message and "a whole number and s, m, h or d" in found.message
     assert found.remedy == "Write it as in 90s, 10m or 2h."
+
+
+def test_a_summary_that_cannot_be_one_is_a_finding_at_its_place(tmp_path: Path) -> None:
+    path = written(tmp_path, f"{YAML}    summary: '\"Look at \" + run.session_id'\n")
+
+    [finding] = examine_package(path, JsonSchemaChecker()).found
+
+    assert "tools.0.summary" in finding.message
+    assert "the summary cannot be used: there is no variable run in a summary" in finding.message
+    assert "docs/approvals.md" in finding.remedy

@@ -31,6 +31,7 @@ SHOWN = f"""\
 approval   {ID}
 state      PENDING
 call       c1.1 send\\u001b[31m, executor mailer, risk high
+summary    Send it to "bob"
 run        {RUN} of agent clerk, started by cal
 asked by   policies.1.rules.0 (writes, package), approval writes
 says       It cannot be undone.
@@ -73,6 +74,7 @@ def an_approval() -> approval_pb2.Approval:
         lineage=[RUN],
         reversible=True,
         highlight=["/to", "/copies/0"],
+        summary='Send it to "bob"',
         allowed_verdicts=[approval_pb2.APPROVAL_VERDICT_APPROVE, approval_pb2.APPROVAL_VERDICT_DENY],
     )
     approval.arguments_content.text = '{"to":"bob\x1b[2J"}'
@@ -164,9 +166,9 @@ def test_what_is_pending_is_listed_with_who_decides_until_when(program: Program)
 
     assert (code, names) == (0, f"{ID}\n")
     heading, row = out.splitlines()
-    assert heading.split() == ["APPROVAL", "STATE", "AGE", "LEFT", "TURN", "WHAT", "RISK", "AGENT"]
+    assert heading.split() == ["APPROVAL", "STATE", "AGE", "LEFT", "TURN", "WHAT", "RISK", "AGENT", "SUMMARY"]
     assert row.startswith(f"{ID}  PENDING  ")
-    assert row.endswith("  over  role approver  send\\u001b[31m  high  clerk")
+    assert row.endswith('  over  role approver  send\\u001b[31m  high  clerk  Send it to "bob"')
     assert (approvals.wanted[0].mine, approvals.wanted[0].tool) == (True, "send")
     assert list(approvals.wanted[2].states) == [approval_pb2.APPROVAL_STATE_DENIED]
 

@@ -68,6 +68,19 @@ def looked_at(inbox: Inbox, columns: int = 100, rows: int = 50) -> list[str]:
     return [line.text for line in drawing.lines]
 
 
+@pytest.mark.parametrize("is_batch", [False, True])
+@pytest.mark.parametrize("columns", [20, 80, 100, 120])
+def test_how_to_leave_is_seen_on_a_terminal_of_any_width(columns: int, is_batch: bool) -> None:
+    inbox = holding(one(1), one(2))
+    if is_batch:
+        inbox.begin_batch()
+
+    last = looked_at(inbox, columns)[-1]
+
+    assert last.endswith("? help  q quit"), last
+    assert columns < 80 or last.startswith("a approve")
+
+
 def test_what_is_decided_is_the_digest_that_was_on_the_screen() -> None:
     inbox = holding(one(1), one(2))
     looked_at(inbox)

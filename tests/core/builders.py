@@ -504,6 +504,7 @@ def _approval_examples() -> list[r.Record]:
             grants=GrantOffer((GrantScope.RUN, GrantScope.NAMESPACE), (GrantMatcher.ANY,), 7, "8h", tainted=True),
             reversible=True,
             highlight=("/to", "/a~1b"),
+            summary='Send to "ann"',
             dispatchers=("chat", "tickets"),
             **which,
         ),

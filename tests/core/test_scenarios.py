@@ -45,6 +45,7 @@ _WHEN_SET |= {"approval", "approval_id", "approved_by", "note", "on_behalf_of", 
 _WHEN_SET |= {"current_set", "four_eyes", "delegates", "edited_arguments", "grant_id"}
 _WHEN_SET |= {"dispatchers", "retry_at", "reference", "refusal", "callback_id"}
 _WHEN_SET |= {"awaits_release", "policy_ref", "code", "unknown_effects", "input", "is_held", "reversible", "highlight"}
+_WHEN_SET |= {"summary"}
 # Constant in a run, or nothing to a reader of a transcript; test_machine.py holds them.
 _IDS = {
     "trace_parent",

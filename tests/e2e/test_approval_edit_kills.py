@@ -53,20 +53,35 @@ class Killed:
         self._observer = observer
         self._killer: asyncio.Task[None] | None = None
 
-    def at(self, run_id: str, seq: int) -> asyncio.Task[None]:
-        """Kills it as soon as the run's record of that number is to be read."""
-        self._killer = asyncio.create_task(self._kill(run_id, seq))
+    def at(self, run_id: str, is_it: Callable[[event_pb2.Event], bool]) -> asyncio.Task[None]:
+        """Kills it as soon as that record of the run is read, or the run has ended without it."""
+        self._killer = asyncio.create_task(self._kill(run_id, is_it))
         return self._killer
 
-    async def _kill(self, run_id: str, seq: int) -> None:
+    async def _kill(self, run_id: str, is_it: Callable[[event_pb2.Event], bool]) -> None:
         async with asyncio.timeout(SECONDS):
             while True:
-                if len(await self.events(run_id)) >= seq:
+                if await self._read(run_id, is_it):
                     break
                 await asyncio.sleep(0.002)
         self._server.kill()
         assert await self._server.ended() == -signal.SIGKILL
         await self._server.start()
+
+    async def _read(self, run_id: str, is_it: Callable[[event_pb2.Event], bool]) -> bool:
+        """True once the record is there, or the run has ended; False when there is no run yet."""
+        request = runtime_pb.SubscribeRequest(scope=runtime_pb.StreamScope(run_id=run_id))
+        stream = self._server.call.stub.Subscribe(request, timeout=SECONDS, metadata=self._observer)
+        try:
+            async for response in stream:
+                if any(frame.HasField("event") and is_it(frame.event) for frame in response.frames):
+                    return True
+        except grpc.aio.AioRpcError as error:
+            assert error.code() is grpc.StatusCode.NOT_FOUND, error
+            return False
+        finally:
+            stream.cancel()
+        return True
 
     async def events(self, run_id: str) -> list[event_pb2.Event]:
         """What is on record of the run."""
@@ -89,8 +104,13 @@ class Killed:
                 await self._killer
 
 
-async def until_listed(killed: Killed, run_id: str, key: Metadata) -> approval_pb2.Approval:
-    """The approval of the run, once it is pending for whoever has the key."""
+def numbered(seq: int) -> Callable[[event_pb2.Event], bool]:
+    """True of the record of that number."""
+    return lambda event: event.seq == seq
+
+
+async def until_listed(killed: Killed, run_id: str, key: Metadata, name: str = "") -> approval_pb2.Approval:
+    """The approval of the run, or the one whose id ends so, once it is pending for whoever has the key."""
     request = pb.ListApprovalsRequest(run_id=run_id, mine=True)
 
     async def listed(caller: Caller) -> pb.ListApprovalsResponse:
@@ -98,8 +118,9 @@ async def until_listed(killed: Killed, run_id: str, key: Metadata) -> approval_p
 
     async with asyncio.timeout(SECONDS):
         while True:
-            if found := (await killed.call(listed)).approvals:
-                return found[0]
+            for found in (await killed.call(listed)).approvals:
+                if found.approval_id.endswith(name):
+                    return found
             await asyncio.sleep(0.01)
 
 
@@ -127,7 +148,7 @@ async def test_an_edit_and_a_delegation_outlive_a_kill_at_every_record(
     for seq in KILLS:
         run_id = f"run-{seq}"
         start = runtime_pb.StartRunRequest(run=run_request(run_id))
-        killing = killed.at(run_id, seq) if seq else None
+        killing = killed.at(run_id, numbered(seq)) if seq else None
         await killed.call(lambda call, start=start: call.stub.StartRun(start, timeout=SECONDS, metadata=caller))  # type: ignore[misc]
         asked = await until_listed(killed, run_id, ann)
         which = {"approval_id": asked.approval_id, "digest": asked.digest}

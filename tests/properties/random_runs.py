@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections import Counter
 from random import Random
 
 from msgspec import structs
@@ -324,7 +325,10 @@ class RandomRun:
         """Those that one person gave in this run, as if found: whether their time is over is for `decide` to say."""
         issued = [record.grant for record in self.records if isinstance(record, r.GrantIssued)]
         of_one = [grant for grant in issued if grant.issuer == issued[0].issuer]
-        return tuple(AnsweringGrant(grant, b"", self.rng.randint(0, 2)) for grant in of_one)
+        used = Counter(record.grant.grant_id for record in self.records if isinstance(record, r.GrantUsed))
+        # No more than is left: an append that would spend more does not stand.
+        left = {grant.grant_id: grant.uses - used[grant.grant_id] for grant in of_one}
+        return tuple(AnsweringGrant(grant, b"", min(self.rng.randint(0, 2), left[grant.grant_id])) for grant in of_one)
 
     def _tool(self, effect: e.CallTool) -> i.Input:
         call_id, attempt, dice = effect.call_id, effect.attempt, self.rng.random()

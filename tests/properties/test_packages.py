@@ -48,6 +48,7 @@ FULL: dict[str, Any] = {
             "grantable": False,
             "reversible": True,
             "highlight": ["/path", "/deep/0"],
+            "summary": '"About " + tool.name',
             **({"reconcilable": True, "reconcile_for": "90s"} if name == "write" else {}),
         }
         for name in ("look", "write")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import pytest
@@ -23,6 +23,8 @@ from tests.runtime.watching import reached
 
 ID = "run-1/a1.1.1"
 WRITES = {"sets": [{"roles": ["approver"]}], "expires": "1h"}
+# What whoever approves a call is shown of its tool.
+SHOWN: Mapping[str, Any] = {"summary": '"Send to " + args.to', "highlight": ["/to"], "reversible": True}
 HAND_OVER = {"sets": [{"roles": ["approver"], "for": "10m"}, {"principals": ["ann"]}], "expires": "1h"}
 
 
@@ -61,7 +63,7 @@ def asking(
     return b.package(
         b.asks(*(calls or ({"tool": "send", "arguments": {"to": "bob"}},))),
         b.says(then),
-        tools=({**b.writing_tool("send"), "highlight": ["/to"], "reversible": True}, b.tool("look")),
+        tools=({**b.writing_tool("send"), **SHOWN}, b.tool("look")),
         policy="builtin:read-only",
         policies=[{"builtin": "read-only"}, {"rules": rules}],
         approvals={"writes": approval or WRITES},

@@ -11,13 +11,16 @@ from runwright.core.approval_dispatches import ApprovalNotice
 from runwright.core.approval_requests import ApprovalFilter
 from runwright.core.approvals import ApprovalState, ApprovalVerdict
 from runwright.core.errors import AgentError, ErrorReason
+from runwright.core.fingerprint import canonical_json
 from runwright.core.ids import DEFAULT_NAMESPACE
 from runwright.core.kinds import EventKind
 from runwright.core.outcomes import RunStatus
+from runwright.core.policy import Verdict
 from runwright.core.policy_chain import OperatorRules
 from runwright.core.policy_rules import PolicySpec
 from runwright.core.principal import Principal, Role
 from runwright.ports.approval_dispatchers import ApprovalNotification, DispatcherReply
+from runwright.ports.remote_policies import PolicyReply, PolicyRequest
 from runwright.runtime import AgentRuntime
 from runwright.testing import FunctionTools
 
@@ -26,6 +29,7 @@ from tests.runtime.approving import (
     ANN,
     BOB,
     CALLER,
+    WRITES,
     Sent,
     asking,
     decide,
@@ -36,12 +40,13 @@ from tests.runtime.approving import (
     shown,
     waiting,
 )
+from tests.runtime.test_approval_edits import ASKS, Compliance, ruled
 from tests.runtime.told import ACKNOWLEDGED, Told, decides
 from tests.runtime.watching import eventually, quiet, reached, records_of, stood_still
 
 APPROVE, RESPOND = ApprovalVerdict.APPROVE, ApprovalVerdict.RESPOND
 EDIT, DELEGATE = ApprovalVerdict.APPROVE_WITH_EDITS, ApprovalVerdict.DELEGATE
-DISPATCH, UPDATE = ApprovalNotice.DISPATCH, ApprovalNotice.UPDATE
+DISPATCH, UPDATE, WITHDRAW = ApprovalNotice.DISPATCH, ApprovalNotice.UPDATE, ApprovalNotice.WITHDRAW
 BOT, DAN = person("bot", Role.DISPATCHER, Role.APPROVER), person("dan")
 KEYS = (ANN, BOB, CALLER, BOT, DAN)
 TOLD: dict[str, Any] = {
@@ -67,6 +72,20 @@ async def running(bench: b.Bench, told: Told, approval: dict[str, Any] | None = 
 async def delegated(runtime: AgentRuntime, to: str, who: Principal = ANN) -> None:
     """Somebody has somebody else decide."""
     await decide(runtime, DELEGATE, who=who, delegate_to=to, request_id=f"to-{to}")
+
+
+class SlowCompliance(Compliance):
+    """Says of edited arguments what it says once the test lets it."""
+
+    def __init__(self, **said: Any) -> None:
+        super().__init__(**said)
+        self.answering = asyncio.Event()
+
+    async def decide(self, request: PolicyRequest) -> PolicyReply:
+        """See the port."""
+        if self.asked:
+            await self.answering.wait()
+        return await super().decide(request)
 
 
 async def restarted(bench: b.Bench, runtime: AgentRuntime) -> AgentRuntime:
@@ -156,6 +175,27 @@ async def test_what_the_operator_denies_by_now_is_not_made_when_a_dispatcher_app
 
     ended = await stood_still(runtime)
     assert ("not_any_more" in (ended.text or ""), sent.calls) == (True, [])
+
+
+async def test_a_dispatcher_is_told_that_what_was_given_counts_no_more(bench: b.Bench) -> None:
+    """Also where it knew already that it was given: people would take it for decided."""
+    changes = {"verdict": Verdict.MODIFY, "arguments_json": canonical_json({"to": "eve@example.com"})}
+    bench.remote_policies = remote = SlowCompliance(eve=changes)
+    bench.dispatchers = told = Told()
+    package = ruled(ASKS, remote="compliance", writes={**WRITES, "dispatchers": ["chat"]})
+    runtime, _ = await waiting(separated(bench), package)
+    await eventually(lambda: told.notices == [DISPATCH])
+
+    await decide(runtime, EDIT, arguments_json=canonical_json({"to": "eve"}))
+    await eventually(lambda: told.notices == [DISPATCH, UPDATE])
+    await quiet()
+    remote.answering.set()
+    await reached(runtime, EventKind.APPROVAL_SUPERSEDED)
+    await eventually(lambda: len(told.told) == 4)
+
+    first, second = "a1.1.1", "a1.1.2"
+    of = [(each.approval.asked.approval_id, each.notice, each.approval.state.name) for each in told.told]
+    assert sorted(of[2:], key=str) == [(first, WITHDRAW, "SUPERSEDED"), (second, DISPATCH, "PENDING")]
 
 
 @pytest.mark.parametrize("stage", ["run_start", "output"])

@@ -55,6 +55,7 @@ async def test_an_approval_shows_everything_that_a_decision_rests_on(serve: Serv
     assert shown.separation == approval_pb2.APPROVAL_SEPARATION_ENFORCED
     assert shown.expires_at.seconds - shown.requested_at.seconds == 3600
     assert (list(shown.highlight), shown.reversible, list(shown.lineage)) == (["/to"], True, ["run-1"])
+    assert shown.summary == 'Send to "bob"'
     assert list(shown.allowed_verdicts)[:2] == [APPROVE, DENY]
     [known] = snapshot.run.pending_approvals
     assert (known.approval_id, known.digest, known.tool) == (ID, shown.digest, "send")

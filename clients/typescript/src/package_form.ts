@@ -296,6 +296,10 @@ export const FORM = `{
     "default": null,
     "younger": true
    },
+   "summary": {
+    "default": "",
+    "younger": true
+   },
    "timeout_ms": {
     "default": 30000,
     "whole": true

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import lru_cache
@@ -16,7 +16,8 @@ from functools import lru_cache
 from msgspec import Struct
 from pydantic import JsonValue
 
-from runwright.adapters.condition_cost import MAX_NESTED_MACROS, ConditionCost, cost_of, fields_of
+from runwright.adapters.cel_summaries import CelSummaries
+from runwright.adapters.condition_cost import MAX_NESTED_MACROS, ConditionCost, cost_of, count_values, fields_of
 from runwright.adapters.condition_memory import ConditionMemory, Facts, Parts, parts_of
 from runwright.adapters.condition_variables import visible
 from runwright.adapters.condition_worker import (
@@ -33,10 +34,11 @@ from runwright.adapters.condition_worker import (
     seen_of,
 )
 from runwright.adapters.schema_process import Checked, CheckLimits, SchemaProcess, Verdict
+from runwright.adapters.summary_worker import part_without_text
 from runwright.core.near import nearest
 from runwright.core.policy_chain import Outcome
 from runwright.core.policy_rules import MAX_CONDITION_BYTES
-from runwright.ports.conditions import FIELDS, ConditionQuestion
+from runwright.ports.conditions import FIELDS, SUMMARY_VARIABLES, ConditionQuestion, SummaryQuestion
 
 DEFAULT_MILLISECONDS = 250  # of processor time, for all conditions of one input
 INLINE_UNITS = 10_000  # about microseconds
@@ -57,7 +59,16 @@ _FUNCTIONS = frozenset({
 # fmt: on
 
 
-def condition_problem(condition: str, variables: Sequence[str]) -> str | None:
+def summary_problem(expression: str) -> str | None:
+    """What is wrong with the summary of a tool. It blocks, and may load the library."""
+    problem = condition_problem(expression, SUMMARY_VARIABLES, "in a summary")
+    if problem is not None:
+        return problem
+    part = part_without_text(expression)
+    return f"{part} is no text; string({part}) is" if part else None
+
+
+def condition_problem(condition: str, variables: Sequence[str], where: str = "at this stage") -> str | None:
     """What is wrong with a condition that may use these variables. It blocks, and may load the library."""
     if len(condition.encode("utf-8", "surrogatepass")) > MAX_CONDITION_BYTES:
         return f"it is longer than {MAX_CONDITION_BYTES} bytes"
@@ -79,7 +90,7 @@ def condition_problem(condition: str, variables: Sequence[str]) -> str | None:
     bound = cost.bound_names
     for name in program.variables():
         if name not in variables and name not in bound and not name.startswith("@"):
-            return f"there is no variable {name} at this stage{_near(name, variables)}"
+            return f"there is no variable {name} {where}{_near(name, variables)}"
     for name, field in fields_of(condition):
         known = FIELDS.get(name)
         if known is not None and name not in bound and field not in known:
@@ -100,6 +111,7 @@ class CelConditions:
             limits or CheckLimits(DEFAULT_MILLISECONDS), "condition_worker", start_seconds=START_SECONDS
         )
         self._thread = ThreadPoolExecutor(1, "runwright-conditions")
+        self._summaries = CelSummaries(limits)
         self._waiting = 0
         self._memory = ConditionMemory()
         self._loading: asyncio.Future[None] | None = None
@@ -120,6 +132,14 @@ class CelConditions:
             asked.append(own)
         return [self._answered(each) for each in asked]
 
+    def summary_problem(self, expression: str) -> str | None:
+        """See the port."""
+        return summary_problem(expression)
+
+    async def summaries(self, questions: Sequence[SummaryQuestion]) -> list[str]:
+        """See the port."""
+        return await self._summaries.find(questions)
+
     async def evaluate(self, questions: Sequence[ConditionQuestion]) -> list[tuple[Outcome, ...]]:
         """See the port."""
         if not is_loaded():
@@ -129,6 +149,7 @@ class CelConditions:
 
     async def close(self) -> None:
         """Ends the process."""
+        await self._summaries.close()
         await asyncio.to_thread(self._process.close)
         self._thread.shutdown(wait=False)
 
@@ -200,7 +221,7 @@ def _units(conditions: tuple[str, ...], seen: dict[str, JsonValue], size: int, l
     """How much work it is to evaluate them; more than is `left` where no bound is known, or making ready takes long."""
     cost = _cost_of_all(conditions)
     # Only macros go through values; to count these takes longer than the rest.
-    units = cost.units(_count(seen) if cost.has_macros else 0, size) if size <= INLINE_BYTES else None
+    units = cost.units(count_values(seen) if cost.has_macros else 0, size) if size <= INLINE_BYTES else None
     return left + 1 if units is None else units
 
 
@@ -247,16 +268,3 @@ def _make_ready(questions: Sequence[ConditionQuestion]) -> None:
     for condition in {condition for question in questions for condition in question.conditions}:
         with suppress(Exception):  # what is no CEL fails where it is evaluated
             compiled(condition)
-
-
-def _count(value: JsonValue | Mapping[str, JsonValue]) -> int:
-    """How many values there are, the containers counted."""
-    count, level = 0, [dict(value) if isinstance(value, Mapping) else value]
-    while level:
-        part = level.pop()
-        count += 1
-        if isinstance(part, dict):
-            level += part.values()
-        elif isinstance(part, list):
-            level += part
-    return count

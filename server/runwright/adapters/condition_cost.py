@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from functools import lru_cache
 
 from msgspec import Struct
+from pydantic import JsonValue
 
 MAX_NESTED_MACROS = 2
 _TOKEN = re.compile(
@@ -18,6 +20,7 @@ _TOKEN = re.compile(
     re.VERBOSE | re.DOTALL,
 )
 _MACROS = frozenset({"all", "exists", "exists_one", "existsOne", "map", "filter"})
+_WEAKER = frozenset({"?", ":", "&", "|", "=", "<", ">", "!", "in"})  # than `+`: what begins or is such an operator
 # A pattern whose automaton is small whatever it is matched with: short, no counted repetition, no class with a name.
 _LONGEST_PATTERN = 66
 _PLAIN_PATTERN = re.compile(r"""["'](?:[^"'\\{(]|\((?!\?))*["']""")
@@ -55,6 +58,36 @@ def _is_plain(pattern: str) -> bool:
 def tokens_of(condition: str) -> list[tuple[str, str]]:
     """The tokens of a condition, each with its kind: raw, text, comment, name, number or other."""
     return [(str(match.lastgroup), match.group()) for match in _TOKEN.finditer(condition)]
+
+
+def count_values(value: JsonValue | Mapping[str, JsonValue]) -> int:
+    """How many values there are, the containers counted."""
+    count, level = 0, [dict(value) if isinstance(value, Mapping) else value]
+    while level:
+        part = level.pop()
+        count += 1
+        if isinstance(part, dict):
+            level += part.values()
+        elif isinstance(part, list):
+            level += part
+    return count
+
+
+def divided_at_plus(condition: str) -> list[str]:
+    """The operands of the outermost `+` of a condition that is CEL; all of it where another operator binds weaker."""
+    depth, begin, parts = 0, 0, list[str]()
+    for match in _TOKEN.finditer(condition):
+        token = match.group()
+        if token in ("(", "[", "{"):
+            depth += 1
+        elif token in (")", "]", "}"):
+            depth -= 1
+        elif depth == 0 and token in _WEAKER:
+            return [condition]
+        elif depth == 0 and token == "+":
+            parts.append(condition[begin : match.start()])
+            begin = match.end()
+    return [*parts, condition[begin:]]
 
 
 def fields_of(condition: str) -> list[tuple[str, str]]:

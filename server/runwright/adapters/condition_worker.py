@@ -70,6 +70,12 @@ def compiled(condition: str) -> cel.Program:
     return program
 
 
+def context_of(variables: Mapping[str, JsonValue]) -> cel.Context:
+    """The variables, made ready. Raises whatever fits for a value that the language does not have."""
+    context: cel.Context = _library().Context(dict(variables))
+    return context
+
+
 def not_compiled(conditions: tuple[str, ...]) -> list[str]:
     """Those that have to be compiled before they are evaluated."""
     if conditions in _ALL_COMPILED:

@@ -8,7 +8,7 @@ from msgspec import Struct
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from runwright.adapters.cel_conditions import condition_problem
+from runwright.adapters.cel_conditions import condition_problem, summary_problem
 from runwright.adapters.hidden_faults import hidden_faults
 from runwright.adapters.package_rules import Rule, explained
 from runwright.adapters.providers.model_parameters import parameter_faults
@@ -20,7 +20,7 @@ from runwright.core.package import NO_ARGUMENTS, ProviderRoute, RuntimePackage, 
 from runwright.core.package_findings import WHOLE, FindingRule, PackageFinding
 from runwright.core.policy_rules import MAX_CONDITION_BYTES, MAX_RULES, STAGES, PolicyRule
 from runwright.core.schema_digests import is_schema_digest
-from runwright.ports.conditions import CONDITION_REMEDY, VARIABLES
+from runwright.ports.conditions import CONDITION_REMEDY, SUMMARY_REMEDY, VARIABLES
 from runwright.ports.schemas import SchemaChecker
 
 MAX_DOCUMENT_BYTES = 1024 * 1024
@@ -191,6 +191,8 @@ def _beyond_fields(
         if isinstance(name, str) and name in names:
             yield ("tools", index, "name"), _REPEATED_TOOL
         names.add(name if isinstance(name, str) else None)
+        if schemas is not None:
+            yield from _unusable_summary(("tools", index, "summary"), tool.get("summary"))
         sidecar = _sidecar_of(value, tool)
         for field, schema in (
             ("parameters", parameters),
@@ -304,6 +306,14 @@ def _unusable_conditions(policies: object) -> Iterator[tuple[Sequence[str | int]
             problem = condition_problem(condition, VARIABLES[STAGES[stage]])
             if problem:
                 yield where, Rule(f"the condition cannot be used: {problem}", CONDITION_REMEDY)
+
+
+def _unusable_summary(where: Sequence[str | int], summary: object) -> Iterator[tuple[Sequence[str | int], Rule]]:
+    """Of a summary that is not too long: of that it is said."""
+    if isinstance(summary, str) and summary and len(summary.encode("utf-8", "surrogatepass")) <= MAX_CONDITION_BYTES:
+        problem = summary_problem(summary)
+        if problem:
+            yield where, Rule(f"the summary cannot be used: {problem}", SUMMARY_REMEDY)
 
 
 def _inexact(value: object, where: tuple[str | int, ...]) -> Iterator[tuple[Sequence[str | int], Rule]]:

@@ -10,7 +10,8 @@ from runwright.cli.approval_text import WHAT, approvers
 from runwright.cli.decisions import PENDING
 from runwright.cli.escapes import escaped
 
-_HEADINGS = ("APPROVAL", "STATE", "AGE", "LEFT", "TURN", "WHAT", "RISK", "AGENT")
+_WIDEST_SUMMARY = 80
+_HEADINGS = ("APPROVAL", "STATE", "AGE", "LEFT", "TURN", "WHAT", "RISK", "AGENT", "SUMMARY")
 
 
 def table(approvals: Sequence[approval_pb2.Approval], now: float) -> list[str]:
@@ -23,6 +24,12 @@ def table(approvals: Sequence[approval_pb2.Approval], now: float) -> list[str]:
 def what(one: approval_pb2.Approval) -> str:
     """What is to be approved: a tool, or what of the run."""
     return WHAT.get(one.kind, one.tool)
+
+
+def summary(one: approval_pb2.Approval) -> str:
+    """The call in the words of its tool, as much as a row has room for."""
+    whole = one.summary or "-"
+    return whole if len(whole) <= _WIDEST_SUMMARY else whole[: _WIDEST_SUMMARY - 1] + "\u2026"
 
 
 def turn(one: approval_pb2.Approval) -> str:
@@ -47,4 +54,4 @@ def _cells(one: approval_pb2.Approval, now: float) -> tuple[str, ...]:
     age = names.elapsed(max(1.0, now - names.seconds(one.requested_at)))
     state = names.approval_state(one.state)
     cells = (one.approval_id, state, age, left(one, now), turn(one), what(one), one.risk or "-", one.agent_id)
-    return tuple(escaped(cell) for cell in cells)
+    return tuple(escaped(cell) for cell in (*cells, summary(one)))

@@ -79,6 +79,7 @@ def _what(approval: approval_pb2.Approval) -> Iterator[tuple[str, str]]:
         yield "what", WHAT[approval.kind]
     else:
         yield "call", f"{approval.effect_id} {approval.tool}, executor {approval.executor}{risk}"
+    yield "summary", approval.summary
     session = f", session {approval.session_id}" if approval.session_id else ""
     yield "run", f"{approval.run_id} of agent {approval.agent_id}, started by {approval.started_by}{session}"
     name = approval.approval or "as built in"

@@ -8,7 +8,9 @@ from typing import Any, TypeAlias
 from runwright.core import records as r
 from runwright.core.apply_approvals import APPLY_APPROVALS
 from runwright.core.approval_dispatches import ApprovalNotice, Dispatch, DispatchResult, dispatch_effect_id
+from runwright.core.approvals import ApprovalPhase, approval_effect_id
 from runwright.core.call_changes import require
+from runwright.core.outcomes import CallPhase
 from runwright.core.state import RunState
 
 # The records that close an approval, and what dispatchers are told then.
@@ -33,7 +35,7 @@ def with_news(state: RunState, record: Any) -> RunState:
     closing, left = _CLOSING.get(type(record)), list[Dispatch]()
     for each in state.dispatches:
         after = each.changed(closing) if each.approval_id == record.approval_id else each
-        if after is not None:
+        if after is not None and not _is_gone(state, after):
             left.append(after)
     return state.__replace__(dispatches=tuple(left))
 
@@ -70,11 +72,27 @@ def _dispatched(state: RunState, record: r.ApprovalDispatched) -> RunState:
 
 
 def _with(state: RunState, before: Dispatch, after: Dispatch) -> RunState:
-    """One dispatch is another now; one that is closed is gone when it is told, or nobody can know of it."""
-    is_closed = after.closing is not None and not after.is_open
-    is_over = is_closed and (after.is_settled or not after.may_know)
-    left = (after if each is before else each for each in state.dispatches if not (each is before and is_over))
-    return state.__replace__(dispatches=tuple(left))
+    """One dispatch is another now."""
+    left = (after if each is before else each for each in state.dispatches)
+    return state.__replace__(dispatches=tuple(each for each in left if not _is_gone(state, each)))
+
+
+def _is_gone(state: RunState, dispatch: Dispatch) -> bool:
+    """True when nobody has to be told anything more, whatever happens."""
+    return dispatch.is_over and not (dispatch.may_know and _may_be_superseded(state, dispatch.approval_id))
+
+
+def _may_be_superseded(state: RunState, approval_id: str) -> bool:
+    """True for what was approved, and not used yet: the policies may ask for another approval still."""
+    return any(
+        call.approval is not None
+        and call.approval.phase is ApprovalPhase.APPROVED
+        and not call.approval.grant_id
+        and call.phase is CallPhase.REQUESTED
+        and not call.attempt
+        and approval_effect_id(call.call_id, call.approval.number) == approval_id
+        for call in state.calls
+    )
 
 
 def _of(state: RunState, record: r.ApprovalDispatchStarted | r.ApprovalDispatched) -> Dispatch:

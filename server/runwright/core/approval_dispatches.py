@@ -2,7 +2,8 @@
 
 A dispatcher is told how an approval stands, not what happened to it: what changes while it is away, or while an attempt
 is under way, is told as one. `revision` counts the states of the approval that were to be told, `told` is the last one
-that the dispatcher has acknowledged. A dispatch that is closed and told is gone.
+that the dispatcher has acknowledged. A dispatch that is closed and told is gone, once nothing can become of its
+approval any more: what was approved can be superseded until the call is made.
 """
 
 from __future__ import annotations
@@ -85,6 +86,11 @@ class Dispatch(Struct, frozen=True):
     def is_settled(self) -> bool:
         """True when there is nothing to tell, or nobody could be told."""
         return self.revision <= max(self.told, self.given_up)
+
+    @property
+    def is_over(self) -> bool:
+        """True when the approval is closed, and everybody who may know of it was told, or could not be."""
+        return self.closing is not None and not self.is_open and (self.is_settled or not self.may_know)
 
     @property
     def next_notice(self) -> ApprovalNotice:

@@ -51,6 +51,7 @@ class ApprovalRequested(Record, frozen=True):
     reversible: bool = False
     highlight: tuple[str, ...] = ()
     dispatchers: tuple[str, ...] = ()
+    summary: str = ""  # the call in one line, see `core/summaries.py`
 
 
 class ApprovalDecided(Record, frozen=True):

@@ -69,6 +69,7 @@ class RequestedApproval(Struct, frozen=True):
     grants: GrantOffer | None = None
     reversible: bool = False
     highlight: tuple[str, ...] = ()
+    summary: str = ""
 
     @property
     def lineage(self) -> tuple[str, ...]:
@@ -176,6 +177,7 @@ def rows_of_request(state: RunState, record: r.ApprovalRequested) -> Sequence[Si
         grants=record.grants,
         reversible=record.reversible,
         highlight=record.highlight,
+        summary=record.summary,
     )
     value = _ENCODER.encode(row)
     # Twice, so that a page of the list is one question.

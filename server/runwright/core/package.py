@@ -17,6 +17,7 @@ from runwright.core.fingerprint import PACKAGE_TAG, PACKAGE_TAG_V1, canonical_js
 from runwright.core.policy import PolicyRef, PolicyStage
 from runwright.core.policy_chain import NO_OPERATOR, OperatorRules, PolicyChain
 from runwright.core.policy_rules import (
+    MAX_CONDITION_BYTES,
     MAX_POLICIES,
     MAX_RULES,
     Milliseconds,
@@ -123,6 +124,8 @@ class ToolSpec(_Frozen):
     ] = DEFAULT_RECONCILE_FOR
     # False: no grant answers for just any call of it.
     grantable: Annotated[bool, Field(strict=True, exclude_if=lambda value: value)] = True
+    # A call in one line for whoever approves it: an expression in CEL.
+    summary: Annotated[str, Field(max_length=MAX_CONDITION_BYTES, exclude_if=lambda value: not value)] = ""
     # For whoever approves a call: whether what it does can be undone, and which arguments they are to look at first.
     reversible: Annotated[bool, Field(strict=True, exclude_if=lambda value: not value)] = False
     highlight: Annotated[
@@ -146,6 +149,13 @@ class ToolSpec(_Frozen):
     def _idempotent_when_reading(cls, value: object) -> object:
         if isinstance(value, dict) and value.get("idempotent") is None:
             return {**value, "idempotent": value.get("effect") in ("read", EffectClass.READ)}
+        return value
+
+    @field_validator("summary")
+    @classmethod
+    def _is_short(cls, value: str) -> str:
+        if len(value.encode("utf-8", "surrogatepass")) > MAX_CONDITION_BYTES:
+            raise ValueError(f"at most {MAX_CONDITION_BYTES} bytes")
         return value
 
     @field_validator("reconcile_for")

@@ -13,7 +13,6 @@ LATER_FIELDS: Mapping[str, frozenset[str]] = {
     "budget": frozenset({"tokens", "cost", "wall_ms"}),
     "tools": frozenset(
         {
-            "summary",
             "result",
             "on_failure",
             "max_concurrency",

@@ -12,6 +12,7 @@ from runwright.core.policy import PolicyStage
 from runwright.core.policy_chain import Outcome
 from runwright.core.policy_rules import PolicySpec
 
+SUMMARY_REMEDY = "Write it in CEL over tool and args, texts with + between them, as docs/approvals.md shows."
 CONDITION_REMEDY = "Write it in CEL over the variables of its stage, as docs/policy.md shows."
 _COMMON = ("run", "principal", "usage")
 # What the conditions of a stage may speak of.
@@ -22,6 +23,7 @@ VARIABLES: Mapping[PolicyStage, tuple[str, ...]] = {
     PolicyStage.POST_TOOL: (*_COMMON, "tool", "args", "call", "result"),
     PolicyStage.OUTPUT: (*_COMMON, "output"),
 }
+SUMMARY_VARIABLES = ("tool", "args")
 # What is in those whose shape does not depend on the tool or the caller, as `runtime/policies.py` makes them.
 FIELDS: Mapping[str, tuple[str, ...]] = {
     "run": ("labels", "session_id", "agent_id"),
@@ -44,8 +46,16 @@ class ConditionQuestion(Struct, frozen=True):
     size: int
 
 
+class SummaryQuestion(Struct, frozen=True):
+    """The summary of a tool over the variables `SUMMARY_VARIABLES` of a call. `size` is that of its arguments."""
+
+    expression: str
+    variables: Mapping[str, JsonValue]
+    size: int
+
+
 class ConditionEvaluator(Protocol):
-    """Evaluates conditions in CEL."""
+    """Evaluates conditions in CEL, and the summaries of tools."""
 
     def problem(self, condition: str, variables: Sequence[str]) -> str | None:
         """What is wrong with a condition that may use these variables, in one sentence; None when nothing is.
@@ -60,6 +70,15 @@ class ConditionEvaluator(Protocol):
         """What comes of each condition of each question; all of them together are bounded in time and memory.
 
         The event loop goes on meanwhile. What cannot be found out within the bounds has FAILED.
+        """
+
+    def summary_problem(self, expression: str) -> str | None:
+        """What is wrong with a summary, in one sentence; None when nothing is. It blocks, as `problem` does."""
+
+    async def summaries(self, questions: Sequence[SummaryQuestion]) -> list[str]:
+        """Each call in one line, by `core/summaries.py`; empty where that fails, takes too long, or is no text.
+
+        All of them together are bounded in time and memory. The event loop goes on meanwhile, and no condition waits.
         """
 
     async def close(self) -> None:
@@ -80,6 +99,14 @@ class NoConditions:
     async def evaluate(self, questions: Sequence[ConditionQuestion]) -> list[tuple[Outcome, ...]]:
         """See the port."""
         return self.evaluate_at_once(questions)
+
+    def summary_problem(self, expression: str) -> str | None:
+        """See the port."""
+        return self.problem(expression, SUMMARY_VARIABLES)
+
+    async def summaries(self, questions: Sequence[SummaryQuestion]) -> list[str]:
+        """See the port."""
+        return [""] * len(questions)
 
     async def close(self) -> None:
         """See the port."""

@@ -14,7 +14,13 @@ from runwright.ports.approval_dispatchers import ApprovalDispatchers
 from runwright.ports.approvers import Approvers, NoSeparation
 from runwright.ports.audit import Audit, NoAudit
 from runwright.ports.clock import Clock
-from runwright.ports.conditions import CONDITION_REMEDY, ConditionEvaluator, NoConditions, condition_problems
+from runwright.ports.conditions import (
+    CONDITION_REMEDY,
+    SUMMARY_REMEDY,
+    ConditionEvaluator,
+    NoConditions,
+    condition_problems,
+)
 from runwright.ports.function_dispatcher import DispatchFunction, dispatchers_of
 from runwright.ports.ids import IdSource
 from runwright.ports.journal import Journal
@@ -90,6 +96,7 @@ class AgentRuntimeBuilder(Struct, kw_only=True):
         for package in self.packages:
             check_schemas(package, self.schemas)
             check_conditions(package, self.conditions)
+            check_summaries(package, self.conditions)
         ports = Ports(
             journal=self.journal,
             clock=self.clock,
@@ -138,6 +145,20 @@ def check_schemas(package: RuntimePackage, schemas: SchemaChecker) -> None:
                     metadata={"package": package.id, "path": f"tools.{index}.{name}", "rule": problem},
                     remedy=f"Write the {name} of tool {tool.name} as JSON Schema, draft 2020-12.",
                 )
+
+
+def check_summaries(package: RuntimePackage, conditions: ConditionEvaluator | None) -> None:
+    """Raises PACKAGE_INVALID for the first tool whose summary cannot be used, with its path."""
+    for index, tool in enumerate(package.tools):
+        problem = (conditions or NoConditions()).summary_problem(tool.summary) if tool.summary else None
+        if problem:
+            where = f"tools.{index}.summary"
+            raise AgentError(
+                ErrorReason.PACKAGE_INVALID,
+                f"Package {package.id}, {where}: the summary cannot be used: {problem}.",
+                metadata={"package": package.id, "path": where, "rule": problem},
+                remedy=SUMMARY_REMEDY,
+            )
 
 
 def check_conditions(package: RuntimePackage, conditions: ConditionEvaluator | None) -> None:

@@ -81,6 +81,7 @@ def put_approval(message: approval_pb2.Approval, standing: StandingApproval) -> 
         [approval_pb2.ApprovalVerdict.ValueType(verdict.value) for verdict in verdicts_on(asked)]
     )
     message.lineage.extend(asked.lineage)
+    message.summary = asked.summary
     message.reversible = asked.reversible
     message.highlight.extend(asked.highlight)
     message.separation = approval_pb2.ApprovalSeparation.ValueType(standing.separation.value)

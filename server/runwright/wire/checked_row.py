@@ -69,15 +69,19 @@ class SnapshotRow(Struct, frozen=True):
 
     def checked(self, end: RowEnd) -> bytes:
         """The row's bytes, with their check."""
+        return bytes([self.version]) + self.check(end) + self.body
+
+    def check(self, end: RowEnd) -> bytes:
+        """The check alone, of 32 bytes."""
         rest = self.digest + end.hash + end.last_position.to_bytes(8, "big") + bytes([end.is_open])
-        return bytes([self.version]) + hashlib.sha256(rest).digest() + self.body
+        return hashlib.sha256(rest).digest()
 
 
 def believed(row: bytes, columns: RowColumns, end: RowEnd) -> SnapshotRow | None:
     """What stands in a row whose check fits these columns, of whatever version; None when it does not."""
     try:
         found = SnapshotRow.of(row[_BODY:], columns, row[0])
-        fits = row == found.checked(end)
+        fits = row[1:_BODY] == found.check(end)
     except (TypeError, AttributeError, ValueError, OverflowError, LookupError):  # columns not even of their kind
         return None
     return found if fits else None

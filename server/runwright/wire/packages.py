@@ -95,6 +95,7 @@ def to_package(message: pb.RuntimePackage) -> RuntimePackage:
                 schema_digest=tool.schema_digest or None,
                 model_view=json.loads(tool.model_view_json) if tool.model_view_json else None,
                 grantable=tool.grantable if tool.HasField("grantable") else True,
+                summary=tool.summary,
                 reversible=tool.reversible,
                 highlight=tuple(tool.highlight),
             )
@@ -145,6 +146,7 @@ def _tool(package: RuntimePackage, tool: ToolSpec) -> pb.Tool:
         schema_digest=tool.schema_digest or "",
         model_view_json=b"" if tool.model_view is None else canonical_json(tool.model_view),
         grantable=None if tool.grantable else False,
+        summary=tool.summary,
         reversible=tool.reversible,
         highlight=tool.highlight,
     )

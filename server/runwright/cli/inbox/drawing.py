@@ -31,8 +31,12 @@ m               in such a batch: leave the selected one out, or take it in again
 Esc             back
 ?               this
 q, Ctrl-C       leave; nothing is decided by that"""
-_KEYS = "a approve  e edit  d deny  r respond  x end the run  g grant  b batch  space more  ? help  q quit"
-_BATCH_KEYS = "a approve all marked  d deny all marked  m mark  space more  j k move  b back  ? help  q quit"
+_KEYS = (
+    *("a approve", "e edit", "d deny", "r respond", "x end the run", "g grant"),
+    *("b batch", "space more", "j k move"),
+)
+_BATCH_KEYS = ("a approve all marked", "d deny all marked", "m mark", "space more", "j k move", "b back")
+_ALWAYS = "? help  q quit"
 
 
 class Line(Struct, frozen=True):
@@ -66,7 +70,7 @@ def draw(inbox: Inbox, columns: int, rows: int, now: float) -> Drawing:
         Line(f"---{f' {below} more lines below ' if below > 0 else ''}{'-' * columns}"[:columns]),
         *(Line(line) for line in lines[scroll : scroll + page]),
         *[Line("")] * max(0, page - len(lines)),
-        Line(fit(_last(inbox), columns), BOLD if inbox.message or inbox.intent else PLAIN),
+        Line(fit(_last(inbox, columns), columns), BOLD if inbox.message or inbox.intent else PLAIN),
     ]
     return Drawing([*screen[: max(0, rows - 1)], screen[-1]][:rows], page, scroll, digests if is_whole else frozenset())
 
@@ -120,7 +124,7 @@ def _rows(inbox: Inbox, listed: Sequence[Approval], height: int, columns: int, n
 
 
 def _cells(one: Approval, now: float) -> list[str]:
-    cells = (what(one), one.risk or "-", turn(one), one.approval_id, one.agent_id)
+    cells = (what(one), one.risk or "-", turn(one), one.approval_id, one.agent_id, one.summary)
     return [f"{left(one, now):>6}", *(escaped(cell) for cell in cells)]
 
 
@@ -155,7 +159,7 @@ def _laid_out(arguments: bytes, columns: int) -> Sequence[str]:
     return [piece for line in json_lines(text) for piece in wrapped(f"  {line}", columns)]
 
 
-def _last(inbox: Inbox) -> str:
+def _last(inbox: Inbox, columns: int) -> str:
     if inbox.mode is Mode.CONFIRM and inbox.intent is not None:
         return f"{escaped(inbox.intent.words)}? y: yes, any other key: no"
     if inbox.mode is Mode.TYPING and inbox.intent is not None:
@@ -164,4 +168,14 @@ def _last(inbox: Inbox) -> str:
         return f"{escaped(inbox.intent.words)}: type the text, Enter decides, Esc does not"
     if inbox.message:
         return escaped(inbox.message)
-    return _KEYS if inbox.marked is None else _BATCH_KEYS
+    return _keys(_KEYS if inbox.marked is None else _BATCH_KEYS, columns)
+
+
+def _keys(keys: Sequence[str], columns: int) -> str:
+    """As many of the keys as fit, and always the one that shows the others, and the one to leave by."""
+    shown = ""
+    for key in keys:
+        if len(shown) + len(key) + 2 + len(_ALWAYS) > columns:
+            break
+        shown += f"{key}  "
+    return shown + _ALWAYS

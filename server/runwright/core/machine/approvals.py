@@ -57,6 +57,7 @@ def request(step: Step, call: CallState, opinion: PolicyOpinion) -> None:
             four_eyes=spec.four_eyes,
             delegates=spec.delegates,
             escalates_at=spec.escalates_at(step.at),
+            summary=step.summaries[call.call_id],
             reversible=tool.reversible,
             highlight=tool.highlight,
             dispatchers=spec.dispatchers,

@@ -93,7 +93,8 @@ def by_policy(step: Step) -> None:
     failure, stop = step.state.policy_failure, step.state.stop
     assert failure is not None and stop is not None, "asked only once a policy has decided"
     under_way = step.calls(CallPhase.RUNNING, CallPhase.RECONCILING)
-    if all(call.idempotent for call in under_way) and not needs_repair(step.state) and not step.state.dispatches:
+    nobody_is_to_be_told = all(each.is_over for each in step.state.dispatches)
+    if all(call.idempotent for call in under_way) and not needs_repair(step.state) and nobody_is_to_be_told:
         fail(step, stop, failure)
         return
     set_barrier(step, failure.message, "", INTERRUPT_GRACE_US)

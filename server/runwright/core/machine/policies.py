@@ -51,6 +51,7 @@ def allow_call(step: Step, call: CallState, found: PolicyFindings | None) -> boo
     if opinion.verdict is Verdict.ASK:
         approvals.supersede_unless(step, call, opinion.approval, digest)
         step.asking[call.call_id] = opinion
+        step.summaries[call.call_id] = found.summary if found is not None else ""
         step.answering[call.call_id] = grants.found_for(step, call, opinion, found)
     step.add(_on_record(step, call, stage, digest, opinion, found))
     if opinion.verdict in (Verdict.ALLOW, Verdict.ASK):

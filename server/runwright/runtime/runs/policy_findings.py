@@ -27,6 +27,7 @@ from runwright.runtime.policies import (
 )
 from runwright.runtime.ports import Ports
 from runwright.runtime.runs.grant_findings import with_grants
+from runwright.runtime.runs.summaries import with_summaries
 
 
 async def of_calls(
@@ -42,14 +43,16 @@ async def of_calls(
     if not sound or not policies.is_used(package, namespace, stage):
         return tuple(calls)
     run = RunFacts.of(state)
-    subjects, called = [], []
+    subjects, called, tools = [], [], []
     for index in sound:
         call, tool = calls[index], package.tool(calls[index].tool)
         assert tool is not None, "a call of an unknown tool is not sound"
         facts = CallFacts(state.round, index + 1, state.tainted, call.arguments)
         subjects.append(subject_of_call(run, tool, facts, values[index]))
         called.append(_called(tool, facts, values[index]))
+        tools.append(tool)
     said_of_all = await policies.find(package, namespace, stage, subjects)
+    said_of_all = await with_summaries(policies.conditions, list(zip(tools, subjects, strict=True)), said_of_all)
     found = await with_grants(ports, package, state, called, said_of_all)
     decided = list(calls)
     for index, said in zip(sound, found, strict=True):
@@ -83,6 +86,7 @@ async def of_call_again(
     value = arguments_of(arguments)
     subject = subject_of_call(RunFacts.of(state), tool, facts, value)
     said = await ports.policies.find(package, state.key.namespace, PolicyStage.PRE_TOOL, [subject])
+    said = await with_summaries(ports.policies.conditions, [(tool, subject)], said)
     return tuple(await with_grants(ports, package, state, [_called(tool, facts, value)], said))
 
 

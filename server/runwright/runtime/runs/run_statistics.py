@@ -18,7 +18,10 @@ RunStanding = tuple[RunStatus, int]  # a run's status and how many of its calls 
 
 def status_of(state: RunState) -> RunStanding:
     """How a started run stands."""
-    return status(state), sum(call.phase is CallPhase.UNKNOWN for call in state.calls)
+    found = status(state)
+    if found is RunStatus.WAITING:  # then none is unknown, and a start looks at thousands of runs
+        return found, 0
+    return found, sum(call.phase is CallPhase.UNKNOWN for call in state.calls)
 
 
 class ParkedRuns:

@@ -68,9 +68,13 @@ class StoredRuns:
                 found.append(error)
         return found
 
+    def known_package(self, state: RunState) -> RuntimePackage | None:
+        """What `package` would say at once: of this or another run it was asked before."""
+        return self._packages.get(state.package_fingerprint)
+
     async def package(self, run: RunKey, state: RunState) -> RuntimePackage:
         """The package the run was started with, from the journal: never the file given at this start."""
-        known = self._packages.get(state.package_fingerprint)
+        known = self.known_package(state)
         if known is None:
             pinned = state.package
             stored = await self._pinned(run, pinned) if pinned else {}
@@ -88,10 +92,15 @@ class StoredRuns:
 
     async def missing_provider(self, run: RunKey, state: RunState, configured: Container[str]) -> str:
         """The adapter of the model that is to be asked, if none of those that may answer is configured."""
-        if not (state.model_attempt or state.model_request.retry_at) or state.provider in configured:
+        if not asks_model(state) or state.provider in configured:
             return ""
         routes = (await self.package(run, state)).routes[state.route :]
         return "" if any(route.adapter in configured for route in routes) else state.provider
+
+
+def asks_model(state: RunState) -> bool:
+    """True when the model is to be asked next: now, or again after a while."""
+    return bool(state.model_attempt or state.model_request.retry_at)
 
 
 def _begun(run: RunKey, loaded: LoadedRun) -> LoadedRun:

@@ -31,7 +31,7 @@ from runwright.runtime.runs.recovery import Recovery
 from runwright.runtime.runs.refusals import draining
 from runwright.runtime.runs.run_on_record import RunOnRecord
 from runwright.runtime.runs.run_statistics import count
-from runwright.runtime.runs.stored_runs import StoredRuns, cause_of, is_of, taken
+from runwright.runtime.runs.stored_runs import StoredRuns, asks_model, cause_of, is_of, taken
 from runwright.runtime.runs.tail import Tails
 from runwright.runtime.waiting import comes_before
 
@@ -188,9 +188,11 @@ class Supervisor:
             state = loaded.state
             if state.is_terminal or self._is_taken_up(run):
                 return  # listed as open by what is damaged only, or taken up already
-            missing = await self.stored.missing_provider(run, state, self._ports.providers)
-            if self._is_taken_up(run):
-                return  # somebody was faster, while it was read
+            missing = ""
+            if asks_model(state):
+                missing = await self.stored.missing_provider(run, state, self._ports.providers)
+                if self._is_taken_up(run):
+                    return  # somebody was faster, while it was read
             if missing:
                 self._parking.add_without(state, missing)
             else:
@@ -199,9 +201,11 @@ class Supervisor:
                 if len(waits) < len(wanted) or state.phase is RunPhase.CANCELLING:
                     await self._live.revive(run)
                     return
-                package = await self.stored.package(run, state)
-                if self._is_taken_up(run):
-                    return
+                package = self.stored.known_package(state)
+                if package is None:
+                    package = await self.stored.package(run, state)
+                    if self._is_taken_up(run):
+                        return
                 self._parking.add_stored(state, waits, package)
             self._recovery.settled(run)
         except Exception as error:  # noqa: BLE001 - one poisoned run must not keep the others down

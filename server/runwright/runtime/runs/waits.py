@@ -98,7 +98,7 @@ class Waits:
     def enter(self, state: RunState, effect: e.ParkingEffect, package: RuntimePackage) -> None:
         """Waits for what settles the effect, unless that is waited for already: who waits keeps its turn."""
         waits = self._waits.setdefault(state.key, [])
-        if any(wait.effect.key == effect.key for wait in waits):
+        if waits and any(wait.effect.key == effect.key for wait in waits):
             return
         wait = Wait(self, state.key, effect)
         waits.append(wait)

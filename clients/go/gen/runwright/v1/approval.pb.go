@@ -992,6 +992,11 @@ type Approval struct {
 	// The runs from the first one to the one that asks, which is the last: by what an
 	// agent came to ask. One entry, as no run starts another.
 	Lineage []string `protobuf:"bytes,43,rep,name=lineage,proto3" json:"lineage,omitempty"`
+	// The call in one line of up to 500 characters, made by the server with the
+	// `summary` of its tool: what comes of the arguments stands in quotes, and what
+	// does not show is written as an escape. Empty where the package has none, and
+	// where none came of it.
+	Summary string `protobuf:"bytes,44,opt,name=summary,proto3" json:"summary,omitempty"`
 	// True when the package says that what the call does can be undone. False: it
 	// does not say so.
 	Reversible bool `protobuf:"varint,47,opt,name=reversible,proto3" json:"reversible,omitempty"`
@@ -1297,6 +1302,13 @@ func (x *Approval) GetLineage() []string {
 		return x.Lineage
 	}
 	return nil
+}
+
+func (x *Approval) GetSummary() string {
+	if x != nil {
+		return x.Summary
+	}
+	return ""
 }
 
 func (x *Approval) GetReversible() bool {
@@ -1612,7 +1624,7 @@ const file_runwright_v1_approval_proto_rawDesc = "" +
 	"\n" +
 	"principals\x18\x02 \x03(\tR\n" +
 	"principals\x12\x12\n" +
-	"\x04turn\x18\x03 \x01(\tR\x04turn\"\x8e\r\n" +
+	"\x04turn\x18\x03 \x01(\tR\x04turn\"\xa8\r\n" +
 	"\bApproval\x12\x1f\n" +
 	"\vapproval_id\x18\x01 \x01(\tR\n" +
 	"approvalId\x12.\n" +
@@ -1662,7 +1674,8 @@ const file_runwright_v1_approval_proto_rawDesc = "" +
 	"dispatches\x18! \x03(\v2\x1e.runwright.v1.ApprovalDispatchR\n" +
 	"dispatches\x12H\n" +
 	"\x10allowed_verdicts\x18* \x03(\x0e2\x1d.runwright.v1.ApprovalVerdictR\x0fallowedVerdicts\x12\x18\n" +
-	"\alineage\x18+ \x03(\tR\alineage\x12\x1e\n" +
+	"\alineage\x18+ \x03(\tR\alineage\x12\x18\n" +
+	"\asummary\x18, \x01(\tR\asummary\x12\x1e\n" +
 	"\n" +
 	"reversible\x18/ \x01(\bR\n" +
 	"reversible\x12\x1c\n" +

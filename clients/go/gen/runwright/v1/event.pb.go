@@ -4542,7 +4542,9 @@ type ApprovalRequested struct {
 	// True when the package says that what the call does can be undone.
 	Reversible bool `protobuf:"varint,31,opt,name=reversible,proto3" json:"reversible,omitempty"`
 	// Which of the arguments decide, as the package says: JSON pointers.
-	Highlight     []string `protobuf:"bytes,32,rep,name=highlight,proto3" json:"highlight,omitempty"`
+	Highlight []string `protobuf:"bytes,32,rep,name=highlight,proto3" json:"highlight,omitempty"`
+	// The call in one line, see `Approval.summary`.
+	Summary       string `protobuf:"bytes,33,opt,name=summary,proto3" json:"summary,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -4750,6 +4752,13 @@ func (x *ApprovalRequested) GetHighlight() []string {
 		return x.Highlight
 	}
 	return nil
+}
+
+func (x *ApprovalRequested) GetSummary() string {
+	if x != nil {
+		return x.Summary
+	}
+	return ""
 }
 
 // Somebody decided. What follows from it stands right behind it.
@@ -6190,7 +6199,7 @@ const file_runwright_v1_event_proto_rawDesc = "" +
 	"\fsub_sequence\x18\t \x01(\rR\vsubSequence\x12\x19\n" +
 	"\bends_run\x18\n" +
 	" \x01(\bR\aendsRunB\x06\n" +
-	"\x04item\"\xff\x06\n" +
+	"\x04item\"\x99\a\n" +
 	"\x11ApprovalRequested\x12\x1f\n" +
 	"\vapproval_id\x18\x01 \x01(\tR\n" +
 	"approvalId\x12.\n" +
@@ -6222,7 +6231,8 @@ const file_runwright_v1_event_proto_rawDesc = "" +
 	"\n" +
 	"reversible\x18\x1f \x01(\bR\n" +
 	"reversible\x12\x1c\n" +
-	"\thighlight\x18  \x03(\tR\thighlight\"\xd2\x04\n" +
+	"\thighlight\x18  \x03(\tR\thighlight\x12\x18\n" +
+	"\asummary\x18! \x01(\tR\asummary\"\xd2\x04\n" +
 	"\x0fApprovalDecided\x12\x1f\n" +
 	"\vapproval_id\x18\x01 \x01(\tR\n" +
 	"approvalId\x12\x12\n" +

@@ -459,6 +459,9 @@ type Tool struct {
 	// The schema that the model is shown in place of the one that checks the
 	// arguments, in RFC 8785 form. Empty: that one.
 	ModelViewJson []byte `protobuf:"bytes,23,opt,name=model_view_json,json=modelViewJson,proto3" json:"model_view_json,omitempty"`
+	// A call in one line for whoever approves it: an expression in CEL over `args` and
+	// `tool`. Empty: none.
+	Summary string `protobuf:"bytes,32,opt,name=summary,proto3" json:"summary,omitempty"`
 	// True when what a call does can be undone: approvers are told.
 	Reversible bool `protobuf:"varint,33,opt,name=reversible,proto3" json:"reversible,omitempty"`
 	// The arguments that whoever approves a call is to look at first: JSON pointers
@@ -610,6 +613,13 @@ func (x *Tool) GetModelViewJson() []byte {
 	return nil
 }
 
+func (x *Tool) GetSummary() string {
+	if x != nil {
+		return x.Summary
+	}
+	return ""
+}
+
 func (x *Tool) GetReversible() bool {
 	if x != nil {
 		return x.Reversible
@@ -718,7 +728,7 @@ const file_runwright_v1_package_proto_rawDesc = "" +
 	"\aadapter\x18\x01 \x01(\tR\aadapter\x12\x14\n" +
 	"\x05model\x18\x02 \x01(\tR\x05model\x12'\n" +
 	"\x0fparameters_json\x18\x03 \x01(\fR\x0eparametersJson\x12!\n" +
-	"\fmax_attempts\x18\x04 \x01(\rR\vmaxAttempts\"\x90\x05\n" +
+	"\fmax_attempts\x18\x04 \x01(\rR\vmaxAttempts\"\xaa\x05\n" +
 	"\x04Tool\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12 \n" +
 	"\vdescription\x18\x02 \x01(\tR\vdescription\x124\n" +
@@ -738,7 +748,8 @@ const file_runwright_v1_package_proto_rawDesc = "" +
 	"\rreconcile_for\x18\x1b \x01(\tR\freconcileFor\x12!\n" +
 	"\tgrantable\x18\x1e \x01(\bH\x00R\tgrantable\x88\x01\x01\x12#\n" +
 	"\rschema_digest\x18\x16 \x01(\tR\fschemaDigest\x12&\n" +
-	"\x0fmodel_view_json\x18\x17 \x01(\fR\rmodelViewJson\x12\x1e\n" +
+	"\x0fmodel_view_json\x18\x17 \x01(\fR\rmodelViewJson\x12\x18\n" +
+	"\asummary\x18  \x01(\tR\asummary\x12\x1e\n" +
 	"\n" +
 	"reversible\x18! \x01(\bR\n" +
 	"reversible\x12\x1c\n" +

@@ -555,6 +555,7 @@ class Approval(message.Message):
     DISPATCHES_FIELD_NUMBER: builtins.int
     ALLOWED_VERDICTS_FIELD_NUMBER: builtins.int
     LINEAGE_FIELD_NUMBER: builtins.int
+    SUMMARY_FIELD_NUMBER: builtins.int
     REVERSIBLE_FIELD_NUMBER: builtins.int
     HIGHLIGHT_FIELD_NUMBER: builtins.int
     GRANTS_FIELD_NUMBER: builtins.int
@@ -616,6 +617,12 @@ class Approval(message.Message):
     """True when whoever started the run must not decide."""
     separation: ApprovalSeparation.ValueType
     """Whether this server tells approvers from others."""
+    summary: builtins.str
+    """The call in one line of up to 500 characters, made by the server with the
+    `summary` of its tool: what comes of the arguments stands in quotes, and what
+    does not show is written as an escape. Empty where the package has none, and
+    where none came of it.
+    """
     reversible: builtins.bool
     """True when the package says that what the call does can be undone. False: it
     does not say so.
@@ -731,13 +738,14 @@ class Approval(message.Message):
         dispatches: abc.Iterable[ApprovalDispatch] | None = ...,
         allowed_verdicts: abc.Iterable[ApprovalVerdict.ValueType] | None = ...,
         lineage: abc.Iterable[builtins.str] | None = ...,
+        summary: builtins.str = ...,
         reversible: builtins.bool = ...,
         highlight: abc.Iterable[builtins.str] | None = ...,
         grants: grant_pb2.GrantOffer | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = typing.Literal["arguments", b"arguments", "arguments_content", b"arguments_content", "closed_at", b"closed_at", "decision", b"decision", "escalates_at", b"escalates_at", "expires_at", b"expires_at", "grants", b"grants", "requested_at", b"requested_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["agent_id", b"agent_id", "allowed_verdicts", b"allowed_verdicts", "approval", b"approval", "approval_id", b"approval_id", "arguments", b"arguments", "arguments_content", b"arguments_content", "closed_at", b"closed_at", "code", b"code", "current_set", b"current_set", "decider", b"decider", "decision", b"decision", "delegates", b"delegates", "delegations", b"delegations", "digest", b"digest", "dispatches", b"dispatches", "effect_id", b"effect_id", "escalates_at", b"escalates_at", "executor", b"executor", "expires_at", b"expires_at", "four_eyes", b"four_eyes", "grants", b"grants", "highlight", b"highlight", "kind", b"kind", "lineage", b"lineage", "message", b"message", "on_expiry", b"on_expiry", "package_fingerprint", b"package_fingerprint", "policy_ref", b"policy_ref", "requested_at", b"requested_at", "reversible", b"reversible", "risk", b"risk", "rule", b"rule", "run_id", b"run_id", "schema_digest", b"schema_digest", "separation", b"separation", "session_id", b"session_id", "sets", b"sets", "started_by", b"started_by", "state", b"state", "tainted", b"tainted", "tool", b"tool"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["agent_id", b"agent_id", "allowed_verdicts", b"allowed_verdicts", "approval", b"approval", "approval_id", b"approval_id", "arguments", b"arguments", "arguments_content", b"arguments_content", "closed_at", b"closed_at", "code", b"code", "current_set", b"current_set", "decider", b"decider", "decision", b"decision", "delegates", b"delegates", "delegations", b"delegations", "digest", b"digest", "dispatches", b"dispatches", "effect_id", b"effect_id", "escalates_at", b"escalates_at", "executor", b"executor", "expires_at", b"expires_at", "four_eyes", b"four_eyes", "grants", b"grants", "highlight", b"highlight", "kind", b"kind", "lineage", b"lineage", "message", b"message", "on_expiry", b"on_expiry", "package_fingerprint", b"package_fingerprint", "policy_ref", b"policy_ref", "requested_at", b"requested_at", "reversible", b"reversible", "risk", b"risk", "rule", b"rule", "run_id", b"run_id", "schema_digest", b"schema_digest", "separation", b"separation", "session_id", b"session_id", "sets", b"sets", "started_by", b"started_by", "state", b"state", "summary", b"summary", "tainted", b"tainted", "tool", b"tool"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -2273,6 +2273,7 @@ class ApprovalRequested(message.Message):
     GRANTS_FIELD_NUMBER: builtins.int
     REVERSIBLE_FIELD_NUMBER: builtins.int
     HIGHLIGHT_FIELD_NUMBER: builtins.int
+    SUMMARY_FIELD_NUMBER: builtins.int
     approval_id: builtins.str
     """The approval's id inside the run: `a`, and the numbers of the call with the
     approval's own behind them; of the run `a`, its round (0 before the first) and
@@ -2310,6 +2311,8 @@ class ApprovalRequested(message.Message):
     """True when whoever started the run must not decide."""
     reversible: builtins.bool
     """True when the package says that what the call does can be undone."""
+    summary: builtins.str
+    """The call in one line, see `Approval.summary`."""
     @builtins.property
     def arguments(self) -> content_pb2.ContentRef:
         """What is looked at, see `Approval.arguments`. An answer is in no view of this
@@ -2374,10 +2377,11 @@ class ApprovalRequested(message.Message):
         grants: grant_pb2.GrantOffer | None = ...,
         reversible: builtins.bool = ...,
         highlight: abc.Iterable[builtins.str] | None = ...,
+        summary: builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = typing.Literal["arguments", b"arguments", "escalates_at", b"escalates_at", "expires_at", b"expires_at", "grants", b"grants"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["approval", b"approval", "approval_id", b"approval_id", "arguments", b"arguments", "code", b"code", "decider", b"decider", "delegates", b"delegates", "digest", b"digest", "dispatchers", b"dispatchers", "escalates_at", b"escalates_at", "executor", b"executor", "expires_at", b"expires_at", "four_eyes", b"four_eyes", "grants", b"grants", "highlight", b"highlight", "kind", b"kind", "message", b"message", "on_expiry", b"on_expiry", "policy_ref", b"policy_ref", "reversible", b"reversible", "risk", b"risk", "rule", b"rule", "schema_digest", b"schema_digest", "sets", b"sets", "tainted", b"tainted", "tool", b"tool"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["approval", b"approval", "approval_id", b"approval_id", "arguments", b"arguments", "code", b"code", "decider", b"decider", "delegates", b"delegates", "digest", b"digest", "dispatchers", b"dispatchers", "escalates_at", b"escalates_at", "executor", b"executor", "expires_at", b"expires_at", "four_eyes", b"four_eyes", "grants", b"grants", "highlight", b"highlight", "kind", b"kind", "message", b"message", "on_expiry", b"on_expiry", "policy_ref", b"policy_ref", "reversible", b"reversible", "risk", b"risk", "rule", b"rule", "schema_digest", b"schema_digest", "sets", b"sets", "summary", b"summary", "tainted", b"tainted", "tool", b"tool"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

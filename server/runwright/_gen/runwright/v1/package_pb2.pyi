@@ -247,6 +247,7 @@ class Tool(message.Message):
     GRANTABLE_FIELD_NUMBER: builtins.int
     SCHEMA_DIGEST_FIELD_NUMBER: builtins.int
     MODEL_VIEW_JSON_FIELD_NUMBER: builtins.int
+    SUMMARY_FIELD_NUMBER: builtins.int
     REVERSIBLE_FIELD_NUMBER: builtins.int
     HIGHLIGHT_FIELD_NUMBER: builtins.int
     name: builtins.str
@@ -295,6 +296,10 @@ class Tool(message.Message):
     """The schema that the model is shown in place of the one that checks the
     arguments, in RFC 8785 form. Empty: that one.
     """
+    summary: builtins.str
+    """A call in one line for whoever approves it: an expression in CEL over `args` and
+    `tool`. Empty: none.
+    """
     reversible: builtins.bool
     """True when what a call does can be undone: approvers are told."""
     @builtins.property
@@ -322,12 +327,13 @@ class Tool(message.Message):
         grantable: builtins.bool | None = ...,
         schema_digest: builtins.str = ...,
         model_view_json: builtins.bytes = ...,
+        summary: builtins.str = ...,
         reversible: builtins.bool = ...,
         highlight: abc.Iterable[builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = typing.Literal["_grantable", b"_grantable", "grantable", b"grantable"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["_grantable", b"_grantable", "description", b"description", "effect", b"effect", "executor", b"executor", "grantable", b"grantable", "highlight", b"highlight", "idempotent", b"idempotent", "max_attempts", b"max_attempts", "model_view_json", b"model_view_json", "name", b"name", "parameters_schema_json", b"parameters_schema_json", "reconcilable", b"reconcilable", "reconcile_for", b"reconcile_for", "reversible", b"reversible", "risk", b"risk", "schema_digest", b"schema_digest", "timeout_ms", b"timeout_ms", "unavailable_timeout_ms", b"unavailable_timeout_ms", "untrusted", b"untrusted"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["_grantable", b"_grantable", "description", b"description", "effect", b"effect", "executor", b"executor", "grantable", b"grantable", "highlight", b"highlight", "idempotent", b"idempotent", "max_attempts", b"max_attempts", "model_view_json", b"model_view_json", "name", b"name", "parameters_schema_json", b"parameters_schema_json", "reconcilable", b"reconcilable", "reconcile_for", b"reconcile_for", "reversible", b"reversible", "risk", b"risk", "schema_digest", b"schema_digest", "summary", b"summary", "timeout_ms", b"timeout_ms", "unavailable_timeout_ms", b"unavailable_timeout_ms", "untrusted", b"untrusted"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__grantable: _TypeAlias = typing.Literal["grantable"]  # noqa: Y015
     _WhichOneofArgType__grantable: _TypeAlias = typing.Literal["_grantable", b"_grantable"]  # noqa: Y015

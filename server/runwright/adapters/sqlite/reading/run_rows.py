@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import apsw
 from msgspec import Struct
+from msgspec.json import decode as decode_labels
 from msgspec.json import encode as encode_labels
 
 from runwright.adapters.sqlite.failures import corrupt, is_damage, of_run
@@ -28,7 +29,7 @@ from runwright.wire.state_row import VERSION, decode_state, encode_state
 _ROWS = """
     SELECT r.run_no, r.seq, r.hash, r.last_position, r.snapshot, e.seq, e.position, e.hash, {found_by}
     FROM runs r LEFT JOIN events e
-        ON e.run_no = r.run_no AND e.seq = (SELECT MAX(seq) FROM events WHERE run_no = r.run_no)"""
+        ON e.position = (SELECT position FROM events WHERE run_no = r.run_no ORDER BY seq DESC LIMIT 1)"""
 _ROW = _ROWS + " WHERE r.namespace = ? AND r.run_id = ?"
 # Many at a time: a statement for each costs four times as much as all of its reading.
 _NAMED_ROWS = (
@@ -198,12 +199,12 @@ def _named_rows(db: apsw.Connection, runs: Sequence[RunKey]) -> dict[RunKey, _Ro
         if not is_damage(error):
             raise
         return {}
-    return {RunKey(namespace, run_id): _as_row(columns) for *columns, namespace, run_id in rows}
+    return {RunKey(*columns[-2:]): _as_row(columns[:-2]) for columns in rows}
 
 
-def _as_row(columns: Sequence[Any]) -> _Row:
-    run_no, seq, own_hash, last_position, snapshot, *rest = columns
-    return _Row(run_no, seq, own_hash, last_position, snapshot, tuple(rest[:3]), tuple(rest[3:]))
+def _as_row(columns: tuple[Any, ...]) -> _Row:
+    run_no, seq, own_hash, last_position, snapshot = columns[:5]
+    return _Row(run_no, seq, own_hash, last_position, snapshot, columns[5:8], columns[8:])
 
 
 def _without_texts(db: apsw.Connection, run: RunKey, error: Exception) -> list[Any]:
@@ -217,7 +218,7 @@ def _checked(run: RunKey, row: _Row) -> SnapshotRow | None:
     """What stands in the row if it is as it was written."""
     try:
         is_open, number, session_id, agent_id, labels, removed_at = row.found_by
-        columns = RowColumns(run, row.seq, session_id, agent_id, number, json.loads(labels), removed_at)
+        columns = RowColumns(run, row.seq, session_id, agent_id, number, decode_labels(labels), removed_at)
     except (ValueError, TypeError):
         return None
     return believed(row.snapshot, columns, RowEnd(row.last_position, row.hash, is_open))

@@ -3287,6 +3287,14 @@ class Approval(betterproto2.Message):
     agent came to ask. One entry, as no run starts another.
     """
 
+    summary: "str" = betterproto2.field(44, betterproto2.TYPE_STRING)
+    """
+    The call in one line of up to 500 characters, made by the server with the
+    `summary` of its tool: what comes of the arguments stands in quotes, and what
+    does not show is written as an escape. Empty where the package has none, and
+    where none came of it.
+    """
+
     reversible: "bool" = betterproto2.field(47, betterproto2.TYPE_BOOL)
     """
     True when the package says that what the call does can be undone. False: it
@@ -4100,6 +4108,11 @@ class ApprovalRequested(betterproto2.Message):
     )
     """
     Which of the arguments decide, as the package says: JSON pointers.
+    """
+
+    summary: "str" = betterproto2.field(33, betterproto2.TYPE_STRING)
+    """
+    The call in one line, see `Approval.summary`.
     """
 
 
@@ -9314,6 +9327,12 @@ class Tool(betterproto2.Message):
     """
     The schema that the model is shown in place of the one that checks the
     arguments, in RFC 8785 form. Empty: that one.
+    """
+
+    summary: "str" = betterproto2.field(32, betterproto2.TYPE_STRING)
+    """
+    A call in one line for whoever approves it: an expression in CEL over `args` and
+    `tool`. Empty: none.
     """
 
     reversible: "bool" = betterproto2.field(33, betterproto2.TYPE_BOOL)
