@@ -251,9 +251,14 @@ def performed_by_whoever_granted(events: Events) -> None:
     of(events, EventKind.TOOL_COMPLETED, "c2.1").tool_completed.executor_identity.principal = "ann"
 
 
+def another_issue(events: Events) -> None:
+    of(events, EventKind.GRANT_USED, "c2.1").grant_used.issued_hash = bytes(32)
+
+
 FORGED_GRANTS: dict[str, tuple[Forge, str]] = {
     "not used": (drop(EventKind.GRANT_USED, "c2.1"), "nobody granted c2.1 send, attempt 1"),
     "not issued": (drop(EventKind.GRANT_ISSUED), "run-1/g1.1.1 was not issued like this"),
+    "issued by another event": (another_issue, "run-1/g1.1.1 was not issued like this"),
     "used once more": (used_again, "run-1/g1.1.1 is used up or expired"),
     "another grant": (other_grant, "run-1/g1.1.1 was not issued like this"),
     "expired": (expired_grant, "run-1/g1.1.1 is used up or expired"),
@@ -412,6 +417,7 @@ def another_request(events: Events) -> None:
         (unasked("a0.1"), "nobody allowed the start"),
         (unasked("a1.1"), "nobody allowed the answer"),
         (another_answer, "the decision on a1.1 is about something else"),
+        (another_package, "the package in the export is not the run's"),
         (another_request, "the decision on a0.1 is about something else"),
     ],
 )
