@@ -113,6 +113,13 @@ def test_a_bad_instance_is_told_where_and_not_what(instance: dict[str, Any], whe
     assert "4711" not in problem and "SECRET" not in problem
 
 
+def test_what_is_missing_is_named_and_what_is_too_much_is_not() -> None:
+    wants = {"type": "object", "properties": {"to": {}}, "required": ["to"], "additionalProperties": False}
+
+    assert problem_of(wants, {}) == "at the top level: the rule required does not hold: to is missing."
+    assert "secret" not in (problem_of(wants, {"to": 1, "secret": 2}) or "secret")
+
+
 def test_a_key_without_an_end_is_not_repeated() -> None:
     problem = problem_of({"type": "object", "additionalProperties": {"type": "string"}}, {"k" * 10_000: 1})
 

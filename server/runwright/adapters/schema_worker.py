@@ -73,7 +73,9 @@ def where_problem(text: str, instance: object) -> str:
     except jsonschema_rs.ValidationError as error:  # the first: all together can be more than memory holds
         where = _path(error.instance_path) or "the top level"
         rule = _path(error.schema_path)
-        return f"at {where}: the rule {rule} does not hold."
+        # The name stands in the schema; what the arguments have too much is theirs, and is not repeated.
+        missing = f": {_path([str(error.kind.property)])} is missing" if hasattr(error.kind, "property") else ""
+        return f"at {where}: the rule {rule} does not hold{missing}."
     return "they do not fit the tool's schema."
 
 
