@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import json
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import betterproto2
@@ -492,9 +492,9 @@ class Program:
         await self._dispatchers.pop(args["name"])[0].stop(grace=0)
         return {}
 
-    async def told(self, args: Args) -> list[Args]:
+    async def told(self, args: Args) -> Sequence[Args]:
         """What a dispatcher was told, as it came."""
-        return list(self._dispatchers[args["name"]][1])
+        return tuple(self._dispatchers[args["name"]][1])
 
     async def stop_policy(self, args: Args) -> Args:
         """Ends a policy server."""

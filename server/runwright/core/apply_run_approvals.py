@@ -111,6 +111,7 @@ def delegated(state: RunState, record: r.ApprovalDelegated) -> RunState:
     asked = _pending(state, record)
     after = after_delegation(asked.approval, record)
     require(after is not None, record, state)
+    assert after is not None, "required above"
     return state.__replace__(approval=asked.__replace__(approval=after))
 
 
