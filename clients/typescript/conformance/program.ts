@@ -376,7 +376,9 @@ const operations: Record<string, (args: Args) => JsonValue | Promise<JsonValue>>
     return { grants };
   },
   async revoke_grant(args) {
-    const { grant, revoked } = await connected().revokeGrant(text(args["grant_id"]), { note: optional(args["note"], text) });
+    const { grant, revoked } = await connected().revokeGrant(text(args["grant_id"]), {
+      note: optional(args["note"], text),
+    });
     return { grant: json(GrantStatusSchema, grant), revoked };
   },
   async batch_decide({ decisions }) {
