@@ -1,20 +1,17 @@
 """Says from an export alone, of all that was done: who allowed it, by which rule, approved by whom over which digest,
-spent by which intent. `python verify_effects.py FILE`, with the Python client installed. Exit code 1: something does
-not hold, and is named. In no export: roles, revocations. Whether all contents are whole: `runwright verify`."""
+spent by which intent. `python verify_effects.py FILE`, with the Python client; exit code 1 names what does not hold."""
 
 import json
 import sys
 from base64 import b64decode
 from collections import Counter, defaultdict
 from hashlib import sha256
-from pathlib import Path
 
 from betterproto2 import which_one_of
 from runwright_client import Event, package_fingerprint
 
 SAME = {"RUN": ["run_id"], "SESSION": ["session_id"], "AGENT_AND_PRINCIPAL": ["agent_id", "principal"], "NAMESPACE": []}
-# What events said last, and how often, by their name and an effect, an approval, a grant or a stage; bytes by digest.
-last, count, contents = defaultdict(lambda: None), Counter(), defaultdict(bytes)
+last, count, contents = defaultdict(lambda: None), Counter(), defaultdict(bytes)  # by name and subject
 
 
 def need(holds, says):
@@ -60,7 +57,7 @@ def explain(said, about, event, subject, intent=None, verdicts=("APPROVE", "APPR
     return print(f"{said}: asked for by {rule}, {how} over {over}, spent by event {event.spent}")
 
 
-(_, header), *lines = (json.loads(line).popitem() for line in Path(sys.argv[1]).read_bytes().splitlines())
+(_, header), *lines = (json.loads(line).popitem() for line in open(sys.argv[1], "rb"))  # noqa: PTH123, SIM115
 link = sha256("\0".join(("runwright-chain-v1", header["namespace"], header["run_id"])).encode()).digest()
 for kind, fields in lines:
     data = b64decode(fields.get("data", ""))
@@ -76,9 +73,12 @@ for kind, fields in lines:
         requested.arguments = body.replacement
     elif name == "approval_delegated":
         asked, by, to = last["approval_requested", body.approval_id], body.delegated_by, body.approvers
-        turn, named = asked.sets[body.current_set], {*to.principals, *to.roles, body.delegated_to} - {*asked.delegates}
-        need((turn.roles or by in turn.principals) and named <= {*turn.principals, by}, f"{by} had no such delegate")
-        asked.sets[body.current_set] = body.approvers
+        turn = next((each for each in asked.sets if event.time < each.until), asked.sets[-1])
+        is_it = (body.digest, to.until, count["approval_decided", asked.approval_id]) == (asked.digest, turn.until, 0)
+        named = {*to.principals, *to.roles, body.delegated_to} - ({*asked.delegates} - {event.principal})
+        is_theirs = event.time < to.until and (turn.roles or by in turn.principals) and named <= {*turn.principals, by}
+        need(is_it and is_theirs and body.current_set == asked.sets.index(turn), f"{by} had no such delegate")
+        asked.sets[body.current_set] = to
     elif name == "model_attempt_started" and not last[name, None]:  # the first one
         explain("the start", "RUN_START", event, last["run_started", ""].request.digest)
     elif name == "run_completed":

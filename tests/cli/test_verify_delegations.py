@@ -90,23 +90,23 @@ def another_digest_delegated(events: Events) -> None:
     ("forge", "said"),
     [
         (lambda _: None, ""),
-        (delegations_dropped, "the decision on a1.1.1 counts nothing: fay is not in the approver set"),
-        (delegate_to("eve"), "the delegation of a1.1.1 counts nothing: eve is no delegate"),
-        (delegate_to("cal"), "the delegation of a1.1.1 counts nothing: cal is no delegate"),
-        (delegated_by_eve, "the delegation of a1.1.1 counts nothing: eve is not in the approver set"),
-        (one_more_with_it, "the delegation of a1.1.1 counts nothing: it is not theirs"),
-        (a_role_with_it, "the delegation of a1.1.1 counts nothing: it is not theirs"),
-        (more_time, "the delegation of a1.1.1 counts nothing: it is not theirs"),
-        (another_turn, "the delegation of a1.1.1 counts nothing: it is not theirs"),
-        (delegated_too_late, "the delegation of a1.1.1 counts nothing: it came too late"),
-        (delegated_after_the_decision, "the delegation of a1.1.1 counts nothing: it was decided on before"),
-        (another_digest_delegated, "the delegation of a1.1.1 counts nothing: it is about another digest"),
+        (delegations_dropped, "fay may not decide on a1.1.1"),
+        (delegate_to("eve"), "dan had no such delegate"),
+        (delegate_to("cal"), "dan had no such delegate"),
+        (delegated_by_eve, "eve had no such delegate"),
+        (one_more_with_it, "ann had no such delegate"),
+        (a_role_with_it, "ann had no such delegate"),
+        (more_time, "ann had no such delegate"),
+        (another_turn, "ann had no such delegate"),
+        (delegated_too_late, "ann had no such delegate"),
+        (delegated_after_the_decision, "dan had no such delegate"),
+        (another_digest_delegated, "ann had no such delegate"),
     ],
 )
 async def test_whoever_it_was_delegated_to_may_approve_and_nobody_else(
     forge: Forge, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    code = verified(tmp_path, forged(await handed_on(), forge), monkeypatch)
+    found = verified(tmp_path, forged(await handed_on(), forge), monkeypatch)
 
-    out = capsys.readouterr().out
-    assert (code, (said or "approved by fay over") in out) == (int(bool(said)), True), out
+    assert found == said
+    assert ("approved by fay over" in capsys.readouterr().out) is (not said)
