@@ -136,7 +136,7 @@ async def test_what_is_pressed_in_the_channel_counts_if_it_is_signed_and_for_who
     assert executor.requested == []
     said = {each["user"]: each["text"] for each in channel.slack.ephemeral}
     assert set(said) == {BOB, STRANGER}
-    assert "not yours to decide" in said[BOB]
+    assert "not yours to see" in said[BOB]
 
     assert await channel.press(ANN, approve) == 200
     ended = await channel.ended()
