@@ -224,7 +224,9 @@ class Answers:
             return  # who may decide has changed among them
         if found[1].closed_in == step.moment.number and not decided:
             return  # the dispatcher was faster
-        may = [each for each in sent if each.was_pending and self._may(each, found, step.moment.first)]
+        # A delegation that is asked for again is answered by the one on record.
+        new = [each for each in sent if each.answer.response is None or each.answer.response.decided]
+        may = [each for each in new if each.was_pending and self._may(each, found, step.moment.first)]
         assert not may or answered, f"{name}: {may[0].who} may decide, and was told {may[0].answer.error}"
         assert found[1].state != PENDING or not may
 
