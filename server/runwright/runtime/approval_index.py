@@ -20,6 +20,7 @@ from runwright.core.approval_rows import (
 )
 from runwright.core.errors import AgentError, ErrorReason
 from runwright.core.ids import Namespace
+from runwright.ports.journal import Entry
 from runwright.runtime.ports import Ports
 
 
@@ -31,20 +32,21 @@ class ApprovalIndex:
 
     async def look_up(self, namespace: Namespace, approval_id: str) -> StandingApproval | None:
         """An approval as it stands, for whomever; None when there is none, or it went with its run."""
-        entry = await self._ports.journal.entry(namespace, BY_ID, approval_id)
+        names = ((index, approval_id) for index in (BY_ID, OUTCOME, SUPERSEDED))
+        entry, outcome, superseded = await self._ports.journal.named(namespace, *names)
         if entry is None:
             return None
-        return await self.standing(namespace, self.read(approval_id, entry.value))
+        asked = self.read(approval_id, entry.value)
+        delegations = await self.delegations(namespace, asked)
+        return self._standing(asked, outcome, superseded, delegations)
 
     async def standing(self, namespace: Namespace, asked: RequestedApproval) -> StandingApproval:
         """What became of an approval."""
-        outcome, superseded, delegations = await asyncio.gather(
-            self._ports.journal.entry(namespace, OUTCOME, asked.id),
-            self._ports.journal.entry(namespace, SUPERSEDED, asked.id),
+        (outcome, superseded), delegations = await asyncio.gather(
+            self._ports.journal.named(namespace, (OUTCOME, asked.id), (SUPERSEDED, asked.id)),
             self.delegations(namespace, asked),
         )
-        found = self._outcome(asked, outcome.value) if outcome else None
-        return self.as_of(asked, found, delegations, is_superseded=superseded is not None)
+        return self._standing(asked, outcome, superseded, delegations)
 
     async def delegations(self, namespace: Namespace, asked: RequestedApproval) -> tuple[Delegation, ...]:
         """How an approval was delegated, in that order. Nothing is looked for where it cannot be."""
@@ -80,6 +82,16 @@ class ApprovalIndex:
             return read_requested(value)
         except DecodeError:
             raise unreadable(approval_id) from None
+
+    def _standing(
+        self,
+        asked: RequestedApproval,
+        outcome: Entry | None,
+        superseded: Entry | None,
+        delegations: tuple[Delegation, ...],
+    ) -> StandingApproval:
+        found = self._outcome(asked, outcome.value) if outcome else None
+        return self.as_of(asked, found, delegations, is_superseded=superseded is not None)
 
     def _outcome(self, asked: RequestedApproval, value: bytes) -> ApprovalOutcome:
         try:
