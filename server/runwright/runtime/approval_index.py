@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
+from collections.abc import Sequence
 
 from msgspec import DecodeError
 
@@ -20,7 +20,6 @@ from runwright.core.approval_rows import (
 )
 from runwright.core.errors import AgentError, ErrorReason
 from runwright.core.ids import Namespace
-from runwright.ports.journal import Entry
 from runwright.runtime.ports import Ports
 
 
@@ -32,21 +31,23 @@ class ApprovalIndex:
 
     async def look_up(self, namespace: Namespace, approval_id: str) -> StandingApproval | None:
         """An approval as it stands, for whomever; None when there is none, or it went with its run."""
-        names = ((index, approval_id) for index in (BY_ID, OUTCOME, SUPERSEDED))
-        entry, outcome, superseded = await self._ports.journal.named(namespace, *names)
-        if entry is None:
-            return None
-        asked = self.read(approval_id, entry.value)
-        delegations = await self.delegations(namespace, asked)
-        return self._standing(asked, outcome, superseded, delegations)
+        return (await self.look_up_all(namespace, (approval_id,)))[0]
 
-    async def standing(self, namespace: Namespace, asked: RequestedApproval) -> StandingApproval:
-        """What became of an approval."""
-        (outcome, superseded), delegations = await asyncio.gather(
-            self._ports.journal.named(namespace, (OUTCOME, asked.id), (SUPERSEDED, asked.id)),
-            self.delegations(namespace, asked),
-        )
-        return self._standing(asked, outcome, superseded, delegations)
+    async def look_up_all(self, namespace: Namespace, approval_ids: Sequence[str]) -> Sequence[StandingApproval | None]:
+        """Approvals as they stand, for whomever, in that order: one question for all, and one for each delegable."""
+        names = ((index, approval_id) for approval_id in approval_ids for index in (BY_ID, OUTCOME, SUPERSEDED))
+        entries = await self._ports.journal.named(namespace, *names)
+        found: list[StandingApproval | None] = []
+        rows = iter(entries)
+        for approval_id, entry, outcome, superseded in zip(approval_ids, rows, rows, rows, strict=True):
+            if entry is None:
+                found.append(None)
+                continue
+            asked = self.read(approval_id, entry.value)
+            delegations = await self.delegations(namespace, asked)
+            became = self._outcome(asked, outcome.value) if outcome else None
+            found.append(self.as_of(asked, became, delegations, is_superseded=superseded is not None))
+        return found
 
     async def delegations(self, namespace: Namespace, asked: RequestedApproval) -> tuple[Delegation, ...]:
         """How an approval was delegated, in that order. Nothing is looked for where it cannot be."""
@@ -82,16 +83,6 @@ class ApprovalIndex:
             return read_requested(value)
         except DecodeError:
             raise unreadable(approval_id) from None
-
-    def _standing(
-        self,
-        asked: RequestedApproval,
-        outcome: Entry | None,
-        superseded: Entry | None,
-        delegations: tuple[Delegation, ...],
-    ) -> StandingApproval:
-        found = self._outcome(asked, outcome.value) if outcome else None
-        return self.as_of(asked, found, delegations, is_superseded=superseded is not None)
 
     def _outcome(self, asked: RequestedApproval, value: bytes) -> ApprovalOutcome:
         try:
