@@ -370,6 +370,19 @@ def test_explain_names_whose_turn_it_is_and_the_verbs(program: Program) -> None:
         assert f"approvals {word} {ID}" in out
 
 
+@pytest.mark.parametrize("kind", [approval_pb2.APPROVAL_KIND_RUN_START, approval_pb2.APPROVAL_KIND_OUTPUT])
+def test_of_a_start_or_an_answer_explain_names_the_verbs_that_are_decisions_on_it(
+    program: Program, kind: approval_pb2.ApprovalKind.ValueType
+) -> None:
+    run = run_pb2.RunSnapshot(run_id=RUN, status=run_pb2.RUN_STATUS_WAITING)
+    run.pending_approvals.add(approval_id=f"{RUN}/a0.1", kind=kind).approvers.roles.append("approver")
+    with serving(FakeApprovals(), FakeRuntime(one_tool(), run=run)) as server:
+        _, out, _ = program("--server", server, "explain", RUN)
+
+    verbs = [line.split(" approvals ")[1].split()[0] for line in out.splitlines() if " approvals " in line]
+    assert verbs == ["show", "approve", "deny"]
+
+
 def test_the_arguments_that_decide_are_shown_first() -> None:
     approval = an_approval()
     approval.arguments_content.text = '{"a/b": {"~": 1}, "copies": ["ann", "\\u202ebob"], "to": "bob"}'

@@ -152,7 +152,7 @@ def _to_do(found: Found, options: Options) -> Iterator[tuple[str, str]]:
     for pending in run.pending_approvals:
         what = f"{pending.approval_id}{_what(pending)}"
         yield TO_DO, f"have somebody of {approvers(pending.approvers)} look at {what} and decide:"
-        for word in ("show", "approve", "edit", "deny"):
+        for word in ("show", "approve", "deny") if pending.kind in WHAT else ("show", "approve", "edit", "deny"):
             yield "", command(options, "approvals", word, pending.approval_id)
     policies = sorted({wait.subject for wait in run.waiting_on if wait.kind == run_pb2.WAIT_KIND_POLICY})
     for policy in policies:
