@@ -14,7 +14,7 @@ from runwright.wire.snapshots import inline_bytes
 
 Contents = Mapping[str, content_pb2.InlineContent]
 
-_APPROVING = (approval_pb2.APPROVAL_VERDICT_APPROVE, approval_pb2.APPROVAL_VERDICT_APPROVE_WITH_EDITS)
+APPROVING = (approval_pb2.APPROVAL_VERDICT_APPROVE, approval_pb2.APPROVAL_VERDICT_APPROVE_WITH_EDITS)
 
 
 def update_tree(tree: RunTree, frame: event_pb2.EventFrame) -> None:
@@ -171,7 +171,7 @@ def _take_call(tree: RunTree, event: event_pb2.Event, contents: Contents) -> Non
         case "approval_requested":
             asked = event.approval_requested
             call.state, call.note = State.WAITING, f"for approval {event.run_id}/{asked.approval_id}"
-        case "approval_decided" if event.approval_decided.verdict in _APPROVING:
+        case "approval_decided" if event.approval_decided.verdict in APPROVING:
             call.state, call.note = State.WAITING, f"approved by {sanitize.line(event.approval_decided.decided_by)}"
         case "grant_used":
             call.state, call.note = State.WAITING, f"permitted by grant {event.grant_used.grant.grant_id}"
