@@ -139,7 +139,8 @@ def require_allowed_verdict(asked: RequestedApproval, verdict: ApprovalVerdict) 
     if verdict not in allowed:
         expected = f"one of {', '.join(f'APPROVAL_VERDICT_{each.name}' for each in allowed)}"
         why = f"{verdict.name} is no decision on {approval_words(asked.kind)}."
-        raise invalid_request("verdict", expected, "Decide one of these.", message=why)
+        remedy = f"Decide one of {', '.join(each.name for each in allowed)}."
+        raise invalid_request("verdict", expected, remedy, message=why)
 
 
 class ApprovalFilter(Struct, frozen=True, kw_only=True):
