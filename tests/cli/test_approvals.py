@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -22,7 +23,7 @@ from runwright.cli.approval_text import approval_lines
 from runwright.cli.main import main
 
 from tests.cli.fake_runtime import FakeRuntime, fail
-from tests.cli.story import RUN, one_tool
+from tests.cli.story import RUN, START, one_tool
 
 Program = Callable[..., tuple[int, str, str]]
 ID = f"{RUN}/a1.1.1"
@@ -163,6 +164,7 @@ def test_what_is_pending_is_listed_with_who_decides_until_when(program: Program)
     with serving(approvals) as server:
         code, out, _ = program("--server", server, "approvals", "ls", "--mine", "--tool", "send")
         _, names, _ = program("--server", server, "approvals", "ls", "--state", "denied", "-o", "name")
+        program("--server", server, "approvals", "ls", "--risk", "high", "--older-than", "60")
 
     assert (code, names) == (0, f"{ID}\n")
     heading, row = out.splitlines()
@@ -171,6 +173,9 @@ def test_what_is_pending_is_listed_with_who_decides_until_when(program: Program)
     assert row.endswith('  over  role approver  send\\u001b[31m  high  clerk  Send it to "bob"')
     assert (approvals.wanted[0].mine, approvals.wanted[0].tool) == (True, "send")
     assert list(approvals.wanted[2].states) == [approval_pb2.APPROVAL_STATE_DENIED]
+    assert not approvals.wanted[2].HasField("requested_before")
+    assert approvals.wanted[4].risk == "high"
+    assert START < approvals.wanted[4].requested_before.seconds <= time.time() - 3600
 
 
 def test_a_table_says_how_old_it_is_how_long_is_left_and_whose_turn_it_is_or_was() -> None:
