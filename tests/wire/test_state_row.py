@@ -375,4 +375,5 @@ def test_rows_of_before_calls_had_stages_are_read_whatever_the_run_came_to() -> 
         run.give(run.first)
         for _ in range(20):
             run.give(run.next())
-            assert decode_state(as_version_1(run.state), 1) == run.state, f"seed {seed}"
+            expected = None if run.state.tainted else run.state  # by which calls, only its events can tell
+            assert decode_state(as_version_1(run.state), 1) == expected, f"seed {seed}"
