@@ -31,7 +31,7 @@ def request(step: Step, call: CallState, opinion: PolicyOpinion) -> None:
     """Asks for an approval of exactly this call, as the policy that asks says. The call is held by it."""
     tool, arguments, asked = calls.spec_of(step, call), call.arguments, call.approval
     assert arguments is not None and asked is not None, "asked for by a policy, of an open call"
-    spec, is_tainted = approval_spec(step.package.approvals, asked.name), (call.policy or NO_POLICY).tainted
+    spec = approval_spec(step.package.approvals, asked.name)
     step.add(
         r.ApprovalRequested(
             at=step.at,
@@ -50,7 +50,7 @@ def request(step: Step, call: CallState, opinion: PolicyOpinion) -> None:
             code=opinion.code,
             decider=opinion.decider,
             message=opinion.message,
-            tainted=is_tainted,
+            tainted=(call.policy or NO_POLICY).tainted,
             sets=spec.approvers(step.at),
             expires_at=spec.expires_at(step.at),
             on_expiry=spec.expiry,
@@ -62,7 +62,7 @@ def request(step: Step, call: CallState, opinion: PolicyOpinion) -> None:
             highlight=tool.highlight,
             dispatchers=spec.dispatchers,
             grants=grants.offered(step.package, asked.name, tool, step.state.session_id),
-            tainted_by=step.state.tainted_by if is_tainted else None,
+            tainted_by=step.state.tainted_by,
         )
     )
 
