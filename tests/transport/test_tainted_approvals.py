@@ -9,35 +9,22 @@ from runwright._gen.runwright.v1 import event_pb2
 from runwright._gen.runwright.v1 import runtime_service_pb2 as pb
 from runwright.core.kinds import EventKind
 from runwright.core.package import RuntimePackage
-from runwright.testing import FunctionTools
 
 from tests import builders as b
-from tests.runtime.approving import WRITES, Sent
+from tests.runtime.approving import WRITES
+from tests.runtime.tainting import SEND, reading_and_sending, reading_tools
 from tests.runtime.watching import reached
 from tests.transport.conftest import Serve
+from tests.transport.dispatcher_hosts import NAME, DispatcherHost, acknowledges, register
 from tests.transport.pending_approvals import decide, pending, stub
 from tests.transport.serving import CALL_SECONDS, Served, run_request
 
 SECOND_ROUND = "run-1/a2.1.1"
 
 
-def reading_and_sending(*script: Any, rules: tuple[b.Fields, ...] = (), **fields: Any) -> RuntimePackage:
-    """A package that reads pages of strangers and notes of its own, and asks before it sends anything."""
-    asks = {"when": 'tool.effect == "write"', "then": "ask", "approval": "writes"}
-    return b.package(
-        *script,
-        tools=(b.tool("page", untrusted=True), b.tool("note"), b.writing_tool("send")),
-        policy="builtin:read-only",
-        policies=[{"builtin": "read-only"}, {"rules": [asks, *rules]}],
-        approvals={"writes": WRITES},
-        **fields,
-    )
-
-
 async def served_with(serve: Serve, package: RuntimePackage) -> Served:
     """A server of the package."""
-    tools = FunctionTools({"page": b.look, "note": b.look, "send": Sent()})
-    return await serve(b.Bench(packages=(package,), tools=tools))
+    return await serve(b.real_time_bench(packages=(package,), tools=reading_tools()))
 
 
 async def waits(served: Served, run_id: str = "run-1", **fields: Any) -> None:
@@ -55,7 +42,7 @@ async def told(served: Served, run_id: str = "run-1") -> dict[str, int]:
 
 
 async def test_an_approval_names_the_untrusted_calls_that_led_to_it_wherever_it_is_read(serve: Serve) -> None:
-    script = (b.asks("page", "note", "page"), b.asks({"tool": "send", "arguments": {"to": "bob"}}), b.says("done"))
+    script = (b.asks("page", "note", "page"), b.asks(SEND), b.says("done"))
     served = await served_with(serve, reading_and_sending(*script))
     await waits(served)
 
@@ -105,3 +92,21 @@ async def test_a_later_turn_names_the_call_of_the_earlier_one_as_such(serve: Ser
     assert [call.seq for call in shown.tainted_by.calls[:2]] == [
         (await told(served, run_id))["c1.1"] for run_id in ("run-1", "run-2")
     ]
+
+
+async def test_a_dispatcher_is_told_by_which_calls_it_is_tainted(serve: Serve) -> None:
+    told_of = {**WRITES, "dispatchers": [NAME]}
+    script = (b.asks("page"), b.asks(SEND), b.says("done"))
+    served = await served_with(serve, reading_and_sending(*script, approval=told_of))
+    host = DispatcherHost(acknowledges)
+    await host.start()
+    try:
+        await register(served, host)
+        await waits(served)
+        await reached(served.runtime, EventKind.APPROVAL_DISPATCHED)
+    finally:
+        await host.stop()
+
+    [(_, notification)] = host.told
+    assert [call.effect_id for call in notification.approval.tainted_by.calls] == ["c1.1"]
+    assert notification.approval.tainted_by == (await pending(served, approval_id=SECOND_ROUND)).tainted_by
