@@ -35,11 +35,7 @@ summary    Send it to "bob"
 run        {RUN} of agent clerk, started by cal
 asked by   policies.1.rules.0 (writes, package), approval writes
 says       It cannot be undone.
-tainted    the model had seen what a tool marked untrusted answered when it asked for this
-tainted    by c2.1 fetch\\u001b[2J of run before, an earlier turn of the session (event 9)
-tainted    by calls of run older, an earlier turn of the session, which are not on record
-tainted    by c1.2 fetch (event 14)
-tainted    by 4 more
+tainted    the model had seen untrusted results: c1.2 fetch\\u001b[2J (event 14); and 4 more
 reversible the package says that what the call does can be undone
 lineage    {RUN}
 asked at   2023-11-14 22:13:20Z
@@ -74,12 +70,7 @@ def an_approval() -> approval_pb2.Approval:
         message="It cannot be undone.",
         tainted=True,
         tainted_by=approval_pb2.Taint(
-            calls=[
-                approval_pb2.TaintingCall(effect_id="c2.1", tool="fetch\x1b[2J", seq=9, run_id="before"),
-                approval_pb2.TaintingCall(run_id="older"),
-                approval_pb2.TaintingCall(effect_id="c1.2", tool="fetch", seq=14),
-            ],
-            more=4,
+            calls=[approval_pb2.TaintingCall(effect_id="c1.2", tool="fetch\x1b[2J", seq=14)], more=4
         ),
         sets=[approval_pb2.ApproverSet(roles=["approver"]), approval_pb2.ApproverSet(principals=["ann"])],
         separation=approval_pb2.APPROVAL_SEPARATION_NOT_ENFORCED,
