@@ -10,7 +10,7 @@ from runwright.core.ids import EffectId, RunId
 from runwright.core.outcomes import ResultRelease, RunStatus
 from runwright.core.package import ContextPolicy
 from runwright.core.policy import Verdict
-from runwright.core.taint import RunTaint, Taint, TaintingCall, taint_of_context, taint_of_turn
+from runwright.core.taint import RunTaint, Taint, TaintingCall, begun_with, taint_of_context, taint_of_turn
 from runwright.wire.state_row import decode_state, encode_state
 
 from tests.core import builders as b
@@ -95,9 +95,20 @@ def test_of_many_turns_the_oldest_calls_are_named_and_the_others_counted() -> No
     second = Taint((*first.calls, *[]), 7)
     third = Taint(tuple(of_run("run-3", FIRST, SECOND)))
 
-    assert taint_of_context([first, second]) == Taint(first.calls, 7), "the second may have those four in its seven"
-    assert taint_of_context([third, first]) == Taint((*third.calls, *first.calls[:14]), 4), "there are twenty at least"
+    assert taint_of_context([first, second]) == Taint(first.calls[:8], 15), "the seven may have those four"
+    assert taint_of_context([third, first]) == Taint((*third.calls, *first.calls[:6]), 12), "there are twenty at least"
     assert taint_of_context([]) is None
+
+
+def test_a_long_session_leaves_room_for_the_calls_of_the_run_itself() -> None:
+    session = Taint(tuple(of_run("run-0", *(structs.replace(FIRST, seq=seq) for seq in range(16)))), 30)
+    run = begun_with(taint_of_context([session]))
+    assert run is not None
+
+    for _ in range(9):
+        run = run.with_call(FIRST)
+
+    assert run.all_seen().of_what_is_requested == Taint((*session.calls[:8], *[FIRST] * 8), 39)
 
 
 def test_a_turn_of_an_older_server_is_named_without_its_calls() -> None:

@@ -14,6 +14,7 @@ from runwright.core.ids import EffectId
 from runwright.core.units import Seq
 
 MAX_NAMED = 16
+MAX_OF_EARLIER = 8  # of earlier turns, so that a long session does not leave the calls of the run itself unnamed
 
 
 class TaintingCall(Struct, frozen=True):
@@ -85,7 +86,7 @@ def taint_of_context(turns: Iterable[Taint]) -> Taint | None:
         named.update(dict.fromkeys(turn.calls))
         count = max(count, len(turn.calls) + turn.more)
     count = max(count, len(named))
-    calls = tuple(named)[:MAX_NAMED]
+    calls = tuple(named)[:MAX_OF_EARLIER]
     return Taint(calls, count - len(calls)) if calls else None
 
 

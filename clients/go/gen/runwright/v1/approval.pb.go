@@ -1345,7 +1345,8 @@ func (x *Approval) GetTaintedBy() *Taint {
 // The calls of tools marked `untrusted` whose results the model had been told.
 type Taint struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The calls, the oldest first, at most 16. Never empty.
+	// The calls, the oldest first, at most 16, of which those of earlier turns are at
+	// most 8. Never empty.
 	Calls []*TaintingCall `protobuf:"bytes,1,rep,name=calls,proto3" json:"calls,omitempty"`
 	// How many more there are. Of a run whose context has several earlier turns: at
 	// least so many, as they may have calls in common.

@@ -771,7 +771,9 @@ class Taint(message.Message):
     """
     @builtins.property
     def calls(self) -> containers.RepeatedCompositeFieldContainer[TaintingCall]:
-        """The calls, the oldest first, at most 16. Never empty."""
+        """The calls, the oldest first, at most 16, of which those of earlier turns are at
+        most 8. Never empty.
+        """
 
     def __init__(
         self,

@@ -617,7 +617,8 @@ export const ApprovalSchema: GenMessage<Approval> = /*@__PURE__*/
  */
 export type Taint = Message<"runwright.v1.Taint"> & {
   /**
-   * The calls, the oldest first, at most 16. Never empty.
+   * The calls, the oldest first, at most 16, of which those of earlier turns are at
+   * most 8. Never empty.
    *
    * @generated from field: repeated runwright.v1.TaintingCall calls = 1;
    */

@@ -9274,7 +9274,8 @@ class Taint(betterproto2.Message):
         1, betterproto2.TYPE_MESSAGE, repeated=True
     )
     """
-    The calls, the oldest first, at most 16. Never empty.
+    The calls, the oldest first, at most 16, of which those of earlier turns are at
+    most 8. Never empty.
     """
 
     more: "int" = betterproto2.field(2, betterproto2.TYPE_UINT32)
