@@ -149,6 +149,7 @@ def test_a_row_of_a_run_that_nothing_had_tainted_is_taken_as_it_is() -> None:
         for _ in range(20):
             run.give(run.next())
             tainted += run.state.tainted
+            assert run.state.tainted == (run.state.taint is not None)
             expected = None if run.state.tainted else run.state
             assert decode_state(as_version_2(run.state), 2) == expected, f"seed {seed}"
     assert tainted, "some of them are"
