@@ -20,6 +20,7 @@ from runwright._gen.runwright.v1.approval_service_pb2_grpc import (
 from runwright._gen.runwright.v1.runtime_service_pb2_grpc import add_RuntimeServiceServicer_to_server
 from runwright.cli.approval_table import table
 from runwright.cli.approval_text import approval_lines
+from runwright.cli.decisions import outcome_line
 from runwright.cli.main import main
 
 from tests.cli.fake_runtime import FakeRuntime, fail
@@ -399,3 +400,15 @@ def test_the_arguments_that_decide_are_shown_first() -> None:
     shown = [line for line in approval_lines(approval) if line.startswith("look at")]
 
     assert shown == ['look at    /copies/1 "\\u202ebob"', "look at    /a~1b/~0 1"]
+
+
+def test_of_an_edit_it_is_said_where_the_policies_say_whether_the_call_is_made() -> None:
+    approval = an_approval()
+    approval.state = approval_pb2.APPROVAL_STATE_APPROVED
+    approval.decision.decided_by = "ann"
+    as_it_is = outcome_line(pb.DecideApprovalResponse(approval=approval, decided=True))
+    approval.decision.verdict = approval_pb2.APPROVAL_VERDICT_APPROVE_WITH_EDITS
+    edited = outcome_line(pb.DecideApprovalResponse(approval=approval, decided=True))
+
+    assert as_it_is == f"{ID} is APPROVED, by ann"
+    assert edited == f"{as_it_is}; what the policies say of the edit: `runwright events {approval.run_id}`"
