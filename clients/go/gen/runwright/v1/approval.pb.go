@@ -1003,7 +1003,10 @@ type Approval struct {
 	// Which of the arguments decide, as the package says: JSON pointers (RFC 6901).
 	Highlight []string `protobuf:"bytes,48,rep,name=highlight,proto3" json:"highlight,omitempty"`
 	// Which grants whoever approves may give with it; absent: none.
-	Grants        *GrantOffer `protobuf:"bytes,35,opt,name=grants,proto3" json:"grants,omitempty"`
+	Grants *GrantOffer `protobuf:"bytes,35,opt,name=grants,proto3" json:"grants,omitempty"`
+	// How the call differs from the last one that was approved; of GetApproval alone,
+	// with its arguments, and of calls alone.
+	Previous      *PreviousApproval `protobuf:"bytes,45,opt,name=previous,proto3" json:"previous,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1332,6 +1335,13 @@ func (x *Approval) GetGrants() *GrantOffer {
 	return nil
 }
 
+func (x *Approval) GetPrevious() *PreviousApproval {
+	if x != nil {
+		return x.Previous
+	}
+	return nil
+}
+
 // That somebody who may decide has somebody else decide.
 type ApprovalDelegation struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1583,7 +1593,7 @@ var File_runwright_v1_approval_proto protoreflect.FileDescriptor
 
 const file_runwright_v1_approval_proto_rawDesc = "" +
 	"\n" +
-	"\x1brunwright/v1/approval.proto\x12\frunwright.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1arunwright/v1/content.proto\x1a\x18runwright/v1/grant.proto\"\xdf\x02\n" +
+	"\x1brunwright/v1/approval.proto\x12\frunwright.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1arunwright/v1/content.proto\x1a\x18runwright/v1/grant.proto\x1a$runwright/v1/previous_approval.proto\"\xdf\x02\n" +
 	"\x10ApprovalDispatch\x12\x1e\n" +
 	"\n" +
 	"dispatcher\x18\x01 \x01(\tR\n" +
@@ -1624,7 +1634,7 @@ const file_runwright_v1_approval_proto_rawDesc = "" +
 	"\n" +
 	"principals\x18\x02 \x03(\tR\n" +
 	"principals\x12\x12\n" +
-	"\x04turn\x18\x03 \x01(\tR\x04turn\"\xa8\r\n" +
+	"\x04turn\x18\x03 \x01(\tR\x04turn\"\xe4\r\n" +
 	"\bApproval\x12\x1f\n" +
 	"\vapproval_id\x18\x01 \x01(\tR\n" +
 	"approvalId\x12.\n" +
@@ -1680,7 +1690,8 @@ const file_runwright_v1_approval_proto_rawDesc = "" +
 	"reversible\x18/ \x01(\bR\n" +
 	"reversible\x12\x1c\n" +
 	"\thighlight\x180 \x03(\tR\thighlight\x120\n" +
-	"\x06grants\x18# \x01(\v2\x18.runwright.v1.GrantOfferR\x06grants\"\xdf\x01\n" +
+	"\x06grants\x18# \x01(\v2\x18.runwright.v1.GrantOfferR\x06grants\x12:\n" +
+	"\bprevious\x18- \x01(\v2\x1e.runwright.v1.PreviousApprovalR\bprevious\"\xdf\x01\n" +
 	"\x12ApprovalDelegation\x12!\n" +
 	"\fdelegated_by\x18\x01 \x01(\tR\vdelegatedBy\x12!\n" +
 	"\fdelegated_to\x18\x02 \x01(\tR\vdelegatedTo\x12.\n" +
@@ -1790,6 +1801,7 @@ var file_runwright_v1_approval_proto_goTypes = []any{
 	(*GrantOffer)(nil),            // 16: runwright.v1.GrantOffer
 	(*ContentRef)(nil),            // 17: runwright.v1.ContentRef
 	(*InlineContent)(nil),         // 18: runwright.v1.InlineContent
+	(*PreviousApproval)(nil),      // 19: runwright.v1.PreviousApproval
 }
 var file_runwright_v1_approval_proto_depIdxs = []int32{
 	5,  // 0: runwright.v1.ApprovalDispatch.notice:type_name -> runwright.v1.ApprovalNotice
@@ -1818,17 +1830,18 @@ var file_runwright_v1_approval_proto_depIdxs = []int32{
 	7,  // 23: runwright.v1.Approval.dispatches:type_name -> runwright.v1.ApprovalDispatch
 	2,  // 24: runwright.v1.Approval.allowed_verdicts:type_name -> runwright.v1.ApprovalVerdict
 	16, // 25: runwright.v1.Approval.grants:type_name -> runwright.v1.GrantOffer
-	15, // 26: runwright.v1.ApprovalDelegation.time:type_name -> google.protobuf.Timestamp
-	2,  // 27: runwright.v1.ApprovalDecision.verdict:type_name -> runwright.v1.ApprovalVerdict
-	15, // 28: runwright.v1.ApprovalDecision.time:type_name -> google.protobuf.Timestamp
-	4,  // 29: runwright.v1.ApprovalDecision.separation:type_name -> runwright.v1.ApprovalSeparation
-	17, // 30: runwright.v1.ApprovalDecision.edited_arguments:type_name -> runwright.v1.ContentRef
-	18, // 31: runwright.v1.ApprovalDecision.edited_arguments_content:type_name -> runwright.v1.InlineContent
-	32, // [32:32] is the sub-list for method output_type
-	32, // [32:32] is the sub-list for method input_type
-	32, // [32:32] is the sub-list for extension type_name
-	32, // [32:32] is the sub-list for extension extendee
-	0,  // [0:32] is the sub-list for field type_name
+	19, // 26: runwright.v1.Approval.previous:type_name -> runwright.v1.PreviousApproval
+	15, // 27: runwright.v1.ApprovalDelegation.time:type_name -> google.protobuf.Timestamp
+	2,  // 28: runwright.v1.ApprovalDecision.verdict:type_name -> runwright.v1.ApprovalVerdict
+	15, // 29: runwright.v1.ApprovalDecision.time:type_name -> google.protobuf.Timestamp
+	4,  // 30: runwright.v1.ApprovalDecision.separation:type_name -> runwright.v1.ApprovalSeparation
+	17, // 31: runwright.v1.ApprovalDecision.edited_arguments:type_name -> runwright.v1.ContentRef
+	18, // 32: runwright.v1.ApprovalDecision.edited_arguments_content:type_name -> runwright.v1.InlineContent
+	33, // [33:33] is the sub-list for method output_type
+	33, // [33:33] is the sub-list for method input_type
+	33, // [33:33] is the sub-list for extension type_name
+	33, // [33:33] is the sub-list for extension extendee
+	0,  // [0:33] is the sub-list for field type_name
 }
 
 func init() { file_runwright_v1_approval_proto_init() }
@@ -1838,6 +1851,7 @@ func file_runwright_v1_approval_proto_init() {
 	}
 	file_runwright_v1_content_proto_init()
 	file_runwright_v1_grant_proto_init()
+	file_runwright_v1_previous_approval_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
