@@ -101,17 +101,48 @@ async def test_of_an_approval_that_the_reader_does_not_see_nothing_is_shown(serv
     assert (shown.comparison, shown.approval_id, shown.decided_by) == (COMPARED, FIRST, "ann")
 
 
+async def test_hostile_arguments_are_compared_within_bounds_and_as_they_are(serve: Serve, tmp_path: Path) -> None:
+    people = People(tmp_path)
+    wide = {f"k{number}": number for number in range(8000)}
+    before = {"to": "bob", "to\u202e": "bob", "a/b": {"~": 9007199254740991}, "deep": nested(1), "wide": wide}
+    now = {"to": "bob", "to\u202e": "eve", "a/b": {"~": 9007199254740990}, "deep": nested(2), "wide": [wide]}
+    served = await serving(serve, people, sending(before, now))
+    await waiting(served, people.caller)
+    await decide(served, people.bob)
+    await reached(served.runtime, EventKind.APPROVAL_REQUESTED, times=2)
+
+    shown = await pending(served, people.bob, SECOND)
+
+    found = {each.pointer: (each.before, each.after) for each in shown.previous.changes}
+    assert shown.arguments_content.omitted
+    assert list(found) == ["/a~1b/~0", "/deep" + "/n" * 20, "/to\u202e", "/wide"]
+    assert found["/a~1b/~0"] == ("9007199254740991", "9007199254740990")
+    assert found["/to\u202e"] == ('"bob"', '"eve"')
+    assert [each.after_cut for each in shown.previous.changes] == [False, False, False, True]
+    assert shown.previous.ByteSize() < 4096
+
+
 async def test_nothing_is_compared_where_no_arguments_are_read_or_no_call_is_approved(
     serve: Serve, tmp_path: Path
 ) -> None:
     people = People(tmp_path)
-    served = await serving(serve, people, of_the_run("run_start"))
-    await waiting(served, people.caller)
+    served = await serving(serve, people, of_the_run("run_start"), sending(TO_BOB, id="sending"))
+    await waiting(served, people.caller, package_id="helper-package")
+    await waiting(served, people.caller, "run-2", package_id="sending")
 
     start = await pending(served, people.bob, "run-1/a0.1")
-    listed = await stub(served).ListApprovals(
-        approval_pb.ListApprovalsRequest(), timeout=CALL_SECONDS, metadata=people.bob
-    )
+    listing = stub(served).ListApprovals(approval_pb.ListApprovalsRequest(), timeout=CALL_SECONDS, metadata=people.bob)
+    without = approval_pb.GetApprovalRequest(approval_id="run-2/a1.1.1")
+    got = await stub(served).GetApproval(without, timeout=CALL_SECONDS, metadata=people.bob)
 
     assert not start.HasField("previous")
-    assert [each.HasField("previous") for each in listed.approvals] == [False]
+    assert [each.HasField("previous") for each in (await listing).approvals] == [False, False]
+    assert not got.approval.HasField("previous")
+
+
+def nested(leaf: int) -> dict[str, object]:
+    """A value twenty levels deep."""
+    value: dict[str, object] = {"n": leaf}
+    for _ in range(19):
+        value = {"n": value}
+    return value
