@@ -2,8 +2,8 @@
 
 `approval` has each one as it was asked for, by its id, `approval-outcome` what became of it, `approval-superseded` that
 it counts no more although it was given. `approval-pending` and `approval-closed` list their ids: what is pending by the
-time at which it was asked for, and what is closed by the time at which it was, the newest first. All of it goes when
-the run is removed.
+time at which it was asked for, and what is closed by the time at which it was, the newest first. What the next call is
+compared with stands in `approved_call_rows.py`. All of it goes when the run is removed.
 """
 
 from __future__ import annotations
