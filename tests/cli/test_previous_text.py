@@ -63,8 +63,8 @@ def test_what_differs_stands_right_above_the_arguments_one_value_a_line() -> Non
 @pytest.mark.parametrize(
     ("comparison", "said"),
     [
-        (pb.APPROVAL_COMPARISON_FIRST, "no call of this tool was approved before in this run"),
-        (pb.APPROVAL_COMPARISON_NOT_VISIBLE, "a call of this tool was approved before in this run; you do not see it"),
+        (pb.APPROVAL_COMPARISON_FIRST, "no such call was approved before in this run"),
+        (pb.APPROVAL_COMPARISON_NOT_VISIBLE, "one was approved before in this run; you do not see it"),
         (pb.APPROVAL_COMPARISON_UNAVAILABLE, "what was approved before in this run cannot be read, or was removed"),
     ],
 )

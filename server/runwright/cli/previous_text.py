@@ -19,8 +19,8 @@ _WORDS: Mapping[int, str] = {
     pb.ARGUMENT_CHANGE_KIND_CHANGED: "  changed",
 }
 _NOT_COMPARED: Mapping[int, str] = {
-    pb.APPROVAL_COMPARISON_FIRST: "no call of this tool was approved before in this {scope}",
-    pb.APPROVAL_COMPARISON_NOT_VISIBLE: "a call of this tool was approved before in this {scope}; you do not see it",
+    pb.APPROVAL_COMPARISON_FIRST: "no such call was approved before in this {scope}",
+    pb.APPROVAL_COMPARISON_NOT_VISIBLE: "one was approved before in this {scope}; you do not see it",
     pb.APPROVAL_COMPARISON_UNAVAILABLE: "what was approved before in this {scope} cannot be read, or was removed",
 }
 
