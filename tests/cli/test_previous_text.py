@@ -77,14 +77,10 @@ def test_where_nothing_is_compared_it_says_why(comparison: pb.ApprovalComparison
     assert difference_lines(approval) == [f"difference {said.replace('this run', 'this session')}"]
 
 
-def test_the_same_arguments_and_those_that_are_too_large_are_told_apart() -> None:
-    same, large = compared(), compared()
-    large.previous.comparison = pb.APPROVAL_COMPARISON_TOO_LARGE
+def test_it_says_when_the_arguments_are_the_same() -> None:
+    earlier = FROM.removeprefix("difference from ")
 
-    assert difference_lines(same) == [
-        f"difference none: the arguments are those of {FROM.removeprefix('difference from ')}"
-    ]
-    assert difference_lines(large) == [f"{FROM}: the arguments are too large to be compared"]
+    assert difference_lines(compared()) == [f"difference none: the arguments are those of {earlier}"]
     assert difference_lines(an_approval()) == [], "an older server says nothing"
 
 

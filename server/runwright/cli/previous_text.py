@@ -34,9 +34,7 @@ def difference(approval: approval_pb2.Approval, most: int | None = None) -> Iter
         yield "difference", words.format(scope=scope)
         return
     earlier = f"{previous.approval_id}, approved by {previous.decided_by}, {names.clock(previous.decided_at)}"
-    if previous.comparison == pb.APPROVAL_COMPARISON_TOO_LARGE:
-        yield "difference", f"from {earlier}: the arguments are too large to be compared"
-    elif not previous.changes:
+    if not previous.changes:
         yield "difference", f"none: the arguments are those of {earlier}"
     else:
         yield "difference", f"from {earlier}"

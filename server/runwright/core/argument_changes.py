@@ -18,7 +18,7 @@ from msgspec.json import Encoder
 MAX_CHANGES = 64
 MAX_TEXT_BYTES = 512  # of a pointer, and of a value
 MAX_ARGUMENTS_BYTES = 256 * 1024  # of either side; no call has more
-_DEEPEST = 32  # levels that are looked into; below, a value is another one as a whole
+_DEEPEST = 64  # levels that are looked into, as many as arguments have; below, a value is another one as a whole
 _CONTEXT = 40  # characters that stand before the first one that differs, of texts that are cut
 
 Path: TypeAlias = tuple[str, ...]
@@ -75,8 +75,8 @@ class _Difference(Struct, frozen=True):
 def argument_changes(before: bytes, after: bytes, highlight: Sequence[str]) -> ArgumentChanges | None:
     """What differs between two arguments in their canonical form: first at the pointers of `highlight`, in their order.
 
-    The rest follows by its place: names by code point, items by number. None: they are too large, or too deep. In time
-    linear in their size, for each level.
+    The rest follows by its place: names by code point, items by number. None: they are not the arguments of a call,
+    which have 256 KiB and 64 levels at most. In time linear in their size, for each level.
     """
     if max(len(before), len(after)) > MAX_ARGUMENTS_BYTES:
         return None

@@ -18,11 +18,10 @@ class ApprovalComparison(Enum):
     FIRST = 2
     NOT_VISIBLE = 3
     UNAVAILABLE = 4
-    TOO_LARGE = 5
 
 
 class PreviousApproval(Struct, frozen=True):
-    """What was found: the earlier approval where one is named, and how the arguments differ where they are compared."""
+    """What was found: the earlier approval and how the arguments differ, where they are compared."""
 
     comparison: ApprovalComparison
     earlier: StandingApproval | None = None
@@ -32,6 +31,8 @@ class PreviousApproval(Struct, frozen=True):
 def is_comparable(found: StandingApproval, asked: RequestedApproval) -> bool:
     """False for an approval that counts no more, for another one of the same call, and for one of another tool."""
     one = found.asked
-    is_same_call = (one.run_id, one.effect_id) == (asked.run_id, asked.effect_id)
+    is_same_run = one.run_id == asked.run_id
+    is_same_call = is_same_run and one.effect_id == asked.effect_id
     is_alike = (one.tool, one.agent_id, one.session_id) == (asked.tool, asked.agent_id, asked.session_id)
-    return is_alike and not is_same_call and not found.is_superseded
+    is_together = bool(asked.session_id) or is_same_run
+    return is_alike and is_together and not is_same_call and not found.is_superseded

@@ -32,7 +32,7 @@ class PreviousApprovals:
     async def of(self, who: Principal, standing: StandingApproval, arguments: bytes) -> PreviousApproval | None:
         """How `arguments`, those that an approval was asked for with, differ; None where no call is to be approved.
 
-        Nothing is said of an approval that whoever reads does not see. Raises INTERNAL and the journal's errors, but
+        Nothing is said of an approval that whoever reads does not see. Raises the journal's errors, but
         for what is damaged: that is UNAVAILABLE, as what is asked for can be decided on without it.
         """
         if standing.asked.kind is not ApprovalKind.TOOL_CALL:
@@ -52,8 +52,9 @@ class PreviousApprovals:
         if approved is None:
             return PreviousApproval(ApprovalComparison.UNAVAILABLE)
         changes = await self._changes(approved, arguments, standing.asked.highlight)
-        comparison = ApprovalComparison.TOO_LARGE if changes is None else ApprovalComparison.COMPARED
-        return PreviousApproval(comparison, earlier, changes)
+        if changes is None:
+            return PreviousApproval(ApprovalComparison.UNAVAILABLE)
+        return PreviousApproval(ApprovalComparison.COMPARED, earlier, changes)
 
     async def _earlier(self, namespace: Namespace, standing: StandingApproval) -> StandingApproval | ApprovalComparison:
         """The approval to compare with, whoever may see it; or why there is none. Raises JOURNAL_CORRUPT."""

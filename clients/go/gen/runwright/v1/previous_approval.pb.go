@@ -39,9 +39,6 @@ const (
 	// Whether there was one cannot be told, or not what was approved: earlier runs of
 	// the session were removed, or what is stored cannot be read.
 	ApprovalComparison_APPROVAL_COMPARISON_UNAVAILABLE ApprovalComparison = 4
-	// There is one, and the arguments are too large, or nested too deeply, to be
-	// compared.
-	ApprovalComparison_APPROVAL_COMPARISON_TOO_LARGE ApprovalComparison = 5
 )
 
 // Enum value maps for ApprovalComparison.
@@ -52,7 +49,6 @@ var (
 		2: "APPROVAL_COMPARISON_FIRST",
 		3: "APPROVAL_COMPARISON_NOT_VISIBLE",
 		4: "APPROVAL_COMPARISON_UNAVAILABLE",
-		5: "APPROVAL_COMPARISON_TOO_LARGE",
 	}
 	ApprovalComparison_value = map[string]int32{
 		"APPROVAL_COMPARISON_UNSPECIFIED": 0,
@@ -60,7 +56,6 @@ var (
 		"APPROVAL_COMPARISON_FIRST":       2,
 		"APPROVAL_COMPARISON_NOT_VISIBLE": 3,
 		"APPROVAL_COMPARISON_UNAVAILABLE": 4,
-		"APPROVAL_COMPARISON_TOO_LARGE":   5,
 	}
 )
 
@@ -281,7 +276,7 @@ type PreviousApproval struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// What came of it.
 	Comparison ApprovalComparison `protobuf:"varint,1,opt,name=comparison,proto3,enum=runwright.v1.ApprovalComparison" json:"comparison,omitempty"`
-	// The approval of the earlier call; empty unless it is COMPARED or TOO_LARGE, as are
+	// The approval of the earlier call; empty unless it is COMPARED, as are
 	// the fields below.
 	ApprovalId string `protobuf:"bytes,2,opt,name=approval_id,json=approvalId,proto3" json:"approval_id,omitempty"`
 	// Who approved that.
@@ -398,14 +393,13 @@ const file_runwright_v1_previous_approval_proto_rawDesc = "" +
 	"\n" +
 	"decided_at\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\tdecidedAt\x126\n" +
 	"\achanges\x18\x05 \x03(\v2\x1c.runwright.v1.ArgumentChangeR\achanges\x12\x19\n" +
-	"\bhas_more\x18\x06 \x01(\bR\ahasMore*\xe7\x01\n" +
+	"\bhas_more\x18\x06 \x01(\bR\ahasMore*\xc4\x01\n" +
 	"\x12ApprovalComparison\x12#\n" +
 	"\x1fAPPROVAL_COMPARISON_UNSPECIFIED\x10\x00\x12 \n" +
 	"\x1cAPPROVAL_COMPARISON_COMPARED\x10\x01\x12\x1d\n" +
 	"\x19APPROVAL_COMPARISON_FIRST\x10\x02\x12#\n" +
 	"\x1fAPPROVAL_COMPARISON_NOT_VISIBLE\x10\x03\x12#\n" +
-	"\x1fAPPROVAL_COMPARISON_UNAVAILABLE\x10\x04\x12!\n" +
-	"\x1dAPPROVAL_COMPARISON_TOO_LARGE\x10\x05*\x9e\x01\n" +
+	"\x1fAPPROVAL_COMPARISON_UNAVAILABLE\x10\x04*\x9e\x01\n" +
 	"\x12ArgumentChangeKind\x12$\n" +
 	" ARGUMENT_CHANGE_KIND_UNSPECIFIED\x10\x00\x12\x1e\n" +
 	"\x1aARGUMENT_CHANGE_KIND_ADDED\x10\x01\x12 \n" +

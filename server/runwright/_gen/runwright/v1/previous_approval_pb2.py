@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$runwright/v1/previous_approval.proto\x12\x0crunwright.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xd2\x01\n\x0e\x41rgumentChange\x12\x0f\n\x07pointer\x18\x01 \x01(\t\x12.\n\x04kind\x18\x02 \x01(\x0e\x32 .runwright.v1.ArgumentChangeKind\x12\x0e\n\x06\x62\x65\x66ore\x18\x03 \x01(\t\x12\r\n\x05\x61\x66ter\x18\x04 \x01(\t\x12\x13\n\x0bpointer_cut\x18\x05 \x01(\x08\x12\x12\n\nbefore_cut\x18\x06 \x01(\x08\x12\x11\n\tafter_cut\x18\x07 \x01(\x08\x12\x0f\n\x07skipped\x18\x08 \x01(\r\x12\x13\n\x0bhighlighted\x18\t \x01(\x08\"\xe2\x01\n\x10PreviousApproval\x12\x34\n\ncomparison\x18\x01 \x01(\x0e\x32 .runwright.v1.ApprovalComparison\x12\x13\n\x0b\x61pproval_id\x18\x02 \x01(\t\x12\x12\n\ndecided_by\x18\x03 \x01(\t\x12.\n\ndecided_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12-\n\x07\x63hanges\x18\x05 \x03(\x0b\x32\x1c.runwright.v1.ArgumentChange\x12\x10\n\x08has_more\x18\x06 \x01(\x08*\xe7\x01\n\x12\x41pprovalComparison\x12#\n\x1f\x41PPROVAL_COMPARISON_UNSPECIFIED\x10\x00\x12 \n\x1c\x41PPROVAL_COMPARISON_COMPARED\x10\x01\x12\x1d\n\x19\x41PPROVAL_COMPARISON_FIRST\x10\x02\x12#\n\x1f\x41PPROVAL_COMPARISON_NOT_VISIBLE\x10\x03\x12#\n\x1f\x41PPROVAL_COMPARISON_UNAVAILABLE\x10\x04\x12!\n\x1d\x41PPROVAL_COMPARISON_TOO_LARGE\x10\x05*\x9e\x01\n\x12\x41rgumentChangeKind\x12$\n ARGUMENT_CHANGE_KIND_UNSPECIFIED\x10\x00\x12\x1e\n\x1a\x41RGUMENT_CHANGE_KIND_ADDED\x10\x01\x12 \n\x1c\x41RGUMENT_CHANGE_KIND_REMOVED\x10\x02\x12 \n\x1c\x41RGUMENT_CHANGE_KIND_CHANGED\x10\x03\x42k\n\x10\x64\x65v.runwright.v1P\x01ZFgithub.com/runwright/runwright/clients/go/gen/runwright/v1;runwrightv1\xaa\x02\x0cRunwright.V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$runwright/v1/previous_approval.proto\x12\x0crunwright.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xd2\x01\n\x0e\x41rgumentChange\x12\x0f\n\x07pointer\x18\x01 \x01(\t\x12.\n\x04kind\x18\x02 \x01(\x0e\x32 .runwright.v1.ArgumentChangeKind\x12\x0e\n\x06\x62\x65\x66ore\x18\x03 \x01(\t\x12\r\n\x05\x61\x66ter\x18\x04 \x01(\t\x12\x13\n\x0bpointer_cut\x18\x05 \x01(\x08\x12\x12\n\nbefore_cut\x18\x06 \x01(\x08\x12\x11\n\tafter_cut\x18\x07 \x01(\x08\x12\x0f\n\x07skipped\x18\x08 \x01(\r\x12\x13\n\x0bhighlighted\x18\t \x01(\x08\"\xe2\x01\n\x10PreviousApproval\x12\x34\n\ncomparison\x18\x01 \x01(\x0e\x32 .runwright.v1.ApprovalComparison\x12\x13\n\x0b\x61pproval_id\x18\x02 \x01(\t\x12\x12\n\ndecided_by\x18\x03 \x01(\t\x12.\n\ndecided_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12-\n\x07\x63hanges\x18\x05 \x03(\x0b\x32\x1c.runwright.v1.ArgumentChange\x12\x10\n\x08has_more\x18\x06 \x01(\x08*\xc4\x01\n\x12\x41pprovalComparison\x12#\n\x1f\x41PPROVAL_COMPARISON_UNSPECIFIED\x10\x00\x12 \n\x1c\x41PPROVAL_COMPARISON_COMPARED\x10\x01\x12\x1d\n\x19\x41PPROVAL_COMPARISON_FIRST\x10\x02\x12#\n\x1f\x41PPROVAL_COMPARISON_NOT_VISIBLE\x10\x03\x12#\n\x1f\x41PPROVAL_COMPARISON_UNAVAILABLE\x10\x04*\x9e\x01\n\x12\x41rgumentChangeKind\x12$\n ARGUMENT_CHANGE_KIND_UNSPECIFIED\x10\x00\x12\x1e\n\x1a\x41RGUMENT_CHANGE_KIND_ADDED\x10\x01\x12 \n\x1c\x41RGUMENT_CHANGE_KIND_REMOVED\x10\x02\x12 \n\x1c\x41RGUMENT_CHANGE_KIND_CHANGED\x10\x03\x42k\n\x10\x64\x65v.runwright.v1P\x01ZFgithub.com/runwright/runwright/clients/go/gen/runwright/v1;runwrightv1\xaa\x02\x0cRunwright.V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,9 +34,9 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\020dev.runwright.v1P\001ZFgithub.com/runwright/runwright/clients/go/gen/runwright/v1;runwrightv1\252\002\014Runwright.V1'
   _globals['_APPROVALCOMPARISON']._serialized_start=530
-  _globals['_APPROVALCOMPARISON']._serialized_end=761
-  _globals['_ARGUMENTCHANGEKIND']._serialized_start=764
-  _globals['_ARGUMENTCHANGEKIND']._serialized_end=922
+  _globals['_APPROVALCOMPARISON']._serialized_end=726
+  _globals['_ARGUMENTCHANGEKIND']._serialized_start=729
+  _globals['_ARGUMENTCHANGEKIND']._serialized_end=887
   _globals['_ARGUMENTCHANGE']._serialized_start=88
   _globals['_ARGUMENTCHANGE']._serialized_end=298
   _globals['_PREVIOUSAPPROVAL']._serialized_start=301

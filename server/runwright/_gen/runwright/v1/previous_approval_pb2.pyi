@@ -42,10 +42,6 @@ class _ApprovalComparisonEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_App
     """Whether there was one cannot be told, or not what was approved: earlier runs of
     the session were removed, or what is stored cannot be read.
     """
-    APPROVAL_COMPARISON_TOO_LARGE: _ApprovalComparison.ValueType  # 5
-    """There is one, and the arguments are too large, or nested too deeply, to be
-    compared.
-    """
 
 class ApprovalComparison(_ApprovalComparison, metaclass=_ApprovalComparisonEnumTypeWrapper):
     """What came of looking for an earlier call to compare with."""
@@ -65,10 +61,6 @@ APPROVAL_COMPARISON_NOT_VISIBLE: ApprovalComparison.ValueType  # 3
 APPROVAL_COMPARISON_UNAVAILABLE: ApprovalComparison.ValueType  # 4
 """Whether there was one cannot be told, or not what was approved: earlier runs of
 the session were removed, or what is stored cannot be read.
-"""
-APPROVAL_COMPARISON_TOO_LARGE: ApprovalComparison.ValueType  # 5
-"""There is one, and the arguments are too large, or nested too deeply, to be
-compared.
 """
 
 class _ArgumentChangeKind:
@@ -181,7 +173,7 @@ class PreviousApproval(message.Message):
     comparison: ApprovalComparison.ValueType
     """What came of it."""
     approval_id: builtins.str
-    """The approval of the earlier call; empty unless it is COMPARED or TOO_LARGE, as are
+    """The approval of the earlier call; empty unless it is COMPARED, as are
     the fields below.
     """
     decided_by: builtins.str

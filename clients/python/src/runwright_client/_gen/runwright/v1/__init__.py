@@ -359,12 +359,6 @@ class ApprovalComparison(betterproto2.Enum):
     the session were removed, or what is stored cannot be read.
     """
 
-    TOO_LARGE = 5
-    """
-    There is one, and the arguments are too large, or nested too deeply, to be
-    compared.
-    """
-
     @classmethod
     def betterproto_value_to_renamed_proto_names(cls) -> dict[int, str]:
         return {
@@ -373,7 +367,6 @@ class ApprovalComparison(betterproto2.Enum):
             2: "APPROVAL_COMPARISON_FIRST",
             3: "APPROVAL_COMPARISON_NOT_VISIBLE",
             4: "APPROVAL_COMPARISON_UNAVAILABLE",
-            5: "APPROVAL_COMPARISON_TOO_LARGE",
         }
 
     @classmethod
@@ -384,7 +377,6 @@ class ApprovalComparison(betterproto2.Enum):
             "APPROVAL_COMPARISON_FIRST": 2,
             "APPROVAL_COMPARISON_NOT_VISIBLE": 3,
             "APPROVAL_COMPARISON_UNAVAILABLE": 4,
-            "APPROVAL_COMPARISON_TOO_LARGE": 5,
         }
 
 
@@ -7735,7 +7727,7 @@ class PreviousApproval(betterproto2.Message):
 
     approval_id: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
     """
-    The approval of the earlier call; empty unless it is COMPARED or TOO_LARGE, as are
+    The approval of the earlier call; empty unless it is COMPARED, as are
     the fields below.
     """
 
