@@ -36,7 +36,7 @@ export interface ApprovalDecision {
   readonly note?: string;
   /** On whose behalf: a note, no authority. */
   readonly onBehalfOf?: string;
-  /** With an APPROVE: permits such calls from then on, within what `Approval.grants` offers. */
+  /** With an APPROVE, also one with edits: permits such calls from then on, within what `Approval.grants` offers. */
   readonly grant?: GrantRequest;
   /** Makes two requests the same one. Absent: a new id. */
   readonly requestId?: string;

@@ -271,9 +271,19 @@ def _no_use_of_a_grant_is_counted(patch: pytest.MonkeyPatch) -> None:
     patch.setitem(kinds._SIDE_ROWS, r.GrantUsed, lambda *_: ())
 
 
-@bug(874)
+@bug(1364)
 def _a_grant_that_was_taken_back_answers_still(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(runtime_grants, "rows_of_revocation", lambda grant, made: rows_of_revocation(grant, made)[:3])
+
+
+@bug(13)
+def _a_grant_that_comes_with_an_edit_is_for_what_was_asked(patch: pytest.MonkeyPatch) -> None:
+    right = machine_grants.issue
+
+    def wrong(step: Any, call: Any, approval: Any, request: Any, made: Any) -> None:
+        right(step, call, approval, request, replace(made, edited_arguments=None))
+
+    patch.setattr(machine_grants, "issue", wrong)
 
 
 @bug(33)

@@ -68,7 +68,7 @@ class Asked:
     edited: str = ""  # the digest of the arguments that it was given for, where those are others than were asked for
     given_digest: str = ""  # what it was given for
     delegations: list[Delegated] = field(default_factory=list)
-    ends_with: str = ""  # the event that must stand right behind its end
+    ends_with: tuple[str, ...] = ()  # the events that must stand right behind its end, in this order
 
     @property
     def expires_at(self) -> int:

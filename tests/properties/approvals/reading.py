@@ -114,7 +114,8 @@ class Reading:
         event, body = stored.event, stored.body
         call = run.calls.get(event.effect_id)
         if call is not None and call.approval is not None and call.approval.ends_with:
-            expected, call.approval.ends_with = call.approval.ends_with, ""
+            expected, *rest = call.approval.ends_with
+            call.approval.ends_with = tuple(rest)
             assert body == expected, f"{call.approval.id} is {call.approval.state}, and {body} followed"
         if body in CLOSES and call is not None:
             is_pending = call.approval is not None and call.approval.state == PENDING

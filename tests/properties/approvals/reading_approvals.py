@@ -33,6 +33,13 @@ STATES = {
 }
 
 
+_ENDS_WITH = {
+    "DENY": ("tool_denied",),
+    "RESPOND": ("tool_completed",),
+    "APPROVE_WITH_EDITS": ("subject_replaced",),
+}
+
+
 class ApprovalReader:
     """Reads what is about approvals. `answers` are the texts of models, by their digests."""
 
@@ -115,8 +122,8 @@ class ApprovalReader:
         if name == "ABORT_RUN":
             run.expected_stop, run.is_ending = "APPROVAL_ABORTED", True
         elif asked.call:
-            asked.ends_with = {"DENY": "tool_denied", "RESPOND": "tool_completed"}.get(name, "")
-            asked.ends_with = "grant_issued" if request.HasField("grant") else asked.ends_with
+            grant = ("grant_issued",) if request.HasField("grant") else ()
+            asked.ends_with = grant + _ENDS_WITH.get(name, ())
             if name == "APPROVE_WITH_EDITS":
                 self._edited(run, asked, body)
         else:
@@ -132,11 +139,7 @@ class ApprovalReader:
     def _edited(self, run: ReadRun, asked: Asked, body: Any) -> None:
         """It was given for other arguments: for those that were sent, by a digest of their own."""
         call = run.calls[asked.call]
-        asked.edited, asked.given_digest, asked.ends_with = (
-            body.edited_arguments.digest,
-            body.edited_digest,
-            "subject_replaced",
-        )
+        asked.edited, asked.given_digest = body.edited_arguments.digest, body.edited_digest
         assert asked.edited == sha256(canonical(asked.request.arguments_json)), (
             f"{asked.id} has other edits than were sent"
         )
@@ -193,7 +196,7 @@ class ApprovalReader:
         if asked.spec.on_expiry == "abort_run" or not asked.call:
             run.expected_stop, run.is_ending = "APPROVAL_EXPIRED", True
         else:
-            asked.ends_with = "tool_failed"
+            asked.ends_with = ("tool_failed",)
 
     def withdrawn(self, moment: Moment, run: ReadRun, _: Stored, body: Any) -> None:
         """There is nothing to decide any more."""

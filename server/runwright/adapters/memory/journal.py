@@ -243,11 +243,10 @@ class MemoryJournal:
         events = self._events(RunKey(namespace, run)) if run else []
         return next((event.seq for event in events if digest in rules.digests_of(event.data)), 0)
 
-    async def entry(self, namespace: Namespace, index: str, key: str) -> Entry | None:
+    async def named(self, namespace: Namespace, *names: tuple[str, str]) -> tuple[Entry | None, ...]:
         """See the port."""
         self._refuse_when_closed()
-        known = self._side_rows.changes.entries.get((namespace, index, key))
-        return Entry(index, key, known.owner, known.value, known.expires_at) if known else None
+        return tuple(self._entry(namespace, *name) for name in names)
 
     async def entries(
         self, namespace: Namespace, index: str, *, prefix: str = "", after: str = "", limit: int
@@ -259,8 +258,12 @@ class MemoryJournal:
             for (of, name, key), row in self._side_rows.changes.entries.items()
             if row and (of, name) == (namespace, index) and key.startswith(prefix) and key > after
         ]
-        found = [await self.entry(namespace, index, key) for key in sorted(keys)[:limit]]
+        found = [self._entry(namespace, index, key) for key in sorted(keys)[:limit]]
         return [each for each in found if each]
+
+    def _entry(self, namespace: Namespace, index: str, key: str) -> Entry | None:
+        known = self._side_rows.changes.entries.get((namespace, index, key))
+        return Entry(index, key, known.owner, known.value, known.expires_at) if known else None
 
     async def counter(self, namespace: Namespace, counter: str) -> int | None:
         """See the port."""

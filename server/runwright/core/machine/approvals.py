@@ -8,6 +8,7 @@ from runwright.core import inputs as i
 from runwright.core import records as r
 from runwright.core.approval_rules import approval_spec
 from runwright.core.approvals import (
+    APPROVING,
     DENIED,
     ApprovalExpiry,
     ApprovalKind,
@@ -113,7 +114,7 @@ def decided(step: Step, input_: i.ApprovalDecisionRequested, *, is_gated: bool) 
     if approval is None or not is_acceptable(step, input_, approval):
         return False
     if input_.grant is not None and (
-        input_.verdict is not ApprovalVerdict.APPROVE or grants.why_not(step, call, approval, input_.grant) is not None
+        input_.verdict not in APPROVING or grants.why_not(step, call, approval, input_.grant) is not None
     ):
         return False
     if input_.verdict is ApprovalVerdict.DELEGATE:
@@ -126,7 +127,7 @@ def decided(step: Step, input_: i.ApprovalDecisionRequested, *, is_gated: bool) 
         made = approval_edits.with_edits(step, call, made, input_)
     step.add(made)
     if input_.grant is not None:
-        grants.issue(step, call, approval, input_.grant, input_.decider.name)
+        grants.issue(step, call, approval, input_.grant, made)
     return _follows(step, call, approval, input_, is_gated=is_gated)
 
 
