@@ -82,7 +82,10 @@ export abstract class ApprovalCalls extends GrantCalls {
     }
   }
 
-  /** An approval as it stands, with the arguments that are to be approved, up to 64 KiB. */
+  /**
+   * An approval as it stands, with the arguments that are to be approved, up to 64 KiB, and how they differ from those of
+   * the last call that was approved.
+   */
   async getApproval(approvalId: string, options?: CallOptions): Promise<Approval> {
     check("getApproval", options);
     const request = { approvalId, includeArguments: true };

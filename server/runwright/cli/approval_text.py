@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from pydantic import JsonValue
 
@@ -12,6 +12,7 @@ from runwright.cli import names, sanitize
 from runwright.cli.dispatch_text import dispatch_words
 from runwright.cli.escapes import escaped, escaped_block
 from runwright.cli.grant_text import offer_words
+from runwright.cli.previous_text import difference
 from runwright.cli.taint_text import taint_words
 from runwright.wire.snapshots import inline_bytes
 
@@ -41,7 +42,7 @@ def ls_line(approval: approval_pb2.Approval) -> str:
 
 def approval_lines(approval: approval_pb2.Approval) -> list[str]:
     """Everything that a decision rests on, one fact a line; last what is approved, exactly as it is."""
-    lines = _fact_lines(approval)
+    lines = [*_fact_lines(approval), *difference_lines(approval)]
     if approval.HasField("arguments_content"):
         lines += [SHOWN.get(approval.kind, "arguments"), _arguments(approval, approval.arguments_content)]
     if approval.decision.HasField("edited_arguments_content"):
@@ -50,13 +51,22 @@ def approval_lines(approval: approval_pb2.Approval) -> list[str]:
 
 
 def question_lines(approval: approval_pb2.Approval, now: float) -> list[str]:
-    """What somebody is asked about, without the arguments, with how long it can still be decided on."""
+    """What somebody is asked about, without the arguments and what differs in them, with how long there is left."""
     left = names.elapsed(max(0.0, names.seconds(approval.expires_at) - now))
     return [*_fact_lines(approval), f"{'time left':<10} {left}"]
 
 
+def difference_lines(approval: approval_pb2.Approval, most: int | None = None) -> list[str]:
+    """How the arguments differ from those approved last before: all of it, or `most` values, cut short."""
+    return _lines(difference(approval, most))
+
+
 def _fact_lines(approval: approval_pb2.Approval) -> list[str]:
-    return [f"{name:<10} {escaped(value)}" for name, value in _facts(approval) if value]
+    return _lines(_facts(approval))
+
+
+def _lines(facts: Iterable[tuple[str, str]]) -> list[str]:
+    return [f"{name:<10} {escaped(value)}" for name, value in facts if value]
 
 
 def approvers(one: approval_pb2.ApproverSet) -> str:

@@ -90,7 +90,10 @@ class ApprovalCalls(GrantCalls):
             request.page_token = page.next_page_token
 
     async def get_approval(self, approval_id: str, *, deadline: float | None = None) -> Approval:
-        """An approval as it stands, with the arguments that are to be approved, up to 64 KiB."""
+        """An approval as it stands, with the arguments that are to be approved, up to 64 KiB.
+
+        `previous` is how they differ from those of the last call that was approved.
+        """
         request = GetApprovalRequest(approval_id=approval_id, include_arguments=True)
         answer = await self._connection.unary(
             self._approvals.get_approval, request, deadline=deadline or self.deadline, safe=True
