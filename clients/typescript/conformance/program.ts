@@ -335,6 +335,7 @@ const operations: Record<string, (args: Args) => JsonValue | Promise<JsonValue>>
       tool: optional(args["tool"], text),
       risk: optional(args["risk"], text),
       runId: optional(args["run_id"], text),
+      requestedBefore: optional(args["requested_before"], (given) => new Date(given as string)),
     };
     for await (const one of connected().listApprovals(filter, { pageSize: optional(args["page_size"], Number) })) {
       approvals.push(json(ApprovalSchema, one));

@@ -185,8 +185,8 @@ def _arguments(approval: approval_pb2.Approval, content: content_pb2.InlineConte
     return "\n".join(escaped_block(inline_bytes(content).decode("utf-8", "replace")))
 
 
-def approval_event(event: event_pb2.Event) -> str:
-    """What an event says of the approval of its call, or of the run as a whole."""
+def approval_event(event: event_pb2.Event) -> str | None:
+    """What an event says of the approval of its call, or of the run as a whole; None: nothing that is known."""
     match event.WhichOneof("body"):
         case "approval_requested":
             asked = event.approval_requested
@@ -214,5 +214,7 @@ def approval_event(event: event_pb2.Event) -> str:
                 f" on behalf of {to.on_behalf_of}" if to.on_behalf_of else "",
             )
             return f"{to.approval_id}: delegated to {to.delegated_to} by {to.delegated_by}{behalf}{said}"
-        case _:
+        case "approval_escalated":
             return f"{event.approval_escalated.approval_id}: it is the turn of the next approvers"
+        case _:
+            return None

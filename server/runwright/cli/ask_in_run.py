@@ -235,7 +235,9 @@ class _Asking:
         event, body = item.event, item.event.WhichOneof("body") or ""
         if not body.startswith("approval_") or f"{event.run_id}/{getattr(event, body).approval_id}" != approval_id:
             return
-        self._terminal.say(f"\nmeanwhile: {escaped(approval_event(event))}")
+        if (said := approval_event(event)) is None:  # who is told of it changes nothing of the question
+            return
+        self._terminal.say(f"\nmeanwhile: {escaped(said)}")
         if body in _CLOSING:
             self._forget(approval_id)
             raise _Closed

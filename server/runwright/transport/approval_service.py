@@ -54,7 +54,7 @@ class ApprovalService:
         standing = await self._runtime.approvals.get(principal(), request.approval_id)
         response = pb.GetApprovalResponse()
         put_approval(response.approval, standing)
-        for dispatch in await self._runtime.approvals.dispatches(principal().namespace, standing.asked):
+        for dispatch in await self._runtime.approvals.dispatches(principal().namespace, standing):
             put_dispatch(response.approval.dispatches.add(), dispatch)
         if request.include_arguments:
             approval, asked, outcome = response.approval, standing.asked, standing.outcome

@@ -2297,7 +2297,7 @@ class GrantState(betterproto2.Enum):
 
     OPEN = 1
     """
-    It answers.
+    It answers, while whoever issued it has a key with role `approver`.
     """
 
     USED_UP = 2
