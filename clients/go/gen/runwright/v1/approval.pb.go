@@ -1004,12 +1004,12 @@ type Approval struct {
 	Highlight []string `protobuf:"bytes,48,rep,name=highlight,proto3" json:"highlight,omitempty"`
 	// Which grants whoever approves may give with it; absent: none.
 	Grants *GrantOffer `protobuf:"bytes,35,opt,name=grants,proto3" json:"grants,omitempty"`
-	// How the call differs from the last one that was approved; of GetApproval alone,
-	// with its arguments, and of calls alone.
-	Previous *PreviousApproval `protobuf:"bytes,45,opt,name=previous,proto3" json:"previous,omitempty"`
 	// Of what is `tainted`: by which calls. Absent of what is not, and of what an older
 	// server asked for: then nobody says by which.
-	TaintedBy     *Taint `protobuf:"bytes,46,opt,name=tainted_by,json=taintedBy,proto3" json:"tainted_by,omitempty"`
+	TaintedBy *Taint `protobuf:"bytes,46,opt,name=tainted_by,json=taintedBy,proto3" json:"tainted_by,omitempty"`
+	// How the call differs from the last one that was approved; of GetApproval alone,
+	// with its arguments, and of calls alone.
+	Previous      *PreviousApproval `protobuf:"bytes,45,opt,name=previous,proto3" json:"previous,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1338,16 +1338,16 @@ func (x *Approval) GetGrants() *GrantOffer {
 	return nil
 }
 
-func (x *Approval) GetPrevious() *PreviousApproval {
+func (x *Approval) GetTaintedBy() *Taint {
 	if x != nil {
-		return x.Previous
+		return x.TaintedBy
 	}
 	return nil
 }
 
-func (x *Approval) GetTaintedBy() *Taint {
+func (x *Approval) GetPrevious() *PreviousApproval {
 	if x != nil {
-		return x.TaintedBy
+		return x.Previous
 	}
 	return nil
 }
@@ -1835,10 +1835,10 @@ const file_runwright_v1_approval_proto_rawDesc = "" +
 	"reversible\x18/ \x01(\bR\n" +
 	"reversible\x12\x1c\n" +
 	"\thighlight\x180 \x03(\tR\thighlight\x120\n" +
-	"\x06grants\x18# \x01(\v2\x18.runwright.v1.GrantOfferR\x06grants\x12:\n" +
-	"\bprevious\x18- \x01(\v2\x1e.runwright.v1.PreviousApprovalR\bprevious\x122\n" +
+	"\x06grants\x18# \x01(\v2\x18.runwright.v1.GrantOfferR\x06grants\x122\n" +
 	"\n" +
-	"tainted_by\x18. \x01(\v2\x13.runwright.v1.TaintR\ttaintedBy\"M\n" +
+	"tainted_by\x18. \x01(\v2\x13.runwright.v1.TaintR\ttaintedBy\x12:\n" +
+	"\bprevious\x18- \x01(\v2\x1e.runwright.v1.PreviousApprovalR\bprevious\"M\n" +
 	"\x05Taint\x120\n" +
 	"\x05calls\x18\x01 \x03(\v2\x1a.runwright.v1.TaintingCallR\x05calls\x12\x12\n" +
 	"\x04more\x18\x02 \x01(\rR\x04more\"h\n" +
@@ -1987,8 +1987,8 @@ var file_runwright_v1_approval_proto_depIdxs = []int32{
 	7,  // 23: runwright.v1.Approval.dispatches:type_name -> runwright.v1.ApprovalDispatch
 	2,  // 24: runwright.v1.Approval.allowed_verdicts:type_name -> runwright.v1.ApprovalVerdict
 	18, // 25: runwright.v1.Approval.grants:type_name -> runwright.v1.GrantOffer
-	21, // 26: runwright.v1.Approval.previous:type_name -> runwright.v1.PreviousApproval
-	13, // 27: runwright.v1.Approval.tainted_by:type_name -> runwright.v1.Taint
+	13, // 26: runwright.v1.Approval.tainted_by:type_name -> runwright.v1.Taint
+	21, // 27: runwright.v1.Approval.previous:type_name -> runwright.v1.PreviousApproval
 	14, // 28: runwright.v1.Taint.calls:type_name -> runwright.v1.TaintingCall
 	17, // 29: runwright.v1.ApprovalDelegation.time:type_name -> google.protobuf.Timestamp
 	2,  // 30: runwright.v1.ApprovalDecision.verdict:type_name -> runwright.v1.ApprovalVerdict

@@ -560,8 +560,8 @@ class Approval(message.Message):
     REVERSIBLE_FIELD_NUMBER: builtins.int
     HIGHLIGHT_FIELD_NUMBER: builtins.int
     GRANTS_FIELD_NUMBER: builtins.int
-    PREVIOUS_FIELD_NUMBER: builtins.int
     TAINTED_BY_FIELD_NUMBER: builtins.int
+    PREVIOUS_FIELD_NUMBER: builtins.int
     approval_id: builtins.str
     """Its id: the run's, a slash, and the approval's own inside the run."""
     kind: ApprovalKind.ValueType
@@ -701,15 +701,15 @@ class Approval(message.Message):
         """Which grants whoever approves may give with it; absent: none."""
 
     @builtins.property
-    def previous(self) -> previous_approval_pb2.PreviousApproval:
-        """How the call differs from the last one that was approved; of GetApproval alone,
-        with its arguments, and of calls alone.
-        """
-
-    @builtins.property
     def tainted_by(self) -> Taint:
         """Of what is `tainted`: by which calls. Absent of what is not, and of what an older
         server asked for: then nobody says by which.
+        """
+
+    @builtins.property
+    def previous(self) -> previous_approval_pb2.PreviousApproval:
+        """How the call differs from the last one that was approved; of GetApproval alone,
+        with its arguments, and of calls alone.
         """
 
     def __init__(
@@ -757,8 +757,8 @@ class Approval(message.Message):
         reversible: builtins.bool = ...,
         highlight: abc.Iterable[builtins.str] | None = ...,
         grants: grant_pb2.GrantOffer | None = ...,
-        previous: previous_approval_pb2.PreviousApproval | None = ...,
         tainted_by: Taint | None = ...,
+        previous: previous_approval_pb2.PreviousApproval | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = typing.Literal["arguments", b"arguments", "arguments_content", b"arguments_content", "closed_at", b"closed_at", "decision", b"decision", "escalates_at", b"escalates_at", "expires_at", b"expires_at", "grants", b"grants", "previous", b"previous", "requested_at", b"requested_at", "tainted_by", b"tainted_by"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...

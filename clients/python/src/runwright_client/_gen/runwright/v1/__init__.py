@@ -3419,20 +3419,20 @@ class Approval(betterproto2.Message):
     Which grants whoever approves may give with it; absent: none.
     """
 
-    previous: "PreviousApproval | None" = betterproto2.field(
-        45, betterproto2.TYPE_MESSAGE, optional=True
-    )
-    """
-    How the call differs from the last one that was approved; of GetApproval alone,
-    with its arguments, and of calls alone.
-    """
-
     tainted_by: "Taint | None" = betterproto2.field(
         46, betterproto2.TYPE_MESSAGE, optional=True
     )
     """
     Of what is `tainted`: by which calls. Absent of what is not, and of what an older
     server asked for: then nobody says by which.
+    """
+
+    previous: "PreviousApproval | None" = betterproto2.field(
+        45, betterproto2.TYPE_MESSAGE, optional=True
+    )
+    """
+    How the call differs from the last one that was approved; of GetApproval alone,
+    with its arguments, and of calls alone.
     """
 
 
