@@ -21,6 +21,7 @@ from runwright.adapters.start_errors import extra_missing, unusable_data
 from runwright.adapters.telemetry import installed
 from runwright.core.allow_list import AllowList
 from runwright.core.approval_rules import approval_spec
+from runwright.core.callback_kinds import KINDS
 from runwright.core.errors import AgentError, ErrorReason
 from runwright.core.near import did_you_mean, nearest
 from runwright.core.package import RuntimePackage
@@ -162,22 +163,22 @@ def _credentials(loaded: Loaded) -> Iterator[Finding]:
 
 
 def _owners(loaded: Loaded, file: Path, keys: Sequence[KeyEntry]) -> Iterator[Finding]:
-    """Principals that own an executor's name and cannot register it: nobody else can either."""
-    owned = loaded.value("executor_owners")
-    for name, principals in owned.items() if isinstance(owned, Mapping) else ():
-        executor, namespace = name.rpartition("/")[2], name.rpartition("/")[0]
-        able = {
-            key.name for key in keys if key.roles & {Role.EXECUTOR, Role.ADMIN} and namespace in ("", key.namespace)
-        }
-        for principal in principals:
-            if principal not in able:
-                inside = f" in namespace {namespace}" if namespace else ""
-                message = (
-                    f"executor_owners: {executor} is {principal}'s, who has no key with the role executor{inside}."
-                )
-                more = f" --namespace {namespace}" if namespace else ""
-                remedy = f"Make one: runwright keys add {principal} --file {file} --role executor{more}"
-                yield Finding("executor", message, did_you_mean(principal, able) + remedy, blocks=False)
+    """Principals that own a callback's name and cannot register it: nobody else can either."""
+    for row in KINDS.values():
+        owned = loaded.value(row.owners_setting)
+        for name, principals in owned.items() if isinstance(owned, Mapping) else ():
+            namespace, _, bare = name.rpartition("/")
+            able = {key.name for key in keys if key.roles & {row.role, Role.ADMIN} and namespace in ("", key.namespace)}
+            inside = f" in namespace {namespace}" if namespace else ""
+            more = f" --namespace {namespace}" if namespace else ""
+            for principal in principals:
+                if principal not in able:
+                    message = (
+                        f"{row.owners_setting}: {bare} is {principal}'s, who has no key with the role "
+                        f"{row.role.value}{inside}."
+                    )
+                    remedy = f"Make one: runwright keys add {principal} --file {file} --role {row.role.value}{more}"
+                    yield Finding(row.word, message, did_you_mean(principal, able) + remedy, blocks=False)
 
 
 def _exposed(subject: str, path: Path) -> Iterator[Finding]:

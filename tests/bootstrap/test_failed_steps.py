@@ -83,7 +83,7 @@ class Scene:
 
         before = Open.now().handlers
         try:
-            await bootstrap.serve(self.settings, is_ready, {"model": self.model})
+            await bootstrap.serve(self.settings, is_ready, {"model": self.model}, reread=lambda: self.settings)
         finally:
             await asyncio.sleep(0)  # what was cancelled at the very end
             self.tasks = {task.get_name() for task in asyncio.all_tasks() if task is not asyncio.current_task()}

@@ -49,6 +49,17 @@ def owners(owner: str, of: str = "desk") -> Spoil:
     return spoil
 
 
+def owner_of(kind: str, role: str) -> Spoil:
+    """A keys file with one principal, of that role, who is to own a name of that kind."""
+
+    def spoil(directory: Path) -> str:
+        add_key(directory / "keys.json", role, name="bot")
+        (directory / "keys.json").chmod(0o600)
+        return f'keys = "keys.json"\n{kind}_owners = {{chat = "bot"}}'
+
+    return spoil
+
+
 def readable_keys(directory: Path) -> str:
     add_key(directory / "keys.json", "caller")
     (directory / "keys.json").chmod(0o644)
@@ -115,6 +126,18 @@ TABLE: dict[str, tuple[Spoil, Status, str, str]] = {
         Status.WARN,
         "no key with the role executor in namespace team-b",
         "--role executor --namespace team-b",
+    ),
+    "owner of a policy's name without the role": (
+        owner_of("policy", "executor"),
+        Status.WARN,
+        "policy_owners: chat is bot's, who has no key with the role policy.",
+        "runwright keys add bot --file",
+    ),
+    "owner of a dispatcher's name without the role": (
+        owner_of("dispatcher", "policy"),
+        Status.WARN,
+        "dispatcher_owners: chat is bot's, who has no key with the role dispatcher.",
+        "--role dispatcher",
     ),
     "keys others may read": (readable_keys, Status.WARN, "keys.json (0644)", "chmod 600"),
     "certificate of another key": (another_key, Status.FAIL, "whose private key", "made together"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,7 +24,7 @@ from runwright.adapters.remote.policies import DialledPolicies
 from runwright.adapters.sqlite import SqliteJournal
 from runwright.core.allow_list import LOOPBACK, AllowList
 from runwright.core.callback_kinds import CallbackKind
-from runwright.core.executor_names import ExecutorNames
+from runwright.core.name_owners import NameOwners
 from runwright.runtime import AgentRuntime
 from runwright.runtime.callbacks.registration_rules import RegistrationRules
 from runwright.runtime.callbacks.registry import CallbackRegistry
@@ -111,7 +111,7 @@ async def serve(
     journal: Any = None,
     authenticator: Any = None,
     tls: Any = None,
-    names: ExecutorNames | None = None,
+    owners: Mapping[CallbackKind, NameOwners] | None = None,
 ) -> Served:
     """Serves the bench's runtime on a free port."""
     dialer = bench.tools if isinstance(bench.tools, DialledExecutors) else dialling(bench)
@@ -121,7 +121,7 @@ async def serve(
         bench.dispatchers = DialledDispatchers(dialer.callbacks, bench.clock)
     runtime = bench.runtime(journal=journal)
     store = bench.journal.callbacks() if isinstance(bench.journal, SqliteJournal) else MemoryCallbacks()
-    rules = RegistrationRules({CallbackKind.TOOL_EXECUTOR: names or ExecutorNames()}, authenticator)
+    rules = RegistrationRules(owners or {}, authenticator)
     registry = CallbackRegistry(
         store=store, dialer=dialer.callbacks, clock=bench.clock, log=bench.log, rules=rules, audit=runtime.ports.audit
     )

@@ -31,6 +31,7 @@ from runwright.core.allow_list import AllowList
 from runwright.core.callback_kinds import CallbackKind
 from runwright.core.errors import AgentError
 from runwright.core.executor_names import ExecutorNames
+from runwright.core.name_owners import NameOwners
 from runwright.core.package import RuntimePackage
 from runwright.examination import BUILT_IN_ADAPTERS, load_packages
 from runwright.files import unusable_directory
@@ -139,17 +140,23 @@ def _executors(settings: Settings, clock: Clock, callbacks: DialledCallbacks) ->
 
 
 def _registration_rules(settings: Settings, authenticator: Authenticator | None) -> RegistrationRules:
-    """What the operator says of names, for each kind of callback that has names of its own."""
-    return RegistrationRules({CallbackKind.TOOL_EXECUTOR: _names(settings)}, authenticator)
+    return RegistrationRules(callback_names(settings), authenticator)
 
 
-def _names(settings: Settings) -> ExecutorNames:
+def callback_names(settings: Settings) -> Mapping[CallbackKind, NameOwners]:
+    """What the operator says of names, for each kind of callback."""
+    names = {kind: NameOwners(owners) for kind, owners in settings.name_owners.items()}
+    return {**names, CallbackKind.TOOL_EXECUTOR: executor_names(settings)}
+
+
+def executor_names(settings: Settings) -> ExecutorNames:
+    """What the operator says of executors' names."""
     return ExecutorNames.of(settings.executor_owners, settings.executors)
 
 
 def _approvers(settings: Settings, keys: KeyFileAuthenticator | None) -> Approvers:
     """Who can approve, by the keys; without any everybody is `local`, and may."""
-    return KeyApprovers(keys, _names(settings)) if keys is not None else NoSeparation()
+    return KeyApprovers(keys, executor_names(settings)) if keys is not None else NoSeparation()
 
 
 def _built_in(clock: Clock) -> dict[str, Provider]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from runwright.core import allow_list
+from runwright.core.callback_kinds import KINDS, CallbackKind
 from runwright.core.callbacks import DEFAULT_CALLS_IN_FLIGHT, MAX_CALLS_IN_FLIGHT
 from runwright.core.errors import AgentError, invalid_request
 from runwright.core.ids import DEFAULT_NAMESPACE, LOCAL_PRINCIPAL
@@ -81,9 +82,21 @@ class Settings:
     executor_owners: Mapping[str, tuple[str, ...]] = setting(
         kinds.OWNERS,
         "Principals that may register an executor's name, in one namespace or in all; a name that is not here belongs "
-        "to the principal that holds a lease under it.",
+        "to the principal that holds a lease under it. Read again from the file on SIGHUP, as are the next two.",
         {},
         flag="--executor-owner",
+    )
+    policy_owners: Mapping[str, tuple[str, ...]] = setting(
+        kinds.OWNERS,
+        "Principals that may register a policy's name, likewise.",
+        {},
+        flag="--policy-owner",
+    )
+    dispatcher_owners: Mapping[str, tuple[str, ...]] = setting(
+        kinds.OWNERS,
+        "Principals that may register the name of a dispatcher of approvals, likewise.",
+        {},
+        flag="--dispatcher-owner",
     )
     callback_allow: tuple[str, ...] = setting(
         kinds.ALLOWED,
@@ -225,6 +238,15 @@ class Settings:
         """What there should be left of disk and journal."""
         return LeastSpace(self.warn_free_bytes, self.warn_free_percent)
 
+    @property
+    def name_owners(self) -> Mapping[CallbackKind, Mapping[str, Sequence[str]]]:
+        """Whose the names of callbacks are, for each kind."""
+        return {
+            CallbackKind.TOOL_EXECUTOR: self.executor_owners,
+            CallbackKind.POLICY: self.policy_owners,
+            CallbackKind.APPROVAL_DISPATCHER: self.dispatcher_owners,
+        }
+
     def provider_routes(self) -> dict[str, ProviderSettings]:
         """How each kind of real model is reached. Raises INVALID_REQUEST for a route of another form."""
         return provider_routes(self.providers, self.provider_timeout_seconds)
@@ -258,10 +280,11 @@ class Settings:
             expected = f"given together with --keys: without keys everyone is of namespace `{DEFAULT_NAMESPACE}`"
             remedy = f"Make a file with `runwright keys add`, or nobody sees {', '.join(alone)}."
             yield Unfit("package_namespaces", expected, remedy, ("keys",))
-        if self.keys is None and any(LOCAL_PRINCIPAL not in owners for owners in self.executor_owners.values()):
-            expected = f"given together with --keys: without keys everyone is `{LOCAL_PRINCIPAL}`"
-            remedy = "Make a file with `runwright keys add` and give it with --keys."
-            yield Unfit("executor_owners", expected, remedy, ("keys",))
+        for kind, owned in self.name_owners.items():
+            if self.keys is None and any(LOCAL_PRINCIPAL not in owners for owners in owned.values()):
+                expected = f"given together with --keys: without keys everyone is `{LOCAL_PRINCIPAL}`"
+                remedy = "Make a file with `runwright keys add` and give it with --keys."
+                yield Unfit(KINDS[kind].owners_setting, expected, remedy, ("keys",))
         try:
             self.provider_routes()
         except AgentError as error:
