@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from runwright.adapters.json_schema import JsonSchemaChecker
 from runwright.adapters.keys import KeyEntry, read_keys
-from runwright.adapters.operator_policies import read_operator_policies
+from runwright.adapters.operator_policies import ALL, read_operator_policies
 from runwright.adapters.package_files import PackageFile, examine_package
 from runwright.adapters.package_rules import Rule
 from runwright.adapters.private_files import exposure
@@ -21,8 +21,10 @@ from runwright.adapters.start_errors import extra_missing, unusable_data
 from runwright.adapters.telemetry import installed
 from runwright.core.allow_list import AllowList
 from runwright.core.approval_rules import approval_spec
-from runwright.core.callback_kinds import KINDS
+from runwright.core.callback_kinds import KINDS, CallbackKind
 from runwright.core.errors import AgentError, ErrorReason
+from runwright.core.ids import Namespace
+from runwright.core.name_owners import NameOwners
 from runwright.core.near import did_you_mean, nearest
 from runwright.core.package import RuntimePackage
 from runwright.core.policy_chain import OperatorRules
@@ -134,9 +136,37 @@ def _operator_policies(loaded: Loaded) -> Iterator[Finding]:
     path = _path(loaded, "policies")
     if path is not None:
         try:
-            read_operator_policies(path)
+            rules = read_operator_policies(path)
         except AgentError as error:
             yield Finding.of("policies file", error)
+        else:
+            yield from _operator_dispatchers(loaded, path, rules)
+
+
+def _operator_dispatchers(loaded: Loaded, path: Path, rules: Mapping[Namespace, OperatorRules]) -> Iterator[Finding]:
+    """Dispatchers of the operator's that nobody can register: approvals are listed, and they are told of none."""
+    row, allowed = KINDS[CallbackKind.APPROVAL_DISPATCHER], loaded.value("callback_allow")
+    named = dict.fromkeys(name for each in rules.values() for name in each.dispatchers)
+    if named and isinstance(allowed, tuple) and AllowList.parse(allowed).is_empty:
+        message = f"{path}: dispatchers names {', '.join(named)}, and nothing can be registered; they are told nothing."
+        yield Finding(row.word, message, "--callback-allow lets them register themselves.", blocks=False)
+        return
+    keys, owned = _path(loaded, "keys"), loaded.value(row.owners_setting)
+    if keys is None:
+        return
+    try:
+        known = read_keys(keys).keys
+    except AgentError:
+        return  # said of the keys file
+    owners = NameOwners(owned) if isinstance(owned, Mapping) else NameOwners()
+    for namespace, each in rules.items():
+        may = [key for key in known if key.roles & {row.role, Role.ADMIN} and namespace in (ALL, key.namespace)]
+        inside, more = ("", "") if namespace == ALL else (f" in namespace {namespace}", f" --namespace {namespace}")
+        remedy = f"Make a key for its host: runwright keys add NAME --file {keys} --role {row.role.value}{more}"
+        for name in each.dispatchers:
+            if not any(key.name in (owners.principals(Namespace(key.namespace), name) or (key.name,)) for key in may):
+                message = f"{path}: dispatchers names {name}, which nobody can register{inside}; it is told nothing."
+                yield Finding(row.word, message, remedy, blocks=False)
 
 
 def _credentials(loaded: Loaded) -> Iterator[Finding]:

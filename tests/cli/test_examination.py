@@ -60,6 +60,19 @@ def owner_of(kind: str, role: str) -> Spoil:
     return spoil
 
 
+def dispatchers_of(of: str, *, owner: str = "bot", more: str = "") -> Spoil:
+    """An operator who has a dispatcher told, which `bot` could register, and nobody of another namespace."""
+
+    def spoil(directory: Path) -> str:
+        add_key(directory / "keys.json", "dispatcher", name="bot")
+        add_key(directory / "keys.json", "caller", "team-b")
+        (directory / "keys.json").chmod(0o600)
+        (directory / "policies.yaml").write_text(f'format: runwright-policies-v0\ndispatchers: {{"{of}": [chat]}}\n')
+        return f'keys = "keys.json"\npolicies = "policies.yaml"\ndispatcher_owners = {{chat = "{owner}"}}\n{more}'
+
+    return spoil
+
+
 def readable_keys(directory: Path) -> str:
     add_key(directory / "keys.json", "caller")
     (directory / "keys.json").chmod(0o644)
@@ -138,6 +151,24 @@ TABLE: dict[str, tuple[Spoil, Status, str, str]] = {
         Status.WARN,
         "dispatcher_owners: chat is bot's, who has no key with the role dispatcher.",
         "--role dispatcher",
+    ),
+    "dispatcher of a namespace that has no key for one": (
+        dispatchers_of("team-b"),
+        Status.WARN,
+        "dispatchers names chat, which nobody can register in namespace team-b; it is told nothing.",
+        "--role dispatcher --namespace team-b",
+    ),
+    "dispatcher whose owner has no key": (
+        dispatchers_of("*", owner="pot"),
+        Status.WARN,
+        "dispatchers names chat, which nobody can register; it is told nothing.",
+        "--role dispatcher",
+    ),
+    "dispatcher where nothing can be registered": (
+        dispatchers_of("*", more='callback_allow = ["none"]'),
+        Status.WARN,
+        "dispatchers names chat, and nothing can be registered",
+        "--callback-allow lets them register themselves.",
     ),
     "keys others may read": (readable_keys, Status.WARN, "keys.json (0644)", "chmod 600"),
     "certificate of another key": (another_key, Status.FAIL, "whose private key", "made together"),

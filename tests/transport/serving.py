@@ -118,7 +118,7 @@ async def serve(
     if bench.remote_policies is None and dialer.callbacks is not None:
         bench.remote_policies = DialledPolicies(dialer.callbacks, bench.clock)
     if bench.dispatchers is None and dialer.callbacks is not None:
-        bench.dispatchers = DialledDispatchers(dialer.callbacks, bench.clock)
+        bench.dispatchers = DialledDispatchers(dialer.callbacks, bench.clock, log=bench.log)
     runtime = bench.runtime(journal=journal)
     store = bench.journal.callbacks() if isinstance(bench.journal, SqliteJournal) else MemoryCallbacks()
     rules = RegistrationRules(owners or {}, authenticator)

@@ -18,7 +18,9 @@ def operator_policy_file(path: Path, runtime: AgentRuntime) -> Reread[Mapping[Na
 
     async def take(rules: Mapping[Namespace, OperatorRules]) -> Mapping[str, object]:
         runtime.ports.policies.replace_operator_rules(rules)
-        return {"namespaces": sorted(rules), "digests": {name: each.digest for name, each in rules.items()}}
+        digests = {name: each.digest for name, each in rules.items()}
+        dispatchers = {name: each.dispatchers for name, each in rules.items() if each.dispatchers}
+        return {"namespaces": sorted(rules), "digests": digests, "dispatchers": dispatchers}
 
     runtime.ports.policies.replace_operator_rules(read_operator_policies(path))
     return Reread(runtime, what="policies", option="--policies", read=partial(read_operator_policies, path), take=take)

@@ -96,7 +96,7 @@ async def build_runtime(
                 ids=RandomIds(),
                 tools=tools,
                 remote_policies=closed_by(opened, DialledPolicies(callbacks, clock)),
-                approval_dispatcher=closed_by(opened, DialledDispatchers(callbacks, clock)),
+                approval_dispatcher=closed_by(opened, DialledDispatchers(callbacks, clock, log=log)),
                 schemas=schemas,
                 conditions=closed_by(opened, CelConditions()),
                 log=log,

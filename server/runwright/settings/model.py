@@ -139,7 +139,7 @@ class Settings:
     )
     policies: Path | None = setting(
         kinds.PATH,
-        "File of the operator's policies, by namespace; read again on SIGHUP.",
+        "File of the operator's policies and dispatchers of approvals, by namespace; read again on SIGHUP.",
         None,
         absent="packages decide alone",
     )
