@@ -33,7 +33,7 @@ from runwright.files import unusable_directory
 from runwright.ports.schemas import SchemaChecker
 from runwright.runtime.approver_rules import approvals_of
 from runwright.settings import DEFAULT_PROVIDER_TIMEOUT_SECONDS, Loaded, ProviderSettings, provider_routes
-from runwright.transport.tls import TlsFiles
+from runwright.transport.tls import TlsFiles, read_pair
 
 BUILT_IN_ADAPTERS = ("demo", "scripted")
 MODEL_KINDS = {"openai": "OPENAI_API_KEY", "anthropic": "ANTHROPIC_API_KEY", "ollama": ""}
@@ -190,6 +190,13 @@ def _credentials(loaded: Loaded) -> Iterator[Finding]:
         except AgentError as error:
             yield Finding.of("tls", error)
         yield from _exposed("private key", key)
+    certificate, key = _path(loaded, "callback_cert"), _path(loaded, "callback_key")
+    if certificate is not None and key is not None:
+        try:
+            read_pair(certificate, key, "callback")
+        except AgentError as error:
+            yield Finding.of("callback certificate", error)
+        yield from _exposed("callback key", key)
 
 
 def _owners(loaded: Loaded, file: Path, keys: Sequence[KeyEntry]) -> Iterator[Finding]:

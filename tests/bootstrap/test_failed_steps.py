@@ -140,6 +140,8 @@ def scene(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Scen
             keys=folder / "keys.json",
             tls_cert=folder / "server.pem",
             tls_key=folder / "server.key",
+            callback_cert=folder / "server.pem",
+            callback_key=folder / "server.key",
             retention_days=30,
             drain_grace_seconds=0.0,
         ),

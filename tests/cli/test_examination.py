@@ -91,6 +91,19 @@ def readable_key(directory: Path) -> str:
     return f'tls_cert = "{certificate_path}"\ntls_key = "{key}"'
 
 
+def callback_pair(*, mode: int = 0o600, other: bool = False) -> Spoil:
+    """A certificate for callbacks, perhaps with the key of another one."""
+
+    def spoil(directory: Path) -> str:
+        certificate_path, key = certificate(directory, "runtime")
+        if other:
+            _, key = certificate(directory, "other")
+        key.chmod(mode)
+        return f'callback_cert = "{certificate_path}"\ncallback_key = "{key}"'
+
+    return spoil
+
+
 def half_a_pair(directory: Path) -> str:
     certificate_path, _ = certificate(directory, "server")
     return f'tls_cert = "{certificate_path}"'
@@ -174,6 +187,24 @@ TABLE: dict[str, tuple[Spoil, Status, str, str]] = {
     "certificate of another key": (another_key, Status.FAIL, "whose private key", "made together"),
     "certificate without key": (half_a_pair, Status.FAIL, "together with --tls-key", "Give both files"),
     "private key others may read": (readable_key, Status.WARN, "(0640)", "chmod 600"),
+    "certificate for callbacks of another key": (
+        callback_pair(other=True),
+        Status.FAIL,
+        "--callback-cert",
+        "made together",
+    ),
+    "certificate for callbacks without key": (
+        lines('callback_cert = "server.pem"'),
+        Status.FAIL,
+        "together with --callback-key",
+        "Give both files",
+    ),
+    "key of the certificate for callbacks that others may read": (
+        callback_pair(mode=0o640),
+        Status.WARN,
+        "(0640)",
+        "chmod 600",
+    ),
     "adapter misspelled": (packages(route("demmo")), Status.FAIL, "called demmo", "Did you mean demo?"),
     "provider not configured": (packages(route("openai")), Status.FAIL, "openai", "--provider openai=OPENAI_API_KEY"),
     "fallback not configured": (
@@ -299,7 +330,8 @@ def test_what_is_right_is_found_right_by_all(program: Program, tmp_path: Path) -
     (tmp_path / "keys.json").chmod(0o600)
     certificate_path, key = certificate(tmp_path, "server")
     package_file(tmp_path)
-    file = config_file(tmp_path, f'keys = "keys.json"\ntls_cert = "{certificate_path}"\ntls_key = "{key}"')
+    pair = f'tls_cert = "{certificate_path}"\ntls_key = "{key}"\n'
+    file = config_file(tmp_path, f'keys = "keys.json"\n{pair}{pair.replace("tls", "callback")}')
 
     assert examine(load({}, file, {})).findings == []
     code, out, _ = program("config", "check", "--config", str(file))
@@ -312,6 +344,7 @@ def test_what_is_right_is_found_right_by_all(program: Program, tmp_path: Path) -
         "ok   keys file",
         "1 principal",
         "tls",
+        "can be shown to callbacks",
     ):
         assert said in doctored
 

@@ -16,7 +16,7 @@ from runwright._gen.runwright.v1 import runtime_service_pb2 as pb
 from runwright._gen.runwright.v1.package_service_pb2_grpc import PackageServiceStub
 from runwright._gen.runwright.v1.runtime_service_pb2_grpc import RuntimeServiceStub
 from runwright.adapters.memory import MemoryCallbacks
-from runwright.adapters.remote.dialer import Dialer
+from runwright.adapters.remote.dialer import ClientCertificate, Dialer
 from runwright.adapters.remote.dialled_callbacks import DialledCallbacks
 from runwright.adapters.remote.dispatchers import DialledDispatchers
 from runwright.adapters.remote.executors import DialledExecutors
@@ -139,9 +139,9 @@ async def serve(
     return Served(bench, runtime, server, port, registry, dialer)
 
 
-def dialling(bench: Bench, *allow: str) -> DialledExecutors:
+def dialling(bench: Bench, *allow: str, certificate: ClientCertificate | None = None) -> DialledExecutors:
     """What dials callbacks at loopback addresses and at those that are named."""
-    dialer = Dialer(AllowList.parse([*LOOPBACK, *allow]), bench.log)
+    dialer = Dialer(AllowList.parse([*LOOPBACK, *allow]), bench.log, certificate=certificate)
     return DialledExecutors({}, bench.clock, DialledCallbacks(dialer, bench.clock))
 
 

@@ -18,7 +18,7 @@ from runwright.adapters.providers.demo import DemoProvider
 from runwright.adapters.providers.model_route import ModelRoute
 from runwright.adapters.providers.models import ModelsProvider, missing_libraries
 from runwright.adapters.providers.scripted import ScriptedProvider
-from runwright.adapters.remote.dialer import Dialer
+from runwright.adapters.remote.dialer import ClientCertificate, Dialer
 from runwright.adapters.remote.dialled_callbacks import DialledCallbacks
 from runwright.adapters.remote.dispatchers import DialledDispatchers
 from runwright.adapters.remote.executors import DialledExecutors
@@ -44,7 +44,7 @@ from runwright.runtime.callbacks.registration_rules import RegistrationRules
 from runwright.runtime.callbacks.registry import CallbackRegistry
 from runwright.runtime.packages import PackageCatalogue
 from runwright.settings import Settings
-from runwright.transport.tls import Certificates, TlsFiles
+from runwright.transport.tls import Certificates, TlsFiles, read_pair
 
 
 class _Closable(Protocol):
@@ -83,7 +83,7 @@ async def build_runtime(
         # Refuses before the journal is locked.
         PackageCatalogue(packages, settings.default_package, settings.package_namespaces)
         journal = closed_by(opened, _open_journal(settings))
-        callbacks = DialledCallbacks(Dialer(AllowList.parse(settings.callback_allow), log), clock)
+        callbacks = DialledCallbacks(_dialer(settings), clock)
         tools = closed_by(opened, _executors(settings, clock, callbacks))
         runtime = closed_by(
             opened,
@@ -141,6 +141,18 @@ def _executors(settings: Settings, clock: Clock, callbacks: DialledCallbacks) ->
 
 def _registration_rules(settings: Settings, authenticator: Authenticator | None) -> RegistrationRules:
     return RegistrationRules(callback_names(settings), authenticator)
+
+
+def _dialer(settings: Settings) -> Dialer:
+    allowed = AllowList.parse(settings.callback_allow)
+    return Dialer(allowed, StandardLog(), certificate=client_certificate(settings))
+
+
+def client_certificate(settings: Settings) -> ClientCertificate | None:
+    """What callbacks are shown; it reads files. Raises INVALID_REQUEST for those that cannot be used."""
+    if settings.callback_cert is None or settings.callback_key is None:
+        return None
+    return ClientCertificate(*read_pair(settings.callback_cert, settings.callback_key, "callback"))
 
 
 def callback_names(settings: Settings) -> Mapping[CallbackKind, NameOwners]:

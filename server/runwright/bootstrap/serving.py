@@ -15,6 +15,7 @@ from runwright.adapters.sqlite.opening.fresh import UnservedDirectory
 from runwright.adapters.start_errors import unbound
 from runwright.adapters.telemetry.setup import Telemetry
 from runwright.adapters.watchdog import LoopWatchdog
+from runwright.bootstrap.callback_certificate import reread_certificate
 from runwright.bootstrap.interpreter import settle_interpreter
 from runwright.bootstrap.name_owners import reread_owners
 from runwright.bootstrap.operator_policy_file import operator_policy_file
@@ -132,6 +133,8 @@ async def _start(
     again = [closed_by(opened, operator_policy_file(settings.policies, runtime)).begin] if settings.policies else []
     if reread is not None:
         again.append(closed_by(opened, reread_owners(reread, runtime, callbacks, settings)).begin)
+    if settings.callback_cert is not None:
+        again.append(closed_by(opened, reread_certificate(settings, runtime)).begin)
     again += [each.reload for each in (keys, tls) if each is not None]
     signals.reload = partial(_reload, again)
     readiness = Readiness(runtime)

@@ -103,6 +103,13 @@ class Settings:
         "Addresses that executors may register and the server may dial; `none`: nothing can be registered.",
         allow_list.LOOPBACK,
     )
+    callback_cert: Path | None = setting(
+        kinds.PATH,
+        "Certificate chain that the server shows to callbacks it dials with TLS, PEM; read again on SIGHUP.",
+        None,
+        absent="it shows none",
+    )
+    callback_key: Path | None = setting(kinds.PATH, "Private key of that certificate, PEM.", None)
     drain_grace_seconds: float = setting(
         kinds.seconds(0, 3600), "How long SIGTERM waits for calls that must not be repeated.", 20.0, flag="--grace"
     )
@@ -272,6 +279,11 @@ class Settings:
                 yield Unfit("tls_cert", "given together with --tls-key", remedy, _PAIR)
             else:
                 yield Unfit("tls_key", "given together with --tls-cert", remedy, _PAIR)
+        if (self.callback_cert is None) != (self.callback_key is None):
+            given, other = ("cert", "key") if self.callback_key is None else ("key", "cert")
+            remedy = "Give both files: --callback-cert CERTIFICATE --callback-key ITS-PRIVATE-KEY."
+            beside = ("callback_cert", "callback_key")
+            yield Unfit(f"callback_{given}", f"given together with --callback-{other}", remedy, beside)
         if self.tls_client_ca is not None and self.tls_cert is None:
             remedy = "Give the server's own certificate too: without it there is no TLS."
             yield Unfit("tls_client_ca", "given together with --tls-cert and --tls-key", remedy, _PAIR)
