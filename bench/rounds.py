@@ -16,9 +16,14 @@ def say(text: str) -> None:
 
 
 async def interleaved(
-    name: str, sides: Mapping[str, Callable[[], Awaitable[T]]], rounds: int = ROUNDS, warm_up: int = 1
+    name: str,
+    sides: Mapping[str, Callable[[], Awaitable[T]]],
+    rounds: int = ROUNDS,
+    warm_up: int = 1,
+    *,
+    is_told: bool = True,
 ) -> dict[str, list[T]]:
-    """What each side measured, round by round. The warm-up rounds are thrown away.
+    """What each side measured, round by round. The warm-up rounds are thrown away. `is_told`: each round is said.
 
     Every other round goes backwards, and the first place goes round: whoever comes after itself finds its own in the
     caches, which with a fixed end made the same thing under two names differ by 5 %.
@@ -34,5 +39,6 @@ async def interleaved(
             value = await sides[side]()
             if number >= 0:
                 found[side].append(value)
-        say(f"  {name}: {label}")
+        if is_told:
+            say(f"  {name}: {label}")
     return found

@@ -96,13 +96,14 @@ def test_what_is_offered_is_shown(program: Program) -> None:
     ],
     ids=["exact", "constraints", "any"],
 )
+@pytest.mark.parametrize("command", [("approve", ID), ("edit", ID, "--args", '{"to": "bob"}')], ids=lambda it: it[0])
 def test_an_approval_is_given_with_the_grant_that_is_typed_and_else_with_what_is_offered(
-    program: Program, words: tuple[str, ...], expected: grant_pb2.GrantRequest
+    program: Program, command: tuple[str, ...], words: tuple[str, ...], expected: grant_pb2.GrantRequest
 ) -> None:
     approvals = FakeGrants()
     with serving(approvals) as server:
-        program("--server", server, "approvals", "approve", ID, *words)
-        program("--server", server, "approvals", "approve", ID, *words)
+        program("--server", server, "approvals", *command, *words)
+        program("--server", server, "approvals", *command, *words)
 
     first, again = approvals.requests
     assert first.grant == expected

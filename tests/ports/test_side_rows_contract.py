@@ -72,8 +72,11 @@ async def test_entries_are_read_in_the_order_of_their_keys_by_prefix_and_page(jo
     assert await entries(journal, prefix="open/") == open_ones
     assert await entries(journal, prefix="open/", after="open/1") == open_ones[1:]
     assert await journal.entries(ONE.namespace, "waiting", prefix="open/", limit=2) == open_ones[:2]
-    assert await journal.entry(ONE.namespace, "due", "open/1") == Entry("due", "open/1", TWO, b"", 0)
-    assert await journal.entry(ONE.namespace, "due", "open/3") is None
+    due = Entry("due", "open/1", TWO, b"", 0)
+    assert await journal.named(ONE.namespace, ("due", "open/1"), ("due", "open/3")) == (due, None)
+    others = (("due", "open/9"), ("waiting", "open/1"), ("due", "open/1"), ("due", "open/1"))
+    assert await journal.named(ONE.namespace, *others) == (None, open_ones[0], due, due)
+    assert await journal.named(ONE.namespace) == ()
     assert await journal.entries(ONE.namespace, "nowhere", limit=9) == []
 
 
@@ -289,7 +292,7 @@ async def test_a_closed_journal_tells_nothing_of_them(journal: AnyJournal) -> No
     await journal.close()
 
     for question in (
-        journal.entry(ONE.namespace, "waiting", "a"),
+        journal.named(ONE.namespace, ("waiting", "a")),
         journal.entries(ONE.namespace, "waiting", limit=1),
         journal.counter(ONE.namespace, "uses"),
     ):

@@ -163,7 +163,7 @@ async def test_an_entry_that_is_not_as_it_was_written_is_neither_believed_nor_hi
 
     found = await journal.entries(namespace, "waiting", limit=9)
     with pytest.raises(AgentError) as refused:
-        await journal.entry(namespace, "waiting", "a")
+        await journal.named(namespace, ("waiting", "b"), ("waiting", "a"))
     run = RunKey(namespace, key("three").run_id)
     with pytest.raises(AgentError) as unwritten:
         await append(journal, run, EntryIs("waiting", "a", b"1"))

@@ -18,7 +18,8 @@ from pathlib import Path
 from tests.properties.approvals.history import History
 from tests.properties.approvals.idle_loop import IdleLoop
 
-ON_DISK = 8  # every so many-th history has its journal in a file
+# Every so many-th history has its journal in a file, whose threads may have it go another way the next time.
+ON_DISK = 8
 
 
 def check(seed: int, *, on_disk: bool | None = None) -> Counter[str]:

@@ -76,12 +76,16 @@ async def asked(runtime: AgentRuntime, run_id: str = "run-1", effect: str = "a1.
 
 
 async def given(
-    runtime: AgentRuntime, wanted: GrantRequest, who: Principal = BOB, approval_id: str = "run-1/a1.1.1"
+    runtime: AgentRuntime,
+    wanted: GrantRequest,
+    who: Principal = BOB,
+    approval_id: str = "run-1/a1.1.1",
+    **decision: Any,
 ) -> None:
     """Approves with a grant."""
     run_id, _, effect = approval_id.partition("/")
     await asked(runtime, run_id, effect)
-    await decide(runtime, who=who, approval_id=approval_id, grant=wanted)
+    await decide(runtime, who=who, approval_id=approval_id, grant=wanted, **decision)
 
 
 async def asks_again(bench: b.Bench, runtime: AgentRuntime, run_id: str = "run-1", effect: str = "a2.1.1") -> bool:

@@ -135,7 +135,7 @@ async def test_a_condition_that_holds_costs_no_append_more(
 
     assert (ended.status, failed) == (RunStatus.COMPLETED, [])
     assert [stands for _, stands in journal.seen] == [True] * 4
-    used = await any_journal.entry(key().namespace, "used", "c1.1")
+    (used,) = await any_journal.named(key().namespace, ("used", "c1.1"))
     assert used is not None
     assert used.run == key()
 

@@ -12,6 +12,7 @@ from runwright.adapters.memory.journal import MemoryJournal
 from runwright.adapters.sqlite.journal import SqliteJournal
 from runwright.core import inputs as i
 from runwright.core import records as r
+from runwright.core.approvals import ApprovalVerdict
 from runwright.core.errors import AgentError, ErrorReason
 from runwright.core.executor_names import ExecutorNames
 from runwright.core.grant_requests import GrantFilter
@@ -93,6 +94,24 @@ async def test_the_next_call_runs_without_asking_under_a_grant_for_these_argumen
     assert (first.approval_id, first.grant_id) == ("a1.1.1", "")
     assert (second.approval_id, second.grant_id, second.approved_by) == ("", ID, "bob")
     assert second.approval_digest == used.digest == first.approval_digest
+
+
+@pytest.mark.parametrize(("second", "is_asked"), [(TO_EVE, False), (TO_BOB, True)], ids=["edited", "asked for"])
+async def test_a_grant_that_comes_with_an_edit_is_for_what_was_approved(
+    bench: b.Bench, second: Any, is_asked: bool
+) -> None:
+    runtime, sent = begun(separated(bench), granting(TO_BOB, second))
+    await started(runtime)
+
+    await given(runtime, grant(), verdict=ApprovalVerdict.APPROVE_WITH_EDITS, arguments_json=b'{"to": "eve"}')
+
+    assert await asks_again(bench, runtime) is is_asked
+    assert sent.calls == [{"to": "eve"}] * (1 if is_asked else 2)
+    [decided] = await records_of(bench.journal, r.ApprovalDecided)
+    [issued] = await records_of(bench.journal, r.GrantIssued)
+    assert decided.edited_arguments is not None
+    assert issued.grant.arguments_digest == decided.edited_arguments.digest
+    assert decided.grant_id == issued.grant.grant_id == ID
 
 
 @pytest.mark.parametrize(

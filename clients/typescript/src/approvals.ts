@@ -36,7 +36,7 @@ export interface ApprovalDecision {
   readonly note?: string;
   /** On whose behalf: a note, no authority. */
   readonly onBehalfOf?: string;
-  /** With an APPROVE: permits such calls from then on, within what `Approval.grants` offers. */
+  /** With an APPROVE, also one with edits: permits such calls from then on, within what `Approval.grants` offers. */
   readonly grant?: GrantRequest;
   /** Makes two requests the same one. Absent: a new id. */
   readonly requestId?: string;
@@ -78,7 +78,10 @@ export abstract class ApprovalCalls extends GrantCalls {
     }
   }
 
-  /** An approval as it stands, with the arguments that are to be approved, up to 64 KiB. */
+  /**
+   * An approval as it stands, with the arguments that are to be approved, up to 64 KiB, and how they differ from those of
+   * the last call that was approved.
+   */
   async getApproval(approvalId: string, options?: CallOptions): Promise<Approval> {
     check("getApproval", options);
     const request = { approvalId, includeArguments: true };

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from pydantic import JsonValue
 
@@ -12,6 +12,8 @@ from runwright.cli import names, sanitize
 from runwright.cli.dispatch_text import dispatch_words
 from runwright.cli.escapes import escaped, escaped_block
 from runwright.cli.grant_text import offer_words
+from runwright.cli.previous_text import difference
+from runwright.cli.taint_text import taint_words
 from runwright.wire.snapshots import inline_bytes
 
 # What is to be approved, where it is no call, and what is looked at.
@@ -40,7 +42,7 @@ def ls_line(approval: approval_pb2.Approval) -> str:
 
 def approval_lines(approval: approval_pb2.Approval) -> list[str]:
     """Everything that a decision rests on, one fact a line; last what is approved, exactly as it is."""
-    lines = _fact_lines(approval)
+    lines = [*_fact_lines(approval), *difference_lines(approval)]
     if approval.HasField("arguments_content"):
         lines += [SHOWN.get(approval.kind, "arguments"), _arguments(approval, approval.arguments_content)]
     if approval.decision.HasField("edited_arguments_content"):
@@ -49,13 +51,22 @@ def approval_lines(approval: approval_pb2.Approval) -> list[str]:
 
 
 def question_lines(approval: approval_pb2.Approval, now: float) -> list[str]:
-    """What somebody is asked about, without the arguments, with how long it can still be decided on."""
+    """What somebody is asked about, without the arguments and what differs in them, with how long there is left."""
     left = names.elapsed(max(0.0, names.seconds(approval.expires_at) - now))
     return [*_fact_lines(approval), f"{'time left':<10} {left}"]
 
 
+def difference_lines(approval: approval_pb2.Approval, most: int | None = None) -> list[str]:
+    """How the arguments differ from those approved last before: all of it, or `most` values, cut short."""
+    return _lines(difference(approval, most))
+
+
 def _fact_lines(approval: approval_pb2.Approval) -> list[str]:
-    return [f"{name:<10} {escaped(value)}" for name, value in _facts(approval) if value]
+    return _lines(_facts(approval))
+
+
+def _lines(facts: Iterable[tuple[str, str]]) -> list[str]:
+    return [f"{name:<10} {escaped(value)}" for name, value in facts if value]
 
 
 def approvers(one: approval_pb2.ApproverSet) -> str:
@@ -86,7 +97,7 @@ def _what(approval: approval_pb2.Approval) -> Iterator[tuple[str, str]]:
     yield "asked by", f"{approval.rule or approval.policy_ref} ({approval.code}, {approval.decider}), approval {name}"
     yield "says", approval.message
     if approval.tainted:
-        yield "tainted", "the model had seen what a tool marked untrusted answered when it asked for this"
+        yield "tainted", f"the model had seen untrusted results: {taint_words(approval)}"
     if approval.reversible:
         yield "reversible", "the package says that what the call does can be undone"
     yield "lineage", " > ".join(approval.lineage)
@@ -182,7 +193,8 @@ def approval_event(event: event_pb2.Event) -> str:
             first = asked.sets[0] if asked.sets else approval_pb2.ApproverSet()
             said = f": {asked.message}" if asked.message else ""
             who = f"{', ' + WHAT[asked.kind] + ',' if asked.kind in WHAT else ''} by {approvers(first)}"
-            return f"waits for {asked.approval_id}{who}, until {names.clock(asked.expires_at)}{said}"
+            tainted = f"; tainted by {taint_words(asked)}" if asked.tainted else ""
+            return f"waits for {asked.approval_id}{who}, until {names.clock(asked.expires_at)}{said}{tainted}"
         case "approval_decided":
             made = event.approval_decided
             said = "; ".join(part for part in (made.message, made.note) if part)

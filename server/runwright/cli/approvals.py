@@ -16,9 +16,8 @@ from runwright._gen.runwright.v1 import approval_service_pb2 as pb
 from runwright.cli import edited_arguments, sanitize
 from runwright.cli.approval_feed import approval_updates
 from runwright.cli.approval_table import table
-from runwright.cli.approval_text import approval_lines, approvers, ls_line
+from runwright.cli.approval_text import approval_lines, ls_line
 from runwright.cli.client import Client
-from runwright.cli.decisions import named, outcome_line
 from runwright.cli.errors import Problem
 from runwright.cli.grant_options import (
     GrantAnyOption,
@@ -40,6 +39,7 @@ from runwright.cli.output import (
     print_json_line,
     print_yaml,
 )
+from runwright.cli.send_decision import send_decision
 from runwright.core.approval_requests import MAX_MESSAGE_BYTES, MAX_RESPONSE_BYTES
 
 app = typer.Typer(
@@ -162,11 +162,9 @@ def approve(  # noqa: PLR0913, PLR0917 - one parameter for each option
       runwright approvals approve first/a1.1.1 --grant run --grant-uses 5
     """
     options = GrantOptions(grant, grant_where, grant_any, grant_uses, grant_for, grant_tainted)
-    options.check()
     decision = pb.DecisionRequest(note=note, on_behalf_of=on_behalf_of, digest=digest)
-    if grant is not None:
-        decision.grant.CopyFrom(options.request(Client.of(context).approval(approval).approval.grants))
-    _decide(context, approval, approval_pb2.APPROVAL_VERDICT_APPROVE, decision, output)
+    _put_grant(context, approval, options, decision)
+    send_decision(Client.of(context), approval, approval_pb2.APPROVAL_VERDICT_APPROVE, decision, output)
 
 
 @app.command("deny")
@@ -192,7 +190,7 @@ def deny(
     decision = pb.DecisionRequest(
         message=_read(tell, MAX_MESSAGE_BYTES), note=note, on_behalf_of=on_behalf_of, digest=digest
     )
-    _decide(context, approval, approval_pb2.APPROVAL_VERDICT_DENY, decision, output)
+    send_decision(Client.of(context), approval, approval_pb2.APPROVAL_VERDICT_DENY, decision, output)
 
 
 @app.command("respond")
@@ -214,7 +212,7 @@ def respond(
     decision = pb.DecisionRequest(
         message=_read(tell, MAX_RESPONSE_BYTES), note=note, on_behalf_of=on_behalf_of, digest=digest
     )
-    _decide(context, approval, approval_pb2.APPROVAL_VERDICT_RESPOND, decision, output)
+    send_decision(Client.of(context), approval, approval_pb2.APPROVAL_VERDICT_RESPOND, decision, output)
 
 
 @app.command("abort")
@@ -233,11 +231,11 @@ def abort(
       runwright approvals abort first/a1.1.1 --note "the agent has gone astray"
     """
     decision = pb.DecisionRequest(note=note, on_behalf_of=on_behalf_of, digest=digest)
-    _decide(context, approval, approval_pb2.APPROVAL_VERDICT_ABORT_RUN, decision, output)
+    send_decision(Client.of(context), approval, approval_pb2.APPROVAL_VERDICT_ABORT_RUN, decision, output)
 
 
 @app.command("edit")
-def edit(
+def edit(  # noqa: PLR0913, PLR0917 - one parameter for each option
     context: typer.Context,
     approval: ApprovalArgument,
     args: Annotated[
@@ -249,6 +247,12 @@ def edit(
     note: NoteOption = "",
     on_behalf_of: BehalfOption = "",
     digest: DigestOption = "",
+    grant: GrantOption = None,
+    grant_where: GrantWhereOption = "",
+    grant_any: GrantAnyOption = False,
+    grant_uses: GrantUsesOption = 0,
+    grant_for: GrantForOption = "",
+    grant_tainted: GrantTaintedOption = False,
     output: FormatOption = Format.TEXT,
 ) -> None:
     """Has the call made with other arguments than it was asked for.
@@ -256,7 +260,8 @@ def edit(
     They are checked against the tool's schema, and the policies are asked about them:
     what they deny is not made, and another approval that they ask for is pending then.
     Arguments that are refused come back into the editor; leaving them as they are
-    decides nothing.
+    decides nothing. With --grant such calls need nobody from now on, within what the
+    package offers; "such" are those with the edited arguments, unless it says otherwise.
 
     \b
     Example:
@@ -264,10 +269,12 @@ def edit(
       runwright approvals edit first/a1.1.1 --args '{"to": "ann"}' --note "the new address"
     """
     verdict = approval_pb2.APPROVAL_VERDICT_APPROVE_WITH_EDITS
+    options = GrantOptions(grant, grant_where, grant_any, grant_uses, grant_for, grant_tainted)
     decision = pb.DecisionRequest(note=note, on_behalf_of=on_behalf_of, digest=digest)
+    _put_grant(context, approval, options, decision)
     if args is not None:
         decision.arguments_json = edited_arguments.given(args)
-        _decide(context, approval, verdict, decision, output)
+        send_decision(Client.of(context), approval, verdict, decision, output)
         return
     shown = Client.of(context).approval(approval).approval
     decision.digest = decision.digest or shown.digest
@@ -276,7 +283,7 @@ def edit(
         text = edited_arguments.written(text)
         decision.arguments_json = text.encode()
         try:
-            _decide(context, approval, verdict, decision, output)
+            send_decision(Client.of(context), approval, verdict, decision, output)
         except Problem as problem:
             if problem.reason != "APPROVAL_EDIT_INVALID":
                 raise
@@ -304,7 +311,7 @@ def delegate(
       runwright approvals delegate first/a1.1.1 dan --note "on leave until Monday"
     """
     decision = pb.DecisionRequest(note=note, on_behalf_of=on_behalf_of, digest=digest, delegate_to=to)
-    _decide(context, approval, approval_pb2.APPROVAL_VERDICT_DELEGATE, decision, output)
+    send_decision(Client.of(context), approval, approval_pb2.APPROVAL_VERDICT_DELEGATE, decision, output)
 
 
 @app.command("watch")
@@ -359,27 +366,10 @@ def _notice(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def _decide(
-    context: typer.Context, approval_id: str, verdict: int, decision: pb.DecisionRequest, output: Format
-) -> None:
-    """Shows what is decided on, decides, and says what stands."""
-    client = Client.of(context)
-    if not decision.digest:
-        shown = client.approval(approval_id).approval
-        decision.digest = shown.digest
-        if output is Format.TEXT:
-            print("\n".join(approval_lines(shown)))
-    decision.approval_id = approval_id
-    decision.verdict = approval_pb2.ApprovalVerdict.ValueType(verdict)
-    response = client.decide(named(decision))
-    if output is Format.JSON:
-        print_json(response)
-        return
-    if decision.delegate_to:
-        now = approvers(response.approval.sets[response.approval.current_set])
-        print(sanitize.line(f"{approval_id} is delegated to {decision.delegate_to}; it waits for {now}"))
-        return
-    print(outcome_line(response))
+def _put_grant(context: typer.Context, approval: str, options: GrantOptions, decision: pb.DecisionRequest) -> None:
+    options.check()
+    if options.scope is not None:
+        decision.grant.CopyFrom(options.request(Client.of(context).approval(approval).approval.grants))
 
 
 def _read(tell: str, limit: int) -> str:

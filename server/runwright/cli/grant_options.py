@@ -1,4 +1,4 @@
-"""The options of `approvals approve` for a grant to give with it."""
+"""The options of `approvals approve` and `edit` for a grant to give with it."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from pydantic import JsonValue
 from runwright.core.approval_delegation import DelegationTerms
 from runwright.core.approval_delegation_rows import Delegation, sets_after
 from runwright.core.approval_rows import ApprovalOutcome, RequestedApproval
-from runwright.core.approvals import ApprovalSeparation, ApprovalState, ApprovalVerdict, ApproverSet
+from runwright.core.approvals import APPROVING, ApprovalSeparation, ApprovalState, ApprovalVerdict, ApproverSet
 from runwright.core.content import INLINE_LIMIT_BYTES, digest
 from runwright.core.errors import invalid_request
 from runwright.core.fingerprint import canonical_json
@@ -103,8 +103,9 @@ class DecisionRequest(Struct, frozen=True, kw_only=True):
             if len(value.encode()) > most:
                 raise invalid_request(field, f"at most {most} bytes", "Shorten it.")
         if self.grant is not None:
-            if self.verdict is not ApprovalVerdict.APPROVE:
-                raise invalid_request("grant", "there only with APPROVE", "Leave it out.")
+            if self.verdict not in APPROVING:
+                expected = "there only with APPROVE or APPROVE_WITH_EDITS"
+                raise invalid_request("grant", expected, "Leave it out.")
             check_grant(self.grant)
         return name
 

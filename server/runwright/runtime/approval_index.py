@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
+from collections.abc import Sequence
 
 from msgspec import DecodeError
 
@@ -31,20 +31,23 @@ class ApprovalIndex:
 
     async def look_up(self, namespace: Namespace, approval_id: str) -> StandingApproval | None:
         """An approval as it stands, for whomever; None when there is none, or it went with its run."""
-        entry = await self._ports.journal.entry(namespace, BY_ID, approval_id)
-        if entry is None:
-            return None
-        return await self.standing(namespace, self.read(approval_id, entry.value))
+        return (await self.look_up_all(namespace, (approval_id,)))[0]
 
-    async def standing(self, namespace: Namespace, asked: RequestedApproval) -> StandingApproval:
-        """What became of an approval."""
-        outcome, superseded, delegations = await asyncio.gather(
-            self._ports.journal.entry(namespace, OUTCOME, asked.id),
-            self._ports.journal.entry(namespace, SUPERSEDED, asked.id),
-            self.delegations(namespace, asked),
-        )
-        found = self._outcome(asked, outcome.value) if outcome else None
-        return self.as_of(asked, found, delegations, is_superseded=superseded is not None)
+    async def look_up_all(self, namespace: Namespace, approval_ids: Sequence[str]) -> Sequence[StandingApproval | None]:
+        """Approvals as they stand, for whomever, in that order: one question for all, and one for each delegable."""
+        names = ((index, approval_id) for approval_id in approval_ids for index in (BY_ID, OUTCOME, SUPERSEDED))
+        entries = await self._ports.journal.named(namespace, *names)
+        found: list[StandingApproval | None] = []
+        rows = iter(entries)
+        for approval_id, entry, outcome, superseded in zip(approval_ids, rows, rows, rows, strict=True):
+            if entry is None:
+                found.append(None)
+                continue
+            asked = self.read(approval_id, entry.value)
+            delegations = await self.delegations(namespace, asked)
+            became = self._outcome(asked, outcome.value) if outcome else None
+            found.append(self.as_of(asked, became, delegations, is_superseded=superseded is not None))
+        return found
 
     async def delegations(self, namespace: Namespace, asked: RequestedApproval) -> tuple[Delegation, ...]:
         """How an approval was delegated, in that order. Nothing is looked for where it cannot be."""

@@ -49,11 +49,12 @@ class ApprovalList:
         looked_at = 0
         while True:
             page = await self._entries(who.namespace, index, prefix, after, limit)
+            standing = await self._standing(who, wanted, index, page)
             for entry in page:
                 looked_at += 1
                 after = entry.key
-                found = await self._found(who, wanted, index, entry)
-                if found is not None:
+                found = standing.get(after)
+                if found is not None and self._is_listed(who, wanted, found):
                     listed.append(found)
                     tokens.append(token_of(index, after))
                 if len(listed) == limit or looked_at == LOOKED_AT:
@@ -72,23 +73,26 @@ class ApprovalList:
                 self._ports.log.error("an approval cannot be listed", entry, namespace=namespace)
         return good
 
-    async def _found(self, who: Principal, wanted: ApprovalFilter, index: str, entry: Entry) -> StandingApproval | None:
-        """What an entry lists, if it is wanted and may be seen."""
-        if index == CLOSED:
-            standing = await self._approvals.look_up(who.namespace, id_of_key(entry.key))
-        else:
+    async def _standing(
+        self, who: Principal, wanted: ApprovalFilter, index: str, page: Sequence[Entry]
+    ) -> dict[str, StandingApproval]:
+        """What the entries list, by their keys. Of what is not wanted, or may not be seen, some may be missing."""
+        if index != PENDING:
+            ids = [id_of_key(entry.key) if index == CLOSED else entry.key for entry in page]
+            found = await self._approvals.look_up_all(who.namespace, ids)
+            return {entry.key: standing for entry, standing in zip(page, found, strict=True) if standing}
+        pending: dict[str, StandingApproval] = {}
+        for entry in page:
             asked = self._approvals.read(entry.key, entry.value)
-            if not (wanted.passes(asked) and self._approvals.may_see(who, asked)):
-                return None
-            if index == PENDING:
-                standing = self._approvals.as_of(asked, None, await self._approvals.delegations(who.namespace, asked))
-            else:
-                standing = await self._approvals.standing(who.namespace, asked)
-        if standing is None or not (wanted.passes(standing.asked) and self._approvals.sees(who, standing)):
-            return None
-        if wanted.states and standing.state not in wanted.states:
-            return None
+            if wanted.passes(asked) and self._approvals.may_see(who, asked):
+                delegations = await self._approvals.delegations(who.namespace, asked)
+                pending[entry.key] = self._approvals.as_of(asked, None, delegations)
+        return pending
+
+    def _is_listed(self, who: Principal, wanted: ApprovalFilter, standing: StandingApproval) -> bool:
+        if not (wanted.passes(standing.asked) and self._approvals.sees(who, standing)):
+            return False
         is_open = standing.outcome is None
-        if not wanted.states and not is_open:  # of one run, whose approvals stand in one list
-            return None
-        return None if wanted.mine and not (is_open and self._approvals.may_decide(who, standing)) else standing
+        # Without states only what is open, also of one run, whose approvals stand in one list.
+        is_wanted = standing.state in wanted.states if wanted.states else is_open
+        return is_wanted and (not wanted.mine or (is_open and self._approvals.may_decide(who, standing)))

@@ -124,7 +124,8 @@ class Approvals(ApprovalIndex):
             if now < before.asked.expires_at:
                 edited = await self._edits.checked(who.namespace, before.asked, request)
                 if request.grant is not None:
-                    await require_offered(self._ports, who.namespace, before.asked, request.grant)
+                    approved = (edited.ref if edited else before.asked.arguments).digest
+                    await require_offered(self._ports, who.namespace, before.asked, request.grant, approved)
             response = Content.text(request.message) if request.verdict is ApprovalVerdict.RESPOND else None
             requested = i.ApprovalDecisionRequested(
                 at=now,

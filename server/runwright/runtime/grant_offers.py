@@ -14,8 +14,12 @@ from runwright.runtime.ports import Ports
 from runwright.runtime.runs.grant_findings import LOOKED_AT
 
 
-async def require_offered(ports: Ports, namespace: Namespace, asked: RequestedApproval, grant: GrantRequest) -> None:
-    """Raises GRANT_NOT_OFFERED, INVALID_REQUEST for a condition that cannot be used, and the journal's errors."""
+async def require_offered(
+    ports: Ports, namespace: Namespace, asked: RequestedApproval, grant: GrantRequest, arguments_digest: str
+) -> None:
+    """`arguments_digest`: of those that are approved.
+
+    Raises GRANT_NOT_OFFERED, INVALID_REQUEST for a condition that cannot be used, and the journal's errors."""
     why = why_not_offered(asked.grants, grant)
     if why is not None:
         raise grant_not_offered(asked, why)
@@ -25,11 +29,13 @@ async def require_offered(ports: Ports, namespace: Namespace, asked: RequestedAp
         if problem is not None:
             expected = f"a condition in CEL over `args`: {problem}"
             raise invalid_request("grant.condition", expected, 'Write one such as args.to == "ann".')
-    if await _alike(ports, namespace, asked, grant) >= LOOKED_AT:
+    if await _alike(ports, namespace, asked, grant, arguments_digest) >= LOOKED_AT:
         raise grant_not_offered(asked, NotOffered.ROOM)
 
 
-async def _alike(ports: Ports, namespace: Namespace, asked: RequestedApproval, grant: GrantRequest) -> int:
+async def _alike(
+    ports: Ports, namespace: Namespace, asked: RequestedApproval, grant: GrantRequest, arguments_digest: str
+) -> int:
     """How many grants stand where it would, up to as many as a call looks at."""
     call = GrantableCall(
         run_id=asked.run_id,
@@ -41,7 +47,7 @@ async def _alike(ports: Ports, namespace: Namespace, asked: RequestedApproval, g
         executor=asked.executor,
         schema_digest=asked.schema_digest,
         approval=asked.approval,
-        arguments_digest=asked.arguments.digest,
+        arguments_digest=arguments_digest,
         tainted=asked.tainted,
         four_eyes=asked.four_eyes,
     )

@@ -109,9 +109,8 @@ class Grants:
 
     async def look_up(self, namespace: Namespace, grant_id: str) -> StandingGrant | None:
         """A grant as it stands, for whomever; None when there is none, or it went with its run."""
-        entry, revoked, left = await asyncio.gather(
-            self._ports.journal.entry(namespace, BY_ID, grant_id),
-            self._ports.journal.entry(namespace, REVOKED, grant_id),
+        (entry, revoked), left = await asyncio.gather(
+            self._ports.journal.named(namespace, (BY_ID, grant_id), (REVOKED, grant_id)),
             self._ports.journal.counter(namespace, counter_of(grant_id)),
         )
         if entry is None or left is None:

@@ -166,7 +166,8 @@ class PeopleSteps:
             request.arguments_json = self._edited()
         if verdict == DELEGATE:
             request.delegate_to = rng.choice([*asked.spec.delegates, *DECIDES])
-        if verdict == APPROVE and asked.call and rng.random() < (0.6 if asked.spec.grants else 0.05):
+        is_given = verdict in (APPROVE, EDIT) and asked.call
+        if is_given and rng.random() < (0.6 if asked.spec.grants else 0.05):
             request.grant.CopyFrom(self._grant(asked))
         if rng.random() < 0.2:
             request.on_behalf_of = "ann"

@@ -18,6 +18,7 @@ from runwright.core import (
     kinds,
     policy,
     principal,
+    taint,
 )
 from runwright.core import records as r
 from runwright.core.approval_rows import PENDING
@@ -271,9 +272,19 @@ def _no_use_of_a_grant_is_counted(patch: pytest.MonkeyPatch) -> None:
     patch.setitem(kinds._SIDE_ROWS, r.GrantUsed, lambda *_: ())
 
 
-@bug(874)
+@bug(1364)
 def _a_grant_that_was_taken_back_answers_still(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(runtime_grants, "rows_of_revocation", lambda grant, made: rows_of_revocation(grant, made)[:3])
+
+
+@bug(13)
+def _a_grant_that_comes_with_an_edit_is_for_what_was_asked(patch: pytest.MonkeyPatch) -> None:
+    right = machine_grants.issue
+
+    def wrong(step: Any, call: Any, approval: Any, request: Any, made: Any) -> None:
+        right(step, call, approval, request, replace(made, edited_arguments=None))
+
+    patch.setattr(machine_grants, "issue", wrong)
 
 
 @bug(33)
@@ -305,6 +316,17 @@ def _a_grant_answers_for_a_tainted_call(patch: pytest.MonkeyPatch) -> None:
     right = machine_grants.may_answer
     patch.setattr(machine_grants, "may_answer", lambda grant, call, at: right(grant, replace(call, tainted=False), at))
     patch.setattr(grant_findings, "may_answer", lambda grant, call, at: right(grant, replace(call, tainted=False), at))
+
+
+@bug(90)
+def _what_comes_of_a_call_taints_those_that_were_asked_for_beside_it(patch: pytest.MonkeyPatch) -> None:
+    right = taint.RunTaint.with_call
+    patch.setattr(taint.RunTaint, "with_call", lambda told, call: right(told, call).all_seen())
+
+
+@bug(7)
+def _only_what_came_last_is_named(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(taint.RunTaint, "with_call", lambda _, call: taint.RunTaint((call,), 1))
 
 
 @bug(93)

@@ -17,6 +17,7 @@ from tests.properties.approvals.read_run import (
     Moment,
     ReadRun,
     Stored,
+    Told,
     kind_of,
     micros,
     sha256,
@@ -24,12 +25,20 @@ from tests.properties.approvals.read_run import (
 from tests.properties.approvals.rules import Answer, Start, Subject, asked_for, verdict
 
 MOST_DELEGATIONS = 8
+MOST_TAINTING = 16
 STATES = {
     "APPROVE": APPROVED,
     "APPROVE_WITH_EDITS": APPROVED,
     "DENY": "DENIED",
     "RESPOND": "RESPONDED",
     "ABORT_RUN": "ABORTED",
+}
+
+
+_ENDS_WITH = {
+    "DENY": ("tool_denied",),
+    "RESPOND": ("tool_completed",),
+    "APPROVE_WITH_EDITS": ("subject_replaced",),
 }
 
 
@@ -58,6 +67,7 @@ class ApprovalReader:
         asked = run.asked[name] = Asked(name, stored.event.effect_id, body, spec, at)
         shown = (body.tool, body.schema_digest, body.executor, body.arguments.digest)
         self._same_digest(body.digest, (kind_of(body), run.package.fingerprint, *shown))
+        self._tainted_by(run, asked, body)
         if asked.call:
             call = run.calls[asked.call]
             before = call.approval
@@ -71,6 +81,17 @@ class ApprovalReader:
             )
             assert body.tainted == call.tainted
             call.approval, call.schema_digest = asked, body.schema_digest
+
+    def _tainted_by(self, run: ReadRun, asked: Asked, body: Any) -> None:
+        """What is tainted says by which calls: of this run those that the model had been told, and no others."""
+        assert body.tainted == body.HasField("tainted_by"), f"{asked.id} is tainted, and by what it does not say"
+        told = run.calls[asked.call].told_before if asked.call else tuple(run.told)
+        earlier = [call.run_id for call in body.tainted_by.calls if call.run_id]
+        own = [Told(call.effect_id, call.tool, call.seq) for call in body.tainted_by.calls if not call.run_id]
+        room = MOST_TAINTING - len(earlier)
+        assert own == list(told[:room]), f"{asked.id} is tainted by {own}, and the model had been told {told}"
+        assert run.session or not earlier, f"{asked.id} is tainted by runs of no session of its own"
+        assert body.tainted_by.more >= len(told) - len(own)
 
     def subject(self, run: ReadRun, event: event_pb2.Event, body: Any) -> Subject:
         """What is to be approved."""
@@ -115,8 +136,8 @@ class ApprovalReader:
         if name == "ABORT_RUN":
             run.expected_stop, run.is_ending = "APPROVAL_ABORTED", True
         elif asked.call:
-            asked.ends_with = {"DENY": "tool_denied", "RESPOND": "tool_completed"}.get(name, "")
-            asked.ends_with = "grant_issued" if request.HasField("grant") else asked.ends_with
+            grant = ("grant_issued",) if request.HasField("grant") else ()
+            asked.ends_with = grant + _ENDS_WITH.get(name, ())
             if name == "APPROVE_WITH_EDITS":
                 self._edited(run, asked, body)
         else:
@@ -132,11 +153,7 @@ class ApprovalReader:
     def _edited(self, run: ReadRun, asked: Asked, body: Any) -> None:
         """It was given for other arguments: for those that were sent, by a digest of their own."""
         call = run.calls[asked.call]
-        asked.edited, asked.given_digest, asked.ends_with = (
-            body.edited_arguments.digest,
-            body.edited_digest,
-            "subject_replaced",
-        )
+        asked.edited, asked.given_digest = body.edited_arguments.digest, body.edited_digest
         assert asked.edited == sha256(canonical(asked.request.arguments_json)), (
             f"{asked.id} has other edits than were sent"
         )
@@ -193,7 +210,7 @@ class ApprovalReader:
         if asked.spec.on_expiry == "abort_run" or not asked.call:
             run.expected_stop, run.is_ending = "APPROVAL_EXPIRED", True
         else:
-            asked.ends_with = "tool_failed"
+            asked.ends_with = ("tool_failed",)
 
     def withdrawn(self, moment: Moment, run: ReadRun, _: Stored, body: Any) -> None:
         """There is nothing to decide any more."""

@@ -69,7 +69,8 @@ class GrantReader:
         grant, asked, call = body.grant, run.asked[body.approval_id], run.calls[stored.event.effect_id]
         request = asked.request.grant
         assert is_offered(asked.spec.grants, run, call, request), f"{grant.grant_id} is given, and not offered"
-        exact = call.arguments_digest if matcher_of(request) == "exact_arguments" else ""
+        approved = asked.edited or call.arguments_digest
+        exact = approved if matcher_of(request) == "exact_arguments" else ""
         expected = grant_pb2.Grant(
             grant_id=grant.grant_id,
             scope=request.scope,

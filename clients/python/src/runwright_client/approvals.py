@@ -86,7 +86,10 @@ class ApprovalCalls(GrantCalls):
             request.page_token = page.next_page_token
 
     async def get_approval(self, approval_id: str, *, deadline: float | None = None) -> Approval:
-        """An approval as it stands, with the arguments that are to be approved, up to 64 KiB."""
+        """An approval as it stands, with the arguments that are to be approved, up to 64 KiB.
+
+        `previous` is how they differ from those of the last call that was approved.
+        """
         request = GetApprovalRequest(approval_id=approval_id, include_arguments=True)
         answer = await self._connection.unary(
             self._approvals.get_approval, request, deadline=deadline or self.deadline, safe=True
@@ -111,9 +114,9 @@ class ApprovalCalls(GrantCalls):
         """Decides, once, on what has this `digest`: `Approval.digest` of what was looked at.
 
         `message` is what the model is told of a DENY, and the result that a RESPOND is; `arguments` are those that the
-        call is made with of APPROVE_WITH_EDITS; `delegate_to` says whom a DELEGATE has decide. An APPROVE may come with
-        a `grant`, which permits such calls from then on, within what `Approval.grants` offers. The request id is made
-        here when there is none, so that a lost answer never decides twice.
+        call is made with of APPROVE_WITH_EDITS; `delegate_to` says whom a DELEGATE has decide. An APPROVE, also one
+        with edits, may come with a `grant`, which permits such calls from then on, within what `Approval.grants`
+        offers. The request id is made here when there is none, so that a lost answer never decides twice.
         """
         request = DecideApprovalRequest(
             decision=DecisionRequest(

@@ -257,10 +257,10 @@ class SqliteJournal:
         self._refuse_when_closed()
         return await self._reader.ask_of(run, queries.content, namespace, digests, run, required=required)
 
-    async def entry(self, namespace: Namespace, index: str, key: str) -> Entry | None:
+    async def named(self, namespace: Namespace, *names: tuple[str, str]) -> tuple[Entry | None, ...]:
         """See the port."""
         self._refuse_when_closed()
-        return await self._reader.ask(beside.entry, namespace, index, key)
+        return await self._reader.ask(beside.named, namespace, names)
 
     async def entries(
         self, namespace: Namespace, index: str, *, prefix: str = "", after: str = "", limit: int

@@ -26,11 +26,13 @@ _ENTRY_TAG, _COUNTER_TAG = "runwright-entry-v1", "runwright-counter-v1"
 _CHECKED = Encoder()
 _ENTRY = "SELECT run_no, value, expires_at, row_check FROM entries WHERE namespace = ? AND index_name = ? AND key = ?"
 _COUNTER = "SELECT run_no, remaining, row_check FROM counters WHERE namespace = ? AND counter = ?"
+_NAMED = """SELECT e.index_name, e.key, e.run_no, e.value, e.expires_at, e.row_check, r.run_id
+    FROM entries e LEFT JOIN runs r ON r.run_no = e.run_no AND r.namespace = e.namespace
+    WHERE e.namespace = ? AND (e.index_name, e.key) IN (VALUES {})"""
 # The key as its bytes: one that is no text any more is told, and hides no other.
 _PAGE = """SELECT CAST(e.key AS BLOB), e.run_no, e.value, e.expires_at, e.row_check, r.run_id
     FROM entries e LEFT JOIN runs r ON r.run_no = e.run_no AND r.namespace = e.namespace
     WHERE e.namespace = ? AND e.index_name = ? AND e.key > ? AND e.key >= ? AND e.key < ? ORDER BY e.key LIMIT ?"""
-_RUN = "SELECT run_id FROM runs WHERE run_no = ? AND namespace = ?"
 _OWNER = f"SELECT run_no FROM runs WHERE namespace = ? AND run_id = ? AND {NOT_REMOVED}"
 _STRAY = "SELECT DISTINCT run_no FROM {} WHERE run_no NOT IN (SELECT run_no FROM runs WHERE removed_at = 0)"
 _DELETE = ("DELETE FROM entries WHERE run_no = ?", "DELETE FROM counters WHERE run_no = ?")
@@ -65,14 +67,14 @@ def remove(db: apsw.Connection, run_no: int) -> None:
         db.execute(statement, (run_no,))
 
 
-def entry(db: apsw.Connection, namespace: Namespace, index: str, key: str) -> Entry | None:
-    """See the port."""
-    found = fetch(db, _ENTRY, namespace, index, key)
-    if not found:
-        return None
-    run_no = found[0][0]
-    run_id = fetch(db, _RUN, run_no, namespace)
-    return _read((namespace, index, key), (*found[0], run_id[0][0] if run_id else None))
+def named(db: apsw.Connection, namespace: Namespace, names: Sequence[tuple[str, str]]) -> tuple[Entry | None, ...]:
+    """See the port. One statement, which is what makes it one commit."""
+    if not names:
+        return ()
+    query = _NAMED.format(", ".join(["(?, ?)"] * len(names)))
+    rows = fetch(db, query, namespace, *(part for name in names for part in name))
+    found = {(index, key): _read((namespace, index, key), row) for index, key, *row in rows}
+    return tuple(found.get(name) for name in names)
 
 
 def entries(

@@ -42,7 +42,7 @@ class ObservedJournal:
         self.load, self.load_many, self.intact = inner.load, inner.load_many, inner.intact
         self.open_runs, self.list_runs, self.session = inner.open_runs, inner.list_runs, inner.session
         self.content = inner.content
-        self.entry, self.entries, self.counter = inner.entry, inner.entries, inner.counter
+        self.named, self.entries, self.counter = inner.named, inner.entries, inner.counter
         self.remove_ended, self.remove = inner.remove_ended, inner.remove
         self.space, self.close = inner.space, inner.close
 

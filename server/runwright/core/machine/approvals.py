@@ -9,6 +9,7 @@ from runwright.core import records as r
 from runwright.core.approval_dispatches import all_dispatchers
 from runwright.core.approval_rules import approval_spec
 from runwright.core.approvals import (
+    APPROVING,
     DENIED,
     ApprovalExpiry,
     ApprovalKind,
@@ -63,6 +64,7 @@ def request(step: Step, call: CallState, opinion: PolicyOpinion) -> None:
             highlight=tool.highlight,
             dispatchers=all_dispatchers(spec.dispatchers, step.dispatchers[call.call_id]),
             grants=grants.offered(step.package, asked.name, tool, step.state.session_id),
+            tainted_by=step.state.tainted_by,
         )
     )
 
@@ -114,7 +116,7 @@ def decided(step: Step, input_: i.ApprovalDecisionRequested, *, is_gated: bool) 
     if approval is None or not is_acceptable(step, input_, approval):
         return False
     if input_.grant is not None and (
-        input_.verdict is not ApprovalVerdict.APPROVE or grants.why_not(step, call, approval, input_.grant) is not None
+        input_.verdict not in APPROVING or grants.why_not(step, call, approval, input_.grant) is not None
     ):
         return False
     if input_.verdict is ApprovalVerdict.DELEGATE:
@@ -127,7 +129,7 @@ def decided(step: Step, input_: i.ApprovalDecisionRequested, *, is_gated: bool) 
         made = approval_edits.with_edits(step, call, made, input_)
     step.add(made)
     if input_.grant is not None:
-        grants.issue(step, call, approval, input_.grant, input_.decider.name)
+        grants.issue(step, call, approval, input_.grant, made)
     return _follows(step, call, approval, input_, is_gated=is_gated)
 
 

@@ -69,11 +69,15 @@ def grant_id(state: RunState, approval_id: str) -> str:
     return f"{state.key.run_id}/{grant_effect_id(EffectId(approval_id))}"
 
 
-def issue(step: Step, call: CallState, approval: CallApproval, request: GrantRequest, issuer: str) -> None:
-    """Records the grant that an approval was given with, right behind the decision."""
+def issue(step: Step, call: CallState, approval: CallApproval, request: GrantRequest, made: r.ApprovalDecided) -> None:
+    """Records the grant that an approval was given with, right behind the decision: for what was approved.
+
+    That is, after an edit, the arguments that it was approved with.
+    """
     tool, state = calls.spec_of(step, call), step.state
     approval_id = approval_effect_id(call.call_id, approval.number)
     is_exact = request.matcher is GrantMatcher.EXACT_ARGUMENTS
+    approved = made.edited_arguments.digest if made.edited_arguments else approval.arguments_digest
     grant = Grant(
         grant_id=grant_id(state, approval_id),
         scope=request.scope,
@@ -87,12 +91,12 @@ def issue(step: Step, call: CallState, approval: CallApproval, request: GrantReq
         schema_digest=tool.arguments_digest,
         approval=approval.name,
         matcher=request.matcher,
-        arguments_digest=approval.arguments_digest if is_exact else "",
+        arguments_digest=approved if is_exact else "",
         condition=request.condition,
         uses=request.uses,
         until=step.at + span_us(request.valid_for),
         tainted=request.tainted,
-        issuer=issuer,
+        issuer=made.decided_by,
         approval_id=f"{state.key.run_id}/{approval_id}",
         issued_at=step.at,
         issued_seq=state.seq + 1,

@@ -55,6 +55,7 @@ def request(step: Step, opinion: PolicyOpinion, dispatchers: Sequence[str]) -> N
             delegates=spec.delegates,
             escalates_at=spec.escalates_at(step.at),
             dispatchers=all_dispatchers(spec.dispatchers, dispatchers),
+            tainted_by=step.state.tainted_by,
         )
     )
 

@@ -28,8 +28,11 @@ class SideRowReader(Protocol):
     records were under it, and puts that to `decide` once more.
     """
 
-    async def entry(self, namespace: Namespace, index: str, key: str) -> Entry | None:
-        """The entry; None when there is none. Raises JOURNAL_CORRUPT, naming its run where that can be told."""
+    async def named(self, namespace: Namespace, *names: tuple[str, str]) -> tuple[Entry | None, ...]:
+        """The entries of these indexes and keys, in that order, all as of one commit; None where there is none.
+
+        Raises JOURNAL_CORRUPT, naming the run of the entry where that can be told.
+        """
 
     async def entries(
         self, namespace: Namespace, index: str, *, prefix: str = "", after: str = "", limit: int
