@@ -4208,7 +4208,8 @@ class ApprovalRequested(betterproto2.Message):
         20, betterproto2.TYPE_STRING, repeated=True
     )
     """
-    The dispatchers that are told, by name.
+    The dispatchers that are told, by name: those of the package's rule, then those
+    that the operator has told beside them.
     """
 
     grants: "GrantOffer | None" = betterproto2.field(
