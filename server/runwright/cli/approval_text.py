@@ -12,6 +12,7 @@ from runwright.cli import names, sanitize
 from runwright.cli.dispatch_text import dispatch_words
 from runwright.cli.escapes import escaped, escaped_block
 from runwright.cli.grant_text import offer_words
+from runwright.cli.time_left import left_in_words
 from runwright.wire.snapshots import inline_bytes
 
 # What is to be approved, where it is no call, and what is looked at.
@@ -38,9 +39,9 @@ def ls_line(approval: approval_pb2.Approval) -> str:
     return sanitize.line(f"{approval.approval_id} {state}: {what}{risk}, agent {approval.agent_id}{ends}")
 
 
-def approval_lines(approval: approval_pb2.Approval) -> list[str]:
+def approval_lines(approval: approval_pb2.Approval, now: float) -> list[str]:
     """Everything that a decision rests on, one fact a line; last what is approved, exactly as it is."""
-    lines = _fact_lines(approval)
+    lines = question_lines(approval, now)
     if approval.HasField("arguments_content"):
         lines += [SHOWN.get(approval.kind, "arguments"), _arguments(approval, approval.arguments_content)]
     if approval.decision.HasField("edited_arguments_content"):
@@ -50,12 +51,8 @@ def approval_lines(approval: approval_pb2.Approval) -> list[str]:
 
 def question_lines(approval: approval_pb2.Approval, now: float) -> list[str]:
     """What somebody is asked about, without the arguments, with how long it can still be decided on."""
-    left = names.elapsed(max(0.0, names.seconds(approval.expires_at) - now))
-    return [*_fact_lines(approval), f"{'time left':<10} {left}"]
-
-
-def _fact_lines(approval: approval_pb2.Approval) -> list[str]:
-    return [f"{name:<10} {escaped(value)}" for name, value in _facts(approval) if value]
+    facts = [*_facts(approval), ("time left", left_in_words(approval, now))]
+    return [f"{name:<10} {escaped(value)}" for name, value in facts if value]
 
 
 def approvers(one: approval_pb2.ApproverSet) -> str:
