@@ -37,7 +37,7 @@ summary    Send it to "bob"
 run        {RUN} of agent clerk, started by cal
 asked by   policies.1.rules.0 (writes, package), approval writes
 says       It cannot be undone.
-tainted    the model had seen what a tool marked untrusted answered when it asked for this
+tainted    the model had seen untrusted results: c1.2 fetch\\u001b[2J (event 14); and 4 more
 reversible the package says that what the call does can be undone
 lineage    {RUN}
 asked at   2023-11-14 22:13:20Z
@@ -72,6 +72,9 @@ def an_approval() -> approval_pb2.Approval:
         decider="package",
         message="It cannot be undone.",
         tainted=True,
+        tainted_by=approval_pb2.Taint(
+            calls=[approval_pb2.TaintingCall(effect_id="c1.2", tool="fetch\x1b[2J", seq=14)], more=4
+        ),
         sets=[approval_pb2.ApproverSet(roles=["approver"]), approval_pb2.ApproverSet(principals=["ann"])],
         separation=approval_pb2.APPROVAL_SEPARATION_NOT_ENFORCED,
         lineage=[RUN],

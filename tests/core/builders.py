@@ -38,6 +38,7 @@ from runwright.core.policy import Decision, PolicyFindings, PolicyOpinion, Polic
 from runwright.core.policy_walk import PolicyAnswer
 from runwright.core.request import Budget, RunRequest
 from runwright.core.state import CallState, RunState
+from runwright.core.taint import Taint, TaintingCall
 
 SECOND = 1_000_000
 T0 = 1_700_000_000 * SECOND
@@ -299,6 +300,7 @@ def _run_examples() -> list[r.Record]:
                 omitted=(OmittedRun(RunId("run-x"), Omission.FAILED), OmittedRun(RunId("run-y"), Omission.BYTES)),
                 omitted_count=3,
                 has_older=True,
+                tainted_by=Taint((TaintingCall(FIRST_CALL, "lookup", 9, "run-1"), TaintingCall(run_id="run-1")), 2),
             ),
         ),
         r.TurnStarted(at=now, input=(text("Hello"), text("again"))),
@@ -312,6 +314,7 @@ def _run_examples() -> list[r.Record]:
             usage=usage,
             tainted=True,
             input=(text("Hello, mended"),),
+            tainted_by=Taint((TaintingCall(FIRST_CALL, "lookup", 9),)),
         ),
         r.RunFailed(at=now, stop=StopReason.MAX_ROUNDS, error=_failure(), usage=usage, unknown_effects=(FIRST_CALL,)),
         r.RunCancelled(at=now, error=_failure(), unknown_effects=(FIRST_CALL, SECOND_CALL), usage=usage),
@@ -506,6 +509,7 @@ def _approval_examples() -> list[r.Record]:
             highlight=("/to", "/a~1b"),
             summary='Send to "ann"',
             dispatchers=("chat", "tickets"),
+            tainted_by=Taint((TaintingCall(FIRST_CALL, "lookup", 9), TaintingCall(SECOND_CALL, "lookup", 11)), 3),
             **which,
         ),
         r.ApprovalDelegated(

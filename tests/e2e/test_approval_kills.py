@@ -13,9 +13,10 @@ from runwright._gen.runwright.v1.approval_service_pb2_grpc import ApprovalServic
 
 from tests.e2e.client import SECONDS, Caller, answer, error_info
 from tests.e2e.conftest import SOAK, MakeServer
-from tests.e2e.executor import Executor, Gate, pass_by
+from tests.e2e.executor import Executor, Gate, StartCaller, pass_by
 from tests.e2e.packages import Spec, asks, package, says, tool
 from tests.e2e.server_process import Server
+from tests.e2e.test_approval_edit_kills import Killed
 
 APPROVE, DENY = approval_pb2.APPROVAL_VERDICT_APPROVE, approval_pb2.APPROVAL_VERDICT_DENY
 SEND = tool("send", "write", idempotent=True)  # a lost call is made again, with the same key
@@ -126,6 +127,43 @@ async def test_a_start_and_an_answer_outlive_a_kill_at_every_record(make_server:
     assert kinds.count(event_pb2.EVENT_KIND_APPROVAL_REQUESTED) == 2
     assert kinds.count(event_pb2.EVENT_KIND_APPROVAL_DECIDED) == 2
     assert kinds.count(event_pb2.EVENT_KIND_RUN_COMPLETED) == 1
+
+
+def reading() -> Spec:
+    """Reads two pages of strangers side by side, and then sends if somebody approves."""
+    fetch = tool("fetch", "network", untrusted=True, idempotent=True)
+    script = [asks(("fetch", {"page": 1}), ("fetch", {"page": 2})), asks(("send", {"to": "ann"})), says("done")]
+    spec = package("reading", script, SEND, fetch)
+    del spec["policy"]
+    rules = [{"when": 'tool.name == "fetch"', "then": "allow"}, {"when": 'tool.name == "send"', "then": "ask"}]
+    return {**spec, "policies": [{"rules": rules}]}
+
+
+async def test_what_taints_an_approval_is_named_over_a_kill_between_two_results(
+    make_server: MakeServer, executor: Executor
+) -> None:
+    gate = Gate()
+
+    async def hold_second(requested: StartCaller) -> None:
+        if requested.call_id == "c1.2":
+            await gate(requested)
+
+    executor.before = hold_second
+    server = make_server(reading())
+    await server.start()
+    await server.call.start("run-1")
+    await Killed(server, ()).at("run-1", lambda event: event.HasField("tool_completed"))
+    gate.open()
+
+    [asked] = await pending(server.call)
+    await decide(server.call, asked)
+    await server.call.settled("run-1")
+
+    events = [frame.event for frame in await server.call.frames("run-1")]
+    results = {event.effect_id: event.seq for event in events if event.HasField("tool_completed")}
+    named = {call.effect_id: (call.tool, call.seq) for call in asked.tainted_by.calls}
+    assert named == {call_id: ("fetch", results[call_id]) for call_id in ("c1.1", "c1.2")}
+    assert events[-1].run_completed.tainted_by == asked.tainted_by
 
 
 async def test_an_approval_whose_time_ends_while_no_server_is_there_has_expired(

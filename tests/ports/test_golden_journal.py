@@ -167,6 +167,16 @@ REMOTE_POLICIES = frozenset(
         *(f"ERROR_REASON_POLICY_{name}" for name in ("UNAVAILABLE", "TIMED_OUT", "LOST", "ANSWER_INVALID")),
     }
 )
+# Nobody said by which calls a run is tainted.
+_TAINTED_BY = ("RunCompleted.tainted_by", "ContextAssembled.tainted_by")
+TAINT = frozenset(
+    {
+        "RunState.taint",
+        "Context.tainted_by",
+        "RunCompleted.tainted_by",
+        *(f"runwright.v1.{name}" for name in _TAINTED_BY),
+    }
+)
 # No executor could be asked what became of a call.
 RECONCILING = frozenset(
     {
@@ -206,6 +216,7 @@ LATER: Mapping[str, frozenset[str]] = {
             *GRANTS,
             *REMOTE_POLICIES,
             *RECONCILING,
+            *TAINT,
         }
     ),
 }

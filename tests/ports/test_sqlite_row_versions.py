@@ -17,6 +17,7 @@ from runwright.core.selection import RunFilter
 from runwright.ports.tools import ToolOutcome, ToolOutcomeKind
 from runwright.testing import FunctionTools
 from runwright.wire.checked_row import RowColumns, RowEnd, SnapshotRow
+from runwright.wire.state_row import VERSION
 
 from tests import builders as b
 from tests.ports.test_sqlite_damage import folded, requested
@@ -78,7 +79,7 @@ async def test_a_row_of_version_1_is_read_without_the_events_and_written_anew_on
         no_events.undo()
 
     assert first == second == whole
-    assert (is_of_today, again, version_of(data, run)) == (False, True, 2)
+    assert (is_of_today, again, version_of(data, run)) == (False, True, VERSION)
     assert [line.event for line in log.lines if "damaged" in line.event] == []
     with inspection.opened(data / "journal.db", busy_timeout_ms=0) as db:
         assert verification.verify(db).faults == ()
@@ -92,7 +93,7 @@ async def test_a_list_of_runs_writes_their_old_rows_anew(data: Path) -> None:
     await journal.list_runs(ENDED.namespace, RunFilter(), before=None, limit=9)
     await journal.close()
 
-    assert [version_of(data, run) for run in RUNS] == [2, 2]
+    assert [version_of(data, run) for run in RUNS] == [VERSION, VERSION]
 
 
 async def test_an_old_row_that_only_the_events_can_explain_is_folded_once_and_is_no_damage(data: Path) -> None:
@@ -106,5 +107,5 @@ async def test_an_old_row_that_only_the_events_can_explain_is_folded_once_and_is
     second, again = await folded(data, ENDED, log)
 
     assert first == second == whole
-    assert (is_of_today, again, version_of(data, ENDED)) == (False, True, 2)
+    assert (is_of_today, again, version_of(data, ENDED)) == (False, True, VERSION)
     assert [line.event for line in log.lines if "damaged" in line.event] == []

@@ -99,6 +99,7 @@ def random_package(rng: Random) -> RuntimePackage:
             reconcilable=not may_repeat and rng.random() < 0.6,
             max_attempts=rng.randint(1, 3),
             timeout_ms=rng.choice([1, 1000, 60_000]),
+            untrusted=index == 1,
             unavailable_timeout_ms=rng.choice([1, 1000, 60_000]),
         )
         for index, may_repeat in enumerate(idempotent)

@@ -115,21 +115,81 @@ def test_of_a_row_without_a_field_that_was_added_the_default_is_taken_and_of_no_
     assert decode_state(_row(earlier)) is None
 
 
-# What a row of version 2 has said from the first one on. A field that is added is not added here: it is named in
+# What a row of version 3 has said from the first one on. A field that is added is not added here: it is named in
 # `state_row.ADDED` if its default is true of every run of before, else the version rises.
 FIELDS = """
-    agent_id budget budget.parallel_calls budget.rounds budget.tool_calls calls calls.arguments
-    calls.arguments.digest calls.arguments.media_type calls.arguments.size calls.attempt calls.call_id
+    agent_id approval approval.approval approval.approval.approved_by approval.approval.arguments_digest
+    approval.approval.current_set approval.approval.delegated_set approval.approval.delegates
+    approval.approval.delegations approval.approval.digest approval.approval.expires_at approval.approval.four_eyes
+    approval.approval.grant_id approval.approval.name approval.approval.number approval.approval.on_expiry
+    approval.approval.phase approval.approval.requested_at approval.approval.separation approval.approval.sets
+    approval.approval.sets.principals approval.approval.sets.roles approval.approval.sets.until
+    approval.operator_digest approval.stage budget budget.parallel_calls budget.rounds budget.tool_calls
+    cached_answers cached_answers.answer cached_answers.answer.budget cached_answers.answer.budget.parallel_calls
+    cached_answers.answer.budget.rounds cached_answers.answer.budget.tool_calls cached_answers.answer.code
+    cached_answers.answer.defer_until cached_answers.answer.message cached_answers.answer.replacement
+    cached_answers.answer.replacement.digest cached_answers.answer.replacement.media_type
+    cached_answers.answer.replacement.size cached_answers.answer.verdict cached_answers.digest cached_answers.policy
+    cached_answers.question cached_answers.stage cached_answers.tainted cached_answers.tool calls calls.approval
+    calls.approval.approved_by calls.approval.arguments_digest calls.approval.current_set calls.approval.delegated_set
+    calls.approval.delegates calls.approval.delegations calls.approval.digest calls.approval.expires_at
+    calls.approval.four_eyes calls.approval.grant_id calls.approval.name calls.approval.number
+    calls.approval.on_expiry calls.approval.phase calls.approval.requested_at calls.approval.separation
+    calls.approval.sets calls.approval.sets.principals calls.approval.sets.roles calls.approval.sets.until
+    calls.arguments calls.arguments.digest calls.arguments.media_type calls.arguments.size calls.attempt calls.call_id
     calls.deadline calls.executor calls.executor_identity calls.executor_identity.address
     calls.executor_identity.callback_id calls.executor_identity.principal calls.give_up_at calls.idempotency_key
-    calls.idempotent calls.losses calls.not_before calls.passed calls.phase calls.since calls.tool cancel_barrier
-    cancel_deadline cancel_reason ended_at error error.message error.metadata error.reason journal_id key
-    key.namespace key.run_id labels model model_request model_request.attempt model_request.failures
-    model_request.is_open model_request.losses model_request.retry_at model_request.since package package.digest
-    package.media_type package.size package_fingerprint package_id phase principal provider removed_at request
-    request.digest request.media_type request.size request_digest result result.digest result.media_type
-    result.size round route seq session_id started_at stop trace_parent turn_ended turn_id updated_at usage
-    usage.input_tokens usage.output_tokens usage.rounds usage.tool_calls
+    calls.idempotent calls.losses calls.not_before calls.passed calls.phase calls.policy calls.policy.operator_digest
+    calls.policy.outcome calls.policy.outcome.digest calls.policy.outcome.media_type calls.policy.outcome.size
+    calls.policy.tainted calls.policy.untrusted calls.policy.walk calls.policy.walk.answers
+    calls.policy.walk.answers.answer calls.policy.walk.answers.answer.budget
+    calls.policy.walk.answers.answer.budget.parallel_calls calls.policy.walk.answers.answer.budget.rounds
+    calls.policy.walk.answers.answer.budget.tool_calls calls.policy.walk.answers.answer.code
+    calls.policy.walk.answers.answer.defer_until calls.policy.walk.answers.answer.message
+    calls.policy.walk.answers.answer.replacement calls.policy.walk.answers.answer.replacement.digest
+    calls.policy.walk.answers.answer.replacement.media_type calls.policy.walk.answers.answer.replacement.size
+    calls.policy.walk.answers.answer.verdict calls.policy.walk.answers.at calls.policy.walk.answers.question
+    calls.policy.walk.answers.remote calls.policy.walk.answers.remote.cache calls.policy.walk.answers.remote.decider
+    calls.policy.walk.answers.remote.max_attempts calls.policy.walk.answers.remote.policy
+    calls.policy.walk.answers.remote.policy_ref calls.policy.walk.answers.remote.shadow
+    calls.policy.walk.answers.remote.timeout_ms calls.policy.walk.answers.remote.unavailable_timeout_ms
+    calls.policy.walk.defers calls.policy.walk.passed calls.policy.walk.question calls.policy.walk.question.attempt
+    calls.policy.walk.question.deadline calls.policy.walk.question.effect_id calls.policy.walk.question.failures
+    calls.policy.walk.question.give_up_at calls.policy.walk.question.is_open calls.policy.walk.question.not_before
+    calls.policy.walk.question.remote calls.policy.walk.question.remote.cache
+    calls.policy.walk.question.remote.decider calls.policy.walk.question.remote.max_attempts
+    calls.policy.walk.question.remote.policy calls.policy.walk.question.remote.policy_ref
+    calls.policy.walk.question.remote.shadow calls.policy.walk.question.remote.timeout_ms
+    calls.policy.walk.question.remote.unavailable_timeout_ms calls.policy.walk.question.since
+    calls.policy.walk.question.subject_digest calls.policy.walk.questions calls.policy.walk.replacements
+    calls.policy.walk.stage calls.reconciling calls.reconciling.asks calls.reconciling.give_up_at
+    calls.reconciling.is_asked calls.reconciling.next_ask_at calls.reconciling.reason calls.since calls.tool
+    cancel_barrier cancel_deadline cancel_reason dispatches dispatches.approval_id dispatches.attempt
+    dispatches.closing dispatches.dispatcher dispatches.effect_id dispatches.failures dispatches.given_up
+    dispatches.is_open dispatches.may_know dispatches.not_before dispatches.notice dispatches.reference
+    dispatches.revision dispatches.sent dispatches.since dispatches.told ended_at error error.message error.metadata
+    error.reason input input.digest input.media_type input.size journal_id key key.namespace key.run_id labels model
+    model_request model_request.attempt model_request.failures model_request.is_open model_request.losses
+    model_request.retry_at model_request.since package package.digest package.media_type package.size
+    package_fingerprint package_id phase policy_failure policy_failure.message policy_failure.metadata
+    policy_failure.reason principal principal_roles provider removed_at request request.digest request.media_type
+    request.size request_digest result result.digest result.media_type result.size round route seq session_id
+    started_at stop taint taint.calls taint.calls.effect_id taint.calls.run_id taint.calls.seq taint.calls.tool
+    taint.count taint.seen tainted trace_parent turn_ended turn_id updated_at usage usage.input_tokens
+    usage.output_tokens usage.rounds usage.tool_calls walk walk.answers walk.answers.answer walk.answers.answer.budget
+    walk.answers.answer.budget.parallel_calls walk.answers.answer.budget.rounds walk.answers.answer.budget.tool_calls
+    walk.answers.answer.code walk.answers.answer.defer_until walk.answers.answer.message
+    walk.answers.answer.replacement walk.answers.answer.replacement.digest walk.answers.answer.replacement.media_type
+    walk.answers.answer.replacement.size walk.answers.answer.verdict walk.answers.at walk.answers.question
+    walk.answers.remote walk.answers.remote.cache walk.answers.remote.decider walk.answers.remote.max_attempts
+    walk.answers.remote.policy walk.answers.remote.policy_ref walk.answers.remote.shadow
+    walk.answers.remote.timeout_ms walk.answers.remote.unavailable_timeout_ms walk.defers walk.passed walk.question
+    walk.question.attempt walk.question.deadline walk.question.effect_id walk.question.failures
+    walk.question.give_up_at walk.question.is_open walk.question.not_before walk.question.remote
+    walk.question.remote.cache walk.question.remote.decider walk.question.remote.max_attempts
+    walk.question.remote.policy walk.question.remote.policy_ref walk.question.remote.shadow
+    walk.question.remote.timeout_ms walk.question.remote.unavailable_timeout_ms walk.question.since
+    walk.question.subject_digest walk.questions walk.replacements walk.stage
 """
 
 
@@ -154,7 +214,7 @@ def test_every_field_of_a_row_is_of_this_version_from_the_start_or_named_as_adde
     assert fields == {*FIELDS.split()}, "see the module on fields that are added"
 
 
-@pytest.mark.parametrize("version", [0, 3, 255])
+@pytest.mark.parametrize("version", [0, 4, 255])
 def test_a_row_of_a_version_that_is_not_known_is_no_state(version: int) -> None:
     assert decode_state(encode_state(_full_round()), version) is None
 
@@ -315,4 +375,5 @@ def test_rows_of_before_calls_had_stages_are_read_whatever_the_run_came_to() -> 
         run.give(run.first)
         for _ in range(20):
             run.give(run.next())
-            assert decode_state(as_version_1(run.state), 1) == run.state, f"seed {seed}"
+            expected = None if run.state.tainted else run.state  # by which calls, only its events can tell
+            assert decode_state(as_version_1(run.state), 1) == expected, f"seed {seed}"

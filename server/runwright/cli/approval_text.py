@@ -12,6 +12,7 @@ from runwright.cli import names, sanitize
 from runwright.cli.dispatch_text import dispatch_words
 from runwright.cli.escapes import escaped, escaped_block
 from runwright.cli.grant_text import offer_words
+from runwright.cli.taint_text import taint_words
 from runwright.cli.time_left import left_in_words
 from runwright.wire.snapshots import inline_bytes
 
@@ -83,7 +84,7 @@ def _what(approval: approval_pb2.Approval) -> Iterator[tuple[str, str]]:
     yield "asked by", f"{approval.rule or approval.policy_ref} ({approval.code}, {approval.decider}), approval {name}"
     yield "says", approval.message
     if approval.tainted:
-        yield "tainted", "the model had seen what a tool marked untrusted answered when it asked for this"
+        yield "tainted", f"the model had seen untrusted results: {taint_words(approval)}"
     if approval.reversible:
         yield "reversible", "the package says that what the call does can be undone"
     yield "lineage", " > ".join(approval.lineage)
@@ -179,7 +180,8 @@ def approval_event(event: event_pb2.Event) -> str:
             first = asked.sets[0] if asked.sets else approval_pb2.ApproverSet()
             said = f": {asked.message}" if asked.message else ""
             who = f"{', ' + WHAT[asked.kind] + ',' if asked.kind in WHAT else ''} by {approvers(first)}"
-            return f"waits for {asked.approval_id}{who}, until {names.clock(asked.expires_at)}{said}"
+            tainted = f"; tainted by {taint_words(asked)}" if asked.tainted else ""
+            return f"waits for {asked.approval_id}{who}, until {names.clock(asked.expires_at)}{said}{tainted}"
         case "approval_decided":
             made = event.approval_decided
             said = "; ".join(part for part in (made.message, made.note) if part)

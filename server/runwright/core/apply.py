@@ -24,6 +24,7 @@ from runwright.core.kinds import ROWS, TERMINAL, kind_of
 from runwright.core.outcomes import CallPhase, FinishReason, Resolution, ResultRelease, RunPhase, StopReason
 from runwright.core.policy import PolicyStage
 from runwright.core.state import NO_POLICY, CallPolicy, CallState, ModelState, Reconciling, RunState
+from runwright.core.taint import RunTaint, TaintingCall, begun_with
 from runwright.core.transitions import RUN_TRANSITIONS, IllegalTransition
 
 _R = TypeVar("_R", bound=r.Record)
@@ -86,7 +87,7 @@ def _run_started(state: RunState, record: r.RunStarted) -> RunState:
 def _context_assembled(state: RunState, record: r.ContextAssembled) -> RunState:
     # Before the turn and once, so that it stands where its messages belong.
     _require(state.seq == 1, record, state)
-    return state.__replace__(tainted=record.context.is_tainted)
+    return state.__replace__(tainted=record.context.is_tainted, taint=begun_with(record.context.taint))
 
 
 @_applies(r.TurnStarted)
@@ -155,7 +156,10 @@ def _model_attempt_started(state: RunState, record: r.ModelAttemptStarted) -> Ru
     _require(record.round == state.round + 1 and record.attempt == 1, record, state)
     _require(not before.attempt and not _has_open_call(state), record, state)
     usage = state.usage.__replace__(rounds=state.usage.rounds + 1)
-    return over.__replace__(round=record.round, model_request=ModelState(1, is_open=True), calls=(), usage=usage)
+    taint = state.taint.all_seen() if state.taint is not None else None
+    return over.__replace__(
+        round=record.round, model_request=ModelState(1, is_open=True), calls=(), usage=usage, taint=taint
+    )
 
 
 @_applies(r.ModelMessageCompleted)
@@ -349,8 +353,10 @@ def _awaiting_release(record: r.Record) -> ContentRef | None:
 
 def _told(state: RunState, call: CallState) -> RunState:
     """The model is told what a tool said. Of one that failed that is as foreign as what it says otherwise."""
-    is_foreign = call.attempt > 0 and call.policy is not None and call.policy.untrusted
-    return state.__replace__(tainted=True) if is_foreign else state
+    if not (call.attempt > 0 and call.policy is not None and call.policy.untrusted):
+        return state
+    told = TaintingCall(call.call_id, call.tool, state.seq + 1)  # this record is the next one
+    return state.__replace__(tainted=True, taint=(state.taint or RunTaint()).with_call(told))
 
 
 def _has_open_call(state: RunState) -> bool:

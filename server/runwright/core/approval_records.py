@@ -19,6 +19,7 @@ from runwright.core.content import ContentRef
 from runwright.core.grants import GrantOffer
 from runwright.core.ids import EffectId
 from runwright.core.record import Record
+from runwright.core.taint import Taint
 from runwright.core.units import Micros
 
 
@@ -52,6 +53,7 @@ class ApprovalRequested(Record, frozen=True):
     highlight: tuple[str, ...] = ()
     dispatchers: tuple[str, ...] = ()
     summary: str = ""  # the call in one line, see `core/summaries.py`
+    tainted_by: Taint | None = None  # not there in older events
 
 
 class ApprovalDecided(Record, frozen=True):

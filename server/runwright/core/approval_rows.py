@@ -28,6 +28,7 @@ from runwright.core.grants import GrantOffer
 from runwright.core.ids import EffectId, RunKey
 from runwright.core.side_rows import DeleteEntry, PutEntry, SideRow
 from runwright.core.state import RunState
+from runwright.core.taint import Taint
 from runwright.core.units import Micros
 
 BY_ID, OUTCOME, SUPERSEDED = "approval", "approval-outcome", "approval-superseded"
@@ -70,6 +71,7 @@ class RequestedApproval(Struct, frozen=True):
     reversible: bool = False
     highlight: tuple[str, ...] = ()
     summary: str = ""
+    tainted_by: Taint | None = None  # not there in older rows
 
     @property
     def lineage(self) -> tuple[str, ...]:
@@ -178,6 +180,7 @@ def rows_of_request(state: RunState, record: r.ApprovalRequested) -> Sequence[Si
         reversible=record.reversible,
         highlight=record.highlight,
         summary=record.summary,
+        tainted_by=record.tainted_by,
     )
     value = _ENCODER.encode(row)
     # Twice, so that a page of the list is one question.

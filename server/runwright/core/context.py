@@ -12,6 +12,7 @@ from runwright.core.ids import RunId
 from runwright.core.images import IMAGE_TYPES
 from runwright.core.outcomes import RunStatus
 from runwright.core.package import ContextPolicy
+from runwright.core.taint import Taint, taint_of_context, taint_of_turn
 
 MAX_OMITTED = 100
 
@@ -54,12 +55,16 @@ class SessionTurn(Struct, frozen=True):
 
 
 class SessionRun(Struct, frozen=True):
-    """A run of a session as it stands. `turn` is there for the newest completed ones that can be read."""
+    """A run of a session as it stands. `turn` is there for the newest completed ones that can be read.
+
+    `tainted_by` is what the run of a tainted turn ended with, None where that is not on record.
+    """
 
     run_id: RunId
     agent_id: str
     status: RunStatus
     turn: SessionTurn | None = None
+    tainted_by: Taint | None = None
 
 
 class OmittedRun(Struct, frozen=True):
@@ -70,17 +75,28 @@ class OmittedRun(Struct, frozen=True):
 
 
 class Context(Struct, frozen=True):
-    """The turns the model sees, oldest first; the newest of those it does not see, and how many these are."""
+    """The turns the model sees, oldest first; the newest of those it does not see, and how many these are.
+
+    `tainted_by` is what these turns bring along; older events do not say it, and name the turns that are tainted.
+    """
 
     included: tuple[SessionTurn, ...] = ()
     omitted: tuple[OmittedRun, ...] = ()
     omitted_count: int = 0
     has_older: bool = False
+    tainted_by: Taint | None = None
 
     @property
     def is_tainted(self) -> bool:
         """True when one of the turns that the model sees is."""
         return any(turn.tainted for turn in self.included)
+
+    @property
+    def taint(self) -> Taint | None:
+        """By what the run is tainted as it begins; None when it is not."""
+        if self.tainted_by is not None:
+            return self.tainted_by
+        return taint_of_context(taint_of_turn(turn.run_id, None) for turn in self.included if turn.tainted)
 
 
 def choose(
@@ -98,6 +114,7 @@ def choose(
     misleading than one with a hole.
     """
     included: list[SessionTurn] = []
+    taints: list[Taint] = []
     omitted: list[OmittedRun] = []
     turns, room, is_full = policy.session_turns, policy.session_bytes, False
     for run in runs:
@@ -116,10 +133,13 @@ def choose(
                 why, is_full = Omission.BYTES, True
             else:
                 included.append(run.turn)
+                if run.turn.tainted:
+                    taints.append(taint_of_turn(run.run_id, run.tainted_by))
                 room -= run.turn.bytes
         if why is not None:
             omitted.append(OmittedRun(run.run_id, why))
-    return Context(tuple(reversed(included)), tuple(omitted[:MAX_OMITTED]), len(omitted), has_older)
+    tainted_by = taint_of_context(reversed(taints))
+    return Context(tuple(reversed(included)), tuple(omitted[:MAX_OMITTED]), len(omitted), has_older, tainted_by)
 
 
 def _unfit(run: SessionRun, agent_id: str) -> Omission | None:

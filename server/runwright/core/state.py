@@ -14,6 +14,7 @@ from runwright.core.policy import PolicyStage
 from runwright.core.policy_walk import CachedAnswer, PolicyWalk
 from runwright.core.request import Budget
 from runwright.core.run_approvals import RunApproval
+from runwright.core.taint import RunTaint, Taint
 from runwright.core.trace import trace_id
 from runwright.core.units import Micros, Seq
 
@@ -160,6 +161,7 @@ class RunState(Struct, frozen=True, kw_only=True):
     input: tuple[ContentRef, ...] = ()  # what the user said, where a policy has replaced it
     approval: RunApproval | None = None  # of its start or its answer: the one that was asked for last
     dispatches: tuple[Dispatch, ...] = ()  # of approvals that dispatchers are, or may have to be, told of
+    taint: RunTaint | None = None  # by which calls it is `tainted`; None when it is not
 
     @property
     def is_terminal(self) -> bool:
@@ -175,6 +177,11 @@ class RunState(Struct, frozen=True, kw_only=True):
     def trace_id(self) -> str:
         """The trace the run belongs to; empty without one."""
         return trace_id(self.trace_parent)
+
+    @property
+    def tainted_by(self) -> Taint | None:
+        """By which calls it is tainted what the model has asked for, or answered, last; None when it is not."""
+        return self.taint.of_what_is_requested if self.taint is not None else None
 
     def walk_of(self, subject: EffectId | None) -> PolicyWalk | None:
         """How far a call's walk through its policies has come, or the run's; None before anybody was asked."""

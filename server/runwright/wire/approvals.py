@@ -10,12 +10,15 @@ from runwright.core.approval_rows import ApprovalOutcome
 from runwright.core.approvals import ApprovalState, ApprovalVerdict, ApproverSet
 from runwright.core.errors import invalid_request
 from runwright.core.ids import check_caller_id
+from runwright.core.taint import Taint
+from runwright.wire.codec import Codec
 from runwright.wire.grant_offers import put_offer
 from runwright.wire.grants import grant_request
 from runwright.wire.values import micros, put_ref, put_timestamp
 
 _VERDICTS = {verdict.value: verdict for verdict in ApprovalVerdict}
 _STATES = {state.value: state for state in ApprovalState}
+_TAINT = Codec(Taint, approval_pb2.Taint.DESCRIPTOR)
 
 
 def approval_filter(message: pb.ListApprovalsRequest) -> ApprovalFilter:
@@ -70,6 +73,8 @@ def put_approval(message: approval_pb2.Approval, standing: StandingApproval) -> 
     message.approval, message.policy_ref, message.rule = asked.approval, asked.policy_ref, asked.rule
     message.code, message.decider, message.message = asked.code, asked.decider, asked.message
     message.tainted = asked.tainted
+    if asked.tainted_by is not None:
+        _TAINT.put(message.tainted_by, asked.tainted_by)
     for each in standing.sets:
         put_approvers(message.sets.add(), each)
     message.current_set = standing.current_set

@@ -18,6 +18,7 @@ from runwright.core import (
     kinds,
     policy,
     principal,
+    taint,
 )
 from runwright.core import records as r
 from runwright.core.approval_rows import PENDING
@@ -315,6 +316,17 @@ def _a_grant_answers_for_a_tainted_call(patch: pytest.MonkeyPatch) -> None:
     right = machine_grants.may_answer
     patch.setattr(machine_grants, "may_answer", lambda grant, call, at: right(grant, replace(call, tainted=False), at))
     patch.setattr(grant_findings, "may_answer", lambda grant, call, at: right(grant, replace(call, tainted=False), at))
+
+
+@bug(90)
+def _what_comes_of_a_call_taints_those_that_were_asked_for_beside_it(patch: pytest.MonkeyPatch) -> None:
+    right = taint.RunTaint.with_call
+    patch.setattr(taint.RunTaint, "with_call", lambda told, call: right(told, call).all_seen())
+
+
+@bug(7)
+def _only_what_came_last_is_named(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(taint.RunTaint, "with_call", lambda _, call: taint.RunTaint((call,), 1))
 
 
 @bug(93)

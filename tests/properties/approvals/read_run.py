@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from runwright._gen.runwright.v1 import event_pb2
 
@@ -117,6 +117,14 @@ class Delegated:
     step: int
 
 
+class Told(NamedTuple):
+    """A result that taints what the model asks for once it has been told it."""
+
+    effect_id: str
+    tool: str
+    seq: int
+
+
 @dataclass
 class ReadCall:
     """One call. `grant` is the one that answered for it, by its id, and `digest` what that was used for."""
@@ -125,6 +133,7 @@ class ReadCall:
     arguments_digest: str
     schema_digest: str = ""
     tainted: bool = False
+    told_before: tuple[Told, ...] = ()  # what the model had been told when it asked for it
     approval: Asked | None = None
     grant: str = ""
     digest: str = ""
@@ -145,7 +154,7 @@ class ReadRun:
     asked: dict[str, Asked] = field(default_factory=dict)
     position: int = 0
     time: int = 0  # of the last event; it never goes back, whatever the clock does
-    seen_untrusted: bool = False
+    told: list[Told] = field(default_factory=list)  # results of tools marked untrusted, in that order
     has_begun: bool = False
     has_passed: bool = False  # the rules had nothing against its answer when the model gave it
     is_ending: bool = False

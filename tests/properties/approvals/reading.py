@@ -21,6 +21,7 @@ from tests.properties.approvals.read_run import (
     ReadCall,
     ReadRun,
     Stored,
+    Told,
     micros,
     sha256,
 )
@@ -128,8 +129,8 @@ class Reading:
 
     def _tool_requested(self, _: Moment, run: ReadRun, stored: Stored, body: Any) -> None:
         arguments, tool = self._arguments[body.arguments.digest], run.package.tools[body.tool]
-        assert body.tainted or not run.seen_untrusted, f"{stored.event.effect_id} is not tainted"
-        call = ReadCall(Call(tool, arguments), body.arguments.digest, tainted=body.tainted)
+        assert body.tainted or not run.told, f"{stored.event.effect_id} is not tainted"
+        call = ReadCall(Call(tool, arguments), body.arguments.digest, tainted=body.tainted, told_before=tuple(run.told))
         run.calls[stored.event.effect_id] = call
 
     def _subject_replaced(self, _: Moment, run: ReadRun, stored: Stored, body: Any) -> None:
@@ -206,9 +207,16 @@ class Reading:
             assert body.result.digest == sha256(response), "another response than was given"
         else:
             assert stored.event.attempt in call.attempts, f"{stored.event.effect_id} has a result, and never began"
-            run.seen_untrusted = run.seen_untrusted or call.call.tool.untrusted
+        self._told(run, stored)
+
+    def _told(self, run: ReadRun, stored: Stored) -> None:
+        """What came of a call that was sent is told, as what somebody else may have written if its tool says so."""
+        call = run.calls[stored.event.effect_id]
+        if call.attempts and call.call.tool.untrusted:
+            run.told.append(Told(stored.event.effect_id, call.call.tool.name, stored.event.seq))
 
     def _tool_failed(self, _: Moment, run: ReadRun, stored: Stored, body: Any) -> None:
+        self._told(run, stored)
         call = run.calls[stored.event.effect_id]
         if call.approval is not None and call.approval.state == "EXPIRED":
             reason = error_pb2.ErrorReason.Name(body.reason).removeprefix("ERROR_REASON_")

@@ -17,6 +17,7 @@ from tests.properties.approvals.read_run import (
     Moment,
     ReadRun,
     Stored,
+    Told,
     kind_of,
     micros,
     sha256,
@@ -24,6 +25,7 @@ from tests.properties.approvals.read_run import (
 from tests.properties.approvals.rules import Answer, Start, Subject, asked_for, verdict
 
 MOST_DELEGATIONS = 8
+MOST_TAINTING = 16
 STATES = {
     "APPROVE": APPROVED,
     "APPROVE_WITH_EDITS": APPROVED,
@@ -65,6 +67,7 @@ class ApprovalReader:
         asked = run.asked[name] = Asked(name, stored.event.effect_id, body, spec, at)
         shown = (body.tool, body.schema_digest, body.executor, body.arguments.digest)
         self._same_digest(body.digest, (kind_of(body), run.package.fingerprint, *shown))
+        self._tainted_by(run, asked, body)
         if asked.call:
             call = run.calls[asked.call]
             before = call.approval
@@ -78,6 +81,17 @@ class ApprovalReader:
             )
             assert body.tainted == call.tainted
             call.approval, call.schema_digest = asked, body.schema_digest
+
+    def _tainted_by(self, run: ReadRun, asked: Asked, body: Any) -> None:
+        """What is tainted says by which calls: of this run those that the model had been told, and no others."""
+        assert body.tainted == body.HasField("tainted_by"), f"{asked.id} is tainted, and by what it does not say"
+        told = run.calls[asked.call].told_before if asked.call else tuple(run.told)
+        earlier = [call.run_id for call in body.tainted_by.calls if call.run_id]
+        own = [Told(call.effect_id, call.tool, call.seq) for call in body.tainted_by.calls if not call.run_id]
+        room = MOST_TAINTING - len(earlier)
+        assert own == list(told[:room]), f"{asked.id} is tainted by {own}, and the model had been told {told}"
+        assert run.session or not earlier, f"{asked.id} is tainted by runs of no session of its own"
+        assert body.tainted_by.more >= len(told) - len(own)
 
     def subject(self, run: ReadRun, event: event_pb2.Event, body: Any) -> Subject:
         """What is to be approved."""

@@ -11,16 +11,17 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 from runwright.adapters import journal_rules as rules
+from runwright.adapters.memory.session_turns import turn_of
 from runwright.adapters.side_row_rules import SideRowState
 from runwright.core.content import Content
-from runwright.core.context import SessionRun, SessionTurn, input_seen
+from runwright.core.context import SessionRun
 from runwright.core.epochs import MARK_BYTES, Epoch, Epochs
 from runwright.core.errors import AgentError
 from runwright.core.ids import Namespace, RunId, RunKey
 from runwright.core.kinds import MESSAGE_BEARING, EventKind
 from runwright.core.machine import status
 from runwright.core.outcomes import RunPhase, RunStatus, StopReason
-from runwright.core.records import Record, TurnStarted
+from runwright.core.records import Record
 from runwright.core.selection import RunFilter, Scope, ScopeKind, Selection
 from runwright.core.side_rows import FailedCondition, SideRow
 from runwright.core.state import RunState
@@ -199,12 +200,12 @@ class MemoryJournal:
         runs: list[SessionRun] = []
         read = 0
         for one in known[: -rules.SESSION_RUNS - 1 : -1]:
-            state, turn = one.snapshot, None
+            state, turn, taint = one.snapshot, None, None
             own = state.agent_id == agent_id and status(state) is RunStatus.COMPLETED
             if own and read < turns:
-                turn = _turn(one)
+                turn, taint = turn_of(one.snapshot, one.events)
                 read += turn is not None
-            runs.append(SessionRun(state.key.run_id, state.agent_id, status(state), turn))
+            runs.append(SessionRun(state.key.run_id, state.agent_id, status(state), turn, taint))
         still_open = (
             one.snapshot.key.run_id for one in reversed(known) if one.open and one.snapshot.agent_id == agent_id
         )
@@ -376,15 +377,6 @@ def _done(outcome: AppendOutcome) -> Appending:
     appending = Appending()
     appending.set_result(outcome)
     return appending
-
-
-def _turn(run: _Run) -> SessionTurn | None:
-    begun = next((decode_event(event.data) for event in run.events if event.kind is EventKind.TURN_STARTED), None)
-    state = run.snapshot
-    if state.result is None or not isinstance(begun, TurnStarted):
-        return None
-    seen = input_seen(begun.input, state.input)
-    return SessionTurn(state.key.run_id, state.turn_id, seen, state.result, state.tainted)
 
 
 def _scopes_of(encoded: rules.Encoded) -> list[Scope]:

@@ -63,6 +63,7 @@ def request(step: Step, call: CallState, opinion: PolicyOpinion) -> None:
             highlight=tool.highlight,
             dispatchers=spec.dispatchers,
             grants=grants.offered(step.package, asked.name, tool, step.state.session_id),
+            tainted_by=step.state.tainted_by,
         )
     )
 

@@ -159,6 +159,7 @@ def publish(step: Step) -> None:
             usage=step.state.usage,
             tainted=step.state.tainted,
             input=step.state.input,
+            tainted_by=step.state.tainted_by,
         )
     )
 

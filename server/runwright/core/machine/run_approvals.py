@@ -52,6 +52,7 @@ def request(step: Step, opinion: PolicyOpinion) -> None:
             delegates=spec.delegates,
             escalates_at=spec.escalates_at(step.at),
             dispatchers=spec.dispatchers,
+            tainted_by=step.state.tainted_by,
         )
     )
 

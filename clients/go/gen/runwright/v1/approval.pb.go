@@ -1003,7 +1003,10 @@ type Approval struct {
 	// Which of the arguments decide, as the package says: JSON pointers (RFC 6901).
 	Highlight []string `protobuf:"bytes,48,rep,name=highlight,proto3" json:"highlight,omitempty"`
 	// Which grants whoever approves may give with it; absent: none.
-	Grants        *GrantOffer `protobuf:"bytes,35,opt,name=grants,proto3" json:"grants,omitempty"`
+	Grants *GrantOffer `protobuf:"bytes,35,opt,name=grants,proto3" json:"grants,omitempty"`
+	// Of what is `tainted`: by which calls. Absent of what is not, and of what an older
+	// server asked for: then nobody says by which.
+	TaintedBy     *Taint `protobuf:"bytes,46,opt,name=tainted_by,json=taintedBy,proto3" json:"tainted_by,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1332,6 +1335,148 @@ func (x *Approval) GetGrants() *GrantOffer {
 	return nil
 }
 
+func (x *Approval) GetTaintedBy() *Taint {
+	if x != nil {
+		return x.TaintedBy
+	}
+	return nil
+}
+
+// The calls of tools marked `untrusted` whose results the model had been told.
+type Taint struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The calls, the oldest first, at most 16, of which those of earlier turns are at
+	// most 8. Never empty.
+	Calls []*TaintingCall `protobuf:"bytes,1,rep,name=calls,proto3" json:"calls,omitempty"`
+	// How many more there are. Of a run whose context has several earlier turns: at
+	// least so many, as they may have calls in common.
+	More          uint32 `protobuf:"varint,2,opt,name=more,proto3" json:"more,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Taint) Reset() {
+	*x = Taint{}
+	mi := &file_runwright_v1_approval_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Taint) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Taint) ProtoMessage() {}
+
+func (x *Taint) ProtoReflect() protoreflect.Message {
+	mi := &file_runwright_v1_approval_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Taint.ProtoReflect.Descriptor instead.
+func (*Taint) Descriptor() ([]byte, []int) {
+	return file_runwright_v1_approval_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *Taint) GetCalls() []*TaintingCall {
+	if x != nil {
+		return x.Calls
+	}
+	return nil
+}
+
+func (x *Taint) GetMore() uint32 {
+	if x != nil {
+		return x.More
+	}
+	return 0
+}
+
+// A call whose result the model had been told. Its id and its tool are the server's
+// words; none of this comes from a model or an executor.
+type TaintingCall struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The call. Empty where an earlier turn was tainted and an older server has not
+	// put on record by what.
+	EffectId string `protobuf:"bytes,1,opt,name=effect_id,json=effectId,proto3" json:"effect_id,omitempty"`
+	// Its tool; empty as `effect_id` is.
+	Tool string `protobuf:"bytes,2,opt,name=tool,proto3" json:"tool,omitempty"`
+	// The number of the event with which the model was told, in the run of the
+	// call: TOOL_COMPLETED, TOOL_FAILED or, of a result that policies were heard of,
+	// TOOL_RESULT_RELEASED. 0 as `effect_id` is empty.
+	Seq uint64 `protobuf:"varint,3,opt,name=seq,proto3" json:"seq,omitempty"`
+	// The run of the call where that is an earlier turn of the session; empty where it
+	// is the run that is spoken of.
+	RunId         string `protobuf:"bytes,4,opt,name=run_id,json=runId,proto3" json:"run_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TaintingCall) Reset() {
+	*x = TaintingCall{}
+	mi := &file_runwright_v1_approval_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TaintingCall) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TaintingCall) ProtoMessage() {}
+
+func (x *TaintingCall) ProtoReflect() protoreflect.Message {
+	mi := &file_runwright_v1_approval_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TaintingCall.ProtoReflect.Descriptor instead.
+func (*TaintingCall) Descriptor() ([]byte, []int) {
+	return file_runwright_v1_approval_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *TaintingCall) GetEffectId() string {
+	if x != nil {
+		return x.EffectId
+	}
+	return ""
+}
+
+func (x *TaintingCall) GetTool() string {
+	if x != nil {
+		return x.Tool
+	}
+	return ""
+}
+
+func (x *TaintingCall) GetSeq() uint64 {
+	if x != nil {
+		return x.Seq
+	}
+	return 0
+}
+
+func (x *TaintingCall) GetRunId() string {
+	if x != nil {
+		return x.RunId
+	}
+	return ""
+}
+
 // That somebody who may decide has somebody else decide.
 type ApprovalDelegation struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1353,7 +1498,7 @@ type ApprovalDelegation struct {
 
 func (x *ApprovalDelegation) Reset() {
 	*x = ApprovalDelegation{}
-	mi := &file_runwright_v1_approval_proto_msgTypes[6]
+	mi := &file_runwright_v1_approval_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1365,7 +1510,7 @@ func (x *ApprovalDelegation) String() string {
 func (*ApprovalDelegation) ProtoMessage() {}
 
 func (x *ApprovalDelegation) ProtoReflect() protoreflect.Message {
-	mi := &file_runwright_v1_approval_proto_msgTypes[6]
+	mi := &file_runwright_v1_approval_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1378,7 +1523,7 @@ func (x *ApprovalDelegation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApprovalDelegation.ProtoReflect.Descriptor instead.
 func (*ApprovalDelegation) Descriptor() ([]byte, []int) {
-	return file_runwright_v1_approval_proto_rawDescGZIP(), []int{6}
+	return file_runwright_v1_approval_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *ApprovalDelegation) GetDelegatedBy() string {
@@ -1460,7 +1605,7 @@ type ApprovalDecision struct {
 
 func (x *ApprovalDecision) Reset() {
 	*x = ApprovalDecision{}
-	mi := &file_runwright_v1_approval_proto_msgTypes[7]
+	mi := &file_runwright_v1_approval_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1472,7 +1617,7 @@ func (x *ApprovalDecision) String() string {
 func (*ApprovalDecision) ProtoMessage() {}
 
 func (x *ApprovalDecision) ProtoReflect() protoreflect.Message {
-	mi := &file_runwright_v1_approval_proto_msgTypes[7]
+	mi := &file_runwright_v1_approval_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1485,7 +1630,7 @@ func (x *ApprovalDecision) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApprovalDecision.ProtoReflect.Descriptor instead.
 func (*ApprovalDecision) Descriptor() ([]byte, []int) {
-	return file_runwright_v1_approval_proto_rawDescGZIP(), []int{7}
+	return file_runwright_v1_approval_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *ApprovalDecision) GetVerdict() ApprovalVerdict {
@@ -1624,7 +1769,7 @@ const file_runwright_v1_approval_proto_rawDesc = "" +
 	"\n" +
 	"principals\x18\x02 \x03(\tR\n" +
 	"principals\x12\x12\n" +
-	"\x04turn\x18\x03 \x01(\tR\x04turn\"\xa8\r\n" +
+	"\x04turn\x18\x03 \x01(\tR\x04turn\"\xdc\r\n" +
 	"\bApproval\x12\x1f\n" +
 	"\vapproval_id\x18\x01 \x01(\tR\n" +
 	"approvalId\x12.\n" +
@@ -1680,7 +1825,17 @@ const file_runwright_v1_approval_proto_rawDesc = "" +
 	"reversible\x18/ \x01(\bR\n" +
 	"reversible\x12\x1c\n" +
 	"\thighlight\x180 \x03(\tR\thighlight\x120\n" +
-	"\x06grants\x18# \x01(\v2\x18.runwright.v1.GrantOfferR\x06grants\"\xdf\x01\n" +
+	"\x06grants\x18# \x01(\v2\x18.runwright.v1.GrantOfferR\x06grants\x122\n" +
+	"\n" +
+	"tainted_by\x18. \x01(\v2\x13.runwright.v1.TaintR\ttaintedBy\"M\n" +
+	"\x05Taint\x120\n" +
+	"\x05calls\x18\x01 \x03(\v2\x1a.runwright.v1.TaintingCallR\x05calls\x12\x12\n" +
+	"\x04more\x18\x02 \x01(\rR\x04more\"h\n" +
+	"\fTaintingCall\x12\x1b\n" +
+	"\teffect_id\x18\x01 \x01(\tR\beffectId\x12\x12\n" +
+	"\x04tool\x18\x02 \x01(\tR\x04tool\x12\x10\n" +
+	"\x03seq\x18\x03 \x01(\x04R\x03seq\x12\x15\n" +
+	"\x06run_id\x18\x04 \x01(\tR\x05runId\"\xdf\x01\n" +
 	"\x12ApprovalDelegation\x12!\n" +
 	"\fdelegated_by\x18\x01 \x01(\tR\vdelegatedBy\x12!\n" +
 	"\fdelegated_to\x18\x02 \x01(\tR\vdelegatedTo\x12.\n" +
@@ -1769,7 +1924,7 @@ func file_runwright_v1_approval_proto_rawDescGZIP() []byte {
 }
 
 var file_runwright_v1_approval_proto_enumTypes = make([]protoimpl.EnumInfo, 7)
-var file_runwright_v1_approval_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
+var file_runwright_v1_approval_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
 var file_runwright_v1_approval_proto_goTypes = []any{
 	(ApprovalKind)(0),             // 0: runwright.v1.ApprovalKind
 	(ApprovalState)(0),            // 1: runwright.v1.ApprovalState
@@ -1784,51 +1939,55 @@ var file_runwright_v1_approval_proto_goTypes = []any{
 	(*ApprovalEscalation)(nil),    // 10: runwright.v1.ApprovalEscalation
 	(*ApproverSetRule)(nil),       // 11: runwright.v1.ApproverSetRule
 	(*Approval)(nil),              // 12: runwright.v1.Approval
-	(*ApprovalDelegation)(nil),    // 13: runwright.v1.ApprovalDelegation
-	(*ApprovalDecision)(nil),      // 14: runwright.v1.ApprovalDecision
-	(*timestamppb.Timestamp)(nil), // 15: google.protobuf.Timestamp
-	(*GrantOffer)(nil),            // 16: runwright.v1.GrantOffer
-	(*ContentRef)(nil),            // 17: runwright.v1.ContentRef
-	(*InlineContent)(nil),         // 18: runwright.v1.InlineContent
+	(*Taint)(nil),                 // 13: runwright.v1.Taint
+	(*TaintingCall)(nil),          // 14: runwright.v1.TaintingCall
+	(*ApprovalDelegation)(nil),    // 15: runwright.v1.ApprovalDelegation
+	(*ApprovalDecision)(nil),      // 16: runwright.v1.ApprovalDecision
+	(*timestamppb.Timestamp)(nil), // 17: google.protobuf.Timestamp
+	(*GrantOffer)(nil),            // 18: runwright.v1.GrantOffer
+	(*ContentRef)(nil),            // 19: runwright.v1.ContentRef
+	(*InlineContent)(nil),         // 20: runwright.v1.InlineContent
 }
 var file_runwright_v1_approval_proto_depIdxs = []int32{
 	5,  // 0: runwright.v1.ApprovalDispatch.notice:type_name -> runwright.v1.ApprovalNotice
 	6,  // 1: runwright.v1.ApprovalDispatch.result:type_name -> runwright.v1.ApprovalDispatchResult
-	15, // 2: runwright.v1.ApprovalDispatch.time:type_name -> google.protobuf.Timestamp
-	15, // 3: runwright.v1.ApprovalDispatch.retry_at:type_name -> google.protobuf.Timestamp
-	15, // 4: runwright.v1.ApproverSet.until:type_name -> google.protobuf.Timestamp
+	17, // 2: runwright.v1.ApprovalDispatch.time:type_name -> google.protobuf.Timestamp
+	17, // 3: runwright.v1.ApprovalDispatch.retry_at:type_name -> google.protobuf.Timestamp
+	17, // 4: runwright.v1.ApproverSet.until:type_name -> google.protobuf.Timestamp
 	11, // 5: runwright.v1.ApprovalRule.sets:type_name -> runwright.v1.ApproverSetRule
 	3,  // 6: runwright.v1.ApprovalRule.on_expiry:type_name -> runwright.v1.ApprovalExpiry
 	10, // 7: runwright.v1.ApprovalRule.escalate:type_name -> runwright.v1.ApprovalEscalation
-	16, // 8: runwright.v1.ApprovalRule.grants:type_name -> runwright.v1.GrantOffer
+	18, // 8: runwright.v1.ApprovalRule.grants:type_name -> runwright.v1.GrantOffer
 	3,  // 9: runwright.v1.ApprovalEscalation.then:type_name -> runwright.v1.ApprovalExpiry
 	0,  // 10: runwright.v1.Approval.kind:type_name -> runwright.v1.ApprovalKind
 	1,  // 11: runwright.v1.Approval.state:type_name -> runwright.v1.ApprovalState
-	17, // 12: runwright.v1.Approval.arguments:type_name -> runwright.v1.ContentRef
-	18, // 13: runwright.v1.Approval.arguments_content:type_name -> runwright.v1.InlineContent
+	19, // 12: runwright.v1.Approval.arguments:type_name -> runwright.v1.ContentRef
+	20, // 13: runwright.v1.Approval.arguments_content:type_name -> runwright.v1.InlineContent
 	8,  // 14: runwright.v1.Approval.sets:type_name -> runwright.v1.ApproverSet
-	15, // 15: runwright.v1.Approval.requested_at:type_name -> google.protobuf.Timestamp
-	15, // 16: runwright.v1.Approval.expires_at:type_name -> google.protobuf.Timestamp
+	17, // 15: runwright.v1.Approval.requested_at:type_name -> google.protobuf.Timestamp
+	17, // 16: runwright.v1.Approval.expires_at:type_name -> google.protobuf.Timestamp
 	3,  // 17: runwright.v1.Approval.on_expiry:type_name -> runwright.v1.ApprovalExpiry
 	4,  // 18: runwright.v1.Approval.separation:type_name -> runwright.v1.ApprovalSeparation
-	14, // 19: runwright.v1.Approval.decision:type_name -> runwright.v1.ApprovalDecision
-	15, // 20: runwright.v1.Approval.closed_at:type_name -> google.protobuf.Timestamp
-	13, // 21: runwright.v1.Approval.delegations:type_name -> runwright.v1.ApprovalDelegation
-	15, // 22: runwright.v1.Approval.escalates_at:type_name -> google.protobuf.Timestamp
+	16, // 19: runwright.v1.Approval.decision:type_name -> runwright.v1.ApprovalDecision
+	17, // 20: runwright.v1.Approval.closed_at:type_name -> google.protobuf.Timestamp
+	15, // 21: runwright.v1.Approval.delegations:type_name -> runwright.v1.ApprovalDelegation
+	17, // 22: runwright.v1.Approval.escalates_at:type_name -> google.protobuf.Timestamp
 	7,  // 23: runwright.v1.Approval.dispatches:type_name -> runwright.v1.ApprovalDispatch
 	2,  // 24: runwright.v1.Approval.allowed_verdicts:type_name -> runwright.v1.ApprovalVerdict
-	16, // 25: runwright.v1.Approval.grants:type_name -> runwright.v1.GrantOffer
-	15, // 26: runwright.v1.ApprovalDelegation.time:type_name -> google.protobuf.Timestamp
-	2,  // 27: runwright.v1.ApprovalDecision.verdict:type_name -> runwright.v1.ApprovalVerdict
-	15, // 28: runwright.v1.ApprovalDecision.time:type_name -> google.protobuf.Timestamp
-	4,  // 29: runwright.v1.ApprovalDecision.separation:type_name -> runwright.v1.ApprovalSeparation
-	17, // 30: runwright.v1.ApprovalDecision.edited_arguments:type_name -> runwright.v1.ContentRef
-	18, // 31: runwright.v1.ApprovalDecision.edited_arguments_content:type_name -> runwright.v1.InlineContent
-	32, // [32:32] is the sub-list for method output_type
-	32, // [32:32] is the sub-list for method input_type
-	32, // [32:32] is the sub-list for extension type_name
-	32, // [32:32] is the sub-list for extension extendee
-	0,  // [0:32] is the sub-list for field type_name
+	18, // 25: runwright.v1.Approval.grants:type_name -> runwright.v1.GrantOffer
+	13, // 26: runwright.v1.Approval.tainted_by:type_name -> runwright.v1.Taint
+	14, // 27: runwright.v1.Taint.calls:type_name -> runwright.v1.TaintingCall
+	17, // 28: runwright.v1.ApprovalDelegation.time:type_name -> google.protobuf.Timestamp
+	2,  // 29: runwright.v1.ApprovalDecision.verdict:type_name -> runwright.v1.ApprovalVerdict
+	17, // 30: runwright.v1.ApprovalDecision.time:type_name -> google.protobuf.Timestamp
+	4,  // 31: runwright.v1.ApprovalDecision.separation:type_name -> runwright.v1.ApprovalSeparation
+	19, // 32: runwright.v1.ApprovalDecision.edited_arguments:type_name -> runwright.v1.ContentRef
+	20, // 33: runwright.v1.ApprovalDecision.edited_arguments_content:type_name -> runwright.v1.InlineContent
+	34, // [34:34] is the sub-list for method output_type
+	34, // [34:34] is the sub-list for method input_type
+	34, // [34:34] is the sub-list for extension type_name
+	34, // [34:34] is the sub-list for extension extendee
+	0,  // [0:34] is the sub-list for field type_name
 }
 
 func init() { file_runwright_v1_approval_proto_init() }
@@ -1844,7 +2003,7 @@ func file_runwright_v1_approval_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_runwright_v1_approval_proto_rawDesc), len(file_runwright_v1_approval_proto_rawDesc)),
 			NumEnums:      7,
-			NumMessages:   8,
+			NumMessages:   10,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -2808,7 +2808,9 @@ type RunCompleted struct {
 	Tainted bool `protobuf:"varint,4,opt,name=tainted,proto3" json:"tainted,omitempty"`
 	// What the user said, where a policy has put something else in its place: later
 	// turns of the session see this. Empty otherwise.
-	Input         []*ContentRef `protobuf:"bytes,5,rep,name=input,proto3" json:"input,omitempty"`
+	Input []*ContentRef `protobuf:"bytes,5,rep,name=input,proto3" json:"input,omitempty"`
+	// By which calls it was `tainted`; absent in events of older servers.
+	TaintedBy     *Taint `protobuf:"bytes,6,opt,name=tainted_by,json=taintedBy,proto3" json:"tainted_by,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2874,6 +2876,13 @@ func (x *RunCompleted) GetTainted() bool {
 func (x *RunCompleted) GetInput() []*ContentRef {
 	if x != nil {
 		return x.Input
+	}
+	return nil
+}
+
+func (x *RunCompleted) GetTaintedBy() *Taint {
+	if x != nil {
+		return x.TaintedBy
 	}
 	return nil
 }
@@ -3103,7 +3112,10 @@ type ContextAssembled struct {
 	// How many runs were looked at and left out, those beyond the list included.
 	OmittedCount uint32 `protobuf:"varint,3,opt,name=omitted_count,json=omittedCount,proto3" json:"omitted_count,omitempty"`
 	// True when the session has older runs, which were not looked at.
-	HasOlder      bool `protobuf:"varint,4,opt,name=has_older,json=hasOlder,proto3" json:"has_older,omitempty"`
+	HasOlder bool `protobuf:"varint,4,opt,name=has_older,json=hasOlder,proto3" json:"has_older,omitempty"`
+	// By which calls the turns it sees are tainted; absent when none is, and in events
+	// of older servers.
+	TaintedBy     *Taint `protobuf:"bytes,5,opt,name=tainted_by,json=taintedBy,proto3" json:"tainted_by,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3164,6 +3176,13 @@ func (x *ContextAssembled) GetHasOlder() bool {
 		return x.HasOlder
 	}
 	return false
+}
+
+func (x *ContextAssembled) GetTaintedBy() *Taint {
+	if x != nil {
+		return x.TaintedBy
+	}
+	return nil
 }
 
 // An earlier turn as the model sees it: what the user said and the final answer.
@@ -4544,7 +4563,9 @@ type ApprovalRequested struct {
 	// Which of the arguments decide, as the package says: JSON pointers.
 	Highlight []string `protobuf:"bytes,32,rep,name=highlight,proto3" json:"highlight,omitempty"`
 	// The call in one line, see `Approval.summary`.
-	Summary       string `protobuf:"bytes,33,opt,name=summary,proto3" json:"summary,omitempty"`
+	Summary string `protobuf:"bytes,33,opt,name=summary,proto3" json:"summary,omitempty"`
+	// By which calls it is tainted; absent in events of older servers.
+	TaintedBy     *Taint `protobuf:"bytes,46,opt,name=tainted_by,json=taintedBy,proto3" json:"tainted_by,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -4759,6 +4780,13 @@ func (x *ApprovalRequested) GetSummary() string {
 		return x.Summary
 	}
 	return ""
+}
+
+func (x *ApprovalRequested) GetTaintedBy() *Taint {
+	if x != nil {
+		return x.TaintedBy
+	}
+	return nil
 }
 
 // Somebody decided. What follows from it stands right behind it.
@@ -6061,14 +6089,16 @@ const file_runwright_v1_event_proto_rawDesc = "" +
 	"\rTurnCompleted\"<\n" +
 	"\n" +
 	"TurnFailed\x12.\n" +
-	"\x05error\x18\x01 \x01(\v2\x18.runwright.v1.AgentErrorR\x05error\"\xf0\x01\n" +
+	"\x05error\x18\x01 \x01(\v2\x18.runwright.v1.AgentErrorR\x05error\"\xa4\x02\n" +
 	"\fRunCompleted\x129\n" +
 	"\vstop_reason\x18\x01 \x01(\x0e2\x18.runwright.v1.StopReasonR\n" +
 	"stopReason\x120\n" +
 	"\x06result\x18\x02 \x01(\v2\x18.runwright.v1.ContentRefR\x06result\x12)\n" +
 	"\x05usage\x18\x03 \x01(\v2\x13.runwright.v1.UsageR\x05usage\x12\x18\n" +
 	"\atainted\x18\x04 \x01(\bR\atainted\x12.\n" +
-	"\x05input\x18\x05 \x03(\v2\x18.runwright.v1.ContentRefR\x05input\"\xca\x01\n" +
+	"\x05input\x18\x05 \x03(\v2\x18.runwright.v1.ContentRefR\x05input\x122\n" +
+	"\n" +
+	"tainted_by\x18\x06 \x01(\v2\x13.runwright.v1.TaintR\ttaintedBy\"\xca\x01\n" +
 	"\tRunFailed\x129\n" +
 	"\vstop_reason\x18\x01 \x01(\x0e2\x18.runwright.v1.StopReasonR\n" +
 	"stopReason\x12.\n" +
@@ -6085,12 +6115,14 @@ const file_runwright_v1_event_proto_rawDesc = "" +
 	"not_before\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\tnotBefore\x128\n" +
 	"\n" +
 	"give_up_at\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\bgiveUpAt\x12K\n" +
-	"\x11executor_identity\x18\x04 \x01(\v2\x1e.runwright.v1.ExecutorIdentityR\x10executorIdentity\"\xbf\x01\n" +
+	"\x11executor_identity\x18\x04 \x01(\v2\x1e.runwright.v1.ExecutorIdentityR\x10executorIdentity\"\xf3\x01\n" +
 	"\x10ContextAssembled\x125\n" +
 	"\bincluded\x18\x01 \x03(\v2\x19.runwright.v1.SessionTurnR\bincluded\x122\n" +
 	"\aomitted\x18\x02 \x03(\v2\x18.runwright.v1.OmittedRunR\aomitted\x12#\n" +
 	"\romitted_count\x18\x03 \x01(\rR\fomittedCount\x12\x1b\n" +
-	"\thas_older\x18\x04 \x01(\bR\bhasOlder\"\xcf\x01\n" +
+	"\thas_older\x18\x04 \x01(\bR\bhasOlder\x122\n" +
+	"\n" +
+	"tainted_by\x18\x05 \x01(\v2\x13.runwright.v1.TaintR\ttaintedBy\"\xcf\x01\n" +
 	"\vSessionTurn\x12\x15\n" +
 	"\x06run_id\x18\x01 \x01(\tR\x05runId\x12\x17\n" +
 	"\aturn_id\x18\x02 \x01(\tR\x06turnId\x12.\n" +
@@ -6199,7 +6231,7 @@ const file_runwright_v1_event_proto_rawDesc = "" +
 	"\fsub_sequence\x18\t \x01(\rR\vsubSequence\x12\x19\n" +
 	"\bends_run\x18\n" +
 	" \x01(\bR\aendsRunB\x06\n" +
-	"\x04item\"\x99\a\n" +
+	"\x04item\"\xcd\a\n" +
 	"\x11ApprovalRequested\x12\x1f\n" +
 	"\vapproval_id\x18\x01 \x01(\tR\n" +
 	"approvalId\x12.\n" +
@@ -6232,7 +6264,9 @@ const file_runwright_v1_event_proto_rawDesc = "" +
 	"reversible\x18\x1f \x01(\bR\n" +
 	"reversible\x12\x1c\n" +
 	"\thighlight\x18  \x03(\tR\thighlight\x12\x18\n" +
-	"\asummary\x18! \x01(\tR\asummary\"\xd2\x04\n" +
+	"\asummary\x18! \x01(\tR\asummary\x122\n" +
+	"\n" +
+	"tainted_by\x18. \x01(\v2\x13.runwright.v1.TaintR\ttaintedBy\"\xd2\x04\n" +
 	"\x0fApprovalDecided\x12\x1f\n" +
 	"\vapproval_id\x18\x01 \x01(\tR\n" +
 	"approvalId\x12\x12\n" +
@@ -6509,17 +6543,18 @@ var file_runwright_v1_event_proto_goTypes = []any{
 	(ErrorReason)(0),                // 66: runwright.v1.ErrorReason
 	(StopReason)(0),                 // 67: runwright.v1.StopReason
 	(*Usage)(nil),                   // 68: runwright.v1.Usage
-	(Resolution)(0),                 // 69: runwright.v1.Resolution
-	(*InlineContent)(nil),           // 70: runwright.v1.InlineContent
-	(ApprovalKind)(0),               // 71: runwright.v1.ApprovalKind
-	(*ApproverSet)(nil),             // 72: runwright.v1.ApproverSet
-	(ApprovalExpiry)(0),             // 73: runwright.v1.ApprovalExpiry
-	(*GrantOffer)(nil),              // 74: runwright.v1.GrantOffer
-	(ApprovalVerdict)(0),            // 75: runwright.v1.ApprovalVerdict
-	(ApprovalSeparation)(0),         // 76: runwright.v1.ApprovalSeparation
-	(ApprovalNotice)(0),             // 77: runwright.v1.ApprovalNotice
-	(ApprovalDispatchResult)(0),     // 78: runwright.v1.ApprovalDispatchResult
-	(*Grant)(nil),                   // 79: runwright.v1.Grant
+	(*Taint)(nil),                   // 69: runwright.v1.Taint
+	(Resolution)(0),                 // 70: runwright.v1.Resolution
+	(*InlineContent)(nil),           // 71: runwright.v1.InlineContent
+	(ApprovalKind)(0),               // 72: runwright.v1.ApprovalKind
+	(*ApproverSet)(nil),             // 73: runwright.v1.ApproverSet
+	(ApprovalExpiry)(0),             // 74: runwright.v1.ApprovalExpiry
+	(*GrantOffer)(nil),              // 75: runwright.v1.GrantOffer
+	(ApprovalVerdict)(0),            // 76: runwright.v1.ApprovalVerdict
+	(ApprovalSeparation)(0),         // 77: runwright.v1.ApprovalSeparation
+	(ApprovalNotice)(0),             // 78: runwright.v1.ApprovalNotice
+	(ApprovalDispatchResult)(0),     // 79: runwright.v1.ApprovalDispatchResult
+	(*Grant)(nil),                   // 80: runwright.v1.Grant
 }
 var file_runwright_v1_event_proto_depIdxs = []int32{
 	0,   // 0: runwright.v1.Event.kind:type_name -> runwright.v1.EventKind
@@ -6596,77 +6631,80 @@ var file_runwright_v1_event_proto_depIdxs = []int32{
 	58,  // 71: runwright.v1.RunCompleted.result:type_name -> runwright.v1.ContentRef
 	68,  // 72: runwright.v1.RunCompleted.usage:type_name -> runwright.v1.Usage
 	58,  // 73: runwright.v1.RunCompleted.input:type_name -> runwright.v1.ContentRef
-	67,  // 74: runwright.v1.RunFailed.stop_reason:type_name -> runwright.v1.StopReason
-	60,  // 75: runwright.v1.RunFailed.error:type_name -> runwright.v1.AgentError
-	68,  // 76: runwright.v1.RunFailed.usage:type_name -> runwright.v1.Usage
-	60,  // 77: runwright.v1.RunCancelled.error:type_name -> runwright.v1.AgentError
-	68,  // 78: runwright.v1.RunCancelled.usage:type_name -> runwright.v1.Usage
-	66,  // 79: runwright.v1.RetryScheduled.reason:type_name -> runwright.v1.ErrorReason
-	57,  // 80: runwright.v1.RetryScheduled.not_before:type_name -> google.protobuf.Timestamp
-	57,  // 81: runwright.v1.RetryScheduled.give_up_at:type_name -> google.protobuf.Timestamp
-	65,  // 82: runwright.v1.RetryScheduled.executor_identity:type_name -> runwright.v1.ExecutorIdentity
-	28,  // 83: runwright.v1.ContextAssembled.included:type_name -> runwright.v1.SessionTurn
-	29,  // 84: runwright.v1.ContextAssembled.omitted:type_name -> runwright.v1.OmittedRun
-	58,  // 85: runwright.v1.SessionTurn.input:type_name -> runwright.v1.ContentRef
-	58,  // 86: runwright.v1.SessionTurn.answer:type_name -> runwright.v1.ContentRef
-	3,   // 87: runwright.v1.OmittedRun.why:type_name -> runwright.v1.ContextOmission
-	69,  // 88: runwright.v1.EffectResolved.resolution:type_name -> runwright.v1.Resolution
-	32,  // 89: runwright.v1.PolicyAsked.remote:type_name -> runwright.v1.RemotePolicy
-	61,  // 90: runwright.v1.PolicyAsked.stage:type_name -> runwright.v1.PolicyStage
-	57,  // 91: runwright.v1.PolicyAsked.deadline:type_name -> google.protobuf.Timestamp
-	32,  // 92: runwright.v1.PolicyAnswered.remote:type_name -> runwright.v1.RemotePolicy
-	34,  // 93: runwright.v1.PolicyAnswered.answer:type_name -> runwright.v1.PolicyAnswer
-	60,  // 94: runwright.v1.PolicyAnswered.error:type_name -> runwright.v1.AgentError
-	62,  // 95: runwright.v1.PolicyAnswer.verdict:type_name -> runwright.v1.PolicyVerdict
-	58,  // 96: runwright.v1.PolicyAnswer.replacement:type_name -> runwright.v1.ContentRef
-	59,  // 97: runwright.v1.PolicyAnswer.budget:type_name -> runwright.v1.Budget
-	57,  // 98: runwright.v1.PolicyAnswer.defer_until:type_name -> google.protobuf.Timestamp
-	61,  // 99: runwright.v1.SubjectReplaced.stage:type_name -> runwright.v1.PolicyStage
-	58,  // 100: runwright.v1.SubjectReplaced.replacement:type_name -> runwright.v1.ContentRef
-	59,  // 101: runwright.v1.SubjectReplaced.budget:type_name -> runwright.v1.Budget
-	57,  // 102: runwright.v1.ReconcileStarted.deadline:type_name -> google.protobuf.Timestamp
-	4,   // 103: runwright.v1.ReconcileEnded.answer:type_name -> runwright.v1.ReconcileAnswer
-	66,  // 104: runwright.v1.ReconcileEnded.reason:type_name -> runwright.v1.ErrorReason
-	57,  // 105: runwright.v1.ReconcileEnded.next_ask_at:type_name -> google.protobuf.Timestamp
-	57,  // 106: runwright.v1.ReconcileEnded.give_up_at:type_name -> google.protobuf.Timestamp
-	65,  // 107: runwright.v1.ReconcileEnded.executor_identity:type_name -> runwright.v1.ExecutorIdentity
-	5,   // 108: runwright.v1.EventFrame.event:type_name -> runwright.v1.Event
-	40,  // 109: runwright.v1.EventFrame.bookmark:type_name -> runwright.v1.Bookmark
-	41,  // 110: runwright.v1.EventFrame.gap:type_name -> runwright.v1.Gap
-	70,  // 111: runwright.v1.EventFrame.contents:type_name -> runwright.v1.InlineContent
-	71,  // 112: runwright.v1.ApprovalRequested.kind:type_name -> runwright.v1.ApprovalKind
-	58,  // 113: runwright.v1.ApprovalRequested.arguments:type_name -> runwright.v1.ContentRef
-	72,  // 114: runwright.v1.ApprovalRequested.sets:type_name -> runwright.v1.ApproverSet
-	57,  // 115: runwright.v1.ApprovalRequested.expires_at:type_name -> google.protobuf.Timestamp
-	73,  // 116: runwright.v1.ApprovalRequested.on_expiry:type_name -> runwright.v1.ApprovalExpiry
-	57,  // 117: runwright.v1.ApprovalRequested.escalates_at:type_name -> google.protobuf.Timestamp
-	74,  // 118: runwright.v1.ApprovalRequested.grants:type_name -> runwright.v1.GrantOffer
-	57,  // 119: runwright.v1.ApprovalDecided.requested_at:type_name -> google.protobuf.Timestamp
-	75,  // 120: runwright.v1.ApprovalDecided.verdict:type_name -> runwright.v1.ApprovalVerdict
-	76,  // 121: runwright.v1.ApprovalDecided.separation:type_name -> runwright.v1.ApprovalSeparation
-	58,  // 122: runwright.v1.ApprovalDecided.edited_arguments:type_name -> runwright.v1.ContentRef
-	57,  // 123: runwright.v1.ApprovalExpired.requested_at:type_name -> google.protobuf.Timestamp
-	57,  // 124: runwright.v1.ApprovalExpired.expires_at:type_name -> google.protobuf.Timestamp
-	73,  // 125: runwright.v1.ApprovalExpired.on_expiry:type_name -> runwright.v1.ApprovalExpiry
-	57,  // 126: runwright.v1.ApprovalWithdrawn.requested_at:type_name -> google.protobuf.Timestamp
-	57,  // 127: runwright.v1.ApprovalSuperseded.requested_at:type_name -> google.protobuf.Timestamp
-	57,  // 128: runwright.v1.ApprovalEscalated.requested_at:type_name -> google.protobuf.Timestamp
-	57,  // 129: runwright.v1.ApprovalDelegated.requested_at:type_name -> google.protobuf.Timestamp
-	72,  // 130: runwright.v1.ApprovalDelegated.approvers:type_name -> runwright.v1.ApproverSet
-	77,  // 131: runwright.v1.ApprovalDispatchStarted.notice:type_name -> runwright.v1.ApprovalNotice
-	77,  // 132: runwright.v1.ApprovalDispatched.notice:type_name -> runwright.v1.ApprovalNotice
-	78,  // 133: runwright.v1.ApprovalDispatched.result:type_name -> runwright.v1.ApprovalDispatchResult
-	57,  // 134: runwright.v1.ApprovalDispatched.retry_at:type_name -> google.protobuf.Timestamp
-	52,  // 135: runwright.v1.ApprovalDispatched.decision:type_name -> runwright.v1.DispatchedDecision
-	75,  // 136: runwright.v1.DispatchedDecision.verdict:type_name -> runwright.v1.ApprovalVerdict
-	79,  // 137: runwright.v1.GrantIssued.grant:type_name -> runwright.v1.Grant
-	79,  // 138: runwright.v1.GrantUsed.grant:type_name -> runwright.v1.Grant
-	76,  // 139: runwright.v1.GrantUsed.separation:type_name -> runwright.v1.ApprovalSeparation
-	140, // [140:140] is the sub-list for method output_type
-	140, // [140:140] is the sub-list for method input_type
-	140, // [140:140] is the sub-list for extension type_name
-	140, // [140:140] is the sub-list for extension extendee
-	0,   // [0:140] is the sub-list for field type_name
+	69,  // 74: runwright.v1.RunCompleted.tainted_by:type_name -> runwright.v1.Taint
+	67,  // 75: runwright.v1.RunFailed.stop_reason:type_name -> runwright.v1.StopReason
+	60,  // 76: runwright.v1.RunFailed.error:type_name -> runwright.v1.AgentError
+	68,  // 77: runwright.v1.RunFailed.usage:type_name -> runwright.v1.Usage
+	60,  // 78: runwright.v1.RunCancelled.error:type_name -> runwright.v1.AgentError
+	68,  // 79: runwright.v1.RunCancelled.usage:type_name -> runwright.v1.Usage
+	66,  // 80: runwright.v1.RetryScheduled.reason:type_name -> runwright.v1.ErrorReason
+	57,  // 81: runwright.v1.RetryScheduled.not_before:type_name -> google.protobuf.Timestamp
+	57,  // 82: runwright.v1.RetryScheduled.give_up_at:type_name -> google.protobuf.Timestamp
+	65,  // 83: runwright.v1.RetryScheduled.executor_identity:type_name -> runwright.v1.ExecutorIdentity
+	28,  // 84: runwright.v1.ContextAssembled.included:type_name -> runwright.v1.SessionTurn
+	29,  // 85: runwright.v1.ContextAssembled.omitted:type_name -> runwright.v1.OmittedRun
+	69,  // 86: runwright.v1.ContextAssembled.tainted_by:type_name -> runwright.v1.Taint
+	58,  // 87: runwright.v1.SessionTurn.input:type_name -> runwright.v1.ContentRef
+	58,  // 88: runwright.v1.SessionTurn.answer:type_name -> runwright.v1.ContentRef
+	3,   // 89: runwright.v1.OmittedRun.why:type_name -> runwright.v1.ContextOmission
+	70,  // 90: runwright.v1.EffectResolved.resolution:type_name -> runwright.v1.Resolution
+	32,  // 91: runwright.v1.PolicyAsked.remote:type_name -> runwright.v1.RemotePolicy
+	61,  // 92: runwright.v1.PolicyAsked.stage:type_name -> runwright.v1.PolicyStage
+	57,  // 93: runwright.v1.PolicyAsked.deadline:type_name -> google.protobuf.Timestamp
+	32,  // 94: runwright.v1.PolicyAnswered.remote:type_name -> runwright.v1.RemotePolicy
+	34,  // 95: runwright.v1.PolicyAnswered.answer:type_name -> runwright.v1.PolicyAnswer
+	60,  // 96: runwright.v1.PolicyAnswered.error:type_name -> runwright.v1.AgentError
+	62,  // 97: runwright.v1.PolicyAnswer.verdict:type_name -> runwright.v1.PolicyVerdict
+	58,  // 98: runwright.v1.PolicyAnswer.replacement:type_name -> runwright.v1.ContentRef
+	59,  // 99: runwright.v1.PolicyAnswer.budget:type_name -> runwright.v1.Budget
+	57,  // 100: runwright.v1.PolicyAnswer.defer_until:type_name -> google.protobuf.Timestamp
+	61,  // 101: runwright.v1.SubjectReplaced.stage:type_name -> runwright.v1.PolicyStage
+	58,  // 102: runwright.v1.SubjectReplaced.replacement:type_name -> runwright.v1.ContentRef
+	59,  // 103: runwright.v1.SubjectReplaced.budget:type_name -> runwright.v1.Budget
+	57,  // 104: runwright.v1.ReconcileStarted.deadline:type_name -> google.protobuf.Timestamp
+	4,   // 105: runwright.v1.ReconcileEnded.answer:type_name -> runwright.v1.ReconcileAnswer
+	66,  // 106: runwright.v1.ReconcileEnded.reason:type_name -> runwright.v1.ErrorReason
+	57,  // 107: runwright.v1.ReconcileEnded.next_ask_at:type_name -> google.protobuf.Timestamp
+	57,  // 108: runwright.v1.ReconcileEnded.give_up_at:type_name -> google.protobuf.Timestamp
+	65,  // 109: runwright.v1.ReconcileEnded.executor_identity:type_name -> runwright.v1.ExecutorIdentity
+	5,   // 110: runwright.v1.EventFrame.event:type_name -> runwright.v1.Event
+	40,  // 111: runwright.v1.EventFrame.bookmark:type_name -> runwright.v1.Bookmark
+	41,  // 112: runwright.v1.EventFrame.gap:type_name -> runwright.v1.Gap
+	71,  // 113: runwright.v1.EventFrame.contents:type_name -> runwright.v1.InlineContent
+	72,  // 114: runwright.v1.ApprovalRequested.kind:type_name -> runwright.v1.ApprovalKind
+	58,  // 115: runwright.v1.ApprovalRequested.arguments:type_name -> runwright.v1.ContentRef
+	73,  // 116: runwright.v1.ApprovalRequested.sets:type_name -> runwright.v1.ApproverSet
+	57,  // 117: runwright.v1.ApprovalRequested.expires_at:type_name -> google.protobuf.Timestamp
+	74,  // 118: runwright.v1.ApprovalRequested.on_expiry:type_name -> runwright.v1.ApprovalExpiry
+	57,  // 119: runwright.v1.ApprovalRequested.escalates_at:type_name -> google.protobuf.Timestamp
+	75,  // 120: runwright.v1.ApprovalRequested.grants:type_name -> runwright.v1.GrantOffer
+	69,  // 121: runwright.v1.ApprovalRequested.tainted_by:type_name -> runwright.v1.Taint
+	57,  // 122: runwright.v1.ApprovalDecided.requested_at:type_name -> google.protobuf.Timestamp
+	76,  // 123: runwright.v1.ApprovalDecided.verdict:type_name -> runwright.v1.ApprovalVerdict
+	77,  // 124: runwright.v1.ApprovalDecided.separation:type_name -> runwright.v1.ApprovalSeparation
+	58,  // 125: runwright.v1.ApprovalDecided.edited_arguments:type_name -> runwright.v1.ContentRef
+	57,  // 126: runwright.v1.ApprovalExpired.requested_at:type_name -> google.protobuf.Timestamp
+	57,  // 127: runwright.v1.ApprovalExpired.expires_at:type_name -> google.protobuf.Timestamp
+	74,  // 128: runwright.v1.ApprovalExpired.on_expiry:type_name -> runwright.v1.ApprovalExpiry
+	57,  // 129: runwright.v1.ApprovalWithdrawn.requested_at:type_name -> google.protobuf.Timestamp
+	57,  // 130: runwright.v1.ApprovalSuperseded.requested_at:type_name -> google.protobuf.Timestamp
+	57,  // 131: runwright.v1.ApprovalEscalated.requested_at:type_name -> google.protobuf.Timestamp
+	57,  // 132: runwright.v1.ApprovalDelegated.requested_at:type_name -> google.protobuf.Timestamp
+	73,  // 133: runwright.v1.ApprovalDelegated.approvers:type_name -> runwright.v1.ApproverSet
+	78,  // 134: runwright.v1.ApprovalDispatchStarted.notice:type_name -> runwright.v1.ApprovalNotice
+	78,  // 135: runwright.v1.ApprovalDispatched.notice:type_name -> runwright.v1.ApprovalNotice
+	79,  // 136: runwright.v1.ApprovalDispatched.result:type_name -> runwright.v1.ApprovalDispatchResult
+	57,  // 137: runwright.v1.ApprovalDispatched.retry_at:type_name -> google.protobuf.Timestamp
+	52,  // 138: runwright.v1.ApprovalDispatched.decision:type_name -> runwright.v1.DispatchedDecision
+	76,  // 139: runwright.v1.DispatchedDecision.verdict:type_name -> runwright.v1.ApprovalVerdict
+	80,  // 140: runwright.v1.GrantIssued.grant:type_name -> runwright.v1.Grant
+	80,  // 141: runwright.v1.GrantUsed.grant:type_name -> runwright.v1.Grant
+	77,  // 142: runwright.v1.GrantUsed.separation:type_name -> runwright.v1.ApprovalSeparation
+	143, // [143:143] is the sub-list for method output_type
+	143, // [143:143] is the sub-list for method input_type
+	143, // [143:143] is the sub-list for extension type_name
+	143, // [143:143] is the sub-list for extension extendee
+	0,   // [0:143] is the sub-list for field type_name
 }
 
 func init() { file_runwright_v1_event_proto_init() }

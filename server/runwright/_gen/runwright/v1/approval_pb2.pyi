@@ -559,6 +559,7 @@ class Approval(message.Message):
     REVERSIBLE_FIELD_NUMBER: builtins.int
     HIGHLIGHT_FIELD_NUMBER: builtins.int
     GRANTS_FIELD_NUMBER: builtins.int
+    TAINTED_BY_FIELD_NUMBER: builtins.int
     approval_id: builtins.str
     """Its id: the run's, a slash, and the approval's own inside the run."""
     kind: ApprovalKind.ValueType
@@ -697,6 +698,12 @@ class Approval(message.Message):
     def grants(self) -> grant_pb2.GrantOffer:
         """Which grants whoever approves may give with it; absent: none."""
 
+    @builtins.property
+    def tainted_by(self) -> Taint:
+        """Of what is `tainted`: by which calls. Absent of what is not, and of what an older
+        server asked for: then nobody says by which.
+        """
+
     def __init__(
         self,
         *,
@@ -742,10 +749,82 @@ class Approval(message.Message):
         reversible: builtins.bool = ...,
         highlight: abc.Iterable[builtins.str] | None = ...,
         grants: grant_pb2.GrantOffer | None = ...,
+        tainted_by: Taint | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = typing.Literal["arguments", b"arguments", "arguments_content", b"arguments_content", "closed_at", b"closed_at", "decision", b"decision", "escalates_at", b"escalates_at", "expires_at", b"expires_at", "grants", b"grants", "requested_at", b"requested_at"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = typing.Literal["arguments", b"arguments", "arguments_content", b"arguments_content", "closed_at", b"closed_at", "decision", b"decision", "escalates_at", b"escalates_at", "expires_at", b"expires_at", "grants", b"grants", "requested_at", b"requested_at", "tainted_by", b"tainted_by"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["agent_id", b"agent_id", "allowed_verdicts", b"allowed_verdicts", "approval", b"approval", "approval_id", b"approval_id", "arguments", b"arguments", "arguments_content", b"arguments_content", "closed_at", b"closed_at", "code", b"code", "current_set", b"current_set", "decider", b"decider", "decision", b"decision", "delegates", b"delegates", "delegations", b"delegations", "digest", b"digest", "dispatches", b"dispatches", "effect_id", b"effect_id", "escalates_at", b"escalates_at", "executor", b"executor", "expires_at", b"expires_at", "four_eyes", b"four_eyes", "grants", b"grants", "highlight", b"highlight", "kind", b"kind", "lineage", b"lineage", "message", b"message", "on_expiry", b"on_expiry", "package_fingerprint", b"package_fingerprint", "policy_ref", b"policy_ref", "requested_at", b"requested_at", "reversible", b"reversible", "risk", b"risk", "rule", b"rule", "run_id", b"run_id", "schema_digest", b"schema_digest", "separation", b"separation", "session_id", b"session_id", "sets", b"sets", "started_by", b"started_by", "state", b"state", "summary", b"summary", "tainted", b"tainted", "tool", b"tool"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["agent_id", b"agent_id", "allowed_verdicts", b"allowed_verdicts", "approval", b"approval", "approval_id", b"approval_id", "arguments", b"arguments", "arguments_content", b"arguments_content", "closed_at", b"closed_at", "code", b"code", "current_set", b"current_set", "decider", b"decider", "decision", b"decision", "delegates", b"delegates", "delegations", b"delegations", "digest", b"digest", "dispatches", b"dispatches", "effect_id", b"effect_id", "escalates_at", b"escalates_at", "executor", b"executor", "expires_at", b"expires_at", "four_eyes", b"four_eyes", "grants", b"grants", "highlight", b"highlight", "kind", b"kind", "lineage", b"lineage", "message", b"message", "on_expiry", b"on_expiry", "package_fingerprint", b"package_fingerprint", "policy_ref", b"policy_ref", "requested_at", b"requested_at", "reversible", b"reversible", "risk", b"risk", "rule", b"rule", "run_id", b"run_id", "schema_digest", b"schema_digest", "separation", b"separation", "session_id", b"session_id", "sets", b"sets", "started_by", b"started_by", "state", b"state", "summary", b"summary", "tainted", b"tainted", "tainted_by", b"tainted_by", "tool", b"tool"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class Taint(message.Message):
+    """The calls of tools marked `untrusted` whose results the model had been told."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    CALLS_FIELD_NUMBER: builtins.int
+    MORE_FIELD_NUMBER: builtins.int
+    more: builtins.int
+    """How many more there are. Of a run whose context has several earlier turns: at
+    least so many, as they may have calls in common.
+    """
+    @builtins.property
+    def calls(self) -> containers.RepeatedCompositeFieldContainer[TaintingCall]:
+        """The calls, the oldest first, at most 16, of which those of earlier turns are at
+        most 8. Never empty.
+        """
+
+    def __init__(
+        self,
+        *,
+        calls: abc.Iterable[TaintingCall] | None = ...,
+        more: builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["calls", b"calls", "more", b"more"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class TaintingCall(message.Message):
+    """A call whose result the model had been told. Its id and its tool are the server's
+    words; none of this comes from a model or an executor.
+    """
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    EFFECT_ID_FIELD_NUMBER: builtins.int
+    TOOL_FIELD_NUMBER: builtins.int
+    SEQ_FIELD_NUMBER: builtins.int
+    RUN_ID_FIELD_NUMBER: builtins.int
+    effect_id: builtins.str
+    """The call. Empty where an earlier turn was tainted and an older server has not
+    put on record by what.
+    """
+    tool: builtins.str
+    """Its tool; empty as `effect_id` is."""
+    seq: builtins.int
+    """The number of the event with which the model was told, in the run of the
+    call: TOOL_COMPLETED, TOOL_FAILED or, of a result that policies were heard of,
+    TOOL_RESULT_RELEASED. 0 as `effect_id` is empty.
+    """
+    run_id: builtins.str
+    """The run of the call where that is an earlier turn of the session; empty where it
+    is the run that is spoken of.
+    """
+    def __init__(
+        self,
+        *,
+        effect_id: builtins.str = ...,
+        tool: builtins.str = ...,
+        seq: builtins.int = ...,
+        run_id: builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["effect_id", b"effect_id", "run_id", b"run_id", "seq", b"seq", "tool", b"tool"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -1414,6 +1414,7 @@ class RunCompleted(message.Message):
     USAGE_FIELD_NUMBER: builtins.int
     TAINTED_FIELD_NUMBER: builtins.int
     INPUT_FIELD_NUMBER: builtins.int
+    TAINTED_BY_FIELD_NUMBER: builtins.int
     stop_reason: run_pb2.StopReason.ValueType
     """Why it ended."""
     tainted: builtins.bool
@@ -1432,6 +1433,10 @@ class RunCompleted(message.Message):
         turns of the session see this. Empty otherwise.
         """
 
+    @builtins.property
+    def tainted_by(self) -> approval_pb2.Taint:
+        """By which calls it was `tainted`; absent in events of older servers."""
+
     def __init__(
         self,
         *,
@@ -1440,10 +1445,11 @@ class RunCompleted(message.Message):
         usage: run_pb2.Usage | None = ...,
         tainted: builtins.bool = ...,
         input: abc.Iterable[content_pb2.ContentRef] | None = ...,
+        tainted_by: approval_pb2.Taint | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = typing.Literal["result", b"result", "usage", b"usage"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = typing.Literal["result", b"result", "tainted_by", b"tainted_by", "usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["input", b"input", "result", b"result", "stop_reason", b"stop_reason", "tainted", b"tainted", "usage", b"usage"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["input", b"input", "result", b"result", "stop_reason", b"stop_reason", "tainted", b"tainted", "tainted_by", b"tainted_by", "usage", b"usage"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1576,6 +1582,7 @@ class ContextAssembled(message.Message):
     OMITTED_FIELD_NUMBER: builtins.int
     OMITTED_COUNT_FIELD_NUMBER: builtins.int
     HAS_OLDER_FIELD_NUMBER: builtins.int
+    TAINTED_BY_FIELD_NUMBER: builtins.int
     omitted_count: builtins.int
     """How many runs were looked at and left out, those beyond the list included."""
     has_older: builtins.bool
@@ -1588,6 +1595,12 @@ class ContextAssembled(message.Message):
     def omitted(self) -> containers.RepeatedCompositeFieldContainer[OmittedRun]:
         """Runs of the session it does not see, newest first, at most 100."""
 
+    @builtins.property
+    def tainted_by(self) -> approval_pb2.Taint:
+        """By which calls the turns it sees are tainted; absent when none is, and in events
+        of older servers.
+        """
+
     def __init__(
         self,
         *,
@@ -1595,10 +1608,11 @@ class ContextAssembled(message.Message):
         omitted: abc.Iterable[OmittedRun] | None = ...,
         omitted_count: builtins.int = ...,
         has_older: builtins.bool = ...,
+        tainted_by: approval_pb2.Taint | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = typing.Literal["tainted_by", b"tainted_by"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["has_older", b"has_older", "included", b"included", "omitted", b"omitted", "omitted_count", b"omitted_count"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["has_older", b"has_older", "included", b"included", "omitted", b"omitted", "omitted_count", b"omitted_count", "tainted_by", b"tainted_by"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -2274,6 +2288,7 @@ class ApprovalRequested(message.Message):
     REVERSIBLE_FIELD_NUMBER: builtins.int
     HIGHLIGHT_FIELD_NUMBER: builtins.int
     SUMMARY_FIELD_NUMBER: builtins.int
+    TAINTED_BY_FIELD_NUMBER: builtins.int
     approval_id: builtins.str
     """The approval's id inside the run: `a`, and the numbers of the call with the
     approval's own behind them; of the run `a`, its round (0 before the first) and
@@ -2349,6 +2364,10 @@ class ApprovalRequested(message.Message):
     def highlight(self) -> containers.RepeatedScalarFieldContainer[builtins.str]:
         """Which of the arguments decide, as the package says: JSON pointers."""
 
+    @builtins.property
+    def tainted_by(self) -> approval_pb2.Taint:
+        """By which calls it is tainted; absent in events of older servers."""
+
     def __init__(
         self,
         *,
@@ -2378,10 +2397,11 @@ class ApprovalRequested(message.Message):
         reversible: builtins.bool = ...,
         highlight: abc.Iterable[builtins.str] | None = ...,
         summary: builtins.str = ...,
+        tainted_by: approval_pb2.Taint | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = typing.Literal["arguments", b"arguments", "escalates_at", b"escalates_at", "expires_at", b"expires_at", "grants", b"grants"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = typing.Literal["arguments", b"arguments", "escalates_at", b"escalates_at", "expires_at", b"expires_at", "grants", b"grants", "tainted_by", b"tainted_by"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["approval", b"approval", "approval_id", b"approval_id", "arguments", b"arguments", "code", b"code", "decider", b"decider", "delegates", b"delegates", "digest", b"digest", "dispatchers", b"dispatchers", "escalates_at", b"escalates_at", "executor", b"executor", "expires_at", b"expires_at", "four_eyes", b"four_eyes", "grants", b"grants", "highlight", b"highlight", "kind", b"kind", "message", b"message", "on_expiry", b"on_expiry", "policy_ref", b"policy_ref", "reversible", b"reversible", "risk", b"risk", "rule", b"rule", "schema_digest", b"schema_digest", "sets", b"sets", "summary", b"summary", "tainted", b"tainted", "tool", b"tool"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["approval", b"approval", "approval_id", b"approval_id", "arguments", b"arguments", "code", b"code", "decider", b"decider", "delegates", b"delegates", "digest", b"digest", "dispatchers", b"dispatchers", "escalates_at", b"escalates_at", "executor", b"executor", "expires_at", b"expires_at", "four_eyes", b"four_eyes", "grants", b"grants", "highlight", b"highlight", "kind", b"kind", "message", b"message", "on_expiry", b"on_expiry", "policy_ref", b"policy_ref", "reversible", b"reversible", "risk", b"risk", "rule", b"rule", "schema_digest", b"schema_digest", "sets", b"sets", "summary", b"summary", "tainted", b"tainted", "tainted_by", b"tainted_by", "tool", b"tool"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

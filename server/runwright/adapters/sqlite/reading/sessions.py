@@ -14,6 +14,7 @@ from runwright.core.ids import Namespace, RunId, RunKey
 from runwright.core.kinds import EventKind
 from runwright.core.outcomes import RunStatus
 from runwright.core.records import RunCompleted, TurnStarted
+from runwright.core.taint import Taint
 from runwright.ports.journal import SessionPage
 from runwright.wire.records import decode_event, event_turn
 
@@ -33,17 +34,19 @@ def session(db: apsw.Connection, namespace: Namespace, session_id: str, agent_id
     read = 0
     found = fetch(db, NEWEST, namespace, session_id, SESSION_RUNS + 1)
     for run_no, run_id, of_agent, number in found[:SESSION_RUNS]:
-        status, turn = RunStatus(number), None
+        status, turn, taint = RunStatus(number), None, None
         if of_agent == agent_id and status is RunStatus.COMPLETED and read < turns:
-            turn = _turn(db, run_no, RunKey(namespace, RunId(run_id)))
+            turn, taint = _turn(db, run_no, RunKey(namespace, RunId(run_id)))
             read += turn is not None
-        runs.append(SessionRun(RunId(run_id), of_agent, status, turn))
+        runs.append(SessionRun(RunId(run_id), of_agent, status, turn, taint))
     still_open = fetch(db, OPEN, namespace, session_id, agent_id)
     return SessionPage(runs, len(found) > SESSION_RUNS, RunId(still_open[0][0]) if still_open else None)
 
 
-def _turn(db: apsw.Connection, run_no: int, run: RunKey) -> SessionTurn | None:
-    """What was said in a completed run; None when it cannot be read, which must not end the session.
+def _turn(db: apsw.Connection, run_no: int, run: RunKey) -> tuple[SessionTurn | None, Taint | None]:
+    """What was said in a completed run, and by what it is tainted.
+
+    None when it cannot be read, which must not end the session.
 
     Taken from its events, of which two are enough: a snapshot row takes far longer to read.
     """
@@ -53,11 +56,12 @@ def _turn(db: apsw.Connection, run_no: int, run: RunKey) -> SessionTurn | None:
         turn, end = decode_event(begun.data), decode_event(ended.data)
         turn_id = event_turn(begun.data)
     except (AgentError, IndexError):
-        return None
+        return None, None
     except (apsw.Error, UnicodeDecodeError) as error:
         if is_damage(error):
-            return None
+            return None, None
         raise
     if not isinstance(turn, TurnStarted) or not isinstance(end, RunCompleted):
-        return None
-    return SessionTurn(run.run_id, turn_id, input_seen(turn.input, end.input), end.result, end.tainted)
+        return None, None
+    seen = input_seen(turn.input, end.input)
+    return SessionTurn(run.run_id, turn_id, seen, end.result, end.tainted), end.tainted_by

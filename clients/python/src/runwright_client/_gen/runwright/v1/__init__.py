@@ -174,6 +174,8 @@ __all__ = (
     "TagMove",
     "TagPackageRequest",
     "TagPackageResponse",
+    "Taint",
+    "TaintingCall",
     "Tool",
     "ToolCancelled",
     "ToolCompleted",
@@ -3315,6 +3317,14 @@ class Approval(betterproto2.Message):
     Which grants whoever approves may give with it; absent: none.
     """
 
+    tainted_by: "Taint | None" = betterproto2.field(
+        46, betterproto2.TYPE_MESSAGE, optional=True
+    )
+    """
+    Of what is `tainted`: by which calls. Absent of what is not, and of what an older
+    server asked for: then nobody says by which.
+    """
+
 
 default_message_pool.register_message("runwright.v1", "Approval", Approval)
 
@@ -4115,6 +4125,13 @@ class ApprovalRequested(betterproto2.Message):
     The call in one line, see `Approval.summary`.
     """
 
+    tainted_by: "Taint | None" = betterproto2.field(
+        46, betterproto2.TYPE_MESSAGE, optional=True
+    )
+    """
+    By which calls it is tainted; absent in events of older servers.
+    """
+
 
 default_message_pool.register_message(
     "runwright.v1", "ApprovalRequested", ApprovalRequested
@@ -4568,6 +4585,14 @@ class ContextAssembled(betterproto2.Message):
     has_older: "bool" = betterproto2.field(4, betterproto2.TYPE_BOOL)
     """
     True when the session has older runs, which were not looked at.
+    """
+
+    tainted_by: "Taint | None" = betterproto2.field(
+        5, betterproto2.TYPE_MESSAGE, optional=True
+    )
+    """
+    By which calls the turns it sees are tainted; absent when none is, and in events
+    of older servers.
     """
 
 
@@ -8329,6 +8354,13 @@ class RunCompleted(betterproto2.Message):
     turns of the session see this. Empty otherwise.
     """
 
+    tainted_by: "Taint | None" = betterproto2.field(
+        6, betterproto2.TYPE_MESSAGE, optional=True
+    )
+    """
+    By which calls it was `tainted`; absent in events of older servers.
+    """
+
 
 default_message_pool.register_message("runwright.v1", "RunCompleted", RunCompleted)
 
@@ -9230,6 +9262,65 @@ class TagPackageResponse(betterproto2.Message):
 default_message_pool.register_message(
     "runwright.v1", "TagPackageResponse", TagPackageResponse
 )
+
+
+@dataclass(eq=False, repr=False)
+class Taint(betterproto2.Message):
+    """
+    The calls of tools marked `untrusted` whose results the model had been told.
+    """
+
+    calls: "list[TaintingCall]" = betterproto2.field(
+        1, betterproto2.TYPE_MESSAGE, repeated=True
+    )
+    """
+    The calls, the oldest first, at most 16, of which those of earlier turns are at
+    most 8. Never empty.
+    """
+
+    more: "int" = betterproto2.field(2, betterproto2.TYPE_UINT32)
+    """
+    How many more there are. Of a run whose context has several earlier turns: at
+    least so many, as they may have calls in common.
+    """
+
+
+default_message_pool.register_message("runwright.v1", "Taint", Taint)
+
+
+@dataclass(eq=False, repr=False)
+class TaintingCall(betterproto2.Message):
+    """
+    A call whose result the model had been told. Its id and its tool are the server's
+    words; none of this comes from a model or an executor.
+    """
+
+    effect_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    """
+    The call. Empty where an earlier turn was tainted and an older server has not
+    put on record by what.
+    """
+
+    tool: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    """
+    Its tool; empty as `effect_id` is.
+    """
+
+    seq: "int" = betterproto2.field(3, betterproto2.TYPE_UINT64)
+    """
+    The number of the event with which the model was told, in the run of the
+    call: TOOL_COMPLETED, TOOL_FAILED or, of a result that policies were heard of,
+    TOOL_RESULT_RELEASED. 0 as `effect_id` is empty.
+    """
+
+    run_id: "str" = betterproto2.field(4, betterproto2.TYPE_STRING)
+    """
+    The run of the call where that is an earlier turn of the session; empty where it
+    is the run that is spoken of.
+    """
+
+
+default_message_pool.register_message("runwright.v1", "TaintingCall", TaintingCall)
 
 
 @dataclass(eq=False, repr=False)
