@@ -125,17 +125,25 @@ def main() -> int:
         signal.signal(number, lambda number, _: sys.exit(128 + number))
     run_id = f"demo-{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
     children: list[Child] = []
+    keys: Keys | None = None
     code = 1
     try:
-        code = perform(options, run_id, children)
+        options.data.parent.mkdir(parents=True, exist_ok=True)
+        keys = Keys(Path(f"{options.data.parent / options.data.name}-keys.json"))
+        code = perform(options, run_id, children, keys)
     except DemoFailed as failure:
         print(f"demo: {failure}", file=sys.stderr)
     except KeyboardInterrupt:
         code = INTERRUPTED
     finally:
+        for number in STOPS:
+            signal.signal(number, signal.SIG_IGN)  # a second Ctrl-C must not leave a process behind
+        begun = has_begun(run_id, children, keys)
         clean = end(children)
-    if len(children) > 1 and children[1].address:
-        print(look_again(options, run_id), flush=True)
+    if begun is False:
+        say(f"\nThe run {run_id} has not begun: there is nothing to look at again.")
+    elif len(children) > 1 and children[1].address:
+        say(look_again(options, run_id, begun=begun))
     return code if clean else code or 1
 
 
@@ -156,14 +164,25 @@ def parse() -> argparse.Namespace:
     return options
 
 
-def perform(options: argparse.Namespace, run_id: str, children: list[Child]) -> int:
+def has_begun(run_id: str, children: list[Child], keys: Keys | None) -> bool | None:
+    """Whether the server has the run in its journal; None when it does not say."""
+    if keys is None or len(children) < 2 or not children[1].address:
+        return None
+    words = [sys.executable, "-m", "runwright", "--server", children[1].address, "get", run_id]
+    try:
+        environ = {**environment(), "RUNWRIGHT_KEY": keys.yours}
+        found = subprocess.run(words, env=environ, capture_output=True, text=True, timeout=STOP_SECONDS, check=False)
+    except subprocess.TimeoutExpired:
+        return None
+    return True if found.returncode == 0 else False if "RUN_NOT_FOUND" in found.stderr else None
+
+
+def perform(options: argparse.Namespace, run_id: str, children: list[Child], keys: Keys) -> int:
     """Starts the two processes, then the run, and returns the exit code of the run."""
-    options.data.parent.mkdir(parents=True, exist_ok=True)
     log = options.data.parent / options.data.name
     say(f"1. tool executor over {options.dir}")
     with unstoppable():
         children.append(Child("executor", [str(TOOLS), str(options.dir), "127.0.0.1:0"], Path(f"{log}-executor.log")))
-    keys = Keys(Path(f"{log}-keys.json"))
     children[0].ready()
     tools = children[0].address
     say(f"   pid {children[0].process.pid}, {tools}\n2. server with its journal in {shown(options.data)}")
@@ -260,15 +279,13 @@ def unstoppable() -> Iterator[None]:
 
 def end(children: list[Child]) -> bool:
     """Ends the processes, the last one first. True when all of them ended as they should."""
-    for number in STOPS:
-        signal.signal(number, signal.SIG_IGN)  # a second Ctrl-C must not leave a process behind
     codes = [(child, child.stop()) for child in reversed(children)]
     if codes:
         say("\n4. ended: " + ", ".join(f"{child.name} (code {code})" for child, code in codes))
     return all(code == 0 for _, code in codes)
 
 
-def look_again(options: argparse.Namespace, run_id: str) -> str:
+def look_again(options: argparse.Namespace, run_id: str, *, begun: bool | None) -> str:
     """Commands that work when pasted, from the directory the demo was started in."""
     runwright = program()
     grpcurl = shutil.which("grpcurl") or ROOT / ".cache" / "bin" / "grpcurl"
@@ -277,8 +294,9 @@ def look_again(options: argparse.Namespace, run_id: str) -> str:
     package = Path(f"{log}-slow.yaml") if options.crash else REPORTER
     serve = ["serve", "--data", shown(options.data), "--package", shown(package), "--listen", SERVER]
     subject = f'{{"run_id": "{run_id}"}}'
+    said = "The run is in the journal." if begun else "Nobody could say whether the run has begun."
     lines = [
-        "\nThe run is kept. To look at it again, start the server on the same data:\n",
+        f"\n{said} To look at it again, start the server on the same data:\n",
         shlex.join([*runwright, *serve, "--executor", f"workspace={EXECUTOR}"]),
         "\nand in another terminal:\n",
         *(shlex.join([*runwright, word, run_id]) for word in ("get", "watch", "events")),

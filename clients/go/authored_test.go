@@ -61,6 +61,45 @@ func TestAMistakeOfAnAuthorIsOneSentenceThatNamesWhatWasWritten(t *testing.T) {
 	}
 }
 
+// callbackServer is what servers of tools, of a policy and of a dispatcher have in common.
+type callbackServer interface {
+	Start(address string) error
+	Register(ctx context.Context, client *runwright.Client, name string, options ...runwright.RegisterOption) (*runwright.Registration, error)
+	Shutdown(ctx context.Context)
+}
+
+func TestWhatIsRegisteredIsNamedByItsKind(t *testing.T) {
+	var log bytes.Buffer
+	server := serve(t, looks(1))
+	client := server.connect()
+	logging := runwright.WithLogger(slog.New(slog.NewTextHandler(&log, nil)))
+	policy := runwright.NewPolicyServer(compliance, logging)
+	dispatcher := runwright.NewDispatcherServer(runwright.Dispatcher{}, logging)
+	for name, registered := range map[string]callbackServer{"compliance": policy, "chat": dispatcher} {
+		if err := registered.Start("127.0.0.1:0"); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := registered.Register(within(t), client, name); err != nil {
+			t.Fatal(err)
+		}
+		registered.Shutdown(within(t))
+	}
+
+	for _, part := range []string{
+		"msg=registered server=" + server.address + " policy=compliance address=",
+		"msg=registered server=" + server.address + " dispatcher=chat address=",
+		"msg=unregistered server=" + server.address + " policy=compliance ",
+		"msg=unregistered server=" + server.address + " dispatcher=chat ",
+	} {
+		if !strings.Contains(log.String(), part) {
+			t.Errorf("there is no %s in %s", part, log.String())
+		}
+	}
+	if strings.Contains(log.String(), "executor=") || strings.Contains(log.String(), "tools=") {
+		t.Errorf("neither is an executor: %s", log.String())
+	}
+}
+
 func TestAToolServerSaysWhatItRegisteredWhereAndWhenItEnded(t *testing.T) {
 	var log bytes.Buffer
 	server := serve(t, looks(1))

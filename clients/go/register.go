@@ -100,14 +100,28 @@ func (s *ToolServer) Register(
 	s.mutex.Lock()
 	s.registrations = append(s.registrations, r)
 	s.mutex.Unlock()
-	s.log.Info("registered", "server", client.peer.address, "executor", executor,
-		"tools", strings.Join(request.Spec.Tools, ", "), "address", request.Spec.Address)
+	said := []any{"server", client.peer.address, s.role(), executor}
+	if s.role() == "executor" {
+		said = append(said, "tools", strings.Join(request.Spec.Tools, ", "))
+	}
+	s.log.Info("registered", append(said, "address", request.Spec.Address)...)
 	go func() {
 		defer close(r.done)
 		defer cancel()
 		r.err = r.renew(ctx, request, response.GetCallback().GetLease().AsDuration()/3)
 	}()
 	return r, nil
+}
+
+// role is what the server is registered as, in the words of the other clients.
+func (s *ToolServer) role() string {
+	switch {
+	case s.decide != nil:
+		return "policy"
+	case s.dispatcher != nil:
+		return "dispatcher"
+	}
+	return "executor"
 }
 
 // ServeFor registers this server until the context ends, and then unregisters it. It returns an
@@ -150,7 +164,7 @@ func (r *Registration) Stop(ctx context.Context) error {
 		err = nil
 	}
 	if err == nil {
-		r.server.log.Info("unregistered", "server", r.client.peer.address, "executor", r.executor, "callback_id", r.CallbackID)
+		r.server.log.Info("unregistered", "server", r.client.peer.address, r.server.role(), r.executor, "callback_id", r.CallbackID)
 	}
 	return err
 }
@@ -175,7 +189,7 @@ func (r *Registration) renew(ctx context.Context, request *callbackv1.RegisterCa
 		if ctx.Err() != nil {
 			return nil
 		}
-		r.server.log.Warn("the registration could not be renewed", "executor", r.executor, "callback_id", r.CallbackID, "error", failure)
+		r.server.log.Warn("the registration could not be renewed", r.server.role(), r.executor, "callback_id", r.CallbackID, "error", failure)
 		if failure.told && !failure.Retryable {
 			return failure
 		}

@@ -21,6 +21,8 @@ from runwright._gen.runwright.v1.runtime_service_pb2_grpc import add_RuntimeServ
 from runwright.cli.approval_table import table
 from runwright.cli.approval_text import approval_lines
 from runwright.cli.decisions import outcome_line
+from runwright.cli.inbox.drawing import draw
+from runwright.cli.inbox.state import Inbox
 from runwright.cli.main import main
 
 from tests.cli.fake_runtime import FakeRuntime, fail
@@ -47,6 +49,7 @@ expires    2023-11-15 06:13:20Z; then the model is told
 verdicts   APPROVE, DENY
 separation NOT ENFORCED: this server has no keys: everybody may decide, also whoever asks and whoever performs
 digest     {DIGEST}
+time left  over
 arguments
 {{"to":"bob\\u001b[2J"}}
 """
@@ -190,9 +193,47 @@ def test_a_table_says_how_old_it_is_how_long_is_left_and_whose_turn_it_is_or_was
 
     _, *rows = table([an_approval(), second, closed], now)
 
-    assert rows[0].split()[1:6] == ["PENDING", "1m01s", "7h58m", "role", "approver"]
+    assert rows[0].split()[1:7] == ["PENDING", "1m01s", "58m59s", "(7h58m)", "role", "approver"]
     assert rows[1].split()[1:5] == ["PENDING", "1m01s", "7h58m", "ann"]
     assert rows[2].split()[1:6] == ["DENIED", "1m01s", "-", "by", "ann"]
+
+
+@pytest.mark.parametrize(
+    ("passed", "current", "column", "words"),
+    [
+        (61, 0, "58m59s (7h58m)", "58m59s in this turn, 7h58m until the end"),
+        (3_600, 0, "0m00s (7h00m)", "0m00s in this turn, 7h00m until the end"),
+        (3_601, 0, "over (6h59m)", "this turn is over, 6h59m until the end"),
+        (61, 1, "7h58m", "7h58m"),  # nobody comes after the last ones
+        (28_799, 1, "0m01s", "0m01s"),
+        (28_801, 0, "over", "over"),
+    ],
+)
+def test_the_time_left_is_that_of_the_turn_and_that_until_the_end_everywhere(
+    passed: int, current: int, column: str, words: str
+) -> None:
+    approval, now = an_approval(), 1_700_000_000.0 + passed
+    approval.current_set = current
+    inbox = Inbox()
+    inbox.take(approval)
+
+    _, row = table([approval], now)
+    screen = [line.text for line in draw(inbox, 200, 60, now).lines]
+
+    assert f"  {column}  " in row
+    assert screen[1].split("  send")[0].removeprefix("> ").strip() == column
+    assert f"time left  {words}" in approval_lines(approval, now)
+    assert f"time left  {words}" in screen
+
+
+def test_of_what_is_closed_no_time_is_left() -> None:
+    closed = an_approval()
+    closed.state = approval_pb2.APPROVAL_STATE_DENIED
+
+    _, row = table([closed], 1_700_000_061.0)
+
+    assert row.split()[3] == "-"
+    assert not [line for line in approval_lines(closed, 1_700_000_061.0) if line.startswith("time left")]
 
 
 def test_everything_that_a_decision_rests_on_is_shown_and_harms_no_terminal(program: Program) -> None:
@@ -397,7 +438,7 @@ def test_the_arguments_that_decide_are_shown_first() -> None:
     approval.arguments_content.text = '{"a/b": {"~": 1}, "copies": ["ann", "\\u202ebob"], "to": "bob"}'
     approval.highlight[:] = ["/copies/1", "/a~1b/~0", "/copies/2", "/nowhere", "/to/x"]
 
-    shown = [line for line in approval_lines(approval) if line.startswith("look at")]
+    shown = [line for line in approval_lines(approval, 0.0) if line.startswith("look at")]
 
     assert shown == ['look at    /copies/1 "\\u202ebob"', "look at    /a~1b/~0 1"]
 

@@ -59,7 +59,7 @@ def answer(ended: subprocess.CompletedProcess[str]) -> str:
 
 def printed_commands(ended: subprocess.CompletedProcess[str]) -> list[str]:
     """The commands printed at the end, as they would be pasted."""
-    end = ended.stdout.partition("The run is kept.")[2]
+    end = ended.stdout.partition("The run is in the journal.")[2]
     return [line.strip() for line in end.splitlines() if line.startswith("  ")]
 
 
@@ -185,6 +185,16 @@ def test_a_server_that_cannot_start_is_a_clear_message_and_leaves_nothing_behind
     assert "demo: The server ended with code" in ended.stderr
     assert "Its log (" in ended.stderr
     assert "Traceback" not in ended.stderr
+    assert not left_behind(tmp_path)
+
+
+def test_of_a_run_that_was_refused_nothing_is_said_to_be_there(tmp_path: Path, garden: Path) -> None:
+    ended = demo(tmp_path, garden, "why? " * 15_000)  # more than an input may be
+
+    assert ended.returncode not in (0, 1)
+    assert "at most 65536 bytes" in ended.stderr
+    assert re.search(r"The run demo-\S+ has not begun", ended.stdout)
+    assert "To look at it again" not in ended.stdout
     assert not left_behind(tmp_path)
 
 

@@ -10,6 +10,8 @@ from runwright.core.errors import AgentError, ErrorReason
 from runwright.core.kinds import EventKind
 from runwright.core.outcomes import RunStatus
 from runwright.runtime import AgentRuntime
+from runwright.runtime.runs import waits
+from runwright.runtime.runs.driver import PARK_AFTER_US
 from runwright.testing import FunctionTools
 
 from tests import builders as b
@@ -238,3 +240,33 @@ async def test_a_full_disk_does_not_hold_up_a_stop_for_what_may_be_repeated(benc
 
     assert settled
     assert ended.status is RunStatus.COMPLETED
+
+
+async def test_a_run_begins_nothing_while_the_waits_of_many_others_are_left(
+    bench: b.Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(waits, "LEFT_AT_ONCE", 1)
+    provider = HeldProvider()
+    away = b.package(b.asks("away"), b.says("{results}"), tools=(b.tool("away", executor="away"),))
+    bench.packages, bench.tools = (away,), FunctionTools({"away": b.look}, unreachable={"away"})
+    bench.providers = {"scripted": provider}
+    runtime = bench.runtime()
+    provider.let_go.set()
+    for number in range(40):
+        await runtime.start_run(b.request(f"parked-{number}"))
+    await quiet()
+    bench.manual_clock.advance(PARK_AFTER_US)
+    await quiet()
+    provider.let_go.clear()
+    provider.requested.clear()
+    await runtime.start_run(b.request())
+    await provider.requested.wait()
+
+    draining = asyncio.create_task(runtime.drain(GRACE))
+    await asyncio.sleep(0)
+    was_draining = not draining.done()
+    provider.let_go.set()
+    settled = await draining
+
+    assert was_draining and settled
+    assert EventKind.MODEL_MESSAGE_COMPLETED not in await kinds(bench.journal)

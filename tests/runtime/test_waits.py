@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from msgspec.structs import replace
 from runwright.core.content import Content
 from runwright.core.effects import CallModel, CallTool
 from runwright.core.errors import AgentError, ErrorReason
@@ -19,7 +20,7 @@ from runwright.runtime.runs.live_text import LiveTexts
 from runwright.runtime.runs.performer import Performer
 from runwright.runtime.runs.run_on_record import RunOnRecord
 from runwright.runtime.runs.tail import RunTail
-from runwright.runtime.runs.waits import Waits, Wake
+from runwright.runtime.runs.waits import LEFT_AT_ONCE, Waits, Wake
 from runwright.testing import FunctionTools
 
 from tests import builders as b
@@ -39,6 +40,24 @@ async def waiting(bench: b.Bench) -> RunState:
     assert found.status is RunStatus.WAITING
     await runtime.drain(0)
     return found.state
+
+
+MANY = 3 * LEFT_AT_ONCE + 1
+
+
+def many_waits(bench: b.Bench, state: RunState, wakes: list[Wake]) -> Waits:
+    """The waits of many runs, one each, for an executor that is away."""
+    waits = Waits(bench.runtime().ports, wakes.append)
+    for number in range(MANY):
+        enter_one(state, waits, f"many-{number}")
+    return waits
+
+
+def enter_one(state: RunState, waits: Waits, run_id: str) -> None:
+    """Enters the one wait of a run that stands like `state`."""
+    [effect] = pending(state).values()
+    assert effect.parks
+    waits.enter(replace(state, key=key(run_id)), effect, PACKAGE)
 
 
 async def test_a_wait_that_is_entered_twice_is_one_and_gets_one_place(bench: b.Bench) -> None:
@@ -111,3 +130,47 @@ async def test_nothing_is_sent_whose_intent_was_not_made_durable_here(
 
     assert caught.value.reason is ErrorReason.JOURNAL_CORRUPT
     assert bench.function_tools.ledger == []
+
+
+async def test_leaving_many_waits_takes_turns_with_everybody_else(bench: b.Bench) -> None:
+    waits = many_waits(bench, await waiting(bench), [])
+    left_in_a_turn: list[int] = []
+
+    draining = asyncio.create_task(waits.drain())
+    while not draining.done():  # one turn of the loop each, which are counted
+        before = len(waits)
+        await asyncio.sleep(0)
+        left_in_a_turn.append(before - len(waits))
+
+    assert len(waits) == 0
+    assert max(left_in_a_turn) == LEFT_AT_ONCE
+    assert sum(left_in_a_turn) == MANY
+
+
+async def test_while_they_are_left_nobody_is_woken_and_no_place_is_taken(bench: b.Bench) -> None:
+    state, wakes = await waiting(bench), list[Wake]()
+    waits = many_waits(bench, state, wakes)
+
+    draining = asyncio.create_task(waits.drain())
+    await asyncio.sleep(0)
+    still_waiting = len(waits)
+    bench.function_tools.reach("tools")
+    bench.manual_clock.advance(3600 * b.SECOND)
+    await draining
+    await quiet()
+
+    assert still_waiting > LEFT_AT_ONCE, "the executor comes back while most of them still wait"
+    assert (len(waits), wakes) == (0, [])
+    assert bench.function_tools.held["tools"] == 0
+
+
+async def test_nothing_is_waited_for_any_more_once_a_stop_has_begun(bench: b.Bench) -> None:
+    state = await waiting(bench)
+    waits = many_waits(bench, state, [])
+
+    draining = asyncio.create_task(waits.drain())
+    await asyncio.sleep(0)
+    enter_one(state, waits, "late")
+    await draining
+
+    assert len(waits) == 0

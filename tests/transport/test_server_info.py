@@ -7,8 +7,10 @@ from pathlib import Path
 
 import grpc
 import pytest
+from runwright._gen.runwright.v1 import approval_service_pb2 as approval_pb
 from runwright._gen.runwright.v1 import run_pb2
 from runwright._gen.runwright.v1 import runtime_service_pb2 as pb
+from runwright._gen.runwright.v1.approval_service_pb2_grpc import ApprovalServiceStub
 from runwright._gen.runwright.v1.runtime_service_pb2_grpc import RuntimeServiceStub
 from runwright.core.package import RuntimePackage
 from runwright.core.principal import Role
@@ -236,6 +238,7 @@ async def test_the_limits_that_are_told_are_those_that_hold(served: Served) -> N
         "filter_entries",
         "message_bytes",
         "start_message_bytes",
+        "batch_decide_message_bytes",
         "metadata_bytes",
         "inline_content_bytes",
         "tool_result_bytes",
@@ -268,6 +271,24 @@ async def test_the_limits_that_are_told_are_those_that_hold(served: Served) -> N
         "exports",
         "exports_per_principal",
     }
+
+
+async def test_a_batch_of_decisions_is_as_large_as_told_whatever_each_may_have(served: Served) -> None:
+    most = (await info(served)).limits["batch_decide_message_bytes"]
+    approvals = ApprovalServiceStub(served.channel())
+    batch = approval_pb.BatchDecideRequest(decisions=[approval_pb.DecisionRequest(approval_id="run-1/a1.1.1")])
+    batch.decisions[0].arguments_json = b"x" * (4 * 1024 * 1024)
+    batch.decisions[0].arguments_json += b"x" * (most - batch.ByteSize())
+    fits = batch.ByteSize()
+    answer = await approvals.BatchDecide(batch, timeout=CALL_SECONDS)
+    batch.decisions[0].arguments_json += b"x"
+
+    refusal = await refused(approvals.BatchDecide(batch, timeout=CALL_SECONDS))
+
+    assert fits == most
+    assert answer.results[0].HasField("error")
+    assert refusal.info.reason == "INVALID_REQUEST"
+    assert f"at most {most} bytes, not {most + 1}" in refusal.text
 
 
 async def test_ids_pages_reasons_and_messages_are_limited_as_told(served: Served) -> None:

@@ -9,6 +9,7 @@ from runwright.cli import names
 from runwright.cli.approval_text import WHAT, approvers
 from runwright.cli.decisions import PENDING
 from runwright.cli.escapes import escaped
+from runwright.cli.time_left import left
 
 _WIDEST_SUMMARY = 80
 _HEADINGS = ("APPROVAL", "STATE", "AGE", "LEFT", "TURN", "WHAT", "RISK", "AGENT", "SUMMARY")
@@ -37,17 +38,6 @@ def turn(one: approval_pb2.Approval) -> str:
     if one.state != PENDING:
         return f"by {one.decision.decided_by}" if one.HasField("decision") else "-"
     return approvers(one.sets[one.current_set]) if one.current_set < len(one.sets) else "-"
-
-
-def left(one: approval_pb2.Approval, now: float) -> str:
-    """How long somebody can still decide, to the second below an hour."""
-    if one.state != PENDING:
-        return "-"
-    seconds = int(names.seconds(one.expires_at) - now)
-    if seconds < 0:
-        return "over"
-    minutes, seconds = divmod(seconds, 60)
-    return f"{minutes}m{seconds:02d}s" if minutes < 60 else f"{minutes // 60}h{minutes % 60:02d}m"
 
 
 def _cells(one: approval_pb2.Approval, now: float) -> tuple[str, ...]:

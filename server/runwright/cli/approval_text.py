@@ -14,6 +14,7 @@ from runwright.cli.escapes import escaped, escaped_block
 from runwright.cli.grant_text import offer_words
 from runwright.cli.previous_text import difference
 from runwright.cli.taint_text import taint_words
+from runwright.cli.time_left import left_in_words
 from runwright.wire.snapshots import inline_bytes
 
 # What is to be approved, where it is no call, and what is looked at.
@@ -40,9 +41,9 @@ def ls_line(approval: approval_pb2.Approval) -> str:
     return sanitize.line(f"{approval.approval_id} {state}: {what}{risk}, agent {approval.agent_id}{ends}")
 
 
-def approval_lines(approval: approval_pb2.Approval) -> list[str]:
+def approval_lines(approval: approval_pb2.Approval, now: float) -> list[str]:
     """Everything that a decision rests on, one fact a line; last what is approved, exactly as it is."""
-    lines = [*_fact_lines(approval), *difference_lines(approval)]
+    lines = [*question_lines(approval, now), *difference_lines(approval)]
     if approval.HasField("arguments_content"):
         lines += [SHOWN.get(approval.kind, "arguments"), _arguments(approval, approval.arguments_content)]
     if approval.decision.HasField("edited_arguments_content"):
@@ -52,17 +53,12 @@ def approval_lines(approval: approval_pb2.Approval) -> list[str]:
 
 def question_lines(approval: approval_pb2.Approval, now: float) -> list[str]:
     """What somebody is asked about, without the arguments and what differs in them, with how long there is left."""
-    left = names.elapsed(max(0.0, names.seconds(approval.expires_at) - now))
-    return [*_fact_lines(approval), f"{'time left':<10} {left}"]
+    return _lines([*_facts(approval), ("time left", left_in_words(approval, now))])
 
 
 def difference_lines(approval: approval_pb2.Approval, most: int | None = None) -> list[str]:
     """How the arguments differ from those approved last before: all of it, or `most` values, cut short."""
     return _lines(difference(approval, most))
-
-
-def _fact_lines(approval: approval_pb2.Approval) -> list[str]:
-    return _lines(_facts(approval))
 
 
 def _lines(facts: Iterable[tuple[str, str]]) -> list[str]:

@@ -136,7 +136,7 @@ def show(context: typer.Context, approval: ApprovalArgument, output: RunFormatOp
         case RunFormat.NAME:
             print(sanitize.line(found.approval_id))
         case RunFormat.TEXT:
-            print("\n".join(approval_lines(found)))
+            print("\n".join(approval_lines(found, time.time())))
 
 
 @app.command("approve")

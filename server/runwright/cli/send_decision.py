@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 from runwright._gen.runwright.v1 import approval_pb2
 from runwright._gen.runwright.v1 import approval_service_pb2 as pb
 from runwright.cli import sanitize
@@ -17,7 +19,7 @@ def send_decision(client: Client, approval_id: str, verdict: int, decision: pb.D
         shown = client.approval(approval_id).approval
         decision.digest = shown.digest
         if output is Format.TEXT:
-            print("\n".join(approval_lines(shown)))
+            print("\n".join(approval_lines(shown, time.time())))
     decision.approval_id = approval_id
     decision.verdict = approval_pb2.ApprovalVerdict.ValueType(verdict)
     response = client.decide(named(decision))

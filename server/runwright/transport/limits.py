@@ -9,7 +9,13 @@ from runwright.core import ids, images, request, resolution
 from runwright.core.content import INLINE_LIMIT_BYTES
 from runwright.runtime.conversations.conversation_memory import ConversationMemory
 from runwright.transport.calls import CallTimes
-from runwright.transport.connections import MAX_MESSAGE_BYTES, MAX_METADATA_BYTES, MAX_START_BYTES, ConnectionLimits
+from runwright.transport.connections import (
+    MAX_BATCH_BYTES,
+    MAX_MESSAGE_BYTES,
+    MAX_METADATA_BYTES,
+    MAX_START_BYTES,
+    ConnectionLimits,
+)
 from runwright.transport.streams import BATCH_BYTES, BATCH_FRAMES
 from runwright.transport.usage import PAGE_BYTES, Limits, limits_by_name
 from runwright.wire import selections
@@ -33,6 +39,7 @@ def server_limits(connections: ConnectionLimits, times: CallTimes, memory: Conve
         "filter_entries": selections.MAX_FILTER_ENTRIES,
         "message_bytes": MAX_MESSAGE_BYTES,
         "start_message_bytes": MAX_START_BYTES,
+        "batch_decide_message_bytes": MAX_BATCH_BYTES,
         "metadata_bytes": MAX_METADATA_BYTES,
         "inline_content_bytes": INLINE_LIMIT_BYTES,
         "tool_result_bytes": resolution.MAX_RESULT_BYTES,

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
+from functools import partial
 
 import grpc
 from msgspec.structs import replace
@@ -12,6 +12,7 @@ from runwright.adapters.remote.callback_connection import CallbackConnection
 from runwright.adapters.remote.dialled_callbacks import DialledCallbacks
 from runwright.adapters.remote.dispatcher_messages import METHODS, read_answer, request_of
 from runwright.adapters.remote.named_hosts import NamedHosts
+from runwright.adapters.remote.unary_call import CallFailure, CallFailureKind, UnaryCall, unary_call
 from runwright.core.approval_dispatches import DispatchResult
 from runwright.core.callback_kinds import CallbackKind
 from runwright.core.ids import Namespace
@@ -88,28 +89,19 @@ class DialledDispatchers:
         self, channel: grpc.aio.Channel, connection: CallbackConnection, notification: ApprovalNotification
     ) -> DispatcherReply:
         deadline = self._clock.now() + int(self._timeout * 1_000_000)
-        metadata = connection.metadata
-        if notification.trace_parent:
-            metadata = (*metadata, ("traceparent", notification.trace_parent))
-        data = request_of(notification, deadline).SerializeToString()
-        try:
-            method: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(METHODS[notification.notice])
-            rpc = method(data, timeout=self._timeout, metadata=metadata)
-        except grpc.aio.UsageError:
-            return DispatcherReply(result=DispatchResult.NOT_SENT)  # the channel has been closed
-        try:
-            return read_answer(notification.notice, await rpc or b"")
-        except grpc.aio.AioRpcError as error:
-            is_late = error.code() is grpc.StatusCode.DEADLINE_EXCEEDED or rpc.time_remaining() == 0
-            return DispatcherReply(result=DispatchResult.TIMED_OUT if is_late else DispatchResult.LOST)
-        except asyncio.CancelledError:
-            task = asyncio.current_task()
-            if task is not None and task.cancelling():
-                raise
-            return DispatcherReply(result=DispatchResult.LOST)  # the channel was closed under it
-        except Exception as error:  # noqa: BLE001 - whatever it is, the run must hear that there is no answer
+        call = UnaryCall(
+            METHODS[notification.notice],
+            request_of(notification, deadline).SerializeToString(),
+            self._timeout,
+            connection.metadata,
+            notification.trace_parent,
+        )
+        answer = await unary_call(channel, call, partial(read_answer, notification.notice))
+        if not isinstance(answer, CallFailure):
+            return answer
+        if answer.kind is CallFailureKind.NOT_SENT:
+            return DispatcherReply(result=DispatchResult.NOT_SENT)
+        if answer.fault is not None:
             run_id = notification.approval.asked.run_id
-            connection.log.error("call to a dispatcher broke off", error, run_id=run_id)
-            return DispatcherReply(result=DispatchResult.LOST)
-        finally:
-            rpc.cancel()
+            connection.log.error("call to a dispatcher broke off", answer.fault, run_id=run_id)
+        return DispatcherReply(result=DispatchResult.TIMED_OUT if answer.is_late else DispatchResult.LOST)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import islice
+from typing import TypeAlias
 
 from runwright.adapters.remote.callback_connection import CallbackConnection
 from runwright.adapters.remote.dialled_callbacks import DialledCallbacks
@@ -14,20 +16,29 @@ from runwright.core.ids import Namespace
 
 # Bounds the time in which an intent is open although nothing was sent.
 CONNECT_SECONDS = 1.0
+CALLED_AT_ONCE = 64  # of those that wait for a host; then everybody else has a turn
+
+
+_Name: TypeAlias = tuple[Namespace, str]
+_Waiting: TypeAlias = "dict[_Name, dict[HostWait, None]]"  # in the order in which they came
 
 
 class HostWait:
     """Somebody who waits for a host of a name."""
 
-    def __init__(self, waiting: set[HostWait], name: tuple[Namespace, str], there: Callable[[], None]) -> None:
+    def __init__(self, waiting: _Waiting, name: _Name, there: Callable[[], None]) -> None:
         self.name = name
         self.there = there
         self._waiting = waiting
-        waiting.add(self)
+        waiting.setdefault(name, {})[self] = None
 
     def leave(self) -> None:
         """Waits no more; harmless once a host was there."""
-        self._waiting.discard(self)
+        of_name = self._waiting.get(self.name, {})
+        if self in of_name:
+            del of_name[self]
+            if not of_name:
+                del self._waiting[self.name]
 
 
 class NamedHosts:
@@ -37,7 +48,8 @@ class NamedHosts:
         self._callbacks = callbacks
         self._kind = kind
         self._open: dict[CallbackConnection, int] = {}  # with how many calls are out there
-        self._waiting: set[HostWait] = set()
+        self._waiting: _Waiting = {}
+        self._going_on: set[_Name] = set()  # names of which the next ones are called in another turn of the loop
         self._changed = asyncio.Event()
         callbacks.attach(kind, self)
 
@@ -89,10 +101,23 @@ class NamedHosts:
         """See CallbackCaller."""
         self._changed.set()
         self._changed = asyncio.Event()
-        for waiting in list(self._waiting):
-            if waiting in self._waiting and self.is_there(*waiting.name):
+        # Once for each name: a hundred thousand may wait for one that is away, while calls to others end.
+        for name in list(self._waiting):
+            if name not in self._going_on:
+                self._call_some(name)
+
+    def _call_some(self, name: _Name) -> None:
+        """Calls those that wait for a host of the name, a few in a turn of the loop, for as long as there is one."""
+        self._going_on.discard(name)
+        if not self.is_there(*name):
+            return
+        for waiting in list(islice(self._waiting.get(name, ()), CALLED_AT_ONCE)):
+            if waiting in self._waiting.get(name, ()):  # not left meanwhile, by what one before it has done
                 waiting.leave()
                 waiting.there()
+        if name in self._waiting:
+            self._going_on.add(name)
+            asyncio.get_running_loop().call_soon(self._call_some, name)
 
     def _named(self, name: tuple[Namespace, str]) -> list[CallbackConnection]:
         return [one for one in self._open if (one.callback.namespace, one.callback.name) == name]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 
 import grpc
@@ -11,6 +10,7 @@ from runwright.adapters.remote.callback_connection import CallbackConnection
 from runwright.adapters.remote.dialled_callbacks import DialledCallbacks
 from runwright.adapters.remote.named_hosts import NamedHosts
 from runwright.adapters.remote.policy_messages import decide_request, read_answer
+from runwright.adapters.remote.unary_call import CallFailure, CallFailureKind, UnaryCall, unary_call
 from runwright.core.callback_kinds import KINDS, CallbackKind
 from runwright.core.ids import Namespace
 from runwright.ports.clock import Clock
@@ -55,29 +55,19 @@ class DialledPolicies:
     async def _ask(
         self, channel: grpc.aio.Channel, connection: CallbackConnection, request: PolicyRequest
     ) -> PolicyReply:
-        seconds = request.remote.timeout_ms / 1000
         deadline = self._clock.now() + request.remote.timeout_ms * 1000
-        metadata = connection.metadata
-        if request.state.trace_parent:
-            metadata = (*metadata, ("traceparent", request.state.trace_parent))
-        data = decide_request(request, deadline).SerializeToString()
-        try:
-            method: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(_METHOD)
-            rpc = method(data, timeout=seconds, metadata=metadata)
-        except grpc.aio.UsageError:
-            return PolicyReply(kind=PolicyReplyKind.NOT_SENT)  # the channel has been closed
-        try:
-            return read_answer(await rpc or b"")
-        except grpc.aio.AioRpcError as error:
-            is_late = error.code() is grpc.StatusCode.DEADLINE_EXCEEDED or rpc.time_remaining() == 0
-            return PolicyReply(kind=PolicyReplyKind.TIMED_OUT if is_late else PolicyReplyKind.LOST)
-        except asyncio.CancelledError:
-            task = asyncio.current_task()
-            if task is not None and task.cancelling():
-                raise
-            return PolicyReply(kind=PolicyReplyKind.LOST)  # the channel was closed under it
-        except Exception as error:  # noqa: BLE001 - whatever it is, the run must hear that there is no answer
-            connection.log.error("question to a policy broke off", error, run_id=request.state.key.run_id)
-            return PolicyReply(kind=PolicyReplyKind.LOST)
-        finally:
-            rpc.cancel()
+        call = UnaryCall(
+            _METHOD,
+            decide_request(request, deadline).SerializeToString(),
+            request.remote.timeout_ms / 1000,
+            connection.metadata,
+            request.state.trace_parent,
+        )
+        answer = await unary_call(channel, call, read_answer)
+        if not isinstance(answer, CallFailure):
+            return answer
+        if answer.kind is CallFailureKind.NOT_SENT:
+            return PolicyReply(kind=PolicyReplyKind.NOT_SENT)
+        if answer.fault is not None:
+            connection.log.error("question to a policy broke off", answer.fault, run_id=request.state.key.run_id)
+        return PolicyReply(kind=PolicyReplyKind.TIMED_OUT if answer.is_late else PolicyReplyKind.LOST)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-
 import grpc
 from google.protobuf.message import DecodeError
 from google.protobuf.unknown_fields import UnknownFieldSet
@@ -11,6 +9,7 @@ from google.protobuf.unknown_fields import UnknownFieldSet
 from runwright._gen.runwright.callback.v1 import tool_executor_service_pb2 as pb
 from runwright.adapters.remote.dialer import Metadata
 from runwright.adapters.remote.tool_answers import several_outcomes
+from runwright.adapters.remote.unary_call import CallFailure, CallFailureKind, UnaryCall, unary_call
 from runwright.core.callback_kinds import KINDS, CallbackKind
 from runwright.core.outcomes import ReconcileAnswer
 from runwright.ports.log import OperatorLog
@@ -32,28 +31,19 @@ async def reconcile(
     log: OperatorLog | None = None,
 ) -> ReconcileOutcome:
     """Asks. Raises nothing but the cancellation of whoever awaits it."""
-    if call.trace_parent:
-        metadata = (*metadata, ("traceparent", call.trace_parent))
-    try:
-        method: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(_METHOD)
-        rpc = method(_request(call, ask), timeout=seconds, metadata=metadata)
-    except grpc.aio.UsageError:
-        return ReconcileOutcome(ReconcileAnswer.NOT_ASKED)  # the channel has been closed
-    try:
-        outcome, said = read_reconciled(await rpc or b"", call)  # None: OK, and no message
-    except grpc.aio.AioRpcError as error:
-        outcome, said = ReconcileOutcome(ReconcileAnswer.NO_ANSWER), f"{error.code().name}: {error.details()}"
-    except asyncio.CancelledError:
-        task = asyncio.current_task()
-        if task is not None and task.cancelling():
-            raise
-        return ReconcileOutcome(ReconcileAnswer.NO_ANSWER)  # the channel was closed under it
-    except Exception as error:  # noqa: BLE001 - the run must hear that there is no answer
-        if log is not None:
-            log.error("asking about a call broke off", error, run_id=call.run_id, call_id=call.call_id)
-        return ReconcileOutcome(ReconcileAnswer.NO_ANSWER)
-    finally:
-        rpc.cancel()
+    no_answer = ReconcileOutcome(ReconcileAnswer.NO_ANSWER)
+    sent = UnaryCall(_METHOD, _request(call, ask), seconds, metadata, call.trace_parent)
+    answer = await unary_call(channel, sent, lambda data: read_reconciled(data, call))
+    if not isinstance(answer, CallFailure):
+        outcome, said = answer
+    elif answer.kind is CallFailureKind.NOT_SENT:
+        return ReconcileOutcome(ReconcileAnswer.NOT_ASKED)
+    elif answer.status is not None:
+        outcome, said = no_answer, f"{answer.status.code().name}: {answer.status.details()}"
+    else:
+        if answer.fault is not None and log is not None:
+            log.error("asking about a call broke off", answer.fault, run_id=call.run_id, call_id=call.call_id)
+        return no_answer
     if log is not None and outcome.answer not in (ReconcileAnswer.PERFORMED, ReconcileAnswer.NOT_PERFORMED):
         asked = f"asked {ask} times" if ask > 1 else "asked once"
         log.warning(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 
 import grpc
@@ -10,6 +9,7 @@ import grpc
 from runwright._gen.runwright.callback.v1 import tool_executor_service_pb2 as pb
 from runwright.adapters.remote.dialer import MAX_RECEIVE_BYTES, Metadata
 from runwright.adapters.remote.tool_answers import read_answer
+from runwright.adapters.remote.unary_call import CallFailure, CallFailureKind, UnaryCall, unary_call
 from runwright.core.callback_kinds import KINDS, CallbackKind
 from runwright.ports.log import OperatorLog
 from runwright.ports.tools import ToolInvocation, ToolOutcome, ToolOutcomeKind
@@ -33,29 +33,17 @@ async def perform(
 
     Raises nothing but the cancellation of whoever awaits it.
     """
-    if call.trace_parent:
-        metadata = (*metadata, ("traceparent", call.trace_parent))
-    try:
-        method: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(_METHOD)
-        rpc = method(_request(call), timeout=seconds, metadata=metadata)
-    except grpc.aio.UsageError:
-        return ToolOutcome(ToolOutcomeKind.NOT_SENT)  # the channel has been closed
-    try:
-        return read_answer(await rpc or b"")  # None: OK, and no message
-    except grpc.aio.AioRpcError as error:
-        return _failed(error, is_late=rpc.time_remaining() == 0)
-    except asyncio.CancelledError:
-        task = asyncio.current_task()
-        if task is not None and task.cancelling():
-            raise
-        return ToolOutcome(ToolOutcomeKind.LOST)  # the channel was closed under it
-    except Exception as error:  # noqa: BLE001 - the call has begun, so the run must hear that its outcome is unknown
-        if log is not None:
-            log.error("tool call broke off", error, run_id=call.run_id, call_id=call.call_id)
-        return ToolOutcome(ToolOutcomeKind.LOST)
-    finally:
-        # Cancelled while it waited: this is what tells the executor.
-        rpc.cancel()
+    sent = UnaryCall(_METHOD, _request(call), seconds, metadata, call.trace_parent)
+    answer = await unary_call(channel, sent, read_answer)
+    if not isinstance(answer, CallFailure):
+        return answer
+    if answer.kind is CallFailureKind.NOT_SENT:
+        return ToolOutcome(ToolOutcomeKind.NOT_SENT)
+    if answer.status is not None:
+        return _failed(answer.status, is_late=answer.is_over_deadline)
+    if answer.fault is not None and log is not None:
+        log.error("tool call broke off", answer.fault, run_id=call.run_id, call_id=call.call_id)
+    return ToolOutcome(ToolOutcomeKind.LOST)
 
 
 def _request(call: ToolInvocation) -> bytes:

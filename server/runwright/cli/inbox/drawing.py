@@ -9,12 +9,13 @@ from msgspec import Struct
 from prompt_toolkit.utils import get_cwidth
 
 from runwright.cli import names
-from runwright.cli.approval_table import left, turn, what
+from runwright.cli.approval_table import turn, what
 from runwright.cli.approval_text import SHOWN, difference_lines, question_lines
 from runwright.cli.escapes import escaped, json_lines
 from runwright.cli.grant_words import HOW
 from runwright.cli.inbox.state import Approval, Inbox, Mode
 from runwright.cli.previous_text import FEW
+from runwright.cli.time_left import left
 from runwright.wire.snapshots import inline_bytes
 
 PLAIN, BOLD, REVERSE = "", "bold", "reverse"

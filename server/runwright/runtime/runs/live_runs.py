@@ -137,10 +137,10 @@ class LiveRuns:
     async def drain(self) -> None:
         """Begins to stop: no run is revived any more, and drivers settle what must be settled."""
         self._draining = True
-        self.parking.waits.drain()
-        await self._revivals.stop()
         for driver in self:
-            driver.drain()
+            driver.drain()  # before anybody else has a turn: what is left after it takes many
+        await self.parking.waits.drain()
+        await self._revivals.stop()
 
     async def _load(self, run: RunKey, wake: Wake | None) -> tuple[RuntimePackage, RunOnRecord]:
         tail = self._tails.of(run)

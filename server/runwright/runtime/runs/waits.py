@@ -31,6 +31,7 @@ from runwright.runtime.waiting import bounded
 CONNECT_US = 1_000_000
 # How long an executor has to come back to a call whose wait was over before this server could look for it.
 PROBE_US = 5_000_000
+LEFT_AT_ONCE = 256  # runs whose waits are left before everybody else has a turn
 
 
 class Wake(Struct, frozen=True):
@@ -91,12 +92,16 @@ class Waits:
         self._ports = ports
         self._wake = wake
         self._waits: dict[RunKey, list[Wait]] = {}
+        self._is_draining = False
+        self._not_used: list[Place] = []  # came while draining, and go back at the end of it
 
     def __len__(self) -> int:
         return sum(map(len, self._waits.values()))
 
     def enter(self, state: RunState, effect: e.ParkingEffect, package: RuntimePackage) -> None:
         """Waits for what settles the effect, unless that is waited for already: who waits keeps its turn."""
+        if self._is_draining and not effect.settles_while_draining:
+            return
         waits = self._waits.setdefault(state.key, [])
         if waits and any(wait.effect.key == effect.key for wait in waits):
             return
@@ -171,12 +176,24 @@ class Waits:
         for wait in self._waits.pop(run, ()):
             self._left(wait)
 
-    def drain(self) -> None:
-        """Waits on only for what settles while the server stops."""
-        for waits in list(self._waits.values()):
-            for wait in list(waits):
-                if not wait.effect.settles_while_draining:
-                    self._forget(wait)
+    async def drain(self) -> None:
+        """Waits on only for what settles while the server stops: from the call on, nothing else wakes anybody.
+
+        Leaving the waits of many runs takes turns with everybody else. A place that comes to one of them meanwhile
+        is held until all have been left: whoever gives one back has it offered to the next.
+        """
+        self._is_draining = True
+        try:
+            for number, run in enumerate(list(self._waits), start=1):
+                for wait in list(self._waits.get(run, ())):
+                    if not wait.effect.settles_while_draining:
+                        self._forget(wait)
+                if number % LEFT_AT_ONCE == 0:
+                    await asyncio.sleep(0)
+        finally:
+            not_used, self._not_used = self._not_used, []
+            for place in not_used:
+                place.release()
 
     def close(self) -> None:
         """Waits for nothing any more."""
@@ -226,7 +243,7 @@ class Waits:
                 )
             case _:
                 assert_never(effect)
-        self._wake(Wake(wait.run, effect, outcome, place, wait.wanted.not_by if wait.wanted else ""))
+        self._hand_on(Wake(wait.run, effect, outcome, place, wait.wanted.not_by if wait.wanted else ""))
 
     def _look_for_policy(self, wait: Wait) -> None:
         """Asks as soon as a host can be asked; but not for ever."""
@@ -331,4 +348,10 @@ class Waits:
         except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - see above
             self._forget(wait)
             fault = error if isinstance(error, Exception) else RuntimeError("the adapter cancelled itself")
-            self._wake(Wake(wait.run, wait.effect, fault))
+            self._hand_on(Wake(wait.run, wait.effect, fault))
+
+    def _hand_on(self, wake: Wake) -> None:
+        if not self._is_draining or wake.effect.settles_while_draining:
+            self._wake(wake)
+        elif wake.place is not None:
+            self._not_used.append(wake.place)

@@ -62,7 +62,10 @@ type ApprovalServiceClient interface {
 	// to.
 	// The approval is as it was then, and the attempt is audited.
 	DecideApproval(ctx context.Context, in *DecideApprovalRequest, opts ...grpc.CallOption) (*DecideApprovalResponse, error)
-	// Takes up to 100 decisions, each for itself.
+	// Takes up to 100 decisions, each for itself. All of them together may have as
+	// many bytes as GetServerInfo says (`batch_decide_message_bytes`): fewer than 100
+	// of the largest edits have; a larger request is INVALID_REQUEST, and decides
+	// nothing.
 	BatchDecide(ctx context.Context, in *BatchDecideRequest, opts ...grpc.CallOption) (*BatchDecideResponse, error)
 	// Lists grants: those that answer, the one that lasts longest first; or those of
 	// other states, the newest first. Observers and admins see every grant of the
@@ -197,7 +200,10 @@ type ApprovalServiceServer interface {
 	// to.
 	// The approval is as it was then, and the attempt is audited.
 	DecideApproval(context.Context, *DecideApprovalRequest) (*DecideApprovalResponse, error)
-	// Takes up to 100 decisions, each for itself.
+	// Takes up to 100 decisions, each for itself. All of them together may have as
+	// many bytes as GetServerInfo says (`batch_decide_message_bytes`): fewer than 100
+	// of the largest edits have; a larger request is INVALID_REQUEST, and decides
+	// nothing.
 	BatchDecide(context.Context, *BatchDecideRequest) (*BatchDecideResponse, error)
 	// Lists grants: those that answer, the one that lasts longest first; or those of
 	// other states, the newest first. Observers and admins see every grant of the

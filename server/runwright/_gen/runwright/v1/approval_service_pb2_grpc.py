@@ -131,7 +131,10 @@ class ApprovalServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def BatchDecide(self, request, context):
-        """Takes up to 100 decisions, each for itself.
+        """Takes up to 100 decisions, each for itself. All of them together may have as
+        many bytes as GetServerInfo says (`batch_decide_message_bytes`): fewer than 100
+        of the largest edits have; a larger request is INVALID_REQUEST, and decides
+        nothing.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -66,7 +66,11 @@ class ApprovalServiceStub:
     The approval is as it was then, and the attempt is audited.
     """
     BatchDecide: grpc.UnaryUnaryMultiCallable[approval_service_pb2.BatchDecideRequest, approval_service_pb2.BatchDecideResponse]
-    """Takes up to 100 decisions, each for itself."""
+    """Takes up to 100 decisions, each for itself. All of them together may have as
+    many bytes as GetServerInfo says (`batch_decide_message_bytes`): fewer than 100
+    of the largest edits have; a larger request is INVALID_REQUEST, and decides
+    nothing.
+    """
     ListGrants: grpc.UnaryUnaryMultiCallable[approval_service_pb2.ListGrantsRequest, approval_service_pb2.ListGrantsResponse]
     """Lists grants: those that answer, the one that lasts longest first; or those of
     other states, the newest first. Observers and admins see every grant of the
@@ -118,7 +122,11 @@ class ApprovalServiceAsyncStub(ApprovalServiceStub):
     The approval is as it was then, and the attempt is audited.
     """
     BatchDecide: aio.UnaryUnaryMultiCallable[approval_service_pb2.BatchDecideRequest, approval_service_pb2.BatchDecideResponse]  # type: ignore[assignment]
-    """Takes up to 100 decisions, each for itself."""
+    """Takes up to 100 decisions, each for itself. All of them together may have as
+    many bytes as GetServerInfo says (`batch_decide_message_bytes`): fewer than 100
+    of the largest edits have; a larger request is INVALID_REQUEST, and decides
+    nothing.
+    """
     ListGrants: aio.UnaryUnaryMultiCallable[approval_service_pb2.ListGrantsRequest, approval_service_pb2.ListGrantsResponse]  # type: ignore[assignment]
     """Lists grants: those that answer, the one that lasts longest first; or those of
     other states, the newest first. Observers and admins see every grant of the
@@ -197,7 +205,11 @@ class ApprovalServiceServicer(metaclass=abc_1.ABCMeta):
         request: approval_service_pb2.BatchDecideRequest,
         context: _ServicerContext,
     ) -> typing.Union[approval_service_pb2.BatchDecideResponse, abc.Awaitable[approval_service_pb2.BatchDecideResponse]]:
-        """Takes up to 100 decisions, each for itself."""
+        """Takes up to 100 decisions, each for itself. All of them together may have as
+        many bytes as GetServerInfo says (`batch_decide_message_bytes`): fewer than 100
+        of the largest edits have; a larger request is INVALID_REQUEST, and decides
+        nothing.
+        """
 
     @abc_1.abstractmethod
     def ListGrants(

@@ -674,7 +674,10 @@ export const ApprovalService: GenService<{
     output: typeof DecideApprovalResponseSchema;
   },
   /**
-   * Takes up to 100 decisions, each for itself.
+   * Takes up to 100 decisions, each for itself. All of them together may have as
+   * many bytes as GetServerInfo says (`batch_decide_message_bytes`): fewer than 100
+   * of the largest edits have; a larger request is INVALID_REQUEST, and decides
+   * nothing.
    *
    * @generated from rpc runwright.v1.ApprovalService.BatchDecide
    */

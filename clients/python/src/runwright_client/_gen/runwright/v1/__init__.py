@@ -10405,7 +10405,10 @@ class ApprovalServiceStub(betterproto2_grpclib.ServiceStub):
         metadata: "MetadataLike | None" = None,
     ) -> "BatchDecideResponse":
         """
-        Takes up to 100 decisions, each for itself.
+        Takes up to 100 decisions, each for itself. All of them together may have as
+        many bytes as GetServerInfo says (`batch_decide_message_bytes`): fewer than 100
+        of the largest edits have; a larger request is INVALID_REQUEST, and decides
+        nothing.
         """
 
         return await self._unary_unary(
