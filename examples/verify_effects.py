@@ -1,17 +1,19 @@
 """Says from an export alone, of all that was done: who allowed it, by which rule, approved by whom over which digest,
-spent by which intent. `python verify_effects.py FILE`, with the Python client; exit code 1 names what does not hold."""
+spent by which intent. `python verify_effects.py FILE`, with the Python client, and verify_export.py beside it, which
+reads the file and proves it whole. Exit code 0: all of it holds; 1: what is named does not; 2: not an export."""
 
 import json
 import sys
-from base64 import b64decode
 from collections import Counter, defaultdict
 from hashlib import sha256
 
+import verify_export
 from betterproto2 import which_one_of
 from runwright_client import Event, package_fingerprint
 
 SAME = {"RUN": ["run_id"], "SESSION": ["session_id"], "AGENT_AND_PRINCIPAL": ["agent_id", "principal"], "NAMESPACE": []}
-last, count, contents = defaultdict(lambda: None), Counter(), defaultdict(bytes)  # by name and subject
+ENDS = ("requested", "decided", "expired", "withdrawn", "superseded")  # of an approval, and its beginning
+last, count, seq = defaultdict(lambda: None), Counter(), 0  # by name and subject
 
 
 def need(holds, says):
@@ -29,15 +31,15 @@ def explain(said, about, event, subject, intent=None, verdicts=("APPROVE", "APPR
         same = ["package_fingerprint", *SAME[grant.scope.name]]
         need(all(getattr(grant, each) == getattr(event, each) for each in same), f"{name} is for other runs")
         is_for = grant.matcher.name != "EXACT_ARGUMENTS" or grant.arguments_digest == subject
+        is_for = is_for and (grant.tool, grant.executor) == (intent.tool, intent.executor)
         need(is_for and (grant.tainted or not last["tool_requested", about].tainted), f"{name} is for other calls")
-        if grant.run_id == event.run_id:  # one of another run is proved by the export of that
-            issued, decided = last["grant_issued", name], last["approval_decided", name]
-            is_whole = issued and (issued.grant, issued.link) == (grant, used.issued_hash)
-            need(is_whole and decided and decided.decided_by == by, f"{name} was not issued like this")
+        issued, decided = last["grant_issued", name], last["approval_decided", name]
+        is_it = issued and decided and (issued.grant, issued.link, decided.decided_by) == (grant, used.issued_hash, by)
+        need(is_it or grant.run_id != event.run_id, f"{name} was not issued like this")  # or that run's export says so
     elif asked and (not intent or intent.approval_id == asked.approval_id):
         name, given = asked.approval_id, last["approval_decided", asked.approval_id]
-        ends = sum(count[f"approval_{end}", name] for end in ("decided", "expired", "withdrawn", "superseded"))
-        need(given and given.verdict.name in verdicts and ends == 1, f"nobody approved {said}")
+        once = [count[f"approval_{each}", name] for each in ENDS]
+        need(given and given.verdict.name in verdicts and once == [1, 1, 0, 0, 0], f"nobody approved {said}")
         by, at, over, schema = given.decided_by, given.event, given.edited_digest or asked.digest, asked.schema_digest
         how, turn = f"approved by {by}", next((each for each in asked.sets if at.time < each.until), asked.sets[-1])
         is_it = given.digest == asked.digest and (intent or asked.arguments.digest == subject)
@@ -45,8 +47,8 @@ def explain(said, about, event, subject, intent=None, verdicts=("APPROVE", "APPR
         may = (turn.roles or by in turn.principals) and not (asked.four_eyes and by == at.principal)
         need(may or given.separation.name == "NOT_ENFORCED", f"{by} may not decide on {name}")
     else:
-        is_free = policy and policy.verdict.name == "ALLOW" and not (intent and intent.approved_by)
-        need(is_free or not (policy or intent), f"nobody allowed {said}")
+        is_free = policy and policy.verdict.name == "ALLOW" and policy.subject_digest in (subject, "")
+        need((is_free and not (intent and intent.approved_by)) or not (policy or intent), f"nobody allowed {said}")
         return print(f"{said}: allowed by {rule}") if policy else None
     if intent:
         form = {"arguments": subject, "executor": intent.executor, "package": event.package_fingerprint}
@@ -54,18 +56,15 @@ def explain(said, about, event, subject, intent=None, verdicts=("APPROVE", "APPR
         digest = "sha256:runwright-approval-v1:" + sha256(b"runwright-approval-v1\0" + form).hexdigest()
         need((intent.approved_by, intent.approval_digest, digest) == (by, over, over), f"{said} is something else")
         intent.by = by if given.separation.name == "ENFORCED" else None
+    how += "" if given.separation.name == "ENFORCED" else " (separation NOT_ENFORCED: nobody is told from anybody else)"
     return print(f"{said}: asked for by {rule}, {how} over {over}, spent by event {event.spent}")
 
 
-(_, header), *lines = (json.loads(line).popitem() for line in open(sys.argv[1], "rb"))  # noqa: PTH123, SIM115
-link = sha256("\0".join(("runwright-chain-v1", header["namespace"], header["run_id"])).encode()).digest()
-for kind, fields in lines:
-    data = b64decode(fields.get("data", ""))
-    if kind == "content":
-        contents[fields["digest"]] += data
-        continue
-    link, event = sha256(link + data).digest(), Event.parse(data)
-    need(link == b64decode(fields["hash"]), "an event was changed, or one is missing")
+sys.excepthook = lambda _, error, __: print(f"event {seq} is none that a server writes: {error!r}", file=sys.stderr)
+header, events, contents = verify_export.whole(sys.argv[1])
+for seq, (data, link) in enumerate(events, start=1):
+    event = Event.parse(data)
+    need((event.seq, event.run_id) == (seq, header["run_id"]), f"event {seq} is of another run, or place")
     (name, body), effect = which_one_of(event, "body"), event.effect_id
     requested, intent = last["tool_requested", effect], last["tool_started", effect]
     body.event, body.link, event.spent = event, link, intent.event.spent if intent else event.seq
@@ -85,8 +84,9 @@ for kind, fields in lines:
         explain("the answer", "OUTPUT", event, body.result.digest)
     elif name == "tool_started":
         said, subject = f"{effect} {body.tool}, attempt {event.attempt}", body.arguments_digest
-        is_it = requested and (requested.tool, requested.arguments.digest) == (body.tool, subject)
-        explain(said, effect, event, subject, need(is_it, f"{said} was not requested like this") and body)
+        is_new = not last["tool_completed", effect] and (not intent or event.attempt > intent.event.attempt)
+        is_it = requested and is_new and (requested.tool, requested.arguments.digest) == (body.tool, subject)
+        explain(said, effect, event, subject, need(is_it, f"{said} was not requested like this, or is over") and body)
     elif name == "tool_completed" and not intent:
         need(last["approval_requested", effect], f"{effect} was done with no intent")
         explain(f"{effect}, answered in its place", effect, event, requested.arguments.digest, verdicts=["RESPOND"])
@@ -95,6 +95,5 @@ for kind, fields in lines:
     about = (getattr(body, field, None) for field in ("approval_id", "grant_id", "kind", "stage", "grant"))
     for key in {effect, *(getattr(each, "name", getattr(each, "grant_id", each)) for each in about)}:
         last[name, key], count[name, key] = body, count[name, key] + 1
-need(link == b64decode(header["head_hash"]), "the last events are missing")
 package = package_fingerprint(json.loads(contents[last["run_started", ""].package.digest]))
 need(package == last["run_started", ""].event.package_fingerprint, "the package in the export is not the run's")

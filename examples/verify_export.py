@@ -124,13 +124,34 @@ def check(lines):
             yield f"content {digest!r} is missing, was changed or is not mentioned by any event"
 
 
+def whole(path):
+    """The header of a whole export, its events as (bytes, hash), its contents by digest. Ends the program otherwise."""
+    number, events, contents = 1, [], {}
+    try:
+        with Path(path).open("rb") as file:
+            _, header, *_ = opened(file.readline())
+            for line in file:
+                number += 1
+                kind, fields, raw, _ = opened(line)
+                if kind == "event":
+                    events.append((raw("data"), raw("hash")))
+                else:
+                    contents[fields["digest"]] = contents.get(fields["digest"], b"") + raw("data")
+            file.seek(0)
+            faults = list(check(file))
+    except (OSError, *UNREADABLE) as error:
+        print(f"{path}, line {number}: not an export ({error!r})", file=sys.stderr)
+        sys.exit(2)
+    return sys.exit(f"{path}: {faults[0]}") if faults else (header, events, contents)
+
+
 def main(path):
     """Prints what is wrong with an export, or that it is whole. Returns the exit code."""
     try:
         with Path(path).open("rb") as file:
             faults = list(check(file))
-    except (OSError, *UNREADABLE):
-        print("not an export")
+    except (OSError, *UNREADABLE) as error:
+        print(f"{path}: not an export ({error})")
         return 2
     print("\n".join(faults) or WHOLE)
     return int(bool(faults))

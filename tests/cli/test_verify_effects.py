@@ -5,6 +5,7 @@ Exports are forged as somebody would who knows their form: events are changed, a
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 import runpy
@@ -22,6 +23,7 @@ from runwright.core.kinds import EventKind
 from runwright.wire.references import event_refs
 
 from tests import builders as b
+from tests.cli.test_verify import EXAMPLE as WHOLE
 from tests.cli.test_verify import lines_of
 from tests.runtime.approving import ANN, asking, decide, of_the_run, person, separated, waiting
 from tests.runtime.granting import ANY, RUN, TO_BOB, TO_EVE, begun, given, grant, granting
@@ -30,6 +32,7 @@ from tests.runtime.watching import reached, stood_still
 EXAMPLE = Path(__file__).parents[2] / "examples" / "verify_effects.py"
 CALLS = ({"tool": "send", "arguments": {"to": "ann"}}, {"tool": "look", "arguments": {}})
 ANN_ALONE = {"sets": [{"principals": ["ann"]}], "expires": "1h"}
+NOT_ENFORCED = approval_pb2.APPROVAL_SEPARATION_NOT_ENFORCED
 Events = list[pb.Event]
 Forge = Callable[[Events], None]
 
@@ -48,6 +51,12 @@ def verified(tmp_path: Path, lines: list[str], monkeypatch: pytest.MonkeyPatch) 
     """What the example says does not hold; empty when all of it does."""
     file = tmp_path / "run.jsonl"
     file.write_text("".join(line + "\n" for line in lines))
+    return judged(file, monkeypatch)
+
+
+def judged(file: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """What the example ends with about a file."""
+    monkeypatch.syspath_prepend(str(EXAMPLE.parent))
     monkeypatch.setattr(sys, "argv", ["verify_effects.py", str(file)])
     try:
         runpy.run_path(str(EXAMPLE))
@@ -65,13 +74,14 @@ def forged(lines: list[str], forge: Forge) -> list[str]:
     link = hashlib.sha256("\0".join(("runwright-chain-v1", header.namespace, header.run_id)).encode()).digest()
     made = []
     for position, event in enumerate(events, start=1):
-        event.seq = position
+        event.seq, event.run_id = position, event.run_id or header.run_id
         part = ExportRunResponse()
         part.event.data, part.event.position, part.event.previous_hash = event.SerializeToString(), position, link
         part.event.hash = link = hashlib.sha256(link + part.event.data).digest()
         made.append(part)
     header.events, header.head_hash = len(made), link
-    mentioned = {ref.digest for part in made for ref in event_refs(part.event.data)}
+    shown = [part.event.data for part in made if not WHOLE["is_held"](WHOLE["Message"](part.event.data))]
+    mentioned = {ref.digest for data in shown for ref in event_refs(data)}
     contents = [part for part in parts if part.HasField("content") and part.content.digest in mentioned]
     found = [parts[0], *made, *contents]
     return [json_format.MessageToJson(part, preserving_proto_field_name=True, indent=None) for part in found]
@@ -195,6 +205,28 @@ def another_package(events: Events) -> None:
         event.package_fingerprint = f"sha256:runwright-package-v0:{'0' * 64}"
 
 
+def made_once_more(events: Events) -> None:
+    started = of(events, EventKind.TOOL_STARTED)
+    events.insert(events.index(started), started)
+
+
+def made_again_at_the_end(events: Events) -> None:
+    again = pb.Event.FromString(of(events, EventKind.TOOL_STARTED).SerializeToString())
+    again.attempt = 2
+    events.insert(events.index(of(events, EventKind.TOOL_COMPLETED)) + 1, again)
+
+
+def other_arguments_than_allowed(events: Events) -> None:
+    """Requested and sent, in place of what the rule allowed."""
+    other = of(events, EventKind.TOOL_REQUESTED).tool_requested.arguments
+    of(events, EventKind.TOOL_REQUESTED, "c1.2").tool_requested.arguments.CopyFrom(other)
+    of(events, EventKind.TOOL_STARTED, "c1.2").tool_started.arguments_digest = other.digest
+
+
+def of_another_run(events: Events) -> None:
+    events[2].run_id = "run-2"
+
+
 async def granted() -> list[str]:
     """The lines of an export of a run whose second call a grant answered for, which ann gave with the first."""
     bench = separated(b.Bench(), ANN, person("eve"))
@@ -251,6 +283,12 @@ def performed_by_whoever_granted(events: Events) -> None:
     of(events, EventKind.TOOL_COMPLETED, "c2.1").tool_completed.executor_identity.principal = "ann"
 
 
+def grant_for_another_tool(events: Events) -> None:
+    """It was given so, too."""
+    for event in (of(events, EventKind.GRANT_ISSUED).grant_issued, of(events, EventKind.GRANT_USED, "c2.1").grant_used):
+        event.grant.tool = "look"
+
+
 def another_issue(events: Events) -> None:
     of(events, EventKind.GRANT_USED, "c2.1").grant_used.issued_hash = bytes(32)
 
@@ -268,6 +306,7 @@ FORGED_GRANTS: dict[str, tuple[Forge, str]] = {
     "other arguments": (grant_for_other_arguments, "run-1/g1.1.1 is for other calls"),
     "tainted": (tainted_call, "run-1/g1.1.1 is for other calls"),
     "given with no approval": (grant_by_somebody_else, "run-1/g1.1.1 was not issued like this"),
+    "another tool": (grant_for_another_tool, "run-1/g1.1.1 is for other calls"),
     "performed by whoever gave it": (performed_by_whoever_granted, "ann approved c2.1, and performed it"),
 }
 FORGED: dict[str, tuple[Forge, str]] = {
@@ -294,6 +333,10 @@ FORGED: dict[str, tuple[Forge, str]] = {
     "no approval named": (without_its_approval, "nobody allowed c1.1"),
     "another tool": (another_tool, "c1.1 look, attempt 1 was not requested like this"),
     "another package": (another_package, "c1.1 send, attempt 1 is something else"),
+    "made once more": (made_once_more, "c1.1 send, attempt 1 was not requested like this, or is over"),
+    "made once more behind its result": (made_again_at_the_end, "c1.1 send, attempt 2 was not requested like this"),
+    "allowed with other arguments": (other_arguments_than_allowed, "nobody allowed c1.2 look, attempt 1"),
+    "an event of another run": (of_another_run, "event 3 is of another run, or place"),
 }
 
 
@@ -528,11 +571,13 @@ async def test_an_export_that_is_not_whole_is_not_judged(tmp_path: Path, monkeyp
 
     for left_out in events[:-1]:
         found = verified(tmp_path, [line for at, line in enumerate(lines) if at != left_out], monkeypatch)
-        assert found == "an event was changed, or one is missing"
+        assert found.endswith("does not follow the one before")
     cut = [line for at, line in enumerate(lines) if at != events[-1]]
-    assert verified(tmp_path, cut, monkeypatch) == "the last events are missing"
+    assert verified(tmp_path, cut, monkeypatch).endswith("events with another end")
+    contents = [number for number, line in enumerate(lines) if '"content"' in line]
+    assert "is missing" in verified(tmp_path, lines[: contents[-1]], monkeypatch)
     lines[events[3]] = json.dumps(changed)
-    assert verified(tmp_path, lines, monkeypatch) == "an event was changed, or one is missing"
+    assert verified(tmp_path, lines, monkeypatch).endswith("was changed")
 
 
 @pytest.mark.parametrize("verdict", [ApprovalVerdict.DENY, ApprovalVerdict.ABORT_RUN])
@@ -544,11 +589,120 @@ async def test_where_somebody_said_no_nothing_was_done(
     assert (verified(tmp_path, lines, monkeypatch), capsys.readouterr().out) == ("", "")
 
 
+@pytest.mark.parametrize(
+    ("written", "line"),
+    [
+        (b"", 1),
+        (b"Dear auditor,\nall is well.\n", 1),
+        (b'{"answer": 42}\n', 1),
+        (b'[{"header": {}}]\n', 1),
+        (bytes(range(256)), 1),
+        (None, 1),  # no file at all
+        (b'{"header": {"format": 1}}\n\x00\xff\n', 2),
+    ],
+)
+def test_what_is_no_export_is_named_by_file_and_line(
+    written: bytes | None,
+    line: int,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    file = tmp_path / "run.jsonl"
+    if written is not None:
+        file.write_bytes(written)
+
+    assert judged(file, monkeypatch) == "2"
+    said = capsys.readouterr().err
+    assert said.startswith(f"{file}, line {line}: not an export (") and said.count("\n") == 1
+
+
+def test_a_directory_is_no_export(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert judged(tmp_path, monkeypatch) == "2"
+    assert f"{tmp_path}, line 1: not an export (IsADirectoryError" in capsys.readouterr().err
+
+
+async def test_an_export_that_ends_inside_a_line_is_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = await export()
+    lines[-1] = lines[-1][:40]
+
+    assert verified(tmp_path, lines, monkeypatch) == "2"
+    assert f"run.jsonl, line {len(lines)}: not an export (" in capsys.readouterr().err
+
+
+async def test_where_nobody_was_told_from_anybody_else_it_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert verified(tmp_path, forged(await export(), decided_without_keys), monkeypatch) == ""
+    assert verified(tmp_path, forged(await granted(), used_without_keys), monkeypatch) == ""
+
+    allowed, approved, before, used = capsys.readouterr().out.splitlines()
+    assert ", approved by ann (separation NOT_ENFORCED: " in approved
+    assert ", granted by ann as run-1/g1.1.1 (separation NOT_ENFORCED: " in used
+    assert "separation" not in allowed + before
+
+
+def decided_without_keys(events: Events) -> None:
+    of(events, EventKind.APPROVAL_DECIDED).approval_decided.separation = NOT_ENFORCED
+
+
+def used_without_keys(events: Events) -> None:
+    of(events, EventKind.GRANT_USED, "c2.1").grant_used.separation = NOT_ENFORCED
+
+
+async def test_an_event_that_no_server_writes_ends_it_in_one_line(tmp_path: Path) -> None:
+    file = tmp_path / "run.jsonl"
+    file.write_text("".join(line + "\n" for line in forged(await export(), lambda e: e[1].ClearField(body_of(e[1])))))
+
+    ended = await asyncio.create_subprocess_exec(
+        sys.executable, str(EXAMPLE), str(file), stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+    )
+    _, error = await ended.communicate()
+
+    assert (ended.returncode, error.count(b"\n")) == (1, 1), error
+    assert error.startswith(b"event 2 is none that a server writes: ")
+
+
+def body_of(event: pb.Event) -> str:
+    return event.WhichOneof("body") or ""
+
+
+async def approved_twice() -> list[str]:
+    """The lines of an export of a run that asks for the same call twice, and ann approves each."""
+    bench = separated(b.Bench(), ANN, person("eve"))
+    runtime, _ = begun(bench, granting(TO_BOB, TO_BOB, sets=[{"principals": ["ann"]}]))
+    await runtime.start_run(b.request())
+    for times, approval in enumerate(("a1.1.1", "a2.1.1"), start=1):
+        await reached(runtime, EventKind.APPROVAL_REQUESTED, times=times)
+        await decide(runtime, who=ANN, approval_id=f"run-1/{approval}", request_id=approval)
+    await stood_still(runtime)
+    return await lines_of(bench, "run-1")
+
+
+def replayed_for_the_next_identical_call(events: Events) -> None:
+    """Nobody decided on the second call: it is said to have been asked for, and covered, by the first approval."""
+    events.remove(of(events, EventKind.APPROVAL_DECIDED, "c2.1"))
+    of(events, EventKind.APPROVAL_REQUESTED, "c2.1").approval_requested.approval_id = "a1.1.1"
+    of(events, EventKind.TOOL_STARTED, "c2.1").tool_started.approval_id = "a1.1.1"
+
+
+async def test_an_approval_is_for_no_identical_call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = await approved_twice()
+
+    assert verified(tmp_path, lines, monkeypatch) == ""
+    replayed = forged(lines, replayed_for_the_next_identical_call)
+    assert verified(tmp_path, replayed, monkeypatch) == "nobody approved c2.1 send, attempt 1"
+
+
 def test_it_is_a_hundred_lines_and_has_no_code_of_the_server() -> None:
     lines = EXAMPLE.read_text().splitlines()
     imported = {line.split()[1] for line in lines if line.strip().startswith(("import ", "from "))}
 
     assert len(lines) <= 100
     assert max(map(len, lines)) <= 120
-    assert imported <= {*sys.stdlib_module_names, "betterproto2", "runwright_client"}
+    assert imported <= {*sys.stdlib_module_names, "betterproto2", "runwright_client", "verify_export"}
     assert "__import__" not in EXAMPLE.read_text() and "importlib" not in imported
