@@ -36,8 +36,9 @@ from runwright.core.machine import (
 from runwright.core.machine import approvals as machine
 from runwright.core.machine import grants as machine_grants
 from runwright.core.policy import PolicyStage
+from runwright.core.run_approvals import KINDS
 from runwright.core.side_rows import SetCounter
-from runwright.core.state import RunState
+from runwright.core.state import CallState, RunState
 from runwright.core.units import span_us
 from runwright.runtime import approvals as runtime
 from runwright.runtime import grant_offers, start_input
@@ -334,6 +335,16 @@ def _a_grant_of_somebody_who_may_approve_nothing_any_more_answers(patch: pytest.
     patch.setattr(grant_findings, "_is_of_approver", lambda *_: True)
 
 
+@bug(27)
+def _whoever_gave_a_grant_performs_the_call(patch: pytest.MonkeyPatch) -> None:
+    right = CallState.not_performed_by.fget  # type: ignore[attr-defined]
+
+    def wrong(call: CallState) -> str:
+        return "" if call.approval is not None and call.approval.grant_id else right(call)
+
+    patch.setattr(CallState, "not_performed_by", property(wrong))
+
+
 @bug(3)
 def _a_grant_that_is_not_offered_is_given(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(machine_grants, "why_not_offered", lambda *_: None)
@@ -425,6 +436,36 @@ def _what_is_superseded_stands(patch: pytest.MonkeyPatch) -> None:
 def _an_approval_is_delegated_to_anybody(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(approval_delegation, "why_not_delegated", lambda *_: None)
     patch.setattr(runtime, "why_not_delegated", lambda *_: None)
+
+
+def _delegated_to_anybody(patch: pytest.MonkeyPatch, kind: approvals.ApprovalKind) -> None:
+    """Only what is of that kind; it is judged at two places."""
+    right, at_the_edge = approval_delegation.delegate, runtime.Approvals._refusal
+
+    def wrong(step: Any, approval: Any, input_: Any, tool: str) -> None:
+        with pytest.MonkeyPatch.context() as within:
+            if not tool and KINDS[step.state.approval.stage] is kind:
+                within.setattr(approval_delegation, "why_not_delegated", lambda *_: None)
+            right(step, approval, input_, tool)
+
+    def wrong_at_the_edge(self: Any, who: Any, request: Any, standing: Any, now: int) -> Any:
+        with pytest.MonkeyPatch.context() as within:
+            if standing.asked.kind is kind:
+                within.setattr(runtime, "why_not_delegated", lambda *_: None)
+            return at_the_edge(self, who, request, standing, now)
+
+    patch.setattr(approval_delegation, "delegate", wrong)
+    patch.setattr(runtime.Approvals, "_refusal", wrong_at_the_edge)
+
+
+@bug(14)
+def _the_start_of_a_run_is_delegated_to_anybody(patch: pytest.MonkeyPatch) -> None:
+    _delegated_to_anybody(patch, approvals.ApprovalKind.RUN_START)
+
+
+@bug(299)
+def _an_answer_is_delegated_to_anybody(patch: pytest.MonkeyPatch) -> None:
+    _delegated_to_anybody(patch, approvals.ApprovalKind.OUTPUT)
 
 
 @bug(27)
