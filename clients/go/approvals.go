@@ -21,6 +21,13 @@ type (
 	ApprovalVerdict = runwrightv1.ApprovalVerdict
 	// ApprovalState is where an approval stands.
 	ApprovalState = runwrightv1.ApprovalState
+	// PreviousApproval is how a call differs from the last one that was approved: Previous of what [Client.GetApproval]
+	// gives.
+	PreviousApproval = runwrightv1.PreviousApproval
+	// ApprovalComparison is what came of looking for that call.
+	ApprovalComparison = runwrightv1.ApprovalComparison
+	// ArgumentChange is one value of the arguments that differs. What is in it was written by a model.
+	ArgumentChange = runwrightv1.ArgumentChange
 	// ApprovalFilter says which approvals are wanted; what is left empty means any. Without states: those that are pending.
 	ApprovalFilter = runwrightv1.ListApprovalsRequest
 	// ApprovalDecision is a decision as it is asked for; see [Client.DecideApproval]. ArgumentsJson is set to approve with
@@ -60,7 +67,8 @@ func (c *Client) ListApprovals(ctx context.Context, filter *ApprovalFilter) iter
 	}
 }
 
-// GetApproval gives an approval as it stands, with the arguments that are to be approved, up to 64 KiB.
+// GetApproval gives an approval as it stands, with the arguments that are to be approved, up to 64 KiB, and how they differ
+// from those of the last call that was approved.
 func (c *Client) GetApproval(ctx context.Context, approvalID string) (*Approval, error) {
 	request := &runwrightv1.GetApprovalRequest{ApprovalId: approvalID, IncludeArguments: true}
 	response, err := unary(ctx, c, true, bind(c.approvals.GetApproval), request)

@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from runwright.adapters.json_schema import JsonSchemaChecker
 from runwright.adapters.keys import KeyEntry, read_keys
-from runwright.adapters.operator_policies import read_operator_policies
+from runwright.adapters.operator_policies import ALL, read_operator_policies
 from runwright.adapters.package_files import PackageFile, examine_package
 from runwright.adapters.package_rules import Rule
 from runwright.adapters.private_files import exposure
@@ -21,7 +21,10 @@ from runwright.adapters.start_errors import extra_missing, unusable_data
 from runwright.adapters.telemetry import installed
 from runwright.core.allow_list import AllowList
 from runwright.core.approval_rules import approval_spec
+from runwright.core.callback_kinds import KINDS, CallbackKind
 from runwright.core.errors import AgentError, ErrorReason
+from runwright.core.ids import Namespace
+from runwright.core.name_owners import NameOwners
 from runwright.core.near import did_you_mean, nearest
 from runwright.core.package import RuntimePackage
 from runwright.core.policy_chain import OperatorRules
@@ -30,7 +33,7 @@ from runwright.files import unusable_directory
 from runwright.ports.schemas import SchemaChecker
 from runwright.runtime.approver_rules import approvals_of
 from runwright.settings import DEFAULT_PROVIDER_TIMEOUT_SECONDS, Loaded, ProviderSettings, provider_routes
-from runwright.transport.tls import TlsFiles
+from runwright.transport.tls import TlsFiles, read_pair
 
 BUILT_IN_ADAPTERS = ("demo", "scripted")
 MODEL_KINDS = {"openai": "OPENAI_API_KEY", "anthropic": "ANTHROPIC_API_KEY", "ollama": ""}
@@ -133,9 +136,37 @@ def _operator_policies(loaded: Loaded) -> Iterator[Finding]:
     path = _path(loaded, "policies")
     if path is not None:
         try:
-            read_operator_policies(path)
+            rules = read_operator_policies(path)
         except AgentError as error:
             yield Finding.of("policies file", error)
+        else:
+            yield from _operator_dispatchers(loaded, path, rules)
+
+
+def _operator_dispatchers(loaded: Loaded, path: Path, rules: Mapping[Namespace, OperatorRules]) -> Iterator[Finding]:
+    """Dispatchers of the operator's that nobody can register: approvals are listed, and they are told of none."""
+    row, allowed = KINDS[CallbackKind.APPROVAL_DISPATCHER], loaded.value("callback_allow")
+    named = dict.fromkeys(name for each in rules.values() for name in each.dispatchers)
+    if named and isinstance(allowed, tuple) and AllowList.parse(allowed).is_empty:
+        message = f"{path}: dispatchers names {', '.join(named)}, and nothing can be registered; they are told nothing."
+        yield Finding(row.word, message, "--callback-allow lets them register themselves.", blocks=False)
+        return
+    keys, owned = _path(loaded, "keys"), loaded.value(row.owners_setting)
+    if keys is None:
+        return
+    try:
+        known = read_keys(keys).keys
+    except AgentError:
+        return  # said of the keys file
+    owners = NameOwners(owned) if isinstance(owned, Mapping) else NameOwners()
+    for namespace, each in rules.items():
+        may = [key for key in known if key.roles & {row.role, Role.ADMIN} and namespace in (ALL, key.namespace)]
+        inside, more = ("", "") if namespace == ALL else (f" in namespace {namespace}", f" --namespace {namespace}")
+        remedy = f"Make a key for its host: runwright keys add NAME --file {keys} --role {row.role.value}{more}"
+        for name in each.dispatchers:
+            if not any(key.name in (owners.principals(Namespace(key.namespace), name) or (key.name,)) for key in may):
+                message = f"{path}: dispatchers names {name}, which nobody can register{inside}; it is told nothing."
+                yield Finding(row.word, message, remedy, blocks=False)
 
 
 def _credentials(loaded: Loaded) -> Iterator[Finding]:
@@ -159,25 +190,32 @@ def _credentials(loaded: Loaded) -> Iterator[Finding]:
         except AgentError as error:
             yield Finding.of("tls", error)
         yield from _exposed("private key", key)
+    certificate, key = _path(loaded, "callback_cert"), _path(loaded, "callback_key")
+    if certificate is not None and key is not None:
+        try:
+            read_pair(certificate, key, "callback")
+        except AgentError as error:
+            yield Finding.of("callback certificate", error)
+        yield from _exposed("callback key", key)
 
 
 def _owners(loaded: Loaded, file: Path, keys: Sequence[KeyEntry]) -> Iterator[Finding]:
-    """Principals that own an executor's name and cannot register it: nobody else can either."""
-    owned = loaded.value("executor_owners")
-    for name, principals in owned.items() if isinstance(owned, Mapping) else ():
-        executor, namespace = name.rpartition("/")[2], name.rpartition("/")[0]
-        able = {
-            key.name for key in keys if key.roles & {Role.EXECUTOR, Role.ADMIN} and namespace in ("", key.namespace)
-        }
-        for principal in principals:
-            if principal not in able:
-                inside = f" in namespace {namespace}" if namespace else ""
-                message = (
-                    f"executor_owners: {executor} is {principal}'s, who has no key with the role executor{inside}."
-                )
-                more = f" --namespace {namespace}" if namespace else ""
-                remedy = f"Make one: runwright keys add {principal} --file {file} --role executor{more}"
-                yield Finding("executor", message, did_you_mean(principal, able) + remedy, blocks=False)
+    """Principals that own a callback's name and cannot register it: nobody else can either."""
+    for row in KINDS.values():
+        owned = loaded.value(row.owners_setting)
+        for name, principals in owned.items() if isinstance(owned, Mapping) else ():
+            namespace, _, bare = name.rpartition("/")
+            able = {key.name for key in keys if key.roles & {row.role, Role.ADMIN} and namespace in ("", key.namespace)}
+            inside = f" in namespace {namespace}" if namespace else ""
+            more = f" --namespace {namespace}" if namespace else ""
+            for principal in principals:
+                if principal not in able:
+                    message = (
+                        f"{row.owners_setting}: {bare} is {principal}'s, who has no key with the role "
+                        f"{row.role.value}{inside}."
+                    )
+                    remedy = f"Make one: runwright keys add {principal} --file {file} --role {row.role.value}{more}"
+                    yield Finding(row.word, message, did_you_mean(principal, able) + remedy, blocks=False)
 
 
 def _exposed(subject: str, path: Path) -> Iterator[Finding]:

@@ -17,6 +17,12 @@ namespaces:
     - rules: [{stage: run_start, when: '!("admin" in principal.roles)', then: deny}]
 """
 
+TOLD = """format: runwright-policies-v0
+dispatchers:
+  "*": [chat]
+  team-b: [chat, pager, desk]
+"""
+
 
 def written(tmp_path: Path, text: str) -> Path:
     """The file."""
@@ -72,6 +78,11 @@ def test_a_digest_is_that_of_what_is_said_not_of_how_it_is_written(tmp_path: Pat
             "Have it decide on what goes into a request",
         ),
         ("format: runwright-policies-v0\nnamespaces: {a: [{rules: [{then: defer}]}]}", "Have a remote policy say so"),
+        ("format: runwright-policies-v0\n", "namespaces, dispatchers, or both"),
+        (TOLD.replace("chat", "a chat"), "dispatchers.*.0"),
+        (TOLD.replace("team-b", '"team b"'), "by name, letters, digits and . _ : @ -, or * for all"),
+        (TOLD.replace("pager, desk", "pager, pager"), "each dispatcher of namespace team-b once"),
+        (TOLD.replace("pager", "one, two, pager"), "at most 4 dispatchers for namespace team-b, those of * counted"),
     ],
 )
 def test_what_is_wrong_is_said_with_its_place(tmp_path: Path, wrong: str, said: str) -> None:
@@ -89,3 +100,18 @@ def test_more_rules_than_are_heard_are_refused(tmp_path: Path) -> None:
 
     with pytest.raises(AgentError, match="at most 256 rules"):
         read_operator_policies(written(tmp_path, text))
+
+
+def test_whom_approvals_are_told_by_is_said_by_namespace_like_rules(tmp_path: Path) -> None:
+    rules = read_operator_policies(written(tmp_path, FILE + TOLD.partition("\n")[2].replace("team-b", "team-c")))
+
+    told = {name: each.dispatchers for name, each in rules.items()}
+    assert told == {"*": ("chat",), "team-b": ("chat",), "team-c": ("chat", "pager", "desk")}
+    assert rules[Namespace("team-c")].policies == rules[Namespace("*")].policies
+
+
+def test_a_file_of_dispatchers_alone_has_no_rules(tmp_path: Path) -> None:
+    rules = read_operator_policies(written(tmp_path, TOLD))
+
+    assert {(each.policies, each.digest) for each in rules.values()} == {((), "")}
+    assert rules[Namespace("team-b")].dispatchers == ("chat", "pager", "desk")

@@ -83,7 +83,7 @@ class Scene:
 
         before = Open.now().handlers
         try:
-            await bootstrap.serve(self.settings, is_ready, {"model": self.model})
+            await bootstrap.serve(self.settings, is_ready, {"model": self.model}, reread=lambda: self.settings)
         finally:
             await asyncio.sleep(0)  # what was cancelled at the very end
             self.tasks = {task.get_name() for task in asyncio.all_tasks() if task is not asyncio.current_task()}
@@ -140,6 +140,8 @@ def scene(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Scen
             keys=folder / "keys.json",
             tls_cert=folder / "server.pem",
             tls_key=folder / "server.key",
+            callback_cert=folder / "server.pem",
+            callback_key=folder / "server.key",
             retention_days=30,
             drain_grace_seconds=0.0,
         ),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -19,12 +20,13 @@ from runwright._gen.runwright.v1.approval_service_pb2_grpc import (
 from runwright._gen.runwright.v1.runtime_service_pb2_grpc import add_RuntimeServiceServicer_to_server
 from runwright.cli.approval_table import table
 from runwright.cli.approval_text import approval_lines
+from runwright.cli.decisions import outcome_line
 from runwright.cli.inbox.drawing import draw
 from runwright.cli.inbox.state import Inbox
 from runwright.cli.main import main
 
 from tests.cli.fake_runtime import FakeRuntime, fail
-from tests.cli.story import RUN, one_tool
+from tests.cli.story import RUN, START, one_tool
 
 Program = Callable[..., tuple[int, str, str]]
 ID = f"{RUN}/a1.1.1"
@@ -169,6 +171,7 @@ def test_what_is_pending_is_listed_with_who_decides_until_when(program: Program)
     with serving(approvals) as server:
         code, out, _ = program("--server", server, "approvals", "ls", "--mine", "--tool", "send")
         _, names, _ = program("--server", server, "approvals", "ls", "--state", "denied", "-o", "name")
+        program("--server", server, "approvals", "ls", "--risk", "high", "--older-than", "60")
 
     assert (code, names) == (0, f"{ID}\n")
     heading, row = out.splitlines()
@@ -177,6 +180,9 @@ def test_what_is_pending_is_listed_with_who_decides_until_when(program: Program)
     assert row.endswith('  over  role approver  send\\u001b[31m  high  clerk  Send it to "bob"')
     assert (approvals.wanted[0].mine, approvals.wanted[0].tool) == (True, "send")
     assert list(approvals.wanted[2].states) == [approval_pb2.APPROVAL_STATE_DENIED]
+    assert not approvals.wanted[2].HasField("requested_before")
+    assert approvals.wanted[4].risk == "high"
+    assert START < approvals.wanted[4].requested_before.seconds <= time.time() - 3600
 
 
 def test_a_table_says_how_old_it_is_how_long_is_left_and_whose_turn_it_is_or_was() -> None:
@@ -414,6 +420,19 @@ def test_explain_names_whose_turn_it_is_and_the_verbs(program: Program) -> None:
         assert f"approvals {word} {ID}" in out
 
 
+@pytest.mark.parametrize("kind", [approval_pb2.APPROVAL_KIND_RUN_START, approval_pb2.APPROVAL_KIND_OUTPUT])
+def test_of_a_start_or_an_answer_explain_names_the_verbs_that_are_decisions_on_it(
+    program: Program, kind: approval_pb2.ApprovalKind.ValueType
+) -> None:
+    run = run_pb2.RunSnapshot(run_id=RUN, status=run_pb2.RUN_STATUS_WAITING)
+    run.pending_approvals.add(approval_id=f"{RUN}/a0.1", kind=kind).approvers.roles.append("approver")
+    with serving(FakeApprovals(), FakeRuntime(one_tool(), run=run)) as server:
+        _, out, _ = program("--server", server, "explain", RUN)
+
+    verbs = [line.split(" approvals ")[1].split()[0] for line in out.splitlines() if " approvals " in line]
+    assert verbs == ["show", "approve", "deny"]
+
+
 def test_the_arguments_that_decide_are_shown_first() -> None:
     approval = an_approval()
     approval.arguments_content.text = '{"a/b": {"~": 1}, "copies": ["ann", "\\u202ebob"], "to": "bob"}'
@@ -422,3 +441,15 @@ def test_the_arguments_that_decide_are_shown_first() -> None:
     shown = [line for line in approval_lines(approval, 0.0) if line.startswith("look at")]
 
     assert shown == ['look at    /copies/1 "\\u202ebob"', "look at    /a~1b/~0 1"]
+
+
+def test_of_an_edit_it_is_said_where_the_policies_say_whether_the_call_is_made() -> None:
+    approval = an_approval()
+    approval.state = approval_pb2.APPROVAL_STATE_APPROVED
+    approval.decision.decided_by = "ann"
+    as_it_is = outcome_line(pb.DecideApprovalResponse(approval=approval, decided=True))
+    approval.decision.verdict = approval_pb2.APPROVAL_VERDICT_APPROVE_WITH_EDITS
+    edited = outcome_line(pb.DecideApprovalResponse(approval=approval, decided=True))
+
+    assert as_it_is == f"{ID} is APPROVED, by ann"
+    assert edited == f"{as_it_is}; what the policies say of the edit: `runwright events {approval.run_id}`"

@@ -49,6 +49,30 @@ def owners(owner: str, of: str = "desk") -> Spoil:
     return spoil
 
 
+def owner_of(kind: str, role: str) -> Spoil:
+    """A keys file with one principal, of that role, who is to own a name of that kind."""
+
+    def spoil(directory: Path) -> str:
+        add_key(directory / "keys.json", role, name="bot")
+        (directory / "keys.json").chmod(0o600)
+        return f'keys = "keys.json"\n{kind}_owners = {{chat = "bot"}}'
+
+    return spoil
+
+
+def dispatchers_of(of: str, *, owner: str = "bot", more: str = "") -> Spoil:
+    """An operator who has a dispatcher told, which `bot` could register, and nobody of another namespace."""
+
+    def spoil(directory: Path) -> str:
+        add_key(directory / "keys.json", "dispatcher", name="bot")
+        add_key(directory / "keys.json", "caller", "team-b")
+        (directory / "keys.json").chmod(0o600)
+        (directory / "policies.yaml").write_text(f'format: runwright-policies-v0\ndispatchers: {{"{of}": [chat]}}\n')
+        return f'keys = "keys.json"\npolicies = "policies.yaml"\ndispatcher_owners = {{chat = "{owner}"}}\n{more}'
+
+    return spoil
+
+
 def readable_keys(directory: Path) -> str:
     add_key(directory / "keys.json", "caller")
     (directory / "keys.json").chmod(0o644)
@@ -65,6 +89,19 @@ def readable_key(directory: Path) -> str:
     certificate_path, key = certificate(directory, "server")
     key.chmod(0o640)
     return f'tls_cert = "{certificate_path}"\ntls_key = "{key}"'
+
+
+def callback_pair(*, mode: int = 0o600, other: bool = False) -> Spoil:
+    """A certificate for callbacks, perhaps with the key of another one."""
+
+    def spoil(directory: Path) -> str:
+        certificate_path, key = certificate(directory, "runtime")
+        if other:
+            _, key = certificate(directory, "other")
+        key.chmod(mode)
+        return f'callback_cert = "{certificate_path}"\ncallback_key = "{key}"'
+
+    return spoil
 
 
 def half_a_pair(directory: Path) -> str:
@@ -116,10 +153,58 @@ TABLE: dict[str, tuple[Spoil, Status, str, str]] = {
         "no key with the role executor in namespace team-b",
         "--role executor --namespace team-b",
     ),
+    "owner of a policy's name without the role": (
+        owner_of("policy", "executor"),
+        Status.WARN,
+        "policy_owners: chat is bot's, who has no key with the role policy.",
+        "runwright keys add bot --file",
+    ),
+    "owner of a dispatcher's name without the role": (
+        owner_of("dispatcher", "policy"),
+        Status.WARN,
+        "dispatcher_owners: chat is bot's, who has no key with the role dispatcher.",
+        "--role dispatcher",
+    ),
+    "dispatcher of a namespace that has no key for one": (
+        dispatchers_of("team-b"),
+        Status.WARN,
+        "dispatchers names chat, which nobody can register in namespace team-b; it is told nothing.",
+        "--role dispatcher --namespace team-b",
+    ),
+    "dispatcher whose owner has no key": (
+        dispatchers_of("*", owner="pot"),
+        Status.WARN,
+        "dispatchers names chat, which nobody can register; it is told nothing.",
+        "--role dispatcher",
+    ),
+    "dispatcher where nothing can be registered": (
+        dispatchers_of("*", more='callback_allow = ["none"]'),
+        Status.WARN,
+        "dispatchers names chat, and nothing can be registered",
+        "--callback-allow lets them register themselves.",
+    ),
     "keys others may read": (readable_keys, Status.WARN, "keys.json (0644)", "chmod 600"),
     "certificate of another key": (another_key, Status.FAIL, "whose private key", "made together"),
     "certificate without key": (half_a_pair, Status.FAIL, "together with --tls-key", "Give both files"),
     "private key others may read": (readable_key, Status.WARN, "(0640)", "chmod 600"),
+    "certificate for callbacks of another key": (
+        callback_pair(other=True),
+        Status.FAIL,
+        "--callback-cert",
+        "made together",
+    ),
+    "certificate for callbacks without key": (
+        lines('callback_cert = "server.pem"'),
+        Status.FAIL,
+        "together with --callback-key",
+        "Give both files",
+    ),
+    "key of the certificate for callbacks that others may read": (
+        callback_pair(mode=0o640),
+        Status.WARN,
+        "(0640)",
+        "chmod 600",
+    ),
     "adapter misspelled": (packages(route("demmo")), Status.FAIL, "called demmo", "Did you mean demo?"),
     "provider not configured": (packages(route("openai")), Status.FAIL, "openai", "--provider openai=OPENAI_API_KEY"),
     "fallback not configured": (
@@ -245,7 +330,8 @@ def test_what_is_right_is_found_right_by_all(program: Program, tmp_path: Path) -
     (tmp_path / "keys.json").chmod(0o600)
     certificate_path, key = certificate(tmp_path, "server")
     package_file(tmp_path)
-    file = config_file(tmp_path, f'keys = "keys.json"\ntls_cert = "{certificate_path}"\ntls_key = "{key}"')
+    pair = f'tls_cert = "{certificate_path}"\ntls_key = "{key}"\n'
+    file = config_file(tmp_path, f'keys = "keys.json"\n{pair}{pair.replace("tls", "callback")}')
 
     assert examine(load({}, file, {})).findings == []
     code, out, _ = program("config", "check", "--config", str(file))
@@ -258,6 +344,7 @@ def test_what_is_right_is_found_right_by_all(program: Program, tmp_path: Path) -
         "ok   keys file",
         "1 principal",
         "tls",
+        "can be shown to callbacks",
     ):
         assert said in doctored
 

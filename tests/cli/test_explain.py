@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 from runwright._gen.runwright.callback.v1 import callback_registry_service_pb2 as callback_pb
-from runwright._gen.runwright.v1 import error_pb2, event_pb2, run_pb2
+from runwright._gen.runwright.v1 import approval_pb2, error_pb2, event_pb2, run_pb2
 from runwright.cli.commands import Options
 from runwright.cli.explain_text import MOST_CALLBACKS, Found, explain_lines
 
@@ -173,6 +174,51 @@ def test_nobody_is_sent_to_start_an_executor_that_is_there() -> None:
 
     assert "executor desk is there" in there and "start executor desk" not in there
     assert "start executor desk" in elsewhere
+
+
+def decided(verdict: str, separation: str = "ENFORCED") -> dict[str, Any]:
+    """What the host's owner decided on the call."""
+    return {
+        "verdict": approval_pb2.ApprovalVerdict.Value(f"APPROVAL_VERDICT_{verdict}"),
+        "decided_by": "tools",
+        "separation": approval_pb2.ApprovalSeparation.Value(f"APPROVAL_SEPARATION_{separation}"),
+    }
+
+
+@pytest.mark.parametrize(
+    "permission",
+    [
+        {"approval_decided": decided("APPROVE")},
+        {"approval_decided": decided("APPROVE_WITH_EDITS")},
+        {
+            "grant_used": {
+                "grant": {"issuer": "tools"},
+                "separation": approval_pb2.APPROVAL_SEPARATION_ENFORCED,
+            }
+        },
+    ],
+)
+def test_whose_executor_does_not_get_the_call_because_they_approved_it_is_not_waited_for(
+    program: Program, permission: dict[str, Any]
+) -> None:
+    runtime = FakeRuntime(Story().add("c1.1", **permission), run=waiting_run())
+    with serving_both(FakeRegistry(callback()), runtime) as server:
+        _, out, _ = program("--server", server, "explain", RUN)
+
+    assert "for c1.1: it is of tools, who approved the call" in out
+    assert "have somebody else than tools serve executor desk: whoever approved a call does not perform it" in out
+    assert "executor desk is there" not in out and "start executor desk" not in out
+
+
+@pytest.mark.parametrize("said", [decided("DENY"), decided("APPROVE", "NOT_ENFORCED")])
+def test_an_executor_of_whoever_did_not_approve_or_is_told_from_nobody_is_there(
+    program: Program, said: dict[str, Any]
+) -> None:
+    runtime = FakeRuntime(Story().add("c1.1", approval_decided=said), run=waiting_run())
+    with serving_both(FakeRegistry(callback()), runtime) as server:
+        _, out, _ = program("--server", server, "explain", RUN)
+
+    assert "executor desk is there" in out and "who approved the call" not in out
 
 
 def test_an_ask_that_was_answered_is_no_trouble(program: Program) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from rich.cells import cell_len
 from rich.style import Style
-from runwright._gen.runwright.v1 import content_pb2, error_pb2, event_pb2, policy_pb2, run_pb2
+from runwright._gen.runwright.v1 import approval_pb2, content_pb2, error_pb2, event_pb2, policy_pb2, run_pb2
 from runwright.cli import names, render
 from runwright.cli.delta_text import DeltaLines
 from runwright.cli.plain import event_line
@@ -339,12 +339,87 @@ def drawn_of(story: Story, count: int) -> list[str]:
     return drawn(shorter)
 
 
-def test_every_kind_of_event_has_a_line_of_its_own() -> None:
-    bodies = event_pb2.Event.DESCRIPTOR.oneofs_by_name["body"].fields
-    unknown = set()
-    for body in bodies:
-        told = [lines(Story().add(effect, **{body.name: {}}), None)[0] for effect in ("", "m1", "c1.1", "p1.1.1")]
-        if all("unknown to this client" in line for line in told):
-            unknown.add(body.name)
+def effects_of(body: str) -> tuple[str, ...]:
+    """What an event with this body is about; an empty id: the run."""
+    if body.startswith("approval_dispatch"):
+        return ("n1.1.1.1", "n0.1.1")
+    if body.startswith("policy_") and body != "policy_decided":
+        return ("p1.1.1", "p0.1")
+    if body.startswith("approval_") or body in {"policy_decided", "subject_replaced"}:
+        return ("", "c1.1")
+    if body == "retry_scheduled":
+        return ("m1", "c1.1", "p1.1.1")
+    if body.startswith("model_"):
+        return ("m1",)
+    return ("",) if body.startswith(("run_", "turn_", "context_")) else ("c1.1",)
 
-    assert unknown == {"model_stream_delta"}, "pieces of text are shown as they come, and are no lines of their own"
+
+def test_every_kind_of_event_has_a_line_of_its_own_whatever_it_is_about() -> None:
+    bodies = [each.name for each in event_pb2.Event.DESCRIPTOR.oneofs_by_name["body"].fields]
+    bodies.remove("model_stream_delta")  # pieces of text are shown as they come, and are no lines of their own
+    told = [
+        (body, effect, lines(Story().add(effect, **{body: {}}), None)[0])
+        for body in bodies
+        for effect in effects_of(body)
+    ]
+
+    assert [each for each in told if "unknown to this client" in each[2]] == []
+
+
+def start_that_is_approved() -> Story:
+    """A run whose start somebody approves, which a dispatcher is told of."""
+    asked = event_pb2.PolicyDecided(
+        stage=policy_pb2.POLICY_STAGE_RUN_START,
+        verdict=policy_pb2.POLICY_VERDICT_ASK,
+        rule="policies.0.rules.0",
+        code="starts",
+    )
+    requested = event_pb2.ApprovalRequested(
+        approval_id="a0.1",
+        kind=approval_pb2.APPROVAL_KIND_RUN_START,
+        sets=[approval_pb2.ApproverSet(roles=["approver"])],
+    )
+    told = event_pb2.ApprovalDispatchStarted(
+        approval_id="a0.1", dispatcher="chat", notice=approval_pb2.APPROVAL_NOTICE_DISPATCH
+    )
+    story = Story().add(run_started=event_pb2.RunStarted(package_id="workspace", provider="demo", model="demo-1"))
+    return (
+        story.add(policy_decided=asked)
+        .add(approval_requested=requested)
+        .add("n0.1.1", 1, approval_dispatch_started=told)
+    )
+
+
+def test_of_a_start_that_is_asked_about_it_is_said_who_decides_who_is_told_and_what_was_decided() -> None:
+    decided = event_pb2.ApprovalDecided(
+        approval_id="a0.1", verdict=approval_pb2.APPROVAL_VERDICT_APPROVE, decided_by="ann"
+    )
+
+    said = [line[18:] for line in lines(start_that_is_approved().add(approval_decided=decided), None)[1:]]
+
+    assert said == [
+        "run_start asked about by policies.0.rules.0 (starts)",
+        "waits for a0.1, the start of the run, by role approver, until 1970-01-01 00:00:00Z",
+        "n0.1.1 a0.1: telling dispatcher chat that it is asked for",
+        "a0.1: APPROVE by ann",
+    ]
+
+
+def test_the_tree_of_a_run_whose_start_is_asked_about_waits_and_has_no_round() -> None:
+    waiting = drawn(start_that_is_approved(), 100)
+    decided = event_pb2.ApprovalDecided(approval_id="a0.1", verdict=approval_pb2.APPROVAL_VERDICT_APPROVE)
+    going_on = drawn(start_that_is_approved().add(approval_decided=decided))
+
+    assert len(waiting) == len(going_on) == 1
+    assert waiting[0].startswith("run run-1 (analyst, demo-1): for approval run-1/a0.1")
+    assert "waiting" in waiting[0]
+    assert "running" in going_on[0]
+    assert "approval" not in going_on[0]
+
+
+def test_a_run_that_ends_early_by_itself_is_not_said_to_be_cancelled_by_nobody() -> None:
+    ended = event_pb2.RunCancelRequested(reason="Nobody decided on a call in time.")
+
+    assert lines(Story().begin().add(run_cancel_requested=ended), None)[-1].endswith(
+        "the run is being ended: Nobody decided on a call in time."
+    )

@@ -151,7 +151,7 @@ async def test_several_alike_are_decided_at_once_without_the_one_left_out(
 async def test_what_was_not_wholly_on_the_screen_is_not_approved(make_server: MakeServer, executor: Executor) -> None:
     server = await started(make_server, {"list": [f"item {number}" for number in range(40)], "then": "the end"})
     async with inbox(server, columns=60, rows=24) as terminal:
-        await terminal.until("more lines below", "arguments")
+        await terminal.until("more lines below", "difference")
         await pressed(terminal, "a", "not all of it was on the screen yet")
         while "more lines below" in terminal.screen:
             before = terminal.screen

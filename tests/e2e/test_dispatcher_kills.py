@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -35,6 +36,15 @@ async def host() -> AsyncIterator[DispatcherHost]:
     await host.stop()
 
 
+@pytest.fixture
+async def other_host() -> AsyncIterator[DispatcherHost]:
+    """Another one."""
+    host = DispatcherHost()
+    await host.start()
+    yield host
+    await host.stop()
+
+
 def told() -> Spec:
     """Sends once, if somebody approves; a dispatcher is told."""
     spec = asking()
@@ -46,12 +56,17 @@ async def started(make_server: MakeServer, host: DispatcherHost) -> Server:
     """A server with a run that asks, and its dispatcher, registered for as long as the test."""
     server = make_server(told())
     await server.start()
-    kind = callback_pb.CALLBACK_KIND_APPROVAL_DISPATCHER
-    spec = callback_pb.CallbackSpec(callback_id="chat-1", executor=NAME, address=f"127.0.0.1:{host.port}", kind=kind)
-    registry = CallbackRegistryServiceStub(server.call.channel)
-    await registry.RegisterCallback(callback_pb.RegisterCallbackRequest(spec=spec), timeout=SECONDS)
+    await register(server, host)
     await server.call.start("run-1")
     return server
+
+
+async def register(server: Server, host: DispatcherHost, name: str = NAME) -> None:
+    """Registers a dispatcher for as long as the test."""
+    kind = callback_pb.CALLBACK_KIND_APPROVAL_DISPATCHER
+    spec = callback_pb.CallbackSpec(callback_id=name, executor=name, address=f"127.0.0.1:{host.port}", kind=kind)
+    registry = CallbackRegistryServiceStub(server.call.channel)
+    await registry.RegisterCallback(callback_pb.RegisterCallbackRequest(spec=spec), timeout=SECONDS)
 
 
 async def reached(host: DispatcherHost, count: int) -> None:
@@ -60,14 +75,15 @@ async def reached(host: DispatcherHost, count: int) -> None:
         await eventually(lambda: len(host.told) >= count)
 
 
-async def acknowledged(server: Server) -> None:
-    """Returns once a result of telling is on record."""
+async def acknowledged(server: Server, dispatcher: str = NAME) -> None:
+    """Returns once it is on record that the dispatcher was told."""
     asked = (await pending(server.call))[0].approval_id
     async with asyncio.timeout(SECONDS):
         while True:
             stub, request = ApprovalServiceStub(server.call.channel), pb2.GetApprovalRequest(approval_id=asked)
             found = (await stub.GetApproval(request, timeout=SECONDS)).approval
-            if any(each.result == approval_pb2.APPROVAL_DISPATCH_RESULT_ACKNOWLEDGED for each in found.dispatches):
+            results = [each.result for each in found.dispatches if each.dispatcher == dispatcher]
+            if approval_pb2.APPROVAL_DISPATCH_RESULT_ACKNOWLEDGED in results:
                 return
             await asyncio.sleep(0.02)
 
@@ -119,3 +135,33 @@ async def test_a_dispatcher_that_decides_decides_once_whenever_the_server_is_kil
     dispatched = [each.idempotency_key for method, each in host.told if method == "dispatch"]
     assert len(set(dispatched)) == 1, "whatever is told again has its key"
     assert host.methods[-1] == "update"
+
+
+async def test_whom_the_operator_has_told_stays_over_kills_and_other_files_and_one_that_was_away_is_told_once(
+    make_server: MakeServer, executor: Executor, host: DispatcherHost, other_host: DispatcherHost, tmp_path: Path
+) -> None:
+    file = tmp_path / "policies.yaml"
+    file.write_text(f'format: runwright-policies-v0\ndispatchers: {{"*": [{NAME}, pager]}}\n')
+    server = make_server(asking(), options=("--policies", str(file)))
+    await server.start()
+    await register(server, host)
+    await server.call.start("run-1")
+    await reached(host, 1)
+    await acknowledged(server)
+    [before] = await pending(server.call)
+
+    file.write_text('format: runwright-policies-v0\ndispatchers: {"*": [audit]}\n')
+    await kill_and_start(server)
+    assert await pending(server.call) == [before]
+    for name in ("pager", "audit"):
+        await register(server, other_host, name)
+    await acknowledged(server, "pager")
+    await kill_and_start(server)
+    await decide(server.call, before, DENY)
+    assert answer(await server.call.settled("run-1"))
+    await reached(other_host, 2)
+
+    assert host.methods == ["dispatch", "update"]
+    heard = [(method, each.dispatcher) for method, each in other_host.told]
+    assert heard == [("dispatch", "pager"), ("update", "pager")], "nobody is told who was named after it was asked for"
+    assert executor.requested == []

@@ -123,8 +123,13 @@ async def test_an_edit_is_one_commit_with_what_follows(bench: b.Bench) -> None:
         (b"{}", "to"),
         (b'{"to": "' + b"e" * 300_000 + b'"}', "larger than"),
         (b'{"to": "bob"}', "approve them as they are"),
+        (b'{"to": "ann", "to": "eve"}', 'they name "to" twice'),
+        (b"null", "not a JSON object"),
     ],
-    ids=["broken", "a list", "no text", "too long", "a field too many", "a field too few", "too large", "no edit"],
+    ids=[
+        *("broken", "a list", "no text", "too long", "a field too many", "a field too few", "too large", "no edit"),
+        *("a name that stands twice", "nothing"),
+    ],
 )
 async def test_a_bad_edit_is_refused_and_the_approval_is_as_it_was(bench: b.Bench, arguments: bytes, says: str) -> None:
     runtime, sent = await waiting(separated(bench), strict())

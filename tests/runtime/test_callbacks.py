@@ -12,11 +12,12 @@ from msgspec.structs import replace
 from runwright.adapters.memory import MemoryCallbacks
 from runwright.adapters.sqlite import SqliteJournal
 from runwright.core.audit import AuditEntry, AuditKind
-from runwright.core.callback_kinds import CallbackKind, ToolExecutor
+from runwright.core.callback_kinds import CallbackKind, Details, DispatcherHost, PolicyHost, ToolExecutor
 from runwright.core.callbacks import MAX_PER_NAMESPACE, Callback, Health, HealthKind, UnusedTool
 from runwright.core.errors import AgentError, ErrorReason
 from runwright.core.executor_names import ExecutorNames
 from runwright.core.ids import DEFAULT_NAMESPACE, Namespace
+from runwright.core.name_owners import NameOwners
 from runwright.core.principal import Principal, Role
 from runwright.ports.access import Credentials
 from runwright.ports.audit import NoAudit
@@ -313,9 +314,9 @@ async def test_a_name_belongs_to_the_first_that_holds_a_lease_under_it(office: O
     await office.registry.register(wanted("three", owner=OTHERS))
     late = await refusal(office.registry.register(wanted("one")))
 
-    taken = (ErrorReason.CALLBACK_TAKEN, {"callback_id": "three", "executor": "desk"})
+    taken = (ErrorReason.CALLBACK_TAKEN, {"callback_id": "three", "executor": "desk", "field": "spec.executor"})
     assert [(each.reason, each.metadata) for each in (error, moved)] == [taken, taken]
-    assert late.metadata == {"callback_id": "one", "executor": "desk"}
+    assert late.metadata == {"callback_id": "one", "executor": "desk", "field": "spec.executor"}
 
 
 async def test_a_name_is_free_once_its_last_registration_is_ended(office: Office) -> None:
@@ -356,18 +357,60 @@ async def test_who_may_not_have_a_name_is_refused_before_his_address_is_looked_u
     assert error.reason is ErrorReason.CALLBACK_TAKEN
 
 
-async def test_a_start_with_other_owners_ends_what_they_do_not_cover(office: Office) -> None:
-    await office.registry.register(wanted("one"))
-    await office.registry.register(wanted("two", name="shelf"))
+@pytest.mark.parametrize("details", [ToolExecutor(), PolicyHost(), DispatcherHost()])
+async def test_a_start_with_other_owners_ends_what_they_do_not_cover(office: Office, details: Details) -> None:
+    await office.registry.register(wanted("one", details=details))
+    await office.registry.register(wanted("two", name="shelf", details=details))
 
-    following = await office.again(
-        RegistrationRules({CallbackKind.TOOL_EXECUTOR: ExecutorNames({"desk": ("others",)})})
-    )
+    following = await office.again(RegistrationRules({details.kind: NameOwners({"desk": ("others",)})}))
 
     assert following.ids() == [name for _, name in following.dialer.opened] == ["two"]
     assert [each.callback_id for each in await office.store.load()] == ["two"]
     [entry] = following.audit.entries
     assert (entry.reason, entry.principal, entry.subjects) == ("CALLBACK_TAKEN", "tools", ("one",))
+
+
+@pytest.mark.parametrize("details", [ToolExecutor(), PolicyHost(), DispatcherHost()])
+async def test_other_owners_end_at_once_what_they_do_not_cover(office: Office, details: Details) -> None:
+    await office.registry.register(wanted("one", details=details))
+    await office.registry.register(wanted("two", name="shelf", details=details))
+
+    await office.registry.replace_names({details.kind: NameOwners({"desk": ("others",)})})
+    error = await refusal(office.registry.register(wanted("one", details=details)))
+    answer = await office.registry.register(wanted("three", OTHERS, details=details))
+
+    assert office.ids() == sorted(name for _, name in office.dialer.opened) == ["three", "two"]
+    assert {each.callback_id for each in await office.store.load()} == {"two", "three"}
+    [entry] = office.audit.entries
+    assert (entry.kind, entry.reason, entry.subjects) == (AuditKind.REGISTRATION_REFUSED, "CALLBACK_TAKEN", ("one",))
+    assert error.reason is ErrorReason.CALLBACK_TAKEN
+    assert answer.callback.owner == "others"
+
+
+async def test_other_owners_end_what_stands_at_once_and_what_is_on_its_way_to_a_slow_disk_after_it(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await office.registry.register(wanted("two"))
+    arrived, moves, put = asyncio.Event(), asyncio.Event(), office.store.put
+
+    async def slowly(callback: Callback) -> None:
+        arrived.set()
+        await moves.wait()
+        await put(callback)
+
+    monkeypatch.setattr(office.store, "put", slowly)
+    registering = asyncio.create_task(office.registry.register(wanted("one")))
+    await arrived.wait()
+    replacing = asyncio.create_task(
+        office.registry.replace_names({CallbackKind.TOOL_EXECUTOR: NameOwners({"desk": ("others",)})})
+    )
+    await quiet()
+    at_once = (office.ids(), list(office.dialer.opened))
+    moves.set()
+    await asyncio.gather(registering, replacing)
+
+    assert at_once == ([], [])
+    assert (office.ids(), list(office.dialer.opened), list(await office.store.load())) == ([], [], [])
 
 
 async def test_of_two_that_an_older_server_let_in_one_stays(office: Office) -> None:

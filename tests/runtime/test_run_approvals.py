@@ -110,6 +110,7 @@ async def test_nobody_responds_in_place_of_a_start_or_an_answer(bench: b.Bench, 
     assert (error.reason, error.metadata["field"]) == (ErrorReason.INVALID_REQUEST, "verdict")
     assert "APPROVAL_VERDICT_ABORT_RUN" in error.metadata["expected"]
     assert "APPROVAL_VERDICT_RESPOND" not in error.metadata["expected"]
+    assert error.remedy == "Decide one of APPROVE, DENY, ABORT_RUN."
     assert (await shown(runtime, approval_id=name)).state is ApprovalState.PENDING
 
 

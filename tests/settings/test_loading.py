@@ -224,27 +224,45 @@ def test_every_combination_of_certificate_options_is_whole_or_one_sentence(value
         assert [flag for flag in missing if flag in message], message
 
 
+KINDS_WITH_OWNERS = pytest.mark.parametrize("kind", ["executor", "policy", "dispatcher"])
+
+
+@KINDS_WITH_OWNERS
 @pytest.mark.parametrize(
     ("principal", "keys", "fits"), [("desk", None, False), ("desk", "k.json", True), ("local", None, True)]
 )
-def test_owners_of_names_need_keys_to_be_told_apart(principal: str, keys: str | None, fits: bool) -> None:
-    value = {**ENOUGH, "executor_owners": [f"desk={principal}"], **({"keys": [keys]} if keys else {})}
+def test_owners_of_names_need_keys_to_be_told_apart(kind: str, principal: str, keys: str | None, fits: bool) -> None:
+    value = {**ENOUGH, f"{kind}_owners": [f"desk={principal}"], **({"keys": [keys]} if keys else {})}
 
     loaded = load(value, None, {})
 
-    assert loaded.value("executor_owners") == {"desk": (principal,)}
-    assert [finding.place for finding in loaded.findings] == ([] if fits else ["--executor-owner"])
+    assert loaded.value(f"{kind}_owners") == {"desk": (principal,)}
+    assert [finding.place for finding in loaded.findings] == ([] if fits else [f"--{kind}-owner"])
 
 
-def test_an_executor_may_have_several_owners_however_they_are_given(tmp_path: Path) -> None:
-    file = config(tmp_path, '[executor_owners]\ndesk = ["a", "b"]\n"team-a/shop" = "c"')
+@KINDS_WITH_OWNERS
+def test_a_name_may_have_several_owners_however_they_are_given(tmp_path: Path, kind: str) -> None:
+    file = config(tmp_path, f'[{kind}_owners]\ndesk = ["a", "b"]\n"team-a/shop" = "c"')
     owners = {"desk": ("a", "b"), "team-a/shop": ("c",)}
+    name = f"{kind}_owners"
 
-    assert load(ENOUGH, file, {}).value("executor_owners") == owners
+    assert load(ENOUGH, file, {}).value(name) == owners
     words = ["desk=a", "desk=b", "team-a/shop=c"]
-    assert load({**ENOUGH, "executor_owners": words}, None, {}).value("executor_owners") == owners
-    variable = {"RUNWRIGHT_EXECUTOR_OWNERS": ",".join(words)}
-    assert load(ENOUGH, None, variable).value("executor_owners") == owners
+    assert load({**ENOUGH, name: words}, None, {}).value(name) == owners
+    variable = {f"RUNWRIGHT_{kind.upper()}_OWNERS": ",".join(words)}
+    assert load(ENOUGH, None, variable).value(name) == owners
+
+
+def test_what_was_loaded_can_be_loaded_again_from_the_same_sources(tmp_path: Path) -> None:
+    file = config(tmp_path, '[policy_owners]\ndesk = "a"')
+    loaded = load({**ENOUGH, "dispatcher_owners": ["chat=bot"]}, file, {"RUNWRIGHT_LISTEN": "127.0.0.1:1"})
+    config(tmp_path, '[policy_owners]\ndesk = "b"')
+
+    again = loaded.again()
+
+    assert again.value("policy_owners") == {"desk": ("b",)}
+    assert again.value("dispatcher_owners") == {"chat": ("bot",)}
+    assert again.value("listen") == "127.0.0.1:1"
 
 
 def test_a_package_may_have_several_namespaces_however_they_are_given(tmp_path: Path) -> None:

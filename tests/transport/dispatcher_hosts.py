@@ -54,9 +54,10 @@ class DispatcherHost(pb_grpc.ApprovalDispatcherServiceServicer):
         """What it was told, in order."""
         return [method for method, _ in self.told]
 
-    async def start(self, port: int = 0) -> None:
+    async def start(self, port: int = 0, tls: grpc.ServerCredentials | None = None) -> None:
         """Serves on a free port, or on that one."""
-        self.port = self._server.add_insecure_port(f"127.0.0.1:{port}")
+        at = f"127.0.0.1:{port}"
+        self.port = self._server.add_secure_port(at, tls) if tls else self._server.add_insecure_port(at)
         await self._server.start()
 
     async def stop(self) -> None:

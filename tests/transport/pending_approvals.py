@@ -57,9 +57,10 @@ def stub(served: Served) -> ApprovalServiceStub:
     return ApprovalServiceStub(served.channels[0] if served.channels else served.channel())
 
 
-async def waiting(served: Served, key: Metadata = (), run_id: str = "run-1") -> None:
+async def waiting(served: Served, key: Metadata = (), run_id: str = "run-1", package_id: str = "") -> None:
     """Starts a run, and returns once it waits."""
-    request = pb.StartRunRequest(run=run_pb2.RunRequest(run_id=run_id, input=[{"text": "Send"}]))
+    package = {"package_id": package_id} if package_id else None
+    request = pb.StartRunRequest(run=run_pb2.RunRequest(run_id=run_id, input=[{"text": "Send"}], package=package))
     await served.stub.StartRun(request, timeout=CALL_SECONDS, metadata=key)
     await reached(served.runtime, EventKind.APPROVAL_REQUESTED, run_id)
 

@@ -39,9 +39,10 @@ class PolicyHost(pb_grpc.PolicyServiceServicer):
         self._server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
         pb_grpc.add_PolicyServiceServicer_to_server(self, self._server)
 
-    async def start(self, port: int = 0) -> None:
+    async def start(self, port: int = 0, tls: grpc.ServerCredentials | None = None) -> None:
         """Serves on a free port, or on that one."""
-        self.port = self._server.add_insecure_port(f"127.0.0.1:{port}")
+        at = f"127.0.0.1:{port}"
+        self.port = self._server.add_secure_port(at, tls) if tls else self._server.add_insecure_port(at)
         await self._server.start()
 
     async def stop(self) -> None:

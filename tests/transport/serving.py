@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,7 +16,7 @@ from runwright._gen.runwright.v1 import runtime_service_pb2 as pb
 from runwright._gen.runwright.v1.package_service_pb2_grpc import PackageServiceStub
 from runwright._gen.runwright.v1.runtime_service_pb2_grpc import RuntimeServiceStub
 from runwright.adapters.memory import MemoryCallbacks
-from runwright.adapters.remote.dialer import Dialer
+from runwright.adapters.remote.dialer import ClientCertificate, Dialer
 from runwright.adapters.remote.dialled_callbacks import DialledCallbacks
 from runwright.adapters.remote.dispatchers import DialledDispatchers
 from runwright.adapters.remote.executors import DialledExecutors
@@ -24,7 +24,7 @@ from runwright.adapters.remote.policies import DialledPolicies
 from runwright.adapters.sqlite import SqliteJournal
 from runwright.core.allow_list import LOOPBACK, AllowList
 from runwright.core.callback_kinds import CallbackKind
-from runwright.core.executor_names import ExecutorNames
+from runwright.core.name_owners import NameOwners
 from runwright.runtime import AgentRuntime
 from runwright.runtime.callbacks.registration_rules import RegistrationRules
 from runwright.runtime.callbacks.registry import CallbackRegistry
@@ -111,17 +111,17 @@ async def serve(
     journal: Any = None,
     authenticator: Any = None,
     tls: Any = None,
-    names: ExecutorNames | None = None,
+    owners: Mapping[CallbackKind, NameOwners] | None = None,
 ) -> Served:
     """Serves the bench's runtime on a free port."""
     dialer = bench.tools if isinstance(bench.tools, DialledExecutors) else dialling(bench)
     if bench.remote_policies is None and dialer.callbacks is not None:
         bench.remote_policies = DialledPolicies(dialer.callbacks, bench.clock)
     if bench.dispatchers is None and dialer.callbacks is not None:
-        bench.dispatchers = DialledDispatchers(dialer.callbacks, bench.clock)
+        bench.dispatchers = DialledDispatchers(dialer.callbacks, bench.clock, log=bench.log)
     runtime = bench.runtime(journal=journal)
     store = bench.journal.callbacks() if isinstance(bench.journal, SqliteJournal) else MemoryCallbacks()
-    rules = RegistrationRules({CallbackKind.TOOL_EXECUTOR: names or ExecutorNames()}, authenticator)
+    rules = RegistrationRules(owners or {}, authenticator)
     registry = CallbackRegistry(
         store=store, dialer=dialer.callbacks, clock=bench.clock, log=bench.log, rules=rules, audit=runtime.ports.audit
     )
@@ -139,9 +139,9 @@ async def serve(
     return Served(bench, runtime, server, port, registry, dialer)
 
 
-def dialling(bench: Bench, *allow: str) -> DialledExecutors:
+def dialling(bench: Bench, *allow: str, certificate: ClientCertificate | None = None) -> DialledExecutors:
     """What dials callbacks at loopback addresses and at those that are named."""
-    dialer = Dialer(AllowList.parse([*LOOPBACK, *allow]), bench.log)
+    dialer = Dialer(AllowList.parse([*LOOPBACK, *allow]), bench.log, certificate=certificate)
     return DialledExecutors({}, bench.clock, DialledCallbacks(dialer, bench.clock))
 
 

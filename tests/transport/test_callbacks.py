@@ -18,6 +18,7 @@ from runwright.adapters.keys import KeysFile, read_keys, write_keys
 from runwright.adapters.log import JsonFormatter
 from runwright.adapters.memory.audit import MemoryAudit
 from runwright.adapters.sqlite import SqliteJournal
+from runwright.core.callback_kinds import CallbackKind
 from runwright.core.executor_names import ExecutorNames
 from runwright.core.ids import Namespace
 from runwright.core.kinds import EventKind
@@ -257,8 +258,8 @@ async def test_a_name_that_another_principal_holds_is_taken(serve: Serve, tmp_pa
 async def test_only_the_principals_that_the_operator_names_register_a_name(serve: Serve, tmp_path: Path) -> None:
     file = tmp_path / "keys.json"
     ours, theirs = (add_key(file, "executor", name=name) for name in ("desk-host", "stranger"))
-    names = ExecutorNames({"tools": ("desk-host",)})
-    served = await serve(authenticator=authenticator(file), names=names)
+    owners = {CallbackKind.TOOL_EXECUTOR: ExecutorNames({"tools": ("desk-host",)})}
+    served = await serve(authenticator=authenticator(file), owners=owners)
 
     refusal = await refused(register(served, registration("first"), theirs))
     answer = await register(served, registration("second"), ours)

@@ -7,6 +7,7 @@ import contextlib
 import json
 import sys
 from collections.abc import Awaitable, Callable, Sequence
+from datetime import datetime
 from typing import Any
 
 import betterproto2
@@ -256,6 +257,8 @@ class Program:
         """Lists approvals, over all pages."""
         filters = ("mine", "agent_id", "tool", "risk", "run_id", "page_size")
         named = {name: args[name] for name in filters if name in args}
+        if "requested_before" in args:
+            named["requested_before"] = datetime.fromisoformat(args["requested_before"])
         states = [ApprovalState[name.removeprefix("APPROVAL_STATE_")] for name in args.get("states", ())]
         async with contextlib.aclosing(self.client.list_approvals(states=states, **named)) as listed:
             return {"approvals": [shown(approval) async for approval in listed]}

@@ -201,7 +201,7 @@ const streams = new Map<string, Stream>();
 const tools = new Map<string, Tools>();
 const policies = new Map<string, PolicyServer>();
 const dispatchers = new Map<string, { server: DispatcherServer; told: Call[] }>();
-const served: Tools[] = []; // also those whose name was given away
+const served: { close(graceMs: number): Promise<void> }[] = []; // also those whose name was given away
 
 const operations: Record<string, (args: Args) => JsonValue | Promise<JsonValue>> = {
   connect({ address, key, tls, deadline_seconds: deadline, keepalive }) {
@@ -335,6 +335,7 @@ const operations: Record<string, (args: Args) => JsonValue | Promise<JsonValue>>
       tool: optional(args["tool"], text),
       risk: optional(args["risk"], text),
       runId: optional(args["run_id"], text),
+      requestedBefore: optional(args["requested_before"], (given) => new Date(given as string)),
     };
     for await (const one of connected().listApprovals(filter, { pageSize: optional(args["page_size"], Number) })) {
       approvals.push(json(ApprovalSchema, one));
@@ -409,6 +410,7 @@ const operations: Record<string, (args: Args) => JsonValue | Promise<JsonValue>>
   async serve_policy({ name, policy, callback_id: callbackId, answers }) {
     const made = new PolicyServer((question) => decision(question, answers as Record<string, Args>));
     policies.set(text(name), made);
+    served.push(made);
     await made.serveFor(connected(), { policy: text(policy), callbackId: text(callbackId) });
     return { address: made.address };
   },
@@ -424,6 +426,7 @@ const operations: Record<string, (args: Args) => JsonValue | Promise<JsonValue>>
       withdraw: tell("withdraw"),
     });
     dispatchers.set(text(name), { server: made, told });
+    served.push(made);
     await made.serveFor(connected(), { dispatcher: text(dispatcher), callbackId: text(callbackId) });
     return { address: made.address };
   },
@@ -483,7 +486,7 @@ const operations: Record<string, (args: Args) => JsonValue | Promise<JsonValue>>
   async serve_tools({ name, listen, tools: behaviours, register }) {
     const made = new Tools(behaviours as Record<string, Args>);
     tools.set(text(name), made);
-    served.push(made);
+    served.push(made.server);
     await made.server.listen(optional(listen, text));
     if (register) {
       const {
@@ -583,5 +586,5 @@ async function answer(line: string): Promise<void> {
 }
 
 for await (const line of createInterface({ input: process.stdin })) if (line.trim()) void answer(line);
-await Promise.all(served.map(({ server }) => server.close(1_000)));
+await Promise.all(served.map((server) => server.close(1_000)));
 client?.close();

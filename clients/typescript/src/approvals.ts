@@ -2,6 +2,7 @@
 
 import { randomUUID } from "node:crypto";
 import type { JsonObject, MessageInitShape } from "@bufbuild/protobuf";
+import { timestampFromDate } from "@bufbuild/protobuf/wkt";
 import { present } from "./caller.js";
 import type { CallOptions } from "./calls.js";
 import { asRunwrightError } from "./diagnosis.js";
@@ -22,6 +23,8 @@ export interface ApprovalFilter {
   readonly tool?: string;
   readonly risk?: string;
   readonly runId?: string;
+  /** Asked for before this time. */
+  readonly requestedBefore?: Date;
 }
 
 /** A decision as it is asked for; see {@link ApprovalCalls.decideApproval}. */
@@ -69,8 +72,9 @@ export abstract class ApprovalCalls extends GrantCalls {
   ): AsyncGenerator<Approval, void, undefined> {
     check("approvalFilter", filter);
     check("listApprovals", options);
+    const requestedBefore = filter.requestedBefore && timestampFromDate(filter.requestedBefore);
     for (let pageToken = ""; ;) {
-      const request = { ...filter, pageSize: options.pageSize, pageToken };
+      const request = { ...filter, requestedBefore, pageSize: options.pageSize, pageToken };
       const page = await this.call(options, (call) => this.approvals.listApprovals(request, call));
       yield* page.approvals;
       if (!page.nextPageToken) return;
@@ -78,7 +82,10 @@ export abstract class ApprovalCalls extends GrantCalls {
     }
   }
 
-  /** An approval as it stands, with the arguments that are to be approved, up to 64 KiB. */
+  /**
+   * An approval as it stands, with the arguments that are to be approved, up to 64 KiB, and how they differ from those of
+   * the last call that was approved.
+   */
   async getApproval(approvalId: string, options?: CallOptions): Promise<Approval> {
     check("getApproval", options);
     const request = { approvalId, includeArguments: true };

@@ -51,6 +51,12 @@ export type { DecisionResult } from "./gen/runwright/v1/approval_service_pb.js";
 export { type Event, type EventFrame, EventKind } from "./gen/runwright/v1/event_pb.js";
 export { type Grant, GrantMatcher, GrantScope, GrantState, type GrantStatus } from "./gen/runwright/v1/grant_pb.js";
 export type { PackageFinding, PackageSummary, TagMove } from "./gen/runwright/v1/package_service_pb.js";
+export {
+  ApprovalComparison,
+  type ArgumentChange,
+  ArgumentChangeKind,
+  type PreviousApproval,
+} from "./gen/runwright/v1/previous_approval_pb.js";
 export { OnBusy, Resolution, type RunSnapshot, RunStatus } from "./gen/runwright/v1/run_pb.js";
 export { EventView } from "./gen/runwright/v1/runtime_service_pb.js";
 export { type Lease, type RegisterOptions } from "./lease.js";

@@ -13,5 +13,6 @@ export * from "./gen/runwright/v1/grant_pb.js";
 export * from "./gen/runwright/v1/package_pb.js";
 export * from "./gen/runwright/v1/package_service_pb.js";
 export * from "./gen/runwright/v1/policy_pb.js";
+export * from "./gen/runwright/v1/previous_approval_pb.js";
 export * from "./gen/runwright/v1/run_pb.js";
 export * from "./gen/runwright/v1/runtime_service_pb.js";

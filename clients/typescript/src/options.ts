@@ -20,7 +20,7 @@ export const OPTIONS = {
     ...["runId", "effectId", "attempt", "resolution", "result", "mediaType", "message", "reason", "requestId"],
   ],
   listApprovals: [...CALL, "pageSize"],
-  approvalFilter: ["states", "mine", "agentId", "tool", "risk", "runId"],
+  approvalFilter: ["states", "mine", "agentId", "tool", "risk", "runId", "requestedBefore"],
   getApproval: CALL,
   decideApproval: CALL,
   batchDecide: CALL,

@@ -30,6 +30,10 @@ class KeyApprovers:
         self._known = known
         self._names = names
 
+    def replace_names(self, names: ExecutorNames) -> None:
+        """Has the operator's word on executors' names be another from now on."""
+        self._names = names
+
     def is_somebody(self, namespace: Namespace, sets: Sequence[ApproverSet], *, but: str = "") -> bool:
         """See the port."""
         return any(

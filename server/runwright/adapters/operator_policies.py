@@ -5,13 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from runwright.adapters.cel_conditions import condition_problem
 from runwright.adapters.package_rules import CHECK_REMEDY, Rule, explained
 from runwright.adapters.yaml_documents import Document, DocumentError, read_document
+from runwright.core.approval_dispatches import MAX_DISPATCHERS
+from runwright.core.approval_rules import NAME
 from runwright.core.content import digest
 from runwright.core.errors import AgentError, invalid_request
 from runwright.core.fingerprint import canonical_json
@@ -28,20 +30,41 @@ _CHECK = "Write it so, and check with `runwright config check --policies FILE`."
 _EXAMPLE = "Begin with format: runwright-policies-v0 and namespaces, as docs/policy.md shows."
 
 
+_Item = TypeVar("_Item")
+_Own = TypeVar("_Own")
+
+
 class OperatorPolicies(BaseModel):
-    """The file. What stands under `*` is heard in every namespace, before the namespace's own."""
+    """The file. What stands under `*` is heard, or told, in every namespace, before the namespace's own."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     format: Literal["runwright-policies-v0"]
-    namespaces: dict[str, Annotated[tuple[PolicySpec, ...], Field(max_length=MAX_POLICIES)]]
+    namespaces: dict[str, Annotated[tuple[PolicySpec, ...], Field(max_length=MAX_POLICIES)]] = {}
+    dispatchers: dict[str, tuple[Annotated[str, Field(pattern=NAME)], ...]] = {}
+
+    @field_validator("namespaces", "dispatchers")
+    @classmethod
+    def _by_namespace(cls, found: dict[str, _Own]) -> dict[str, _Own]:
+        for name in found:
+            if name != ALL and not re.match(ID_PATTERN, name):
+                raise ValueError(f"namespaces by name, letters, digits and . _ : @ -, or {ALL} for all; not {name!r}")
+        return found
+
+    @field_validator("dispatchers")
+    @classmethod
+    def _dispatchers_are_few_and_differ(cls, found: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+        for name, own in found.items():
+            if len(set(own)) < len(own):
+                raise ValueError(f"each dispatcher of namespace {name} once")
+            if len({*found.get(ALL, ()), *own}) > MAX_DISPATCHERS:
+                raise ValueError(f"at most {MAX_DISPATCHERS} dispatchers for namespace {name}, those of {ALL} counted")
+        return found
 
     @field_validator("namespaces")
     @classmethod
     def _few_enough(cls, found: dict[str, tuple[PolicySpec, ...]]) -> dict[str, tuple[PolicySpec, ...]]:
         for name, own in found.items():
-            if name != ALL and not re.match(ID_PATTERN, name):
-                raise ValueError(f"namespaces by name, letters, digits and . _ : @ -, or {ALL} for all; not {name!r}")
             if too_many_rules((*(found.get(ALL, ()) if name != ALL else ()), *own)):
                 raise ValueError(f"at most {MAX_RULES} rules for namespace {name}, those of {ALL} counted")
         return found
@@ -54,11 +77,25 @@ class OperatorPolicies(BaseModel):
             raise ValueError("no `approval` here: packages have approvals, and an operator's rule asks role approver")
         return found
 
+    @model_validator(mode="after")
+    def _say_something(self) -> OperatorPolicies:
+        if not self.model_fields_set & {"namespaces", "dispatchers"}:
+            raise ValueError("namespaces, dispatchers, or both")
+        return self
+
     def rules(self) -> dict[str, OperatorRules]:
-        """The rules of each namespace that is named, and of `*`: of all others."""
-        of_all = self.namespaces.get(ALL, ())
-        chains = {name: (of_all if name == ALL else (*of_all, *own)) for name, own in self.namespaces.items()}
-        return {name: OperatorRules(chain, _digest(chain)) for name, chain in chains.items() if chain}
+        """The rules of each namespace that is named, and of `*`: of all others; with whom its approvals are told."""
+        found = {}
+        for name in dict.fromkeys((*self.namespaces, *self.dispatchers)):
+            chain, told = _with_all(self.namespaces, name), _with_all(self.dispatchers, name)
+            if chain or told:
+                found[name] = OperatorRules(chain, _digest(chain) if chain else "", tuple(dict.fromkeys(told)))
+        return found
+
+
+def _with_all(by_namespace: Mapping[str, tuple[_Item, ...]], name: str) -> tuple[_Item, ...]:
+    """What stands under `*`, then the namespace's own."""
+    return by_namespace.get(ALL, ()) + (by_namespace.get(name, ()) if name != ALL else ())
 
 
 def read_operator_policies(path: Path) -> Mapping[Namespace, OperatorRules]:

@@ -18,7 +18,7 @@ from runwright.adapters.providers.demo import DemoProvider
 from runwright.adapters.providers.model_route import ModelRoute
 from runwright.adapters.providers.models import ModelsProvider, missing_libraries
 from runwright.adapters.providers.scripted import ScriptedProvider
-from runwright.adapters.remote.dialer import Dialer
+from runwright.adapters.remote.dialer import ClientCertificate, Dialer
 from runwright.adapters.remote.dialled_callbacks import DialledCallbacks
 from runwright.adapters.remote.dispatchers import DialledDispatchers
 from runwright.adapters.remote.executors import DialledExecutors
@@ -31,6 +31,7 @@ from runwright.core.allow_list import AllowList
 from runwright.core.callback_kinds import CallbackKind
 from runwright.core.errors import AgentError
 from runwright.core.executor_names import ExecutorNames
+from runwright.core.name_owners import NameOwners
 from runwright.core.package import RuntimePackage
 from runwright.examination import BUILT_IN_ADAPTERS, load_packages
 from runwright.files import unusable_directory
@@ -43,7 +44,7 @@ from runwright.runtime.callbacks.registration_rules import RegistrationRules
 from runwright.runtime.callbacks.registry import CallbackRegistry
 from runwright.runtime.packages import PackageCatalogue
 from runwright.settings import Settings
-from runwright.transport.tls import Certificates, TlsFiles
+from runwright.transport.tls import Certificates, TlsFiles, read_pair
 
 
 class _Closable(Protocol):
@@ -82,7 +83,7 @@ async def build_runtime(
         # Refuses before the journal is locked.
         PackageCatalogue(packages, settings.default_package, settings.package_namespaces)
         journal = closed_by(opened, _open_journal(settings))
-        callbacks = DialledCallbacks(Dialer(AllowList.parse(settings.callback_allow), log), clock)
+        callbacks = DialledCallbacks(_dialer(settings), clock)
         tools = closed_by(opened, _executors(settings, clock, callbacks))
         runtime = closed_by(
             opened,
@@ -95,7 +96,7 @@ async def build_runtime(
                 ids=RandomIds(),
                 tools=tools,
                 remote_policies=closed_by(opened, DialledPolicies(callbacks, clock)),
-                approval_dispatcher=closed_by(opened, DialledDispatchers(callbacks, clock)),
+                approval_dispatcher=closed_by(opened, DialledDispatchers(callbacks, clock, log=log)),
                 schemas=schemas,
                 conditions=closed_by(opened, CelConditions()),
                 log=log,
@@ -139,17 +140,35 @@ def _executors(settings: Settings, clock: Clock, callbacks: DialledCallbacks) ->
 
 
 def _registration_rules(settings: Settings, authenticator: Authenticator | None) -> RegistrationRules:
-    """What the operator says of names, for each kind of callback that has names of its own."""
-    return RegistrationRules({CallbackKind.TOOL_EXECUTOR: _names(settings)}, authenticator)
+    return RegistrationRules(callback_names(settings), authenticator)
 
 
-def _names(settings: Settings) -> ExecutorNames:
+def _dialer(settings: Settings) -> Dialer:
+    allowed = AllowList.parse(settings.callback_allow)
+    return Dialer(allowed, StandardLog(), certificate=client_certificate(settings))
+
+
+def client_certificate(settings: Settings) -> ClientCertificate | None:
+    """What callbacks are shown; it reads files. Raises INVALID_REQUEST for those that cannot be used."""
+    if settings.callback_cert is None or settings.callback_key is None:
+        return None
+    return ClientCertificate(*read_pair(settings.callback_cert, settings.callback_key, "callback"))
+
+
+def callback_names(settings: Settings) -> Mapping[CallbackKind, NameOwners]:
+    """What the operator says of names, for each kind of callback."""
+    names = {kind: NameOwners(owners) for kind, owners in settings.name_owners.items()}
+    return {**names, CallbackKind.TOOL_EXECUTOR: executor_names(settings)}
+
+
+def executor_names(settings: Settings) -> ExecutorNames:
+    """What the operator says of executors' names."""
     return ExecutorNames.of(settings.executor_owners, settings.executors)
 
 
 def _approvers(settings: Settings, keys: KeyFileAuthenticator | None) -> Approvers:
     """Who can approve, by the keys; without any everybody is `local`, and may."""
-    return KeyApprovers(keys, _names(settings)) if keys is not None else NoSeparation()
+    return KeyApprovers(keys, executor_names(settings)) if keys is not None else NoSeparation()
 
 
 def _built_in(clock: Clock) -> dict[str, Provider]:

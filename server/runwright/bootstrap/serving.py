@@ -9,15 +9,16 @@ from functools import partial
 
 from msgspec import Struct
 
-from runwright.adapters.keys import KeyFileAuthenticator
 from runwright.adapters.log import StandardLog
 from runwright.adapters.memory_trim import MemoryTrimmer
 from runwright.adapters.sqlite.opening.fresh import UnservedDirectory
 from runwright.adapters.start_errors import unbound
 from runwright.adapters.telemetry.setup import Telemetry
 from runwright.adapters.watchdog import LoopWatchdog
+from runwright.bootstrap.callback_certificate import reread_certificate
 from runwright.bootstrap.interpreter import settle_interpreter
-from runwright.bootstrap.operator_policy_file import OperatorPolicyFile
+from runwright.bootstrap.name_owners import reread_owners
+from runwright.bootstrap.operator_policy_file import operator_policy_file
 from runwright.bootstrap.parts import build_runtime, closed_by, credentials
 from runwright.bootstrap.signals import Signals
 from runwright.core.audit import AuditEntry, AuditKind
@@ -46,16 +47,18 @@ async def serve(
     ready: Callable[[str], None],
     providers: Mapping[str, Provider] | None = None,
     packages: Sequence[RuntimePackage] | None = None,
+    reread: Callable[[], Settings] | None = None,
 ) -> bool:
     """Serves until SIGTERM or SIGINT, then drains. See `build_runtime` for `packages`.
 
+    `reread` reads the settings once more, on SIGHUP; only the owners of names that it says count then.
     `ready` gets the bound address. Returns False when a call that must not be repeated was still open at the end of
     the grace. A second signal ends the grace at once; the journal stays whole either way.
     """
     settings.check()
     with UnservedDirectory(settings.data) as directory:
         async with AsyncExitStack() as opened:
-            started = await _start(opened, settings, providers, packages)
+            started = await _start(opened, settings, providers, packages, reread)
             directory.retained_by(ready)(started.address)
             await started.signals.stop.wait()
             await started.stop_tasks()
@@ -114,6 +117,7 @@ async def _start(
     settings: Settings,
     providers: Mapping[str, Provider] | None,
     packages: Sequence[RuntimePackage] | None,
+    reread: Callable[[], Settings] | None,
 ) -> _Started:
     """Opens one part after the other, each with how it is closed, and serves.
 
@@ -126,8 +130,13 @@ async def _start(
     watchdog = _watchdog(settings, telemetry)
     opened.callback(watchdog.close)
     runtime, callbacks = await opened.enter_async_context(build_runtime(settings, providers, telemetry, keys, packages))
-    operator = OperatorPolicyFile(settings.policies, runtime) if settings.policies else None
-    signals.reload = partial(_reload, keys, tls, operator)
+    again = [closed_by(opened, operator_policy_file(settings.policies, runtime)).begin] if settings.policies else []
+    if reread is not None:
+        again.append(closed_by(opened, reread_owners(reread, runtime, callbacks, settings)).begin)
+    if settings.callback_cert is not None:
+        again.append(closed_by(opened, reread_certificate(settings, runtime)).begin)
+    again += [each.reload for each in (keys, tls) if each is not None]
+    signals.reload = partial(_reload, again)
     readiness = Readiness(runtime)
     server = RuntimeServer(
         runtime,
@@ -158,15 +167,11 @@ async def _start(
     return started
 
 
-def _reload(keys: KeyFileAuthenticator | None, tls: Certificates | None, operator: OperatorPolicyFile | None) -> None:
-    """What SIGHUP does. Keys and certificates are read again by themselves, too; policies are not."""
-    StandardLog().info("SIGHUP: keys, certificates and policies are read again")
-    if operator is not None:
-        operator.reload()
-    if keys is not None:
-        keys.reload()
-    if tls is not None:
-        tls.reload()
+def _reload(again: Sequence[Callable[[], None]]) -> None:
+    """What SIGHUP does. Keys and certificates are read again by themselves, too; policies and owners are not."""
+    StandardLog().info("SIGHUP: keys, certificates, policies and owners of names are read again")
+    for begin in again:
+        begin()
 
 
 async def _serve_health(opened: AsyncExitStack, settings: Settings, runtime: AgentRuntime, health: Health) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from pydantic import JsonValue
 
@@ -12,6 +12,7 @@ from runwright.cli import names, sanitize
 from runwright.cli.dispatch_text import dispatch_words
 from runwright.cli.escapes import escaped, escaped_block
 from runwright.cli.grant_text import offer_words
+from runwright.cli.previous_text import difference
 from runwright.cli.taint_text import taint_words
 from runwright.cli.time_left import left_in_words
 from runwright.wire.snapshots import inline_bytes
@@ -42,7 +43,7 @@ def ls_line(approval: approval_pb2.Approval) -> str:
 
 def approval_lines(approval: approval_pb2.Approval, now: float) -> list[str]:
     """Everything that a decision rests on, one fact a line; last what is approved, exactly as it is."""
-    lines = question_lines(approval, now)
+    lines = [*question_lines(approval, now), *difference_lines(approval)]
     if approval.HasField("arguments_content"):
         lines += [SHOWN.get(approval.kind, "arguments"), _arguments(approval, approval.arguments_content)]
     if approval.decision.HasField("edited_arguments_content"):
@@ -51,8 +52,16 @@ def approval_lines(approval: approval_pb2.Approval, now: float) -> list[str]:
 
 
 def question_lines(approval: approval_pb2.Approval, now: float) -> list[str]:
-    """What somebody is asked about, without the arguments, with how long it can still be decided on."""
-    facts = [*_facts(approval), ("time left", left_in_words(approval, now))]
+    """What somebody is asked about, without the arguments and what differs in them, with how long there is left."""
+    return _lines([*_facts(approval), ("time left", left_in_words(approval, now))])
+
+
+def difference_lines(approval: approval_pb2.Approval, most: int | None = None) -> list[str]:
+    """How the arguments differ from those approved last before: all of it, or `most` values, cut short."""
+    return _lines(difference(approval, most))
+
+
+def _lines(facts: Iterable[tuple[str, str]]) -> list[str]:
     return [f"{name:<10} {escaped(value)}" for name, value in facts if value]
 
 
@@ -172,8 +181,8 @@ def _arguments(approval: approval_pb2.Approval, content: content_pb2.InlineConte
     return "\n".join(escaped_block(inline_bytes(content).decode("utf-8", "replace")))
 
 
-def approval_event(event: event_pb2.Event) -> str:
-    """What an event says of the approval of its call, or of the run as a whole."""
+def approval_event(event: event_pb2.Event) -> str | None:
+    """What an event says of the approval of its call, or of the run as a whole; None: nothing that is known."""
     match event.WhichOneof("body"):
         case "approval_requested":
             asked = event.approval_requested
@@ -201,5 +210,7 @@ def approval_event(event: event_pb2.Event) -> str:
                 f" on behalf of {to.on_behalf_of}" if to.on_behalf_of else "",
             )
             return f"{to.approval_id}: delegated to {to.delegated_to} by {to.delegated_by}{behalf}{said}"
-        case _:
+        case "approval_escalated":
             return f"{event.approval_escalated.approval_id}: it is the turn of the next approvers"
+        case _:
+            return None

@@ -73,7 +73,7 @@ class StateOption(StrEnum):
 
 
 @app.command("ls")
-def ls(
+def ls(  # noqa: PLR0913, PLR0917 - its parameters are its options
     context: typer.Context,
     state: Annotated[
         list[StateOption] | None, typer.Option(help="Standing there; may be repeated. [default: pending]")
@@ -81,7 +81,9 @@ def ls(
     mine: Annotated[bool, typer.Option("--mine", help="Those that this key may decide on now.")] = False,
     agent: Annotated[str, typer.Option(metavar="AGENT", help="Of this agent.")] = "",
     tool: Annotated[str, typer.Option(metavar="TOOL", help="Of calls of this tool.")] = "",
+    risk: Annotated[str, typer.Option(metavar="RISK", help="Of calls of tools of this risk.")] = "",
     run: Annotated[str, typer.Option(metavar="RUN", help="Of this run.")] = "",
+    older: Annotated[float, typer.Option("--older-than", min=0, metavar="MINUTES", help="Asked for so long ago.")] = 0,
     limit: Annotated[int, typer.Option(min=1, metavar="COUNT", help="At most so many.")] = 50,
     output: ListFormatOption = ListFormat.TABLE,
 ) -> None:
@@ -96,7 +98,9 @@ def ls(
       runwright approvals ls --state denied --state expired
     """
     states = [approval_pb2.ApprovalState.Value(f"APPROVAL_STATE_{each.name}") for each in state or ()]
-    wanted = pb.ListApprovalsRequest(states=states, mine=mine, agent_id=agent, tool=tool, run_id=run)
+    wanted = pb.ListApprovalsRequest(states=states, mine=mine, agent_id=agent, tool=tool, risk=risk, run_id=run)
+    if older:
+        wanted.requested_before.FromMilliseconds(int((time.time() - older * 60) * 1000))
     listed = pb.ListApprovalsResponse()
     for page in Client.of(context).approvals(wanted, limit):
         listed.approvals.extend(page.approvals)

@@ -11,7 +11,7 @@ import typer
 from runwright._gen.runwright.v1 import approval_pb2, event_pb2, run_pb2
 from runwright._gen.runwright.v1 import approval_service_pb2 as pb
 from runwright.cli import edited_arguments
-from runwright.cli.approval_text import SHOWN, approval_event, approvers, question_lines
+from runwright.cli.approval_text import SHOWN, approval_event, approvers, difference_lines, question_lines
 from runwright.cli.client import Client
 from runwright.cli.commands import command
 from runwright.cli.decisions import (
@@ -30,6 +30,7 @@ from runwright.cli.errors import ExitCode, Problem
 from runwright.cli.escapes import escaped, json_lines
 from runwright.cli.grant_words import HOW, parse_grant
 from runwright.cli.line_terminal import LineTerminal
+from runwright.cli.previous_text import FEW
 from runwright.cli.run_feed import Item, RunFeed
 from runwright.cli.view import View
 from runwright.cli.watch import followed
@@ -234,7 +235,9 @@ class _Asking:
         event, body = item.event, item.event.WhichOneof("body") or ""
         if not body.startswith("approval_") or f"{event.run_id}/{getattr(event, body).approval_id}" != approval_id:
             return
-        self._terminal.say(f"\nmeanwhile: {escaped(approval_event(event))}")
+        if (said := approval_event(event)) is None:  # who is told of it changes nothing of the question
+            return
+        self._terminal.say(f"\nmeanwhile: {escaped(said)}")
         if body in _CLOSING:
             self._forget(approval_id)
             raise _Closed
@@ -283,7 +286,8 @@ class _Question:
     def show(self, *, all_of_it: bool = False) -> None:
         """Writes what a decision rests on, the arguments last; long ones not whole unless that is asked for."""
         say, content = self._terminal.say, self.shown.arguments_content
-        say("\n" + "\n".join(question_lines(self.shown, self._clock())))
+        facts = question_lines(self.shown, self._clock())
+        say("\n" + "\n".join([*facts, *difference_lines(self.shown, None if all_of_it else FEW)]))
         say(SHOWN.get(self.shown.kind, "arguments"))
         if content.omitted:
             say(f"  ({content.ref.size} bytes, too many to show here)")

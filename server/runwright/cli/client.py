@@ -37,6 +37,7 @@ TROUBLES = (
     event_pb2.EVENT_KIND_RECONCILE_ENDED,
     event_pb2.EVENT_KIND_TOOL_RESULT_RELEASED,  # one that is withheld or replaced
 )
+PERMISSIONS = (event_pb2.EVENT_KIND_APPROVAL_DECIDED, event_pb2.EVENT_KIND_GRANT_USED)
 _OPTIONS = [
     # A page of events with inlined content of 64 KiB each is larger than the default of 4 MiB.
     ("grpc.max_receive_message_length", 64 * 1024 * 1024),
@@ -179,12 +180,22 @@ class Client:
 
     def troubles(self, run_id: str) -> Iterator[event_pb2.EventFrame]:
         """Every event of a run that says that something did not go well, in order, with what it says."""
-        wanted = pb.EventFilter(kinds=TROUBLES)
-        request = pb.ListEventsRequest(page_size=MOST_EVENTS, filter=wanted, view=pb.EVENT_VIEW_FULL)
+        frames = self._events(run_id, TROUBLES, pb.EVENT_VIEW_FULL)
+        yield from (frame for frame in frames if frame.event.kind in TROUBLES and not _released(frame.event))
+
+    def permissions(self, run_id: str) -> Iterator[event_pb2.EventFrame]:
+        """Every event of a run that says who approved a call, themselves or by a grant, in order."""
+        frames = self._events(run_id, PERMISSIONS, pb.EVENT_VIEW_UNSPECIFIED)
+        yield from (frame for frame in frames if frame.event.kind in PERMISSIONS)
+
+    def _events(
+        self, run_id: str, kinds: Sequence[event_pb2.EventKind.ValueType], view: pb.EventView.ValueType
+    ) -> Iterator[event_pb2.EventFrame]:
+        request = pb.ListEventsRequest(page_size=MOST_EVENTS, filter=pb.EventFilter(kinds=kinds), view=view)
         request.scope.run_id = run_id
         while True:
             page = self._call(self._stub.ListEvents, request)
-            yield from (frame for frame in page.frames if frame.event.kind in TROUBLES and not _released(frame.event))
+            yield from page.frames
             if not page.next_page_token:
                 return
             request.page_token = page.next_page_token

@@ -57,4 +57,7 @@ def outcome_line(response: pb.DecideApprovalResponse) -> str:
     when = "" if response.decided else f", since {names.clock(made.time)}"
     word = names.approval_state(approval.state)
     given = f"; with grant {made.grant_id}" if made.grant_id else ""
-    return escaped(f"{approval.approval_id} is {word}, by {made.decided_by}{when}{given}")
+    # The policies are asked about an edit, too, and may deny what was approved.
+    edited = f"; what the policies say of the edit: `runwright events {approval.run_id}`"
+    edited = edited if made.verdict == APPROVE_WITH_EDITS else ""
+    return escaped(f"{approval.approval_id} is {word}, by {made.decided_by}{when}{given}{edited}")

@@ -33,11 +33,13 @@ def dispatch_words(dispatch: approval_pb2.ApprovalDispatch) -> str:
     return f"{dispatch.dispatcher}{by}: {result} {notice}, attempt {dispatch.attempt}, {when}{again}{refused}"
 
 
-def dispatch_event(event: event_pb2.Event) -> str:
-    """What an event says of telling a dispatcher."""
+def dispatch_event(event: event_pb2.Event) -> str | None:
+    """What an event says of telling a dispatcher; None: nothing that is known."""
     if event.HasField("approval_dispatch_started"):
         began = event.approval_dispatch_started
         return f"{began.approval_id}: telling dispatcher {began.dispatcher} {_NOTICES.get(began.notice, '')}"
+    if not event.HasField("approval_dispatched"):
+        return None
     made = event.approval_dispatched
     result = _RESULTS.get(made.result, "told")
     again = f"; again from {names.clock(made.retry_at)} on" if made.HasField("retry_at") else ""

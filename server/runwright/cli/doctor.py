@@ -79,10 +79,10 @@ def checks(loaded: Loaded) -> Iterator[Check]:
 
 
 def _certificates(loaded: Loaded) -> Iterator[Check]:
-    for name in ("tls_cert", "tls_client_ca"):
+    for name, taken in (("tls_cert", "by itself"), ("tls_client_ca", "by itself"), ("callback_cert", "on SIGHUP")):
         path = loaded.value(name)
         if isinstance(path, Path):
-            yield from check_certificate(path, datetime.now(UTC))
+            yield from check_certificate(path, datetime.now(UTC), taken)
 
 
 def _least(loaded: Loaded) -> LeastSpace:

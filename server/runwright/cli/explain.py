@@ -12,7 +12,7 @@ from runwright._gen.runwright.callback.v1 import callback_registry_service_pb2 a
 from runwright._gen.runwright.v1 import event_pb2, run_pb2
 from runwright.cli.client import Client
 from runwright.cli.errors import Problem
-from runwright.cli.explain_text import Found, explain_lines, explanation
+from runwright.cli.explain_text import Found, approved_by, explain_lines, explanation
 from runwright.cli.inspect_run import RunArgument
 from runwright.cli.output import Format, FormatOption
 
@@ -40,7 +40,14 @@ def explain(context: typer.Context, run_id: RunArgument, output: FormatOption = 
     frames = [frame for frame in client.troubles(run_id) if not _is_settled(frame.event)]
     contents = {content.ref.digest: content for frame in frames for content in frame.contents}
     found = Found(
-        run, [frame.event for frame in frames], callbacks, time.time(), contents, _registered(client, callbacks), hosts
+        run,
+        [frame.event for frame in frames],
+        callbacks,
+        time.time(),
+        contents,
+        _registered(client, callbacks),
+        hosts,
+        approved_by([frame.event for frame in client.permissions(run_id)] if any(callbacks.values()) else ()),
     )
     if output is Format.JSON:
         print(json.dumps(explanation(found, client.options), indent=2))

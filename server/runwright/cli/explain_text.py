@@ -7,11 +7,11 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from msgspec import Struct
 
 from runwright._gen.runwright.callback.v1 import callback_registry_service_pb2 as callback_pb
-from runwright._gen.runwright.v1 import content_pb2, event_pb2, run_pb2
+from runwright._gen.runwright.v1 import approval_pb2, content_pb2, event_pb2, run_pb2
 from runwright.cli import names, sanitize
 from runwright.cli.approval_text import WHAT, approvers
 from runwright.cli.commands import Options, command
-from runwright.cli.tree_update import excerpt
+from runwright.cli.tree_update import APPROVING, excerpt
 from runwright.core.approvals import DENIED
 from runwright.core.callbacks import DIFFERENT_SCHEMA_REMEDY
 from runwright.core.near import nearest
@@ -37,6 +37,21 @@ class Found(Struct, frozen=True):
     contents: Mapping[str, content_pb2.InlineContent] = {}  # what came with the troubles, by digest
     registered: Collection[str] = ()  # names of executors, if none is registered under one that is waited for
     hosts: Mapping[str, Sequence[callback_pb.Callback] | None] = {}  # of policies, by their names; as `callbacks`
+    approved: Mapping[str, str] = {}  # who approved a call and so does not perform it, by the call's id
+
+
+def approved_by(events: Sequence[event_pb2.Event]) -> Mapping[str, str]:
+    """Who approved which call, themselves or by a grant, where whoever approves does not perform."""
+    approved = dict[str, str]()
+    for event in events:
+        if event.HasField("grant_used"):
+            by, said = event.grant_used.grant.issuer, event.grant_used.separation
+        elif event.approval_decided.verdict in APPROVING:
+            by, said = event.approval_decided.decided_by, event.approval_decided.separation
+        else:
+            continue
+        approved[event.effect_id] = by if said == approval_pb2.APPROVAL_SEPARATION_ENFORCED else ""
+    return approved
 
 
 def explain_lines(found: Found, options: Options) -> list[str]:
@@ -103,15 +118,25 @@ def _why(run: run_pb2.RunSnapshot) -> str:
 
 
 def _is_there(found: Found, executor: str) -> bool:
-    """True when what waits for the executor has a healthy host each."""
+    """True when what waits for the executor has a healthy host each that may perform it."""
     run = found.run
     waiting = {wait.effect_id for wait in run.waiting_on if wait.subject == executor}
     hosts = [each for each in found.callbacks.get(executor) or () if each.health == callback_pb.CALLBACK_HEALTH_HEALTHY]
     return all(
-        any(not host.spec.tools or effect.tool in host.spec.tools for host in hosts)
+        any(
+            (not host.spec.tools or effect.tool in host.spec.tools)
+            and host.owner != (found.approved.get(effect.effect_id) or None)
+            for host in hosts
+        )
         for effect in run.open_effects
         if effect.effect_id in waiting
     )
+
+
+def _who_serves_and_approved(found: Found, executor: str) -> Sequence[str]:
+    """The principals whose hosts are there and do not get what waits for the executor, because they approved it."""
+    approvers = {found.approved.get(wait.effect_id) for wait in found.run.waiting_on if wait.subject == executor}
+    return sorted({each.owner for each in found.callbacks.get(executor) or () if each.owner in approvers})
 
 
 def _to_do(found: Found, options: Options) -> Iterator[tuple[str, str]]:
@@ -139,6 +164,10 @@ def _to_do(found: Found, options: Options) -> Iterator[tuple[str, str]]:
         if _is_there(found, executor):
             yield TO_DO, f"nothing: executor {executor} is there; the call goes on once it has room, or has answered"
             continue
+        if who := _who_serves_and_approved(found, executor):
+            other = f"have somebody else than {', '.join(who)} serve executor {executor}"
+            yield TO_DO, f"{other}: whoever approved a call does not perform it"
+            continue
         yield TO_DO, f"start executor {executor} where the server looks for it, or register it:"
         words = ("callbacks", "register", f"{executor}-1", "--executor", executor, "--address", "HOST:PORT")
         yield "", command(options, *words)
@@ -152,7 +181,7 @@ def _to_do(found: Found, options: Options) -> Iterator[tuple[str, str]]:
     for pending in run.pending_approvals:
         what = f"{pending.approval_id}{_what(pending)}"
         yield TO_DO, f"have somebody of {approvers(pending.approvers)} look at {what} and decide:"
-        for word in ("show", "approve", "edit", "deny"):
+        for word in ("show", "approve", "deny") if pending.kind in WHAT else ("show", "approve", "edit", "deny"):
             yield "", command(options, "approvals", word, pending.approval_id)
     policies = sorted({wait.subject for wait in run.waiting_on if wait.kind == run_pb2.WAIT_KIND_POLICY})
     for policy in policies:
@@ -208,6 +237,8 @@ def _wait(found: Found, wait: run_pb2.WaitingOn) -> Iterator[tuple[str, str]]:
         yield "  callback", f"none is registered for executor {wait.subject}{but}"
     for callback in (callbacks or ())[:MOST_CALLBACKS]:
         yield "  callback", _callback(callback)
+        if callback.owner and callback.owner == found.approved.get(wait.effect_id):
+            yield "  not used", f"for {wait.effect_id}: it is of {callback.owner}, who approved the call"
         for unused in callback.unused_tools:
             if unused.package_fingerprint == found.run.package_fingerprint:
                 yield (

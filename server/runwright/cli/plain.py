@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from runwright._gen.runwright.v1 import event_pb2, policy_pb2, run_pb2
+from runwright._gen.runwright.v1 import event_pb2, run_pb2
 from runwright.cli import names, policy_lines, sanitize
 from runwright.cli.approval_text import approval_event
 from runwright.cli.dispatch_text import dispatch_event
 from runwright.cli.grant_text import grant_event
 from runwright.cli.tree import RunTree, Step
 from runwright.cli.tree_update import Contents, contents_of, whole
+from runwright.core.approval_dispatches import NOTICE_EFFECT
 from runwright.core.ids import CALL_EFFECT, POLICY_EFFECT, effect_kind
 
 
@@ -23,6 +24,8 @@ def event_line(frame: event_pb2.EventFrame, tree: RunTree, width: int | None = N
         text = f"{event.effect_id} {call.tool} {_call(event, contents, call)}"
     elif effect_kind(event.effect_id) == POLICY_EFFECT:
         text = f"{event.effect_id} {policy_lines.question(event) or _unknown(event)}"
+    elif effect_kind(event.effect_id) == NOTICE_EFFECT:
+        text = f"{event.effect_id} {dispatch_event(event) or _unknown(event)}"
     elif event.effect_id:
         text = f"round {event.round}: {_model(event, contents, tree.round(event))}"
     else:
@@ -43,9 +46,7 @@ def _run(event: event_pb2.Event, contents: Contents, tree: RunTree) -> str:
         case "turn_started":
             return "turn started: " + " ".join(whole(ref, contents) for ref in event.turn_started.input)
         case "policy_decided":
-            said = event.policy_decided
-            denied = ", and denied: only calls can be approved" if said.verdict == policy_pb2.POLICY_VERDICT_ASK else ""
-            return f"{policy_lines.stage(said.stage)} {policy_lines.decided(said)}{denied}"
+            return f"{policy_lines.stage(event.policy_decided.stage)} {policy_lines.decided(event.policy_decided)}"
         case "subject_replaced":
             return policy_lines.replaced(event.subject_replaced, contents)
         case "turn_completed":
@@ -53,7 +54,9 @@ def _run(event: event_pb2.Event, contents: Contents, tree: RunTree) -> str:
         case "turn_failed":
             return f"turn failed: {names.failure(event.turn_failed.error)}"
         case "run_cancel_requested":
-            return f"cancel requested by {event.run_cancel_requested.requested_by}{_because(tree.note)}"
+            by = event.run_cancel_requested.requested_by
+            # Nobody asked for it: what ends a run early goes the way of a cancel, with a reason of its own.
+            return f"{f'cancel requested by {by}' if by else 'the run is being ended'}{_because(tree.note)}"
         case "run_completed":
             return f"run completed{_in(tree, event)}: {names.usage(event.run_completed.usage)}"
         case "run_failed":
@@ -61,7 +64,7 @@ def _run(event: event_pb2.Event, contents: Contents, tree: RunTree) -> str:
         case "run_cancelled":
             return f"run cancelled{_in(tree, event)}"
         case _:
-            return _unknown(event)
+            return approval_event(event) or _unknown(event)
 
 
 def _model(event: event_pb2.Event, contents: Contents, step: Step) -> str:
@@ -116,18 +119,6 @@ def _call(event: event_pb2.Event, contents: Contents, step: Step) -> str:
             return _released(event.tool_result_released)
         case "tool_cancelled":
             return "cancelled"
-        case (
-            "approval_requested"
-            | "approval_decided"
-            | "approval_expired"
-            | "approval_withdrawn"
-            | "approval_superseded"
-            | "approval_escalated"
-            | "approval_delegated"
-        ):
-            return approval_event(event)
-        case "approval_dispatch_started" | "approval_dispatched":
-            return dispatch_event(event)
         case "grant_issued" | "grant_used" | "grant_superseded":
             return grant_event(event)
         case "effect_resolved":
@@ -142,7 +133,7 @@ def _call(event: event_pb2.Event, contents: Contents, step: Step) -> str:
             lost = event.tool_recovery_required
             return f"UNKNOWN outcome, not repeated: {names.reason(lost.reason)}{_by(lost.executor_identity)}"
         case _:
-            return _unknown(event)
+            return approval_event(event) or _unknown(event)
 
 
 def _reconciled(event: event_pb2.Event) -> str:

@@ -36,6 +36,7 @@ def rows(tree: RunTree, now: float) -> list[Row]:
     """The tree from top to bottom; `now` (seconds since 1970) is what running steps are timed with."""
     about = ", ".join(part for part in (tree.agent, tree.model) if part)
     title = f"run {tree.run_id}" + (f" ({about})" if about else "")
+    title += f": {tree.note}" if tree.state is State.WAITING else ""
     lines = [Row(title) if tree.state is State.REQUESTED else _row(title, tree, now)]
     if tree.earlier:
         lines.append(Row(f"sees: {names.counted(tree.earlier, 'earlier turn')} of the session"))

@@ -48,7 +48,10 @@ def serve(loaded: Loaded) -> None:
         settings = loaded.settings()
         if settings.insecure_allow_remote:
             StandardLog().warning("--insecure-allow-remote: what TLS and keys do not guard is open to anyone")
-        settled = asyncio.run(bootstrap.serve(settings, _announce, packages=examined.packages))
+        serving = bootstrap.serve(
+            settings, _announce, packages=examined.packages, reread=lambda: loaded.again().settings()
+        )
+        settled = asyncio.run(serving)
     except AgentError as error:
         typer.echo(f"error: {sanitize.line(f'{error.message} {error.remedy}')}", err=True)
         raise typer.Exit(UNUSABLE) from None

@@ -7,13 +7,14 @@ from collections.abc import Mapping
 from runwright._gen.runwright.v1 import approval_pb2, content_pb2, event_pb2, run_pb2
 from runwright.cli import names, sanitize
 from runwright.cli.tree import Call, RunTree, State
+from runwright.core.approval_dispatches import NOTICE_EFFECT
 from runwright.core.ids import CALL_EFFECT, POLICY_EFFECT, EffectId, effect_kind, question_subject
 from runwright.core.images import IMAGE_TYPES
 from runwright.wire.snapshots import inline_bytes
 
 Contents = Mapping[str, content_pb2.InlineContent]
 
-_APPROVING = (approval_pb2.APPROVAL_VERDICT_APPROVE, approval_pb2.APPROVAL_VERDICT_APPROVE_WITH_EDITS)
+APPROVING = (approval_pb2.APPROVAL_VERDICT_APPROVE, approval_pb2.APPROVAL_VERDICT_APPROVE_WITH_EDITS)
 
 
 def update_tree(tree: RunTree, frame: event_pb2.EventFrame) -> None:
@@ -28,6 +29,8 @@ def update_tree(tree: RunTree, frame: event_pb2.EventFrame) -> None:
         _take_call(tree, frame.event, contents)
     elif effect_kind(frame.event.effect_id) == POLICY_EFFECT:
         _take_question(tree, frame.event)
+    elif effect_kind(frame.event.effect_id) == NOTICE_EFFECT:
+        return  # who is told of an approval changes nothing of what waits for it
     elif frame.event.effect_id:
         _take_round(tree, frame.event, contents)
     else:
@@ -64,6 +67,13 @@ def _take_run(tree: RunTree, event: event_pb2.Event, contents: Contents) -> None
             tree.earlier = len(event.context_assembled.included)
         case "turn_started":
             tree.question = " ".join(excerpt(ref, contents) for ref in event.turn_started.input)
+        case "approval_requested":
+            waits = f"for approval {event.run_id}/{event.approval_requested.approval_id}"
+            tree.state, tree.note = State.WAITING, waits
+        case "approval_decided" | "approval_expired" | "approval_withdrawn" | "approval_superseded" if (
+            tree.state is State.WAITING
+        ):
+            tree.state, tree.note = State.RUNNING, ""
         case "run_cancel_requested":
             tree.state, tree.note = State.CANCELLING, sanitize.line(event.run_cancel_requested.reason)
         case "run_completed":
@@ -161,7 +171,7 @@ def _take_call(tree: RunTree, event: event_pb2.Event, contents: Contents) -> Non
         case "approval_requested":
             asked = event.approval_requested
             call.state, call.note = State.WAITING, f"for approval {event.run_id}/{asked.approval_id}"
-        case "approval_decided" if event.approval_decided.verdict in _APPROVING:
+        case "approval_decided" if event.approval_decided.verdict in APPROVING:
             call.state, call.note = State.WAITING, f"approved by {sanitize.line(event.approval_decided.decided_by)}"
         case "grant_used":
             call.state, call.note = State.WAITING, f"permitted by grant {event.grant_used.grant.grant_id}"

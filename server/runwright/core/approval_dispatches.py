@@ -8,6 +8,7 @@ approval any more: what was approved can be superseded until the call is made.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import Enum
 
 from msgspec import Struct
@@ -16,7 +17,7 @@ from runwright.core.ids import EffectId, effect_id, parse_effect_id
 from runwright.core.units import Micros
 
 NOTICE_EFFECT = "n"
-MAX_DISPATCHERS = 4  # of one approval
+MAX_DISPATCHERS = 4  # of one approval, by its package, and as many by the operator
 MAX_REFERENCE_BYTES = 256
 MAX_FAILURES = 24  # of telling one thing: about three hours, see `retry_wait_us`
 _FIRST_WAIT_US = 1_000_000
@@ -106,6 +107,11 @@ class Dispatch(Struct, frozen=True):
         # Whoever may know of it hears at once that nothing is to be decided any more.
         not_before = self.not_before if closing is None else 0
         return self.__replace__(revision=self.revision + 1, closing=closing, failures=0, not_before=not_before)
+
+
+def all_dispatchers(of_package: Sequence[str], of_operator: Sequence[str]) -> tuple[str, ...]:
+    """Who is told of an approval: whom its package names, then whom the operator names beside them, each once."""
+    return tuple(dict.fromkeys((*of_package, *of_operator)))
 
 
 def dispatch_effect_id(approval_id: str, number: int) -> EffectId:

@@ -136,11 +136,12 @@ def verdicts_on(asked: RequestedApproval) -> tuple[ApprovalVerdict, ...]:
 
 def require_allowed_verdict(asked: RequestedApproval, verdict: ApprovalVerdict) -> None:
     """Raises INVALID_REQUEST for what cannot be decided on the approval."""
-    allowed = allowed_verdicts(asked.kind)
-    if verdict not in allowed:
+    if verdict not in allowed_verdicts(asked.kind):
+        allowed = verdicts_on(asked)
         expected = f"one of {', '.join(f'APPROVAL_VERDICT_{each.name}' for each in allowed)}"
         why = f"{verdict.name} is no decision on {approval_words(asked.kind)}."
-        raise invalid_request("verdict", expected, "Decide one of these.", message=why)
+        remedy = f"Decide one of {', '.join(each.name for each in allowed)}."
+        raise invalid_request("verdict", expected, remedy, message=why)
 
 
 class ApprovalFilter(Struct, frozen=True, kw_only=True):

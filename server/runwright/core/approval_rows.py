@@ -2,8 +2,8 @@
 
 `approval` has each one as it was asked for, by its id, `approval-outcome` what became of it, `approval-superseded` that
 it counts no more although it was given. `approval-pending` and `approval-closed` list their ids: what is pending by the
-time at which it was asked for, and what is closed by the time at which it was, the newest first. All of it goes when
-the run is removed.
+time at which it was asked for, and what is closed by the time at which it was, the newest first. What the next call is
+compared with stands in `approved_call_rows.py`. All of it goes when the run is removed.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from msgspec.json import Decoder, Encoder
 
 from runwright.core import records as r
 from runwright.core.approvals import (
+    APPROVING,
     ApprovalExpiry,
     ApprovalKind,
     ApprovalSeparation,
@@ -23,6 +24,7 @@ from runwright.core.approvals import (
     ApproverSet,
     current_set,
 )
+from runwright.core.approved_call_rows import approved_call, approved_calls_of
 from runwright.core.content import ContentRef
 from runwright.core.grants import GrantOffer
 from runwright.core.ids import EffectId, RunKey
@@ -188,7 +190,7 @@ def rows_of_request(state: RunState, record: r.ApprovalRequested) -> Sequence[Si
 
 
 def rows_of_decision(state: RunState, record: r.ApprovalDecided) -> Sequence[SideRow]:
-    """It is closed, by somebody."""
+    """It is closed, by somebody; a call that was approved is what the next one is compared with."""
     outcome = ApprovalOutcome(
         state=record.verdict.state,
         at=record.at,
@@ -205,7 +207,12 @@ def rows_of_decision(state: RunState, record: r.ApprovalDecided) -> Sequence[Sid
         edited_digest=record.edited_digest,
         grant_id=record.grant_id,
     )
-    return _closed(state.key, record.approval_id, record.requested_at, outcome)
+    closed = _closed(state.key, record.approval_id, record.requested_at, outcome)
+    if record.call_id is None or record.verdict not in APPROVING:
+        return closed
+    run_id = state.key.run_id
+    calls = approved_calls_of(run_id, state.session_id, state.agent_id, record.tool)
+    return (*closed, approved_call(calls, record.at, full_id(run_id, record.approval_id)))
 
 
 def rows_of_expiry(state: RunState, record: r.ApprovalExpired) -> Sequence[SideRow]:

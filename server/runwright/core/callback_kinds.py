@@ -36,6 +36,11 @@ class KindRow(Struct, frozen=True):
     role: Role
     word: str
 
+    @property
+    def owners_setting(self) -> str:
+        """The setting by which the operator says whose names of this kind are."""
+        return f"{self.word}_owners"
+
 
 KINDS: Mapping[CallbackKind, KindRow] = {
     CallbackKind.TOOL_EXECUTOR: KindRow("runwright.callback.v1.ToolExecutorService", Role.EXECUTOR, "executor"),

@@ -242,8 +242,8 @@ MEANINGS: Mapping[ErrorReason, Meaning] = {
     ErrorReason.CALLBACK_TAKEN: Meaning(
         _K.POLICY_DENIAL,
         _R.USER_ACTION_NEEDED,
-        "Use another callback_id or executor name, have its owner unregister it, or have the operator name the "
-        "principals of the executor in executor_owners.",
+        "Use another callback_id or name, have its owner unregister it, or have the operator say whose the name is, in "
+        "executor_owners, policy_owners or dispatcher_owners.",
         ("callback_id",),
     ),
     ErrorReason.CALLBACK_LIMIT: Meaning(

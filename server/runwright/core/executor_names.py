@@ -1,4 +1,4 @@
-"""Whose the names of executors are: of two hosts with one name only those may get calls whom the name belongs to."""
+"""Whose the names of executors are: an address that the operator configures has an owner, too."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from msgspec import Struct, field
 
 from runwright.core.ids import LOCAL_PRINCIPAL, Namespace
+from runwright.core.name_owners import NameOwners
 
 
 class ConfiguredExecutor(Struct, frozen=True):
@@ -22,15 +23,9 @@ class ConfiguredExecutor(Struct, frozen=True):
         return cls(principal or LOCAL_PRINCIPAL, address)
 
 
-class ExecutorNames(Struct, frozen=True):
-    """What the operator says of names.
+class ExecutorNames(NameOwners, frozen=True):
+    """What the operator says of executors' names. `configured` are principals by name, where `owners` says nothing."""
 
-    `owners` are principals by `name` or `namespace/name`, of which the latter
-    counts alone where it is given; `configured` are principals by name. Of any
-    other name nothing is said: it belongs to whoever holds a lease under it.
-    """
-
-    owners: Mapping[str, Sequence[str]] = field(default_factory=dict)
     configured: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
@@ -38,9 +33,7 @@ class ExecutorNames(Struct, frozen=True):
         """From the settings `executor_owners` and `executors`."""
         return cls(owners, {name: ConfiguredExecutor.parse(address).principal for name, address in addresses.items()})
 
-    def principals(self, namespace: Namespace, executor: str) -> Sequence[str]:
-        """Who may register the name in the namespace; nobody in particular when it is empty."""
-        for name in (f"{namespace}/{executor}", executor):
-            if name in self.owners:
-                return self.owners[name]
-        return (self.configured[executor],) if executor in self.configured else ()
+    def principals(self, namespace: Namespace, name: str) -> Sequence[str]:
+        """See NameOwners."""
+        configured = (self.configured[name],) if name in self.configured else ()
+        return NameOwners.principals(self, namespace, name) or configured

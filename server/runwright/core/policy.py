@@ -97,6 +97,7 @@ class PolicyFindings(Struct, frozen=True):
     `subject_digest` is the digest of what was looked at: the opinions count for nothing else. `operator_digest` is
     that of the operator's rules that were heard, empty without any. `remotes` are to be asked beside that. `grants` are
     those that may answer what is asked, the narrowest first. `summary` is the call in one line, for whoever is asked.
+    `dispatchers` are those that the operator has told of every approval, by name.
     """
 
     stage: PolicyStage
@@ -107,6 +108,7 @@ class PolicyFindings(Struct, frozen=True):
     remotes: tuple[RemotePolicy, ...] = ()
     grants: tuple[AnsweringGrant, ...] = ()
     summary: str = ""
+    dispatchers: tuple[str, ...] = ()
 
 
 def builtin_opinion(policy: PolicyRef, effect: str, decider: str = PACKAGE) -> PolicyOpinion | None:

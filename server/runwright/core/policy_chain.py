@@ -33,10 +33,14 @@ class Outcome(Enum):
 
 
 class OperatorRules(Struct, frozen=True):
-    """The operator's policies for one namespace, and the digest of them; empty without any."""
+    """The operator's policies for one namespace, and the digest of them; empty without any.
+
+    `dispatchers` are told of every approval there, beside those that its package names.
+    """
 
     policies: tuple[PolicySpec, ...] = ()
     digest: str = ""
+    dispatchers: tuple[str, ...] = ()
 
 
 NO_OPERATOR = OperatorRules()
@@ -143,7 +147,10 @@ class PolicyChain(Struct, frozen=True, dict=True):
             said = self._silent[effect]
         else:
             said = self._silent[effect] = self._opinions(effect, outcomes)
-        return PolicyFindings(self.stage, subject_digest, self.operator.digest, *said, self.remotes)
+        operator = self.operator
+        return PolicyFindings(
+            self.stage, subject_digest, operator.digest, *said, self.remotes, dispatchers=operator.dispatchers
+        )
 
     @cached_property
     def _no_outcomes(self) -> tuple[Outcome, ...]:

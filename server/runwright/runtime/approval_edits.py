@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
+from collections import Counter
+
 from runwright.core.approval_failures import invalid_edit, no_approval
 from runwright.core.approval_requests import MAX_EDIT_BYTES, DecisionRequest
 from runwright.core.approval_rows import RequestedApproval
@@ -34,6 +38,8 @@ class ApprovalEdits:
             text = request.arguments_json.decode()
         except UnicodeDecodeError:
             raise invalid_edit(asked, "they are not UTF-8.") from None
+        if (problem := await asyncio.to_thread(_unclear, text)) is not None:
+            raise invalid_edit(asked, problem)
         run = RunKey(namespace, RunId(asked.run_id))
         found = await self._supervisor.state(run)
         if found is None:
@@ -45,3 +51,30 @@ class ApprovalEdits:
         if content.ref.digest == asked.arguments.digest:
             raise invalid_edit(asked, "they are those that are pending; approve them as they are.")
         return content
+
+
+class _RepeatedNameError(ValueError):
+    """An object names something twice."""
+
+
+def _unclear(text: str) -> str | None:
+    """What makes it doubtful what somebody decided on; None: nothing, or what is found out with all else.
+
+    Of a name that stands twice readers take the one or the other, and `null` is how models say nothing.
+    """
+    try:
+        value = json.loads(text, object_pairs_hook=_once)
+    except _RepeatedNameError as error:
+        return f"they name {error} twice in one object."
+    except (ValueError, RecursionError):
+        return None
+    return None if isinstance(value, dict) else "they are not a JSON object."
+
+
+def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    """The object of these members. Raises _RepeatedNameError."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        [(name, _)] = Counter(name for name, _ in pairs).most_common(1)
+        raise _RepeatedNameError(json.dumps(name[:64]))
+    return found

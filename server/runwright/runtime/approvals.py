@@ -84,9 +84,9 @@ class Approvals(ApprovalIndex):
         found = await self._ports.journal.content(namespace, [digest], run=RunId(asked.run_id), required=True)
         return found[digest]
 
-    async def dispatches(self, namespace: Namespace, asked: RequestedApproval) -> list[DispatchStanding]:
+    async def dispatches(self, namespace: Namespace, approval: StandingApproval) -> list[DispatchStanding]:
         """How far each of its dispatchers has been told, by name. Raises JOURNAL_CORRUPT."""
-        prefix = dispatch_prefix(asked.id)
+        asked, prefix = approval.asked, dispatch_prefix(approval.asked.id)
         found = await self._ports.journal.entries(namespace, DISPATCH, prefix=prefix, limit=MAX_DISPATCHERS)
         standing = []
         for entry in found:
@@ -96,7 +96,14 @@ class Approvals(ApprovalIndex):
                 standing.append(read_dispatch(entry.value))
             except DecodeError:
                 raise unreadable(asked.id) from None
-        return standing
+        if approval.outcome is None or all(each.retry_at is None for each in standing):
+            return standing
+        # A dispatcher that never knew of it is told no more once it is closed, and nobody is after the run's end.
+        run = await self._supervisor.state(RunKey(namespace, RunId(asked.run_id)))
+        name = ApprovalName.parse(asked.id).approval_id
+        open_ones = run[0].dispatches if run is not None and not run[0].is_terminal else ()
+        planned = {each.dispatcher for each in open_ones if each.approval_id == name and each.waits}
+        return [each if each.dispatcher in planned else each.__replace__(retry_at=None) for each in standing]
 
     async def decide(self, who: Principal, request: DecisionRequest) -> tuple[StandingApproval, bool]:
         """Decides on an approval; on return the decision is durable. False: this very request had decided before.

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 from msgspec import Struct
@@ -28,11 +29,12 @@ _OTHER_VARIABLES = (
 class Loaded(Struct, frozen=True):
     """Every setting with its origin, and what is wrong with them. `config` is the file that was read.
 
-    `warnings` are what a server can be started with all the same.
+    `warnings` are what a server can be started with all the same. `again` reads every source once more; it blocks.
     """
 
     values: Mapping[str, Value]
     findings: Sequence[Finding]
+    again: Callable[[], Loaded]
     config: Path | None = None
     warnings: Sequence[Finding] = ()
 
@@ -74,7 +76,8 @@ def load(
     if "providers" in values and values["providers"].value:
         findings += _outbound(values["providers"].value, variables)
     in_order = {field.name: values[field.name] for field in FIELDS if field.name in values}
-    return Loaded(in_order, findings, file, [_misspelled(name, meant) for name, meant in _near_variables(variables)])
+    misspelled = [_misspelled(name, meant) for name, meant in _near_variables(variables)]
+    return Loaded(in_order, findings, partial(load, flags, config, environment), file, misspelled)
 
 
 def settle_libraries() -> None:

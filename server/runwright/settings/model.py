@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from runwright.core import allow_list
+from runwright.core.callback_kinds import KINDS, CallbackKind
 from runwright.core.callbacks import DEFAULT_CALLS_IN_FLIGHT, MAX_CALLS_IN_FLIGHT
 from runwright.core.errors import AgentError, invalid_request
 from runwright.core.ids import DEFAULT_NAMESPACE, LOCAL_PRINCIPAL
@@ -81,15 +82,34 @@ class Settings:
     executor_owners: Mapping[str, tuple[str, ...]] = setting(
         kinds.OWNERS,
         "Principals that may register an executor's name, in one namespace or in all; a name that is not here belongs "
-        "to the principal that holds a lease under it.",
+        "to the principal that holds a lease under it. Read again from the file on SIGHUP, as are the next two.",
         {},
         flag="--executor-owner",
+    )
+    policy_owners: Mapping[str, tuple[str, ...]] = setting(
+        kinds.OWNERS,
+        "Principals that may register a policy's name, likewise.",
+        {},
+        flag="--policy-owner",
+    )
+    dispatcher_owners: Mapping[str, tuple[str, ...]] = setting(
+        kinds.OWNERS,
+        "Principals that may register the name of a dispatcher of approvals, likewise.",
+        {},
+        flag="--dispatcher-owner",
     )
     callback_allow: tuple[str, ...] = setting(
         kinds.ALLOWED,
         "Addresses that executors may register and the server may dial; `none`: nothing can be registered.",
         allow_list.LOOPBACK,
     )
+    callback_cert: Path | None = setting(
+        kinds.PATH,
+        "Certificate chain that the server shows to callbacks it dials with TLS, PEM; read again on SIGHUP.",
+        None,
+        absent="it shows none",
+    )
+    callback_key: Path | None = setting(kinds.PATH, "Private key of that certificate, PEM.", None)
     drain_grace_seconds: float = setting(
         kinds.seconds(0, 3600), "How long SIGTERM waits for calls that must not be repeated.", 20.0, flag="--grace"
     )
@@ -126,7 +146,7 @@ class Settings:
     )
     policies: Path | None = setting(
         kinds.PATH,
-        "File of the operator's policies, by namespace; read again on SIGHUP.",
+        "File of the operator's policies and dispatchers of approvals, by namespace; read again on SIGHUP.",
         None,
         absent="packages decide alone",
     )
@@ -225,6 +245,15 @@ class Settings:
         """What there should be left of disk and journal."""
         return LeastSpace(self.warn_free_bytes, self.warn_free_percent)
 
+    @property
+    def name_owners(self) -> Mapping[CallbackKind, Mapping[str, Sequence[str]]]:
+        """Whose the names of callbacks are, for each kind."""
+        return {
+            CallbackKind.TOOL_EXECUTOR: self.executor_owners,
+            CallbackKind.POLICY: self.policy_owners,
+            CallbackKind.APPROVAL_DISPATCHER: self.dispatcher_owners,
+        }
+
     def provider_routes(self) -> dict[str, ProviderSettings]:
         """How each kind of real model is reached. Raises INVALID_REQUEST for a route of another form."""
         return provider_routes(self.providers, self.provider_timeout_seconds)
@@ -250,6 +279,11 @@ class Settings:
                 yield Unfit("tls_cert", "given together with --tls-key", remedy, _PAIR)
             else:
                 yield Unfit("tls_key", "given together with --tls-cert", remedy, _PAIR)
+        if (self.callback_cert is None) != (self.callback_key is None):
+            given, other = ("cert", "key") if self.callback_key is None else ("key", "cert")
+            remedy = "Give both files: --callback-cert CERTIFICATE --callback-key ITS-PRIVATE-KEY."
+            beside = ("callback_cert", "callback_key")
+            yield Unfit(f"callback_{given}", f"given together with --callback-{other}", remedy, beside)
         if self.tls_client_ca is not None and self.tls_cert is None:
             remedy = "Give the server's own certificate too: without it there is no TLS."
             yield Unfit("tls_client_ca", "given together with --tls-cert and --tls-key", remedy, _PAIR)
@@ -258,10 +292,11 @@ class Settings:
             expected = f"given together with --keys: without keys everyone is of namespace `{DEFAULT_NAMESPACE}`"
             remedy = f"Make a file with `runwright keys add`, or nobody sees {', '.join(alone)}."
             yield Unfit("package_namespaces", expected, remedy, ("keys",))
-        if self.keys is None and any(LOCAL_PRINCIPAL not in owners for owners in self.executor_owners.values()):
-            expected = f"given together with --keys: without keys everyone is `{LOCAL_PRINCIPAL}`"
-            remedy = "Make a file with `runwright keys add` and give it with --keys."
-            yield Unfit("executor_owners", expected, remedy, ("keys",))
+        for kind, owned in self.name_owners.items():
+            if self.keys is None and any(LOCAL_PRINCIPAL not in owners for owners in owned.values()):
+                expected = f"given together with --keys: without keys everyone is `{LOCAL_PRINCIPAL}`"
+                remedy = "Make a file with `runwright keys add` and give it with --keys."
+                yield Unfit(KINDS[kind].owners_setting, expected, remedy, ("keys",))
         try:
             self.provider_routes()
         except AgentError as error:

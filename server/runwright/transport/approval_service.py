@@ -11,6 +11,7 @@ from runwright.core.content import ContentRef
 from runwright.core.error_kinds import RetryClass
 from runwright.core.errors import AgentError, invalid_request
 from runwright.runtime import AgentRuntime
+from runwright.runtime.previous_approvals import PreviousApprovals
 from runwright.transport.access import principal
 from runwright.transport.approval_watch import ApprovalWatch
 from runwright.transport.grant_calls import GrantCalls
@@ -18,6 +19,7 @@ from runwright.transport.method import MessageSender
 from runwright.transport.usage import PAGE_BYTES
 from runwright.wire.approval_dispatches import put_dispatch
 from runwright.wire.approvals import approval_filter, decision_request, put_approval
+from runwright.wire.previous_approvals import put_previous
 from runwright.wire.requests import page_size
 from runwright.wire.snapshots import inline_content
 from runwright.wire.values import agent_error
@@ -30,6 +32,7 @@ class ApprovalService:
         self._runtime = runtime
         self._watch = ApprovalWatch(runtime)
         self._grants = GrantCalls(runtime)
+        self._previous = PreviousApprovals(runtime.ports, runtime.approvals)
 
     async def ListApprovals(self, request: pb.ListApprovalsRequest) -> pb.ListApprovalsResponse:
         """One page of approvals."""
@@ -51,11 +54,15 @@ class ApprovalService:
         standing = await self._runtime.approvals.get(principal(), request.approval_id)
         response = pb.GetApprovalResponse()
         put_approval(response.approval, standing)
-        for dispatch in await self._runtime.approvals.dispatches(principal().namespace, standing.asked):
+        for dispatch in await self._runtime.approvals.dispatches(principal().namespace, standing):
             put_dispatch(response.approval.dispatches.add(), dispatch)
         if request.include_arguments:
             approval, asked, outcome = response.approval, standing.asked, standing.outcome
-            approval.arguments_content.CopyFrom(await self._content(asked, asked.arguments))
+            arguments = await self._runtime.approvals.arguments(principal().namespace, asked, asked.arguments)
+            approval.arguments_content.CopyFrom(inline_content(asked.arguments, arguments))
+            previous = await self._previous.of(principal(), standing, arguments)
+            if previous is not None:
+                put_previous(approval.previous, previous)
             if outcome is not None and outcome.edited_arguments is not None:
                 edited = await self._content(asked, outcome.edited_arguments)
                 approval.decision.edited_arguments_content.CopyFrom(edited)

@@ -33,25 +33,18 @@ class TlsFiles(Struct, frozen=True):
 
     def configuration(self) -> grpc.ServerCertificateConfiguration:
         """What gRPC serves with. Raises INVALID_REQUEST naming a file that cannot be used."""
-        pair = (_read(self.key, "--tls-key"), _read(self.certificate, "--tls-cert"))
-        authority = _read(self.client_ca, "--tls-client-ca") if self.client_ca else None
-        self._check()
-        return grpc.ssl_server_certificate_configuration([pair], root_certificates=authority)
+        chain, key = read_pair(self.certificate, self.key, "tls")
+        return grpc.ssl_server_certificate_configuration([(key, chain)], root_certificates=self._authority())
 
-    def _check(self) -> None:
-        # gRPC only says that the port cannot be bound.
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        try:
-            context.load_cert_chain(self.certificate, self.key, password="")  # never asks at a terminal
-        except (OSError, ValueError):  # SSLError is an OSError
-            expected = f"a certificate chain whose private key, unencrypted, is --tls-key {self.key}"
-            raise _unusable("--tls-cert", self.certificate, expected, _PAIR) from None
+    def _authority(self) -> bytes | None:
         if self.client_ca is None:
-            return
+            return None
+        found = _read(self.client_ca, "--tls-client-ca")
         try:
-            context.load_verify_locations(cadata=_read(self.client_ca, "--tls-client-ca").decode("ascii"))
+            ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_verify_locations(cadata=found.decode("ascii"))
         except (OSError, ValueError):  # SSLError is an OSError
             raise _unusable("--tls-client-ca", self.client_ca, "a PEM file with certificates", _CONVERT) from None
+        return found
 
     def stamps(self) -> Stamps:
         """What changes when a file does; empty when one cannot be found."""
@@ -93,6 +86,22 @@ class Certificates:
             self.reload()
         newer, self._newer = self._newer, None
         return newer
+
+
+def read_pair(certificate: Path, key: Path, of: str) -> tuple[bytes, bytes]:
+    """A certificate chain and its key, PEM, which belong together. Raises INVALID_REQUEST naming what cannot be used.
+
+    `of` is what the two options that named the files begin with: `tls` of `--tls-cert` and `--tls-key`.
+    """
+    pair = (_read(certificate, f"--{of}-cert"), _read(key, f"--{of}-key"))
+    # gRPC only says that a port cannot be bound, or that nobody answers.
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    try:
+        context.load_cert_chain(certificate, key, password="")  # never asks at a terminal
+    except (OSError, ValueError):  # SSLError is an OSError
+        expected = f"a certificate chain whose private key, unencrypted, is --{of}-key {key}"
+        raise _unusable(f"--{of}-cert", certificate, expected, _PAIR) from None
+    return pair
 
 
 def _read(path: Path, option: str) -> bytes:

@@ -8,6 +8,7 @@ import uuid
 from collections.abc import AsyncGenerator, Iterable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any
 
 from ._gen.runwright.v1 import (
@@ -61,10 +62,12 @@ class ApprovalCalls(GrantCalls):
         tool: str = "",
         risk: str = "",
         run_id: str = "",
+        requested_before: datetime | None = None,
         page_size: int = 0,
     ) -> AsyncGenerator[Approval]:
         """Approvals, page by page as they are asked for: those that are pending, the oldest first, unless `states` says
-        others, which come with the newest first. `mine` are those that this key may decide on now.
+        others, which come with the newest first. `mine` are those that this key may decide on now, `requested_before`
+        a time with its zone.
         """
         request = ListApprovalsRequest(
             states=list(states),
@@ -73,6 +76,7 @@ class ApprovalCalls(GrantCalls):
             tool=tool,
             risk=risk,
             run_id=run_id,
+            requested_before=requested_before,
             page_size=page_size,
         )
         while True:
@@ -86,7 +90,10 @@ class ApprovalCalls(GrantCalls):
             request.page_token = page.next_page_token
 
     async def get_approval(self, approval_id: str, *, deadline: float | None = None) -> Approval:
-        """An approval as it stands, with the arguments that are to be approved, up to 64 KiB."""
+        """An approval as it stands, with the arguments that are to be approved, up to 64 KiB.
+
+        `previous` is how they differ from those of the last call that was approved.
+        """
         request = GetApprovalRequest(approval_id=approval_id, include_arguments=True)
         answer = await self._connection.unary(
             self._approvals.get_approval, request, deadline=deadline or self.deadline, safe=True

@@ -44,6 +44,7 @@ class CallbackConnection:
         self._kick = asyncio.Event()
         self._channel: grpc.aio.Channel | None = None
         self._address = ""
+        self._shown = dialer.certificate  # on the channel that there is
         self._failed_dials = 0
         self._pause = ILL_US
         self._is_missed = False  # somebody looked while it was well but not connected, and may wait
@@ -170,8 +171,9 @@ class CallbackConnection:
                 self._pause = REFUSED_US
                 return error.message
             address = addresses[self._failed_dials % len(addresses)]
-            if self._channel is None or address != self._address:
-                self._address = address
+            shown = self._dialer.certificate
+            if self._channel is None or address != self._address or shown is not self._shown:
+                self._address, self._shown = address, shown
                 self._replace(self._dialer.channel(self.callback, address))
             assert self._channel is not None
             try:

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeAlias
 
 import grpc
+from msgspec import Struct
 
 from runwright.adapters.remote.resolver import MOST_OF_ONE, Resolver, TooManyNamesError
 from runwright.core.allow_list import NOT_COVERED, AllowList, plain
@@ -49,11 +50,31 @@ _OWN_OPTIONS: tuple[tuple[str, int], ...] = (
 )
 
 
-class Dialer:
-    """What may be dialled for callbacks. Names are resolved here, never by gRPC: what is checked is what is dialled."""
+class ClientCertificate(Struct, frozen=True):
+    """What the runtime shows of itself to hosts that ask for a certificate: its chain and its key, PEM."""
 
-    def __init__(self, allowed: AllowList, log: OperatorLog, resolve: Resolve | None = None) -> None:
+    chain: bytes
+    key: bytes
+
+    def __repr__(self) -> str:  # never the key
+        return "ClientCertificate()"
+
+
+class Dialer:
+    """What may be dialled for callbacks. Names are resolved here, never by gRPC: what is checked is what is dialled.
+
+    `certificate` may be replaced at any time; a channel that is open keeps the one it was made with.
+    """
+
+    def __init__(
+        self,
+        allowed: AllowList,
+        log: OperatorLog,
+        resolve: Resolve | None = None,
+        certificate: ClientCertificate | None = None,
+    ) -> None:
         self.allowed = allowed
+        self.certificate = certificate
         self.log = log
         self._resolver = Resolver()
         self._resolve = resolve
@@ -113,7 +134,8 @@ class Dialer:
         if callback.tls is None:
             return grpc.aio.insecure_channel(target, options=[*options, ("grpc.default_authority", callback.address)])
         name = callback.tls.server_name or callback.host
-        credentials = grpc.ssl_channel_credentials(callback.tls.ca_pem or None)
+        shown = (self.certificate.key, self.certificate.chain) if self.certificate else (None, None)
+        credentials = grpc.ssl_channel_credentials(callback.tls.ca_pem or None, *shown)
         return grpc.aio.secure_channel(target, credentials, options=[*options, ("grpc.ssl_target_name_override", name)])
 
 

@@ -18,6 +18,7 @@ from runwright.core.callback_kinds import CallbackKind
 from runwright.core.ids import Namespace
 from runwright.ports.approval_dispatchers import ApprovalNotification, DispatcherReply, DispatcherWait
 from runwright.ports.clock import Clock
+from runwright.ports.log import OperatorLog
 
 TIMEOUT_SECONDS = 10.0  # of one attempt
 
@@ -25,23 +26,38 @@ TIMEOUT_SECONDS = 10.0  # of one attempt
 class DialledDispatchers:
     """ApprovalDispatchers at the addresses that hosts have registered. Each gets as many calls at once as it says."""
 
-    def __init__(self, callbacks: DialledCallbacks, clock: Clock, *, timeout_seconds: float = TIMEOUT_SECONDS) -> None:
+    def __init__(
+        self,
+        callbacks: DialledCallbacks,
+        clock: Clock,
+        *,
+        timeout_seconds: float = TIMEOUT_SECONDS,
+        log: OperatorLog | None = None,
+    ) -> None:
         self._hosts = NamedHosts(callbacks, CallbackKind.APPROVAL_DISPATCHER)
         self._clock = clock
         self._timeout = timeout_seconds
+        self._log = log
+        self._missed: set[tuple[Namespace, str]] = set()  # on the log, until one is there
 
     def is_there(self, namespace: Namespace, dispatcher: str) -> bool:
         """See the port."""
-        return self._hosts.is_there(namespace, dispatcher)
+        if not self._hosts.is_there(namespace, dispatcher):
+            return False
+        self._missed.discard((namespace, dispatcher))
+        return True
 
     def wait_for_dispatcher(self, namespace: Namespace, dispatcher: str, there: Callable[[], None]) -> DispatcherWait:
         """See the port."""
+        self._miss(namespace, dispatcher)
         return self._hosts.wait_for(namespace, dispatcher, there)
 
     async def tell(self, notification: ApprovalNotification) -> DispatcherReply:
         """See the port. A host that has as many calls as it takes is waited for like one that connects."""
         connection = await self._hosts.free(notification.namespace, notification.dispatcher)
         if connection is None:
+            if not self.is_there(notification.namespace, notification.dispatcher):  # else it has too much to do
+                self._miss(notification.namespace, notification.dispatcher)
             return DispatcherReply(result=DispatchResult.NOT_SENT)
         with self._hosts.occupied(connection):
             with connection.call() as channel:
@@ -58,6 +74,16 @@ class DialledDispatchers:
     async def close(self) -> None:
         """Closes every channel."""
         await self._hosts.close()
+
+    def _miss(self, namespace: Namespace, dispatcher: str) -> None:
+        """None is there: that is on the log, once until one is."""
+        if self._log is not None and (namespace, dispatcher) not in self._missed:
+            self._missed.add((namespace, dispatcher))
+            self._log.warning(
+                "no dispatcher of the name is there: approvals stay listed, and it is told when it registers",
+                namespace=namespace,
+                dispatcher=dispatcher,
+            )
 
     async def _tell(
         self, channel: grpc.aio.Channel, connection: CallbackConnection, notification: ApprovalNotification

@@ -17,8 +17,11 @@ _PEM = re.compile(r"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re
 _SEQUENCE, _UTC_TIME, _GENERAL_TIME, _VERSION = 0x30, 0x17, 0x18, 0xA0
 
 
-def check_certificate(path: Path, now: datetime) -> Iterator[Check]:
-    """Every certificate of a PEM file; of a chain the server is as good as the first that ends."""
+def check_certificate(path: Path, now: datetime, taken: str = "by itself") -> Iterator[Check]:
+    """Every certificate of a PEM file; of a chain the server is as good as the first that ends.
+
+    `taken`: when a running server takes a new file.
+    """
     try:
         text = read_file(path, MAX_PEM_BYTES).decode(errors="replace")
         found = [valid_until(ssl.PEM_cert_to_DER_cert(pem)) for pem in _PEM.findall(text)]
@@ -37,7 +40,7 @@ def check_certificate(path: Path, now: datetime) -> Iterator[Check]:
     until = min(found)
     left = until - now
     text = f"{path} is valid until {until:%Y-%m-%d %H:%M}Z"
-    renew = "Renew it; a running server takes the new file by itself."
+    renew = f"Renew it; a running server takes the new file {taken}."
     if left <= timedelta(0):
         yield fail("certificate", f"{path} has expired on {until:%Y-%m-%d %H:%M}Z", renew)
     elif left < SOON:

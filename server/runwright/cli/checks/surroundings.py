@@ -34,7 +34,14 @@ def what_is_right(loaded: Loaded, examined: Examined) -> Iterator[Check]:
         yield ok("configuration", str(loaded.config or "no file; flags, environment and defaults"))
     for package in examined.packages:
         yield ok("package", f"{package.id} of agent {package.agent.id}")
-    for subject, name in (("keys file", "keys"), ("tls", "tls_cert"), ("private key", "tls_key")):
+    files = (
+        ("keys file", "keys"),
+        ("tls", "tls_cert"),
+        ("private key", "tls_key"),
+        ("callback certificate", "callback_cert"),
+        ("callback key", "callback_key"),
+    )
+    for subject, name in files:
         path = loaded.value(name)
         if isinstance(path, Path) and subject not in wrong:
             yield ok(subject, _right(subject, path))
@@ -44,7 +51,9 @@ def _right(subject: str, path: Path) -> str:
     match subject:
         case "keys file":
             return f"{path}: {counted(len(read_keys(path).keys), 'principal')}"
-        case "private key":
+        case "callback certificate":
+            return f"{path} can be shown to callbacks"
+        case "private key" | "callback key":
             return f"only its owner may read {path}"
         case _:
             return f"{path} can be served with"

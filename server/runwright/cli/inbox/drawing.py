@@ -10,10 +10,11 @@ from prompt_toolkit.utils import get_cwidth
 
 from runwright.cli import names
 from runwright.cli.approval_table import turn, what
-from runwright.cli.approval_text import SHOWN, question_lines
+from runwright.cli.approval_text import SHOWN, difference_lines, question_lines
 from runwright.cli.escapes import escaped, json_lines
 from runwright.cli.grant_words import HOW
 from runwright.cli.inbox.state import Approval, Inbox, Mode
+from runwright.cli.previous_text import FEW
 from runwright.cli.time_left import left
 from runwright.wire.snapshots import inline_bytes
 
@@ -139,6 +140,7 @@ def _details(inbox: Inbox, columns: int, now: float) -> tuple[list[str], frozens
         facts = question_lines(shown[0], now)
         lines += [piece for line in facts for piece in wrapped(line, columns)]
     for one in shown:
+        lines += [piece for line in difference_lines(one, FEW) for piece in wrapped(line, columns)]
         name = SHOWN.get(one.kind, "arguments")
         lines.append(fit(f"{name} of {escaped(one.approval_id)}" if len(shown) > 1 else name, columns))
         lines += _arguments(one, columns)

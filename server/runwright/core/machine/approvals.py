@@ -6,6 +6,7 @@ from typing import assert_never
 
 from runwright.core import inputs as i
 from runwright.core import records as r
+from runwright.core.approval_dispatches import all_dispatchers
 from runwright.core.approval_rules import approval_spec
 from runwright.core.approvals import (
     APPROVING,
@@ -61,7 +62,7 @@ def request(step: Step, call: CallState, opinion: PolicyOpinion) -> None:
             summary=step.summaries[call.call_id],
             reversible=tool.reversible,
             highlight=tool.highlight,
-            dispatchers=spec.dispatchers,
+            dispatchers=all_dispatchers(spec.dispatchers, step.dispatchers[call.call_id]),
             grants=grants.offered(step.package, asked.name, tool, step.state.session_id),
             tainted_by=step.state.tainted_by,
         )

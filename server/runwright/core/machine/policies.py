@@ -52,6 +52,7 @@ def allow_call(step: Step, call: CallState, found: PolicyFindings | None) -> boo
         approvals.supersede_unless(step, call, opinion.approval, digest)
         step.asking[call.call_id] = opinion
         step.summaries[call.call_id] = found.summary if found is not None else ""
+        step.dispatchers[call.call_id] = found.dispatchers if found is not None else ()
         step.answering[call.call_id] = grants.found_for(step, call, opinion, found)
     step.add(_on_record(step, call, stage, digest, opinion, found))
     if opinion.verdict in (Verdict.ALLOW, Verdict.ASK):
@@ -162,7 +163,7 @@ def _is_approved(
         run_approvals.supersede(step, stage)
     step.add(_on_record(step, None, stage, digest, opinion, found))
     if not is_given:
-        run_approvals.request(step, opinion)
+        run_approvals.request(step, opinion, found.dispatchers if found is not None else ())
     return is_given
 
 

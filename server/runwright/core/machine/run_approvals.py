@@ -6,8 +6,11 @@ without a call.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from runwright.core import inputs as i
 from runwright.core import records as r
+from runwright.core.approval_dispatches import all_dispatchers
 from runwright.core.approval_rules import approval_spec
 from runwright.core.approvals import ApprovalVerdict, current_set
 from runwright.core.content import ContentRef
@@ -20,8 +23,8 @@ from runwright.core.run_approvals import KINDS, RunApproval, allowed_verdicts, r
 from runwright.core.state import RunState
 
 
-def request(step: Step, opinion: PolicyOpinion) -> None:
-    """Asks for what the decision on record says is to be approved."""
+def request(step: Step, opinion: PolicyOpinion, dispatchers: Sequence[str]) -> None:
+    """Asks for what the decision on record says is to be approved. `dispatchers` are the operator's."""
     asked = step.state.approval
     assert asked is not None, "asked for by a policy, which is on record"
     spec = approval_spec(step.package.approvals, opinion.approval)
@@ -51,7 +54,7 @@ def request(step: Step, opinion: PolicyOpinion) -> None:
             four_eyes=spec.four_eyes,
             delegates=spec.delegates,
             escalates_at=spec.escalates_at(step.at),
-            dispatchers=spec.dispatchers,
+            dispatchers=all_dispatchers(spec.dispatchers, dispatchers),
             tainted_by=step.state.tainted_by,
         )
     )

@@ -37,6 +37,7 @@ class Step:
         self.asking: dict[EffectId, PolicyOpinion] = {}  # what policies said that want a call approved
         self.answering: dict[EffectId, Sequence[AnsweringGrant]] = {}  # the grants that may answer it
         self.summaries: dict[EffectId, str] = {}  # the call in one line, for whoever is asked
+        self.dispatchers: dict[EffectId, Sequence[str]] = {}  # that the operator has told of it
 
     def add(self, record: r.Record) -> None:
         """Decides one more record."""

@@ -3,23 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Protocol
 
 from msgspec import Struct, field
 
 from runwright.core.callback_kinds import KINDS, CallbackKind
 from runwright.core.callbacks import Callback
 from runwright.core.errors import AgentError, ErrorReason
-from runwright.core.ids import Namespace
+from runwright.core.name_owners import NameOwners
 from runwright.core.principal import Principal
 from runwright.ports.access import Authenticator
-
-
-class NameOwners(Protocol):
-    """What the operator says of the names of one kind."""
-
-    def principals(self, namespace: Namespace, name: str, /) -> Sequence[str]:
-        """Who may register the name in the namespace; empty: whoever holds a lease under it."""
 
 
 class RegistrationRules(Struct, frozen=True):
@@ -47,12 +39,16 @@ class RegistrationRules(Struct, frozen=True):
 
     def owns_name(self, callback: Callback, live: Iterable[Callback]) -> bool:
         """True when its owner may have its name beside what is registered now. Each kind has names of its own."""
-        owners = self.names.get(callback.kind)
-        named = owners.principals(callback.namespace, callback.name) if owners else ()
+        named = self._named(callback)
         if named:
             return callback.owner in named
         name = (callback.namespace, callback.kind, callback.name)
         return all(one.owner == callback.owner for one in live if (one.namespace, one.kind, one.name) == name)
+
+    def _named(self, callback: Callback) -> Sequence[str]:
+        """The principals that the operator names for its name; empty where the operator says nothing."""
+        owners = self.names.get(callback.kind)
+        return owners.principals(callback.namespace, callback.name) if owners else ()
 
     def require(self, callback: Callback, live: Iterable[Callback]) -> None:
         """Raises UNAUTHENTICATED or CALLBACK_TAKEN for what may not stand beside what is registered now."""
@@ -65,6 +61,20 @@ class RegistrationRules(Struct, frozen=True):
             message = "The credential of this call was revoked or has expired."
             raise AgentError(ErrorReason.UNAUTHENTICATED, message, metadata={"expected": expected})
         if not self.owns_name(callback, live):
-            metadata = {"callback_id": callback.callback_id, "executor": callback.name}
-            message = f"The {KINDS[callback.kind].word} name {callback.name} belongs to another principal."
-            raise AgentError(ErrorReason.CALLBACK_TAKEN, message, metadata=metadata)
+            raise _name_taken(callback, is_named=bool(self._named(callback)))
+
+
+def _name_taken(callback: Callback, *, is_named: bool) -> AgentError:
+    """The name is another's: by the operator's word, or for as long as somebody else holds a lease under it."""
+    row = KINDS[callback.kind]
+    metadata = {"callback_id": callback.callback_id, "executor": callback.name, "field": "spec.executor"}
+    if is_named:
+        message = f"The {row.word} name {callback.name} belongs to others, by the server's {row.owners_setting}."
+        remedy = f"Register with a key of theirs, or have the operator name {callback.owner} there, too."
+    else:
+        message = f"The {row.word} name {callback.name} belongs to another principal, who holds a lease under it."
+        remedy = (
+            f"Use another name, have its owner unregister it, or have the operator say in {row.owners_setting} "
+            "whose it is."
+        )
+    return AgentError(ErrorReason.CALLBACK_TAKEN, message, remedy=remedy, metadata=metadata)

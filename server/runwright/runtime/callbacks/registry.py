@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TypeAlias
 
 from msgspec import Struct
@@ -14,6 +14,7 @@ from runwright.core.callback_kinds import CallbackKind
 from runwright.core.callbacks import MAX_PER_NAMESPACE, Callback, Health, UnusedTool
 from runwright.core.errors import AgentError, ErrorReason
 from runwright.core.ids import Namespace, check_caller_id
+from runwright.core.name_owners import NameOwners
 from runwright.core.principal import Principal, Role
 from runwright.ports.audit import Audit, NoAudit
 from runwright.ports.callbacks import CallbackDialer, CallbackStore
@@ -128,6 +129,14 @@ class CallbackRegistry:
         )
         live = [found for callback_id in ids if (found := self._live((namespace, callback_id)))]
         return [self._registered(one) for one in live[:limit]], len(live) > limit
+
+    async def replace_names(self, names: Mapping[CallbackKind, NameOwners]) -> None:
+        """Has the operator's word on names be another. What it does not cover is ended, as by the next start."""
+        self._rules = replace(self._rules, names=names)
+        self._end_nameless()
+        async with self._lock:
+            self._end_nameless()  # what was on its way to the disk, by the word before
+        await self._forget_stale()
 
     async def close(self) -> None:
         """Ends the watch over leases and keys, after what is under way; what is registered stays stored."""

@@ -1006,7 +1006,10 @@ type Approval struct {
 	Grants *GrantOffer `protobuf:"bytes,35,opt,name=grants,proto3" json:"grants,omitempty"`
 	// Of what is `tainted`: by which calls. Absent of what is not, and of what an older
 	// server asked for: then nobody says by which.
-	TaintedBy     *Taint `protobuf:"bytes,46,opt,name=tainted_by,json=taintedBy,proto3" json:"tainted_by,omitempty"`
+	TaintedBy *Taint `protobuf:"bytes,46,opt,name=tainted_by,json=taintedBy,proto3" json:"tainted_by,omitempty"`
+	// How the call differs from the last one that was approved; of GetApproval alone,
+	// with its arguments, and of calls alone.
+	Previous      *PreviousApproval `protobuf:"bytes,45,opt,name=previous,proto3" json:"previous,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1338,6 +1341,13 @@ func (x *Approval) GetGrants() *GrantOffer {
 func (x *Approval) GetTaintedBy() *Taint {
 	if x != nil {
 		return x.TaintedBy
+	}
+	return nil
+}
+
+func (x *Approval) GetPrevious() *PreviousApproval {
+	if x != nil {
+		return x.Previous
 	}
 	return nil
 }
@@ -1728,7 +1738,7 @@ var File_runwright_v1_approval_proto protoreflect.FileDescriptor
 
 const file_runwright_v1_approval_proto_rawDesc = "" +
 	"\n" +
-	"\x1brunwright/v1/approval.proto\x12\frunwright.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1arunwright/v1/content.proto\x1a\x18runwright/v1/grant.proto\"\xdf\x02\n" +
+	"\x1brunwright/v1/approval.proto\x12\frunwright.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1arunwright/v1/content.proto\x1a\x18runwright/v1/grant.proto\x1a$runwright/v1/previous_approval.proto\"\xdf\x02\n" +
 	"\x10ApprovalDispatch\x12\x1e\n" +
 	"\n" +
 	"dispatcher\x18\x01 \x01(\tR\n" +
@@ -1769,7 +1779,7 @@ const file_runwright_v1_approval_proto_rawDesc = "" +
 	"\n" +
 	"principals\x18\x02 \x03(\tR\n" +
 	"principals\x12\x12\n" +
-	"\x04turn\x18\x03 \x01(\tR\x04turn\"\xdc\r\n" +
+	"\x04turn\x18\x03 \x01(\tR\x04turn\"\x98\x0e\n" +
 	"\bApproval\x12\x1f\n" +
 	"\vapproval_id\x18\x01 \x01(\tR\n" +
 	"approvalId\x12.\n" +
@@ -1827,7 +1837,8 @@ const file_runwright_v1_approval_proto_rawDesc = "" +
 	"\thighlight\x180 \x03(\tR\thighlight\x120\n" +
 	"\x06grants\x18# \x01(\v2\x18.runwright.v1.GrantOfferR\x06grants\x122\n" +
 	"\n" +
-	"tainted_by\x18. \x01(\v2\x13.runwright.v1.TaintR\ttaintedBy\"M\n" +
+	"tainted_by\x18. \x01(\v2\x13.runwright.v1.TaintR\ttaintedBy\x12:\n" +
+	"\bprevious\x18- \x01(\v2\x1e.runwright.v1.PreviousApprovalR\bprevious\"M\n" +
 	"\x05Taint\x120\n" +
 	"\x05calls\x18\x01 \x03(\v2\x1a.runwright.v1.TaintingCallR\x05calls\x12\x12\n" +
 	"\x04more\x18\x02 \x01(\rR\x04more\"h\n" +
@@ -1947,6 +1958,7 @@ var file_runwright_v1_approval_proto_goTypes = []any{
 	(*GrantOffer)(nil),            // 18: runwright.v1.GrantOffer
 	(*ContentRef)(nil),            // 19: runwright.v1.ContentRef
 	(*InlineContent)(nil),         // 20: runwright.v1.InlineContent
+	(*PreviousApproval)(nil),      // 21: runwright.v1.PreviousApproval
 }
 var file_runwright_v1_approval_proto_depIdxs = []int32{
 	5,  // 0: runwright.v1.ApprovalDispatch.notice:type_name -> runwright.v1.ApprovalNotice
@@ -1976,18 +1988,19 @@ var file_runwright_v1_approval_proto_depIdxs = []int32{
 	2,  // 24: runwright.v1.Approval.allowed_verdicts:type_name -> runwright.v1.ApprovalVerdict
 	18, // 25: runwright.v1.Approval.grants:type_name -> runwright.v1.GrantOffer
 	13, // 26: runwright.v1.Approval.tainted_by:type_name -> runwright.v1.Taint
-	14, // 27: runwright.v1.Taint.calls:type_name -> runwright.v1.TaintingCall
-	17, // 28: runwright.v1.ApprovalDelegation.time:type_name -> google.protobuf.Timestamp
-	2,  // 29: runwright.v1.ApprovalDecision.verdict:type_name -> runwright.v1.ApprovalVerdict
-	17, // 30: runwright.v1.ApprovalDecision.time:type_name -> google.protobuf.Timestamp
-	4,  // 31: runwright.v1.ApprovalDecision.separation:type_name -> runwright.v1.ApprovalSeparation
-	19, // 32: runwright.v1.ApprovalDecision.edited_arguments:type_name -> runwright.v1.ContentRef
-	20, // 33: runwright.v1.ApprovalDecision.edited_arguments_content:type_name -> runwright.v1.InlineContent
-	34, // [34:34] is the sub-list for method output_type
-	34, // [34:34] is the sub-list for method input_type
-	34, // [34:34] is the sub-list for extension type_name
-	34, // [34:34] is the sub-list for extension extendee
-	0,  // [0:34] is the sub-list for field type_name
+	21, // 27: runwright.v1.Approval.previous:type_name -> runwright.v1.PreviousApproval
+	14, // 28: runwright.v1.Taint.calls:type_name -> runwright.v1.TaintingCall
+	17, // 29: runwright.v1.ApprovalDelegation.time:type_name -> google.protobuf.Timestamp
+	2,  // 30: runwright.v1.ApprovalDecision.verdict:type_name -> runwright.v1.ApprovalVerdict
+	17, // 31: runwright.v1.ApprovalDecision.time:type_name -> google.protobuf.Timestamp
+	4,  // 32: runwright.v1.ApprovalDecision.separation:type_name -> runwright.v1.ApprovalSeparation
+	19, // 33: runwright.v1.ApprovalDecision.edited_arguments:type_name -> runwright.v1.ContentRef
+	20, // 34: runwright.v1.ApprovalDecision.edited_arguments_content:type_name -> runwright.v1.InlineContent
+	35, // [35:35] is the sub-list for method output_type
+	35, // [35:35] is the sub-list for method input_type
+	35, // [35:35] is the sub-list for extension type_name
+	35, // [35:35] is the sub-list for extension extendee
+	0,  // [0:35] is the sub-list for field type_name
 }
 
 func init() { file_runwright_v1_approval_proto_init() }
@@ -1997,6 +2010,7 @@ func file_runwright_v1_approval_proto_init() {
 	}
 	file_runwright_v1_content_proto_init()
 	file_runwright_v1_grant_proto_init()
+	file_runwright_v1_previous_approval_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{

@@ -202,7 +202,8 @@ type GetApprovalRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The approval.
 	ApprovalId string `protobuf:"bytes,1,opt,name=approval_id,json=approvalId,proto3" json:"approval_id,omitempty"`
-	// True to have its arguments beside it, up to 64 KiB.
+	// True to have its arguments beside it, up to 64 KiB, and how they differ from those
+	// of the last call that was approved (`Approval.previous`).
 	IncludeArguments bool `protobuf:"varint,2,opt,name=include_arguments,json=includeArguments,proto3" json:"include_arguments,omitempty"`
 	unknownFields    protoimpl.UnknownFields
 	sizeCache        protoimpl.SizeCache

@@ -4554,7 +4554,8 @@ type ApprovalRequested struct {
 	// When it goes to the last of `sets` because nobody before has decided; absent
 	// unless the rule says `on_expiry: escalate`.
 	EscalatesAt *timestamppb.Timestamp `protobuf:"bytes,40,opt,name=escalates_at,json=escalatesAt,proto3" json:"escalates_at,omitempty"`
-	// The dispatchers that are told, by name.
+	// The dispatchers that are told, by name: those of the package's rule, then those
+	// that the operator has told beside them.
 	Dispatchers []string `protobuf:"bytes,20,rep,name=dispatchers,proto3" json:"dispatchers,omitempty"`
 	// Which grants whoever approves may give with it; absent: none.
 	Grants *GrantOffer `protobuf:"bytes,35,opt,name=grants,proto3" json:"grants,omitempty"`

@@ -147,7 +147,7 @@ type GrantState int32
 const (
 	// Never sent.
 	GrantState_GRANT_STATE_UNSPECIFIED GrantState = 0
-	// It answers.
+	// It answers, while whoever issued it has a key with role `approver`.
 	GrantState_GRANT_STATE_OPEN GrantState = 1
 	// It has answered as often as it may.
 	GrantState_GRANT_STATE_USED_UP GrantState = 2

@@ -11,6 +11,7 @@ from google.protobuf.internal import containers as containers
 from google.protobuf.internal import enum_type_wrapper as enum_type_wrapper
 from runwright._gen.runwright.v1 import content_pb2 as content_pb2
 from runwright._gen.runwright.v1 import grant_pb2 as grant_pb2
+from runwright._gen.runwright.v1 import previous_approval_pb2 as previous_approval_pb2
 import builtins as builtins
 import sys
 import typing as typing
@@ -560,6 +561,7 @@ class Approval(message.Message):
     HIGHLIGHT_FIELD_NUMBER: builtins.int
     GRANTS_FIELD_NUMBER: builtins.int
     TAINTED_BY_FIELD_NUMBER: builtins.int
+    PREVIOUS_FIELD_NUMBER: builtins.int
     approval_id: builtins.str
     """Its id: the run's, a slash, and the approval's own inside the run."""
     kind: ApprovalKind.ValueType
@@ -704,6 +706,12 @@ class Approval(message.Message):
         server asked for: then nobody says by which.
         """
 
+    @builtins.property
+    def previous(self) -> previous_approval_pb2.PreviousApproval:
+        """How the call differs from the last one that was approved; of GetApproval alone,
+        with its arguments, and of calls alone.
+        """
+
     def __init__(
         self,
         *,
@@ -750,10 +758,11 @@ class Approval(message.Message):
         highlight: abc.Iterable[builtins.str] | None = ...,
         grants: grant_pb2.GrantOffer | None = ...,
         tainted_by: Taint | None = ...,
+        previous: previous_approval_pb2.PreviousApproval | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = typing.Literal["arguments", b"arguments", "arguments_content", b"arguments_content", "closed_at", b"closed_at", "decision", b"decision", "escalates_at", b"escalates_at", "expires_at", b"expires_at", "grants", b"grants", "requested_at", b"requested_at", "tainted_by", b"tainted_by"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = typing.Literal["arguments", b"arguments", "arguments_content", b"arguments_content", "closed_at", b"closed_at", "decision", b"decision", "escalates_at", b"escalates_at", "expires_at", b"expires_at", "grants", b"grants", "previous", b"previous", "requested_at", b"requested_at", "tainted_by", b"tainted_by"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["agent_id", b"agent_id", "allowed_verdicts", b"allowed_verdicts", "approval", b"approval", "approval_id", b"approval_id", "arguments", b"arguments", "arguments_content", b"arguments_content", "closed_at", b"closed_at", "code", b"code", "current_set", b"current_set", "decider", b"decider", "decision", b"decision", "delegates", b"delegates", "delegations", b"delegations", "digest", b"digest", "dispatches", b"dispatches", "effect_id", b"effect_id", "escalates_at", b"escalates_at", "executor", b"executor", "expires_at", b"expires_at", "four_eyes", b"four_eyes", "grants", b"grants", "highlight", b"highlight", "kind", b"kind", "lineage", b"lineage", "message", b"message", "on_expiry", b"on_expiry", "package_fingerprint", b"package_fingerprint", "policy_ref", b"policy_ref", "requested_at", b"requested_at", "reversible", b"reversible", "risk", b"risk", "rule", b"rule", "run_id", b"run_id", "schema_digest", b"schema_digest", "separation", b"separation", "session_id", b"session_id", "sets", b"sets", "started_by", b"started_by", "state", b"state", "summary", b"summary", "tainted", b"tainted", "tainted_by", b"tainted_by", "tool", b"tool"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["agent_id", b"agent_id", "allowed_verdicts", b"allowed_verdicts", "approval", b"approval", "approval_id", b"approval_id", "arguments", b"arguments", "arguments_content", b"arguments_content", "closed_at", b"closed_at", "code", b"code", "current_set", b"current_set", "decider", b"decider", "decision", b"decision", "delegates", b"delegates", "delegations", b"delegations", "digest", b"digest", "dispatches", b"dispatches", "effect_id", b"effect_id", "escalates_at", b"escalates_at", "executor", b"executor", "expires_at", b"expires_at", "four_eyes", b"four_eyes", "grants", b"grants", "highlight", b"highlight", "kind", b"kind", "lineage", b"lineage", "message", b"message", "on_expiry", b"on_expiry", "package_fingerprint", b"package_fingerprint", "policy_ref", b"policy_ref", "previous", b"previous", "requested_at", b"requested_at", "reversible", b"reversible", "risk", b"risk", "rule", b"rule", "run_id", b"run_id", "schema_digest", b"schema_digest", "separation", b"separation", "session_id", b"session_id", "sets", b"sets", "started_by", b"started_by", "state", b"state", "summary", b"summary", "tainted", b"tainted", "tainted_by", b"tainted_by", "tool", b"tool"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

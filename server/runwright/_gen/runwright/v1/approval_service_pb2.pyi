@@ -119,7 +119,9 @@ class GetApprovalRequest(message.Message):
     approval_id: builtins.str
     """The approval."""
     include_arguments: builtins.bool
-    """True to have its arguments beside it, up to 64 KiB."""
+    """True to have its arguments beside it, up to 64 KiB, and how they differ from those
+    of the last call that was approved (`Approval.previous`).
+    """
     def __init__(
         self,
         *,

@@ -2354,7 +2354,9 @@ class ApprovalRequested(message.Message):
 
     @builtins.property
     def dispatchers(self) -> containers.RepeatedScalarFieldContainer[builtins.str]:
-        """The dispatchers that are told, by name."""
+        """The dispatchers that are told, by name: those of the package's rule, then those
+        that the operator has told beside them.
+        """
 
     @builtins.property
     def grants(self) -> grant_pb2.GrantOffer:

@@ -89,7 +89,7 @@ class _GrantStateEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_GrantState.
     GRANT_STATE_UNSPECIFIED: _GrantState.ValueType  # 0
     """Never sent."""
     GRANT_STATE_OPEN: _GrantState.ValueType  # 1
-    """It answers."""
+    """It answers, while whoever issued it has a key with role `approver`."""
     GRANT_STATE_USED_UP: _GrantState.ValueType  # 2
     """It has answered as often as it may."""
     GRANT_STATE_EXPIRED: _GrantState.ValueType  # 3
@@ -103,7 +103,7 @@ class GrantState(_GrantState, metaclass=_GrantStateEnumTypeWrapper):
 GRANT_STATE_UNSPECIFIED: GrantState.ValueType  # 0
 """Never sent."""
 GRANT_STATE_OPEN: GrantState.ValueType  # 1
-"""It answers."""
+"""It answers, while whoever issued it has a key with role `approver`."""
 GRANT_STATE_USED_UP: GrantState.ValueType  # 2
 """It has answered as often as it may."""
 GRANT_STATE_EXPIRED: GrantState.ValueType  # 3

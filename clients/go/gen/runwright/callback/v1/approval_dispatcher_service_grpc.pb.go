@@ -29,11 +29,11 @@ const (
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
 // Tells people of approvals where they are, for packages that name it in
-// `approvals.NAME.dispatchers`. You implement it; the runtime dials it. What it is
-// told it is told at least once, with the same idempotency key; what it has
-// acknowledged, by a status OK, it is not told again. A status other than OK is no
-// acknowledgement: it is told again later. One that is not there decides nothing:
-// the approval stays listed.
+// `approvals.NAME.dispatchers`, and for operators who have it told of every
+// approval. You implement it; the runtime dials it. What it is told it is told at
+// least once, with the same idempotency key; what it has acknowledged, by a status
+// OK, it is not told again. A status other than OK is no acknowledgement: it is told
+// again later. One that is not there decides nothing: the approval stays listed.
 type ApprovalDispatcherServiceClient interface {
 	// Somebody is asked to decide. The answer may hold a decision.
 	DispatchApproval(ctx context.Context, in *DispatchApprovalRequest, opts ...grpc.CallOption) (*DispatchApprovalResponse, error)
@@ -88,11 +88,11 @@ func (c *approvalDispatcherServiceClient) WithdrawApproval(ctx context.Context, 
 // for forward compatibility.
 //
 // Tells people of approvals where they are, for packages that name it in
-// `approvals.NAME.dispatchers`. You implement it; the runtime dials it. What it is
-// told it is told at least once, with the same idempotency key; what it has
-// acknowledged, by a status OK, it is not told again. A status other than OK is no
-// acknowledgement: it is told again later. One that is not there decides nothing:
-// the approval stays listed.
+// `approvals.NAME.dispatchers`, and for operators who have it told of every
+// approval. You implement it; the runtime dials it. What it is told it is told at
+// least once, with the same idempotency key; what it has acknowledged, by a status
+// OK, it is not told again. A status other than OK is no acknowledgement: it is told
+// again later. One that is not there decides nothing: the approval stays listed.
 type ApprovalDispatcherServiceServer interface {
 	// Somebody is asked to decide. The answer may hold a decision.
 	DispatchApproval(context.Context, *DispatchApprovalRequest) (*DispatchApprovalResponse, error)

@@ -37,11 +37,11 @@ type CallbackRegistryServiceClient interface {
 	// Registers a callback and returns once that is on disk. Repeating it
 	// unchanged renews the lease; repeating it with other fields replaces the
 	// registration, and calls under way end where they are. An id that another
-	// principal of the namespace holds is refused with CALLBACK_TAKEN; so is an
-	// executor's name that belongs to others. The address is resolved and held
-	// against the server's allow-list now and before every connection. The
-	// registration ends within a second of the key it was made with: revoked,
-	// expired, or without the role.
+	// principal of the namespace holds is refused with CALLBACK_TAKEN; so is a
+	// name that belongs to others. The address is resolved and held against the
+	// server's allow-list now and before every connection. The registration ends
+	// within a second of the key it was made with: revoked, expired, or without the
+	// role.
 	RegisterCallback(ctx context.Context, in *RegisterCallbackRequest, opts ...grpc.CallOption) (*RegisterCallbackResponse, error)
 	// Ends a registration. Calls under way may still answer; nothing new is sent.
 	UnregisterCallback(ctx context.Context, in *UnregisterCallbackRequest, opts ...grpc.CallOption) (*UnregisterCallbackResponse, error)
@@ -100,11 +100,11 @@ type CallbackRegistryServiceServer interface {
 	// Registers a callback and returns once that is on disk. Repeating it
 	// unchanged renews the lease; repeating it with other fields replaces the
 	// registration, and calls under way end where they are. An id that another
-	// principal of the namespace holds is refused with CALLBACK_TAKEN; so is an
-	// executor's name that belongs to others. The address is resolved and held
-	// against the server's allow-list now and before every connection. The
-	// registration ends within a second of the key it was made with: revoked,
-	// expired, or without the role.
+	// principal of the namespace holds is refused with CALLBACK_TAKEN; so is a
+	// name that belongs to others. The address is resolved and held against the
+	// server's allow-list now and before every connection. The registration ends
+	// within a second of the key it was made with: revoked, expired, or without the
+	// role.
 	RegisterCallback(context.Context, *RegisterCallbackRequest) (*RegisterCallbackResponse, error)
 	// Ends a registration. Calls under way may still answer; nothing new is sent.
 	UnregisterCallback(context.Context, *UnregisterCallbackRequest) (*UnregisterCallbackResponse, error)

@@ -141,7 +141,8 @@ export type GetApprovalRequest = Message<"runwright.v1.GetApprovalRequest"> & {
   approvalId: string;
 
   /**
-   * True to have its arguments beside it, up to 64 KiB.
+   * True to have its arguments beside it, up to 64 KiB, and how they differ from those
+   * of the last call that was approved (`Approval.previous`).
    *
    * @generated from field: bool include_arguments = 2;
    */

@@ -2511,7 +2511,8 @@ export type ApprovalRequested = Message<"runwright.v1.ApprovalRequested"> & {
   escalatesAt?: Timestamp | undefined;
 
   /**
-   * The dispatchers that are told, by name.
+   * The dispatchers that are told, by name: those of the package's rule, then those
+   * that the operator has told beside them.
    *
    * @generated from field: repeated string dispatchers = 20;
    */

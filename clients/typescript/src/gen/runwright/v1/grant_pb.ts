@@ -443,7 +443,7 @@ export enum GrantState {
   UNSPECIFIED = 0,
 
   /**
-   * It answers.
+   * It answers, while whoever issued it has a key with role `approver`.
    *
    * @generated from enum value: GRANT_STATE_OPEN = 1;
    */

@@ -27,11 +27,11 @@ if _version_not_supported:
 
 class ApprovalDispatcherServiceStub:
     """Tells people of approvals where they are, for packages that name it in
-    `approvals.NAME.dispatchers`. You implement it; the runtime dials it. What it is
-    told it is told at least once, with the same idempotency key; what it has
-    acknowledged, by a status OK, it is not told again. A status other than OK is no
-    acknowledgement: it is told again later. One that is not there decides nothing:
-    the approval stays listed.
+    `approvals.NAME.dispatchers`, and for operators who have it told of every
+    approval. You implement it; the runtime dials it. What it is told it is told at
+    least once, with the same idempotency key; what it has acknowledged, by a status
+    OK, it is not told again. A status other than OK is no acknowledgement: it is told
+    again later. One that is not there decides nothing: the approval stays listed.
     """
 
     def __init__(self, channel):
@@ -59,11 +59,11 @@ class ApprovalDispatcherServiceStub:
 
 class ApprovalDispatcherServiceServicer:
     """Tells people of approvals where they are, for packages that name it in
-    `approvals.NAME.dispatchers`. You implement it; the runtime dials it. What it is
-    told it is told at least once, with the same idempotency key; what it has
-    acknowledged, by a status OK, it is not told again. A status other than OK is no
-    acknowledgement: it is told again later. One that is not there decides nothing:
-    the approval stays listed.
+    `approvals.NAME.dispatchers`, and for operators who have it told of every
+    approval. You implement it; the runtime dials it. What it is told it is told at
+    least once, with the same idempotency key; what it has acknowledged, by a status
+    OK, it is not told again. A status other than OK is no acknowledgement: it is told
+    again later. One that is not there decides nothing: the approval stays listed.
     """
 
     def DispatchApproval(self, request, context):
@@ -117,11 +117,11 @@ def add_ApprovalDispatcherServiceServicer_to_server(servicer, server):
  # This class is part of an EXPERIMENTAL API.
 class ApprovalDispatcherService:
     """Tells people of approvals where they are, for packages that name it in
-    `approvals.NAME.dispatchers`. You implement it; the runtime dials it. What it is
-    told it is told at least once, with the same idempotency key; what it has
-    acknowledged, by a status OK, it is not told again. A status other than OK is no
-    acknowledgement: it is told again later. One that is not there decides nothing:
-    the approval stays listed.
+    `approvals.NAME.dispatchers`, and for operators who have it told of every
+    approval. You implement it; the runtime dials it. What it is told it is told at
+    least once, with the same idempotency key; what it has acknowledged, by a status
+    OK, it is not told again. A status other than OK is no acknowledgement: it is told
+    again later. One that is not there decides nothing: the approval stays listed.
     """
 
     @staticmethod

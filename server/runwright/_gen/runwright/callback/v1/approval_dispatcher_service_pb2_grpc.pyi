@@ -28,11 +28,11 @@ GRPC_VERSION: str
 
 class ApprovalDispatcherServiceStub:
     """Tells people of approvals where they are, for packages that name it in
-    `approvals.NAME.dispatchers`. You implement it; the runtime dials it. What it is
-    told it is told at least once, with the same idempotency key; what it has
-    acknowledged, by a status OK, it is not told again. A status other than OK is no
-    acknowledgement: it is told again later. One that is not there decides nothing:
-    the approval stays listed.
+    `approvals.NAME.dispatchers`, and for operators who have it told of every
+    approval. You implement it; the runtime dials it. What it is told it is told at
+    least once, with the same idempotency key; what it has acknowledged, by a status
+    OK, it is not told again. A status other than OK is no acknowledgement: it is told
+    again later. One that is not there decides nothing: the approval stays listed.
     """
 
     @typing.overload
@@ -53,11 +53,11 @@ class ApprovalDispatcherServiceStub:
 @typing.type_check_only
 class ApprovalDispatcherServiceAsyncStub(ApprovalDispatcherServiceStub):
     """Tells people of approvals where they are, for packages that name it in
-    `approvals.NAME.dispatchers`. You implement it; the runtime dials it. What it is
-    told it is told at least once, with the same idempotency key; what it has
-    acknowledged, by a status OK, it is not told again. A status other than OK is no
-    acknowledgement: it is told again later. One that is not there decides nothing:
-    the approval stays listed.
+    `approvals.NAME.dispatchers`, and for operators who have it told of every
+    approval. You implement it; the runtime dials it. What it is told it is told at
+    least once, with the same idempotency key; what it has acknowledged, by a status
+    OK, it is not told again. A status other than OK is no acknowledgement: it is told
+    again later. One that is not there decides nothing: the approval stays listed.
     """
 
     def __init__(self, channel: aio.Channel) -> None: ...
@@ -74,11 +74,11 @@ class ApprovalDispatcherServiceAsyncStub(ApprovalDispatcherServiceStub):
 
 class ApprovalDispatcherServiceServicer(metaclass=abc_1.ABCMeta):
     """Tells people of approvals where they are, for packages that name it in
-    `approvals.NAME.dispatchers`. You implement it; the runtime dials it. What it is
-    told it is told at least once, with the same idempotency key; what it has
-    acknowledged, by a status OK, it is not told again. A status other than OK is no
-    acknowledgement: it is told again later. One that is not there decides nothing:
-    the approval stays listed.
+    `approvals.NAME.dispatchers`, and for operators who have it told of every
+    approval. You implement it; the runtime dials it. What it is told it is told at
+    least once, with the same idempotency key; what it has acknowledged, by a status
+    OK, it is not told again. A status other than OK is no acknowledgement: it is told
+    again later. One that is not there decides nothing: the approval stays listed.
     """
 
     @abc_1.abstractmethod

@@ -42,11 +42,11 @@ class CallbackRegistryServiceStub:
     """Registers a callback and returns once that is on disk. Repeating it
     unchanged renews the lease; repeating it with other fields replaces the
     registration, and calls under way end where they are. An id that another
-    principal of the namespace holds is refused with CALLBACK_TAKEN; so is an
-    executor's name that belongs to others. The address is resolved and held
-    against the server's allow-list now and before every connection. The
-    registration ends within a second of the key it was made with: revoked,
-    expired, or without the role.
+    principal of the namespace holds is refused with CALLBACK_TAKEN; so is a
+    name that belongs to others. The address is resolved and held against the
+    server's allow-list now and before every connection. The registration ends
+    within a second of the key it was made with: revoked, expired, or without the
+    role.
     """
     UnregisterCallback: grpc.UnaryUnaryMultiCallable[callback_registry_service_pb2.UnregisterCallbackRequest, callback_registry_service_pb2.UnregisterCallbackResponse]
     """Ends a registration. Calls under way may still answer; nothing new is sent."""
@@ -67,11 +67,11 @@ class CallbackRegistryServiceAsyncStub(CallbackRegistryServiceStub):
     """Registers a callback and returns once that is on disk. Repeating it
     unchanged renews the lease; repeating it with other fields replaces the
     registration, and calls under way end where they are. An id that another
-    principal of the namespace holds is refused with CALLBACK_TAKEN; so is an
-    executor's name that belongs to others. The address is resolved and held
-    against the server's allow-list now and before every connection. The
-    registration ends within a second of the key it was made with: revoked,
-    expired, or without the role.
+    principal of the namespace holds is refused with CALLBACK_TAKEN; so is a
+    name that belongs to others. The address is resolved and held against the
+    server's allow-list now and before every connection. The registration ends
+    within a second of the key it was made with: revoked, expired, or without the
+    role.
     """
     UnregisterCallback: aio.UnaryUnaryMultiCallable[callback_registry_service_pb2.UnregisterCallbackRequest, callback_registry_service_pb2.UnregisterCallbackResponse]  # type: ignore[assignment]
     """Ends a registration. Calls under way may still answer; nothing new is sent."""
@@ -95,11 +95,11 @@ class CallbackRegistryServiceServicer(metaclass=abc_1.ABCMeta):
         """Registers a callback and returns once that is on disk. Repeating it
         unchanged renews the lease; repeating it with other fields replaces the
         registration, and calls under way end where they are. An id that another
-        principal of the namespace holds is refused with CALLBACK_TAKEN; so is an
-        executor's name that belongs to others. The address is resolved and held
-        against the server's allow-list now and before every connection. The
-        registration ends within a second of the key it was made with: revoked,
-        expired, or without the role.
+        principal of the namespace holds is refused with CALLBACK_TAKEN; so is a
+        name that belongs to others. The address is resolved and held against the
+        server's allow-list now and before every connection. The registration ends
+        within a second of the key it was made with: revoked, expired, or without the
+        role.
         """
 
     @abc_1.abstractmethod

@@ -283,11 +283,11 @@ export const WithdrawApprovalResponseSchema: GenMessage<WithdrawApprovalResponse
 
 /**
  * Tells people of approvals where they are, for packages that name it in
- * `approvals.NAME.dispatchers`. You implement it; the runtime dials it. What it is
- * told it is told at least once, with the same idempotency key; what it has
- * acknowledged, by a status OK, it is not told again. A status other than OK is no
- * acknowledgement: it is told again later. One that is not there decides nothing:
- * the approval stays listed.
+ * `approvals.NAME.dispatchers`, and for operators who have it told of every
+ * approval. You implement it; the runtime dials it. What it is told it is told at
+ * least once, with the same idempotency key; what it has acknowledged, by a status
+ * OK, it is not told again. A status other than OK is no acknowledgement: it is told
+ * again later. One that is not there decides nothing: the approval stays listed.
  *
  * @generated from service runwright.callback.v1.ApprovalDispatcherService
  */

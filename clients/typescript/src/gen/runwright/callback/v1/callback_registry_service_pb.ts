@@ -539,11 +539,11 @@ export const CallbackRegistryService: GenService<{
    * Registers a callback and returns once that is on disk. Repeating it
    * unchanged renews the lease; repeating it with other fields replaces the
    * registration, and calls under way end where they are. An id that another
-   * principal of the namespace holds is refused with CALLBACK_TAKEN; so is an
-   * executor's name that belongs to others. The address is resolved and held
-   * against the server's allow-list now and before every connection. The
-   * registration ends within a second of the key it was made with: revoked,
-   * expired, or without the role.
+   * principal of the namespace holds is refused with CALLBACK_TAKEN; so is a
+   * name that belongs to others. The address is resolved and held against the
+   * server's allow-list now and before every connection. The registration ends
+   * within a second of the key it was made with: revoked, expired, or without the
+   * role.
    *
    * @generated from rpc runwright.callback.v1.CallbackRegistryService.RegisterCallback
    */

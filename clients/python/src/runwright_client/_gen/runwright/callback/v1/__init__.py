@@ -1483,11 +1483,11 @@ default_message_pool.register_message(
 class ApprovalDispatcherServiceStub(betterproto2_grpclib.ServiceStub):
     """
     Tells people of approvals where they are, for packages that name it in
-    `approvals.NAME.dispatchers`. You implement it; the runtime dials it. What it is
-    told it is told at least once, with the same idempotency key; what it has
-    acknowledged, by a status OK, it is not told again. A status other than OK is no
-    acknowledgement: it is told again later. One that is not there decides nothing:
-    the approval stays listed.
+    `approvals.NAME.dispatchers`, and for operators who have it told of every
+    approval. You implement it; the runtime dials it. What it is told it is told at
+    least once, with the same idempotency key; what it has acknowledged, by a status
+    OK, it is not told again. A status other than OK is no acknowledgement: it is told
+    again later. One that is not there decides nothing: the approval stays listed.
     """
 
     async def dispatch_approval(
@@ -1577,11 +1577,11 @@ class CallbackRegistryServiceStub(betterproto2_grpclib.ServiceStub):
         Registers a callback and returns once that is on disk. Repeating it
         unchanged renews the lease; repeating it with other fields replaces the
         registration, and calls under way end where they are. An id that another
-        principal of the namespace holds is refused with CALLBACK_TAKEN; so is an
-        executor's name that belongs to others. The address is resolved and held
-        against the server's allow-list now and before every connection. The
-        registration ends within a second of the key it was made with: revoked,
-        expired, or without the role.
+        principal of the namespace holds is refused with CALLBACK_TAKEN; so is a
+        name that belongs to others. The address is resolved and held against the
+        server's allow-list now and before every connection. The registration ends
+        within a second of the key it was made with: revoked, expired, or without the
+        role.
         """
 
         return await self._unary_unary(
