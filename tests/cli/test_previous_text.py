@@ -49,7 +49,7 @@ def test_what_differs_stands_right_above_the_arguments_one_value_a_line() -> Non
         change("/text", '"x1', '"x2', before_cut=True, after_cut=True, skipped=1000),
     )
 
-    lines = approval_lines(approval)
+    lines = approval_lines(approval, 0.0)
 
     assert lines[lines.index("arguments") - 5 : lines.index("arguments")] == [
         FROM,

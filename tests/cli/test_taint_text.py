@@ -30,7 +30,7 @@ def tainted_lines(taint: approval_pb2.Taint | None, *, tainted: bool = True) -> 
     approval.tainted = tainted
     if taint is not None:
         approval.tainted_by.CopyFrom(taint)
-    return [each for each in approval_lines(approval) if each.startswith("tainted")]
+    return [each for each in approval_lines(approval, 0.0) if each.startswith("tainted")]
 
 
 def test_calls_are_named_with_the_run_of_an_earlier_turn_and_how_many_more_there_are() -> None:
