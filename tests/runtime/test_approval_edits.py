@@ -23,6 +23,7 @@ from runwright.testing import FunctionTools
 from tests import builders as b
 from tests.runtime.approving import ANN, BOB, HOST, ID, WRITES, Sent, asking, decide, refused, separated, shown, waiting
 from tests.runtime.parts import PlayedTools
+from tests.runtime.test_rules_reloaded import replace_rules
 from tests.runtime.watching import abandoned, eventually, kinds, quiet, reached, records_of, stood_still
 
 EDIT, APPROVE, DENY = ApprovalVerdict.APPROVE_WITH_EDITS, ApprovalVerdict.APPROVE, ApprovalVerdict.DENY
@@ -337,6 +338,39 @@ async def test_what_a_remote_policy_makes_of_an_edit_is_approved_by_nobody(bench
     await decide(runtime, approval_id="run-1/a1.1.2", request_id="decision-2")
     await stood_still(runtime)
     assert sent.calls == [{"to": "eve@example.com"}]
+
+
+async def test_what_was_sent_before_is_sent_again_as_it_was(bench: b.Bench) -> None:
+    def play(invocation: ToolInvocation) -> ToolOutcome:
+        if invocation.attempt > 1:
+            return ToolOutcome(ToolOutcomeKind.RESULT, b'"sent"')
+        replace_rules(runtime, {"rules": [{"when": 'tool.name == "send"', "then": "ask"}]})
+        return ToolOutcome(ToolOutcomeKind.LOST)
+
+    tools = bench.tools = PlayedTools(play)
+    bench.packages = (
+        b.package(
+            b.asks({"tool": "send", "arguments": {"to": "bob"}}),
+            b.says("told {results}"),
+            tools=(b.writing_tool("send", idempotent=True, max_attempts=3),),
+            policy="builtin:read-only",
+            policies=[{"rules": [{"when": 'tool.name == "send"', "then": "allow"}]}],
+        ),
+    )
+    runtime = separated(bench).runtime()
+    await runtime.start_run(b.request())
+    await reached(runtime, EventKind.RETRY_SCHEDULED)
+    bench.manual_clock.advance(60 * b.SECOND)
+    await reached(runtime, EventKind.APPROVAL_REQUESTED)
+
+    error = await edit_refused(runtime)
+    await decide(runtime, APPROVE)
+
+    assert error.reason is ErrorReason.APPROVAL_EDIT_INVALID
+    assert "was sent before" in error.message
+    assert (await stood_still(runtime)).status is RunStatus.COMPLETED
+    assert [call.attempt for call in tools.calls] == [1, 2]
+    assert not await records_of(bench.journal, r.SubjectReplaced)
 
 
 class Lossy(PlayedTools):

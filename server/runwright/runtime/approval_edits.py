@@ -7,7 +7,7 @@ import json
 from collections import Counter
 
 from runwright.core.approval_failures import invalid_edit, no_approval
-from runwright.core.approval_requests import MAX_EDIT_BYTES, DecisionRequest
+from runwright.core.approval_requests import MAX_EDIT_BYTES, ApprovalName, DecisionRequest
 from runwright.core.approval_rows import RequestedApproval
 from runwright.core.approvals import ApprovalVerdict
 from runwright.core.content import Content
@@ -44,6 +44,10 @@ class ApprovalEdits:
         found = await self._supervisor.state(run)
         if found is None:
             raise no_approval(asked.id)
+        call_id = ApprovalName.parse(asked.id).call_id
+        call = found[0].call(call_id) if call_id else None
+        if call is not None and call.attempt:
+            raise invalid_edit(asked, "the call was sent before, and is sent again as it was; approve or deny that.")
         package = await self._supervisor.stored.package(run, found[0])
         content, problem = await arguments_problem(package, self._ports.schemas, ProviderCall("", asked.tool, text))
         if problem is not None:

@@ -179,7 +179,7 @@ class Answers:
             for turn in {asked.turn(at, sent.turn), asked.current}:
                 if not_delegated(self._people, run, asked, sent.who, request.delegate_to, turn):
                     found.add("APPROVAL_DELEGATE_NOT_ALLOWED")
-        if request.arguments_json and not self._is_edit(asked, request.arguments_json):
+        if request.arguments_json and not self._is_edit(run, asked, request.arguments_json):
             found.add("APPROVAL_EDIT_INVALID")
         executor, four_eyes = asked.event.executor, asked.spec.four_eyes
         for since in {sent.turn, asked.current}:  # it may have become another's turn before they were heard
@@ -195,8 +195,10 @@ class Answers:
         return delegates if asked.call else delegates | of_calls
 
     @staticmethod
-    def _is_edit(asked: Asked, arguments: bytes) -> bool:
-        """Whether these are other arguments, which a call can have: an object, in JSON."""
+    def _is_edit(run: ReadRun, asked: Asked, arguments: bytes) -> bool:
+        """Whether these are other arguments, which a call can have: an object, in JSON. What was sent has no others."""
+        if asked.call and run.calls[asked.call].attempts:
+            return False
         try:
             is_object = isinstance(json.loads(arguments), dict)
         except ValueError:

@@ -17,9 +17,12 @@ from runwright.core.policy import PolicyStage
 from runwright.core.state import CallState
 
 
-def is_usable(approval: CallApproval, edited: ContentRef | None) -> bool:
-    """True for arguments that the edge has found fit, and that are others than those pending."""
-    return edited is not None and edited.digest != approval.arguments_digest
+def is_usable(call: CallState, approval: CallApproval, edited: ContentRef | None) -> bool:
+    """True for arguments that the edge has found fit, and that are others than those pending.
+
+    What was sent before is sent again as it was: under one idempotency key nothing else may stand.
+    """
+    return edited is not None and edited.digest != approval.arguments_digest and not call.attempt
 
 
 def digest_of(step: Step, call: CallState, arguments: ContentRef | None) -> str:

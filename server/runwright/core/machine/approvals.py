@@ -124,7 +124,7 @@ def decided(step: Step, input_: i.ApprovalDecisionRequested, *, is_gated: bool) 
         return False
     made = decision(step, input_, approval, call.tool)
     if input_.verdict is ApprovalVerdict.APPROVE_WITH_EDITS:
-        if not approval_edits.is_usable(approval, input_.edited):
+        if not approval_edits.is_usable(call, approval, input_.edited):
             return False
         made = approval_edits.with_edits(step, call, made, input_)
     step.add(made)
